@@ -1,0 +1,91 @@
+"""How patients are to be shared out: the options of ``build-shards``, checked on construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, lcm
+
+from slideprep.errors import UsageError
+from slideprep.units import exact
+
+DEFAULT_SPLIT = (0.7, 0.15, 0.15)
+"""Training, validation and testing fractions of the paper (section 4.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """The options that decide which patient goes where.
+
+    Attributes:
+        split: ``--split``: train, val, test, as fractions that sum to 1, or as whole numbers of patients. A
+            zero means that there is no such split.
+        labelled_per_class: ``--labelled-per-class``: patients per class that are split; None for all.
+        dev_per_class: ``--dev-per-class``: further patients per class for ``dev``; None for no such set.
+        aux: ``--aux``: patients in each nested auxiliary set, counted from the first: (300, 1004) makes
+            ``aux1`` of 300 and ``aux2`` of those and 704 more. Empty: every unlabelled patient is in
+            ``aux1``.
+    """
+
+    split: tuple[float, float, float] = DEFAULT_SPLIT
+    labelled_per_class: int | None = None
+    dev_per_class: int | None = None
+    aux: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_split(self.split)
+        for option, value in (
+            ("--labelled-per-class", self.labelled_per_class),
+            ("--dev-per-class", self.dev_per_class),
+        ):
+            if value is not None and value < 1:
+                raise UsageError(
+                    f"{option} {value} is not a number of patients; give 1 or more, or leave it out"
+                )
+        if any(later <= earlier for earlier, later in zip((0, *self.aux), self.aux, strict=False)):
+            raise UsageError(
+                f"--aux {','.join(map(str, self.aux))} must grow, since each set holds the one before it; "
+                "give total numbers of patients such as 300,1004"
+            )
+
+    @property
+    def counts(self) -> tuple[int, int, int] | None:
+        """Numbers of patients (train, val, test), or None where ``split`` is in fractions."""
+        if sum(map(exact, self.split)) == 1:
+            return None
+        train, val, test = map(int, self.split)
+        return train, val, test
+
+    @property
+    def weights(self) -> tuple[int, int, int]:
+        """Whole numbers in the ratios of ``split``: (14, 3, 3) for 0.7, 0.15, 0.15."""
+        fractions = [exact(value) for value in self.split]
+        common = lcm(*(fraction.denominator for fraction in fractions))
+        train, val, test = (int(fraction * common) for fraction in fractions)
+        return train, val, test
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the splits that are not switched off by a zero."""
+        return tuple(
+            name for name, weight in zip(("train", "val", "test"), self.split, strict=True) if weight
+        )
+
+
+def _check_split(split: Sequence[float]) -> None:
+    given = ",".join(f"{value:g}" for value in split)
+    if len(split) != 3:
+        raise UsageError(
+            f"--split {given} has {len(split)} values; give three, train,val,test, with 0 for a split that "
+            "is not wanted"
+        )
+    if not all(isfinite(value) and value >= 0 for value in split) or split[0] == 0:
+        raise UsageError(
+            f"--split {given}: no value may be negative and train must not be 0; give e.g. 0.7,0.15,0.15"
+        )
+    whole = all(float(value).is_integer() for value in split)
+    if sum(map(exact, split)) != 1 and not whole:
+        raise UsageError(
+            f"--split {given} sums to {float(sum(map(exact, split))):g}; fractions must sum to 1 "
+            "(0.7,0.15,0.15), and numbers of patients must be whole (235,0,34)"
+        )
