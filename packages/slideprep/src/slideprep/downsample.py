@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -33,12 +34,14 @@ BATCH_ROWS = 512
 BATCH_PX = 24 * 1024 * 1024
 """Level-0 pixels per batch at most: regions wider than 49 152 px get shorter batches."""
 
-ROW_BLOCK = 8
-COLUMN_BLOCK = 16
-"""Outputs per matrix product, along each axis: the fastest of 4 to 64 on two processor families."""
+BLOCK = 8
+"""Outputs per matrix product: more would multiply by more zeros, fewer would starve the processor's pipelines."""
 
-CHUNK_COLUMNS = 192
+CHUNK_COLUMNS = 96
 """Level-0 columns filtered along y at a time: in float32 they stay in a core's cache."""
+
+PADDING = 16
+"""Unused floats behind each half-filtered line: keeps lines off a power-of-two stride, which caches punish."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,7 @@ def band_bytes(targets: Sequence[Target], *, source_width: int, strip_rows: int)
     """Bytes that :func:`downsample` keeps at most: the band, half-filtered rows, one batch of every image."""
     batch = batch_rows(targets, source_width)
     band = 3 * band_rows(targets, source_width=source_width, strip_rows=strip_rows) * source_width
-    rows = {t: int(batch / t.factor) + 1 + ROW_BLOCK for t in targets}
+    rows = {t: int(batch / t.factor) + 1 + BLOCK for t in targets}
     half_filtered = sum(12 * rows[t] * source_width for t in targets)
     images = max(15 * rows[t] * t.width for t in targets)
     return band + half_filtered + images
@@ -176,7 +179,11 @@ class _Band:
 
 
 class _Filter:
-    """One image's progress down the region."""
+    """One image's progress down the region.
+
+    Half-filtered rows are kept transposed, (columns, 3, rows): the product that filters along y can write them so at
+    no cost, and filtering along x is then the same product again.
+    """
 
     rows: WeightBlocks
 
@@ -188,14 +195,13 @@ class _Filter:
         self._columns = weight_blocks(
             0,
             target.width,
-            block=COLUMN_BLOCK,
+            block=BLOCK,
             factor=target.factor,
             origin=target.x,
             source_start=source.x,
             source_stop=source.right,
         )
-        self._columns_t = np.ascontiguousarray(self._columns.weights.transpose(0, 2, 1))
-        self._half = np.empty((0, 3, 0), dtype=np.float32)
+        self._half = np.empty((0, 0), dtype=np.float32)
 
     @property
     def done(self) -> bool:
@@ -214,70 +220,60 @@ class _Filter:
         target = self._target
         last = target.height
         if goal < self._source.bottom:
-            reachable = (goal - target.y) / target.factor - LOBES - Fraction(1, 2)
-            last = min(last, int(reachable // 1) + 1)
+            last = min(last, floor((goal - target.y) / target.factor - LOBES + Fraction(1, 2)))
         self._count = max(0, last - self._done_rows)
         if self._count == 0:
             return False
         self.rows = weight_blocks(
             self._done_rows,
             last,
-            block=ROW_BLOCK,
+            block=BLOCK,
             factor=target.factor,
             origin=target.y,
             source_start=self._source.y,
             source_stop=self._source.bottom,
         )
         # Columns outside the source stay 0: their weights are 0, but 0 times garbage need not be.
-        width = self._columns.stop - self._columns.start
-        shape = (len(self.rows.starts) * ROW_BLOCK, 3, width)
-        if self._half.shape != shape:
-            self._half = np.zeros(shape, dtype=np.float32)
+        columns, rows = self._columns.stop - self._columns.start, len(self.rows.starts) * BLOCK
+        if self._half.shape != (columns * 3, rows + PADDING):
+            self._half = np.zeros((columns * 3, rows + PADDING), dtype=np.float32)
         return True
 
     def filter_rows(self, chunk: Floats, left: int) -> None:
-        """Filter a column chunk along y; ``left`` is its first column, counted from the source's."""
-        columns = chunk.shape[1] // 3
-        filtered = _products(self.rows, chunk).reshape(-1, columns, 3)
-        first = left + self._source.x - self._columns.start  # where the chunk lies among the columns needed
-        start, stop = max(0, first), min(self._half.shape[2], first + columns)
+        """Filter a column chunk (rows, columns * 3) along y; ``left`` is its first column, from the source's."""
+        first = left + self._source.x - self._columns.start  # the chunk's place among the columns needed
+        start, stop = max(0, first), min(len(self._half) // 3, first + chunk.shape[1] // 3)
         if start < stop:
-            self._half[:, :, start:stop] = filtered[:, start - first : stop - first].transpose(0, 2, 1)
+            part = chunk[:, 3 * (start - first) : 3 * (stop - first)]
+            _filter(self.rows, part, self._half[3 * start : 3 * stop, :-PADDING].T)
 
     def filter_columns(self) -> Pixels:
-        """Filter the half-filtered rows along x, round once."""
-        count, blocks = self._count, len(self._columns.starts)
-        half = self._half[:count].reshape(count * 3, -1)
-        image = np.empty((count * 3, blocks * COLUMN_BLOCK), dtype=np.float32)
-        taps = self._columns.weights.shape[2]
-        step = self._columns.step
-        if step is not None:
-            size = half.itemsize
-            spans = as_strided(half, (blocks, count * 3, taps), (step * size, half.strides[0], size))
-            out = as_strided(
-                image, (blocks, count * 3, COLUMN_BLOCK), (COLUMN_BLOCK * size, image.strides[0], size)
-            )
-            np.matmul(spans, self._columns_t, out=out)
-        else:
-            for index, start in enumerate(self._columns.starts - self._columns.start):
-                out = image[:, index * COLUMN_BLOCK : (index + 1) * COLUMN_BLOCK]
-                np.matmul(half[:, start : start + taps], self._columns_t[index], out=out)
-        self._done_rows += count
+        """Filter the half-filtered rows along x, round once; (rows, width, 3) uint8."""
+        height = self._half.shape[1]
+        image = np.empty((len(self._columns.starts) * BLOCK, 3 * height), dtype=np.float32)
+        _filter(self._columns, self._half.reshape(-1, 3 * height), image)
+        self._done_rows += self._count
         np.clip(np.rint(image, out=image), 0, 255, out=image)
-        planes = image.reshape(count, 3, -1)[:, :, : self._target.width]
-        pixels = np.empty((count, self._target.width, 3), dtype=np.uint8)
-        np.copyto(pixels, planes.transpose(0, 2, 1), casting="unsafe")
-        return pixels
+        rounded = image.astype(np.uint8).reshape(len(image), 3, -1)
+        return np.ascontiguousarray(rounded[: self._target.width, :, : self._count].transpose(2, 0, 1))
 
 
-def _products(rows: WeightBlocks, chunk: Floats) -> Floats:
-    """Every block's weights times its rows of ``chunk``: (blocks, block, chunk columns) float32."""
-    blocks, outputs, taps = rows.weights.shape
-    step = rows.step
-    if step is not None:
-        spans = as_strided(chunk, (blocks, taps, chunk.shape[1]), (step * chunk.strides[0], *chunk.strides))
-        return np.matmul(rows.weights, spans)
-    product = np.empty((blocks, outputs, chunk.shape[1]), dtype=np.float32)
-    for index, start in enumerate(rows.starts - rows.start):
-        np.matmul(rows.weights[index], chunk[start : start + taps], out=product[index])
-    return product
+def _filter(blocks: WeightBlocks, source: Floats, out: Floats) -> None:
+    """Weigh ``source`` along its first axis: ``out[i] = sum over k of weights[i, k] * source[start_i + k]``.
+
+    Args:
+        blocks: The weights; ``source`` begins at the first tap of the first block.
+        source: (taps in all, n) float32.
+        out: (blocks * BLOCK, n) float32, in either memory order.
+    """
+    count, outputs, taps = blocks.weights.shape
+    step = blocks.step
+    if step is None:
+        for index, start in enumerate(blocks.starts - blocks.start):
+            part = out[index * outputs : (index + 1) * outputs]
+            np.matmul(blocks.weights[index], source[start : start + taps], out=part)
+        return
+    columns = source.shape[1]
+    spans = as_strided(source, (count, taps, columns), (step * source.strides[0], *source.strides))
+    results = as_strided(out, (count, outputs, columns), (outputs * out.strides[0], *out.strides))
+    np.matmul(blocks.weights, spans, out=results)

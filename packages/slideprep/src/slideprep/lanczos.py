@@ -95,15 +95,32 @@ def weight_blocks(
         source_start: First source pixel that exists.
         source_stop: One past the last source pixel that exists.
     """
-    scale = float(factor)
     count = ceil((last - first) / block)
+    repeat = 1 if (block * factor).denominator == 1 else count  # whole steps: every block is the first one, moved
     taps = ceil((block - 1 + 2 * LOBES) * factor) + 1
-    outputs = first + np.arange(count * block).reshape(count, block)
-    centres = float(origin) + scale * (outputs + 0.5)
-    starts = np.floor(centres[:, 0] - LOBES * scale + 1e-6).astype(np.int64)
+    starts, table = _blocks(first, repeat, block=block, taps=taps, factor=factor, origin=origin)
+    if repeat < count:
+        starts = starts[0] + np.arange(count) * int(block * factor)
+        table = np.repeat(table, count, axis=0)
     positions = starts[:, None] + np.arange(taps)
-    table = lanczos((positions[:, None, :] + 0.5 - centres[:, :, None]) / scale)
-    table *= ((positions >= source_start) & (positions < source_stop))[:, None, :]
-    sums = table.sum(axis=2, keepdims=True)
-    table /= np.where(sums == 0, 1, sums)  # outputs past `last` may see no source at all
+    outside = (positions < source_start) | (positions >= source_stop)
+    border = outside.any(axis=1)
+    table[border] *= ~outside[border, None, :]
+    sums = table[border].sum(axis=2, keepdims=True)
+    table[border] /= np.where(sums == 0, 1, sums)  # outputs past `last` may see no source at all
     return WeightBlocks(starts=starts, weights=table.astype(np.float32))
+
+
+def _blocks(
+    first: int, count: int, *, block: int, taps: int, factor: Fraction, origin: Fraction
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """First taps (count,) and weights (count, block, taps) as if the source had no border."""
+    scale = float(factor)
+    starts, centres = [], []
+    for output in range(first, first + count * block, block):
+        start, _ = reach(output, output + 1, factor=factor, origin=origin)
+        starts.append(start)
+        centres.append(float(origin + factor * (output + Fraction(1, 2)) - start))
+    offsets = np.array(centres)[:, None] + scale * np.arange(block)
+    table = lanczos((np.arange(taps) + 0.5 - offsets[:, :, None]) / scale)
+    return np.array(starts, dtype=np.int64), table / table.sum(axis=2, keepdims=True)
