@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from slideprep.downsample import Target, band_bytes, downsample, source_box
 
 FACTORS = [Fraction(f) for f in (1, 2, 4, 8, 16, 32, 64)] + [
@@ -117,7 +118,10 @@ def test_the_result_does_not_depend_on_how_strips_are_cut(strip_rows: int, shift
 
 def test_the_band_bounds_memory_whatever_the_height() -> None:
     """The stated bound does not grow with the region's height, and stays under 600 MB at the widest JPEG from 40x."""
-    wide = [Target(factor=Fraction(f), x=Fraction(0), y=Fraction(0), width=262_000 // f, height=9) for f in (4, 64)]
+    wide = [
+        Target(factor=Fraction(f), x=Fraction(0), y=Fraction(0), width=262_000 // f, height=9)
+        for f in (4, 64)
+    ]
     tall = [Target(factor=t.factor, x=t.x, y=t.y, width=t.width, height=90_000) for t in wide]
     bound = band_bytes(wide, source_width=262_000, strip_rows=256)
     assert bound == band_bytes(tall, source_width=262_000, strip_rows=256)

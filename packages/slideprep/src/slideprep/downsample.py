@@ -212,7 +212,9 @@ class _Filter:
         """First level-0 row that rows not yet made draw on."""
         if self.done:
             return self._source.bottom
-        start, _ = reach(self._done_rows, self._done_rows + 1, factor=self._target.factor, origin=self._target.y)
+        start, _ = reach(
+            self._done_rows, self._done_rows + 1, factor=self._target.factor, origin=self._target.y
+        )
         return max(start, self._source.y)
 
     def plan_rows(self, goal: int) -> bool:

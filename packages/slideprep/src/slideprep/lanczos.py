@@ -1,8 +1,8 @@
 """The Lanczos filter (a = 3) as blocks of weights along one axis: what every magnification is made with.
 
 The kernel is stretched by the reduction factor, so that reducing is also low-pass filtering (Turkowski, "Filters for
-Common Resampling Tasks", the paper's reference 46). Output pixel ``i`` has its centre at ``origin + factor * (i + 0.5)``
-in source pixels; source pixel ``k`` has its centre at ``k + 0.5``. Taps outside the source weigh nothing and the rest
+Common Resampling Tasks", the paper's reference 46). Output pixel ``i`` has its centre at
+``origin + factor * (i + 0.5)`` in source pixels; source pixel ``k`` has its centre at ``k + 0.5``. Taps outside the source weigh nothing and the rest
 is renormalised, so a constant image stays constant up to its border.
 
 Consecutive outputs share most of their taps. Taken ``block`` at a time, an axis becomes a few small dense matrices,
@@ -96,7 +96,9 @@ def weight_blocks(
         source_stop: One past the last source pixel that exists.
     """
     count = ceil((last - first) / block)
-    repeat = 1 if (block * factor).denominator == 1 else count  # whole steps: every block is the first one, moved
+    repeat = (
+        1 if (block * factor).denominator == 1 else count
+    )  # whole steps: every block is the first one, moved
     taps = ceil((block - 1 + 2 * LOBES) * factor) + 1
     starts, table = _blocks(first, repeat, block=block, taps=taps, factor=factor, origin=origin)
     if repeat < count:

@@ -1,0 +1,190 @@
+"""Rows of an image in, its encoded file out, with the sums that the set's colour statistics are made of.
+
+JPEG is written strip by strip and decoded again strip by strip, so neither needs more memory than a strip. PNG and
+WebP go through libvips from a raw file on disk; WebP itself holds the whole image in memory (at most 16 383 px a side).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import numpy as np
+import pyvips
+import simplejpeg
+from numpy.typing import NDArray
+
+from slideprep.jpeg_strips import MAX_SIDE_PX, JpegStrips
+from slideprep.shard_models import ImageFormat
+
+Pixels = NDArray[np.uint8]
+
+MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "webp": 16_383}
+"""Longest side of each format, in pixels."""
+
+SPOOL_BYTES = 32 * 1024 * 1024
+"""Encoded images up to this size stay in memory until they are in the tar; larger ones wait on disk."""
+
+_SQUARES_ROWS = 16
+
+
+@dataclass
+class PixelSums:
+    """Integer sums over pixels, per channel: exact, so the order of addition cannot matter."""
+
+    pixels: int = 0
+    sums: tuple[int, int, int] = (0, 0, 0)
+    squares: tuple[int, int, int] = (0, 0, 0)
+
+    def add(self, image: Pixels) -> None:
+        """Count every pixel of an image (rows, columns, 3)."""
+        lines = image.reshape(len(image), -1)
+        sums = np.zeros(lines.shape[1], dtype=np.uint64)
+        squares = np.zeros(lines.shape[1], dtype=np.uint64)
+        for top in range(0, len(lines), _SQUARES_ROWS):  # a few rows at a time stay in the cache
+            part = lines[top : top + _SQUARES_ROWS]
+            sums += part.sum(axis=0, dtype=np.uint32)
+            squares += np.multiply(part, part, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+        self._merge(image.shape[0] * image.shape[1], _per_channel(sums), _per_channel(squares))
+
+    def merge(self, other: PixelSums) -> None:
+        """Add what another sum has counted."""
+        self._merge(other.pixels, other.sums, other.squares)
+
+    def _merge(self, pixels: int, sums: tuple[int, int, int], squares: tuple[int, int, int]) -> None:
+        self.pixels += pixels
+        self.sums = cast("tuple[int, int, int]", tuple(a + b for a, b in zip(self.sums, sums, strict=True)))
+        self.squares = cast(
+            "tuple[int, int, int]", tuple(a + b for a, b in zip(self.squares, squares, strict=True))
+        )
+
+
+def _per_channel(lines: NDArray[np.uint64]) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in lines.reshape(-1, 3).sum(axis=0))
+    return red, green, blue
+
+
+class Encoder(Protocol):
+    """Takes an image's rows from top to bottom and leaves its encoded bytes in ``file``."""
+
+    file: BinaryIO
+    sums: PixelSums
+
+    def write(self, rows: Pixels) -> None:
+        """The next rows (any number, width, 3) uint8."""
+
+    def finish(self) -> int:
+        """Encode what is left; returns the size in bytes. ``sums`` is then complete."""
+
+    def close(self) -> None:
+        """Give back the memory and the temporary files."""
+
+
+def encoder(
+    image_format: ImageFormat, *, width: int, height: int, quality: int | None, with_sums: bool, folder: Path
+) -> Encoder:
+    """The encoder for one image.
+
+    Args:
+        image_format: What to encode as.
+        width: Image width in pixels.
+        height: Image height in pixels.
+        quality: 1 to 100; None for PNG.
+        with_sums: Whether to sum up the decoded pixels (one decoding more, for the training split only).
+        folder: Where images too large for memory wait, on the shards' own file system.
+    """
+    if image_format == "jpeg":
+        assert quality is not None
+        return _JpegEncoder(width, height, quality, with_sums, folder)
+    return _VipsEncoder(image_format, width, height, quality, with_sums, folder)
+
+
+class _JpegEncoder:
+    def __init__(self, width: int, height: int, quality: int, with_sums: bool, folder: Path) -> None:
+        spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(folder))  # noqa: SIM115 - closed in close()
+        self.file = cast("BinaryIO", spool)
+        self.sums = PixelSums()
+        self._strips = JpegStrips(self.file, width=width, height=height, quality=quality)
+        self._with_sums = with_sums
+        self._left = height
+        self._waiting = np.empty((self._strips.rows_per_strip, width, 3), dtype=np.uint8)
+        self._filled = 0
+
+    def write(self, rows: Pixels) -> None:
+        while len(rows):
+            taken = rows[: len(self._waiting) - self._filled]
+            self._waiting[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            rows = rows[len(taken) :]
+            if self._filled in (len(self._waiting), self._left):
+                self._flush()
+
+    def _flush(self) -> None:
+        jpeg = self._strips.write(self._waiting[: self._filled])
+        if self._with_sums:
+            self.sums.add(simplejpeg.decode_jpeg(jpeg, strict=True))
+        self._left -= self._filled
+        self._filled = 0
+
+    def finish(self) -> int:
+        assert self._left == 0, f"{self._left} rows are missing"
+        return self.file.tell()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _VipsEncoder:
+    def __init__(
+        self,
+        image_format: ImageFormat,
+        width: int,
+        height: int,
+        quality: int | None,
+        with_sums: bool,
+        folder: Path,
+    ) -> None:
+        self.sums = PixelSums()
+        self._size = (width, height)
+        self._with_sums = with_sums
+        self._folder = tempfile.TemporaryDirectory(dir=folder, prefix="encode-")
+        self._raw = Path(self._folder.name) / "image.raw"
+        self._encoded = Path(self._folder.name) / f"image.{image_format}"
+        self._raw_file = self._raw.open("wb")
+        self.file: BinaryIO = self._raw_file
+        self._lossless = image_format == "png"
+        self._save: Callable[[pyvips.Image], None] = (
+            (lambda image: image.pngsave(str(self._encoded), keep="none"))
+            if self._lossless
+            else (lambda image: image.webpsave(str(self._encoded), Q=quality, keep="none"))
+        )
+
+    def write(self, rows: Pixels) -> None:
+        self._raw_file.write(np.ascontiguousarray(rows).data)
+        if self._with_sums and self._lossless:
+            self.sums.add(np.ascontiguousarray(rows))
+
+    def finish(self) -> int:
+        self._raw_file.close()
+        width, height = self._size
+        self._save(pyvips.Image.rawload(str(self._raw), width, height, 3).copy(interpretation="srgb"))
+        self._raw.unlink()
+        if self._with_sums and not self._lossless:
+            self._sum_decoded()
+        self.file = self._encoded.open("rb")
+        return self._encoded.stat().st_size
+
+    def _sum_decoded(self) -> None:
+        image = pyvips.Image.new_from_file(str(self._encoded), access="sequential", fail_on="warning")
+        for top in range(0, image.height, 512):
+            rows = min(512, image.height - top)
+            pixels = image.crop(0, top, image.width, rows).write_to_memory()
+            self.sums.add(np.frombuffer(pixels, dtype=np.uint8).reshape(rows, image.width, 3))
+
+    def close(self) -> None:
+        self._raw_file.close()
+        self.file.close()
+        self._folder.cleanup()
