@@ -125,7 +125,9 @@ def invalid() -> dict[str, Files]:
         "F06-index-sets-sums": minimal(edit_index=set_in("splits.train.samples", 2)),
         "F07-file-present": minimal(edit_files=lambda files: files.pop(tar)),
         "F08-file-size": minimal(edit_files=lambda files: files.update({tar: files[tar] + bytes(512)})),
-        "F09-file-checksum": minimal(edit_files=lambda files: files.update({tar: files[tar][:-1] + b"\1"})),
+        "F09-file-checksum": minimal(
+            edit_files=lambda files: files.update({tar: files[tar][:600] + b"\1" + files[tar][601:]})
+        ),
         "F10-foreign-file": minimal(
             edit_files=lambda files: files.update({"5x/train-000001.tar.partial": b""})
         ),

@@ -1,8 +1,8 @@
 """Rebuild golden/ and invalid/ from SHARD_FORMAT.md alone: nothing here imports slideprep or kdtrain.
 
 ``golden/`` is a whole valid set: three magnifications, five splits, two classes, an unlabelled pair of
-auxiliary sets, a padded region, a slide without mpp. Each folder of ``invalid/`` breaks the one rule that its
-name starts with and is otherwise valid. Every byte is a function of these scripts and of Pillow's JPEG encoder;
+auxiliary sets, a padded region, a slide without mpp. Each folder of ``invalid/`` breaks the rule that its
+name starts with and is otherwise valid. Every byte follows from these scripts and Pillow's JPEG encoder;
 the pictures are coloured squares, not tissue.
 
     python shards/make_golden.py [FOLDER]

@@ -1,8 +1,8 @@
 """The writer's half of the shard contract (shards/SHARD_FORMAT.md): names, numbers and bytes.
 
-In: what the builder knows about a region and a set. Out: keys, paths, and the exact bytes of a sample's JSON and
-of index.json. Nothing here opens a tar or an image, and nothing is shared with the reader in kdtrain: the document
-and the golden set under shards/ are what keep the two halves together.
+In: what the builder knows about a region and a set. Out: keys, paths, and the exact bytes of a sample's JSON
+and of index.json. Nothing here opens a tar or an image, and nothing is shared with the reader in kdtrain: the
+document and the golden set under shards/ are what keep the two halves together.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def statistics_from_sums(*, pixels: int, sums: Iterable[int], squares: Iterable[
 
 
 def dump_json(model: BaseModel) -> bytes:
-    """Bytes of a sample's JSON: UTF-8, sorted keys, no spaces, whole numbers without a point, no last newline."""
+    """Bytes of a sample's JSON: UTF-8, sorted keys, no spaces, whole numbers without a point."""
     return json.dumps(_plain(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -1,7 +1,7 @@
 """The shard contract's records as typed models: a sample's JSON and index.json, field by field.
 
-Checked on construction, so a record that exists is one that the schemas under shards/ accept. What ties fields to
-each other, to the tars and to the pixels is checked by verify.
+Checked on construction, so a record that exists is one that the schemas under shards/ accept. What ties
+fields to each other, to the tars and to the pixels is checked by verify.
 
 Frames: ``region`` is in level-0 pixels, (x, y) top left of the laid-out box; ``image`` and ``valid`` are in
 pixels of that magnification's image.

@@ -1,0 +1,160 @@
+"""The reader's half of the shard contract (shards/SHARD_FORMAT.md): a folder in, a checked index out.
+
+Everything that can be known without opening a tar is checked at once, so that a wrong or unfinished set fails
+in the first second; members and samples are checked at the first touch (shard_tar, shard_sample). This half
+shares no code with the writer: the document and the golden set under shards/ are what keep the two together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_index import IndexDocument, Shard, Statistics, first_fault, magnification_name
+
+FORMAT_NAME = "slideprep-shards"
+FORMAT_MAJOR = 1
+"""A newer minor version only adds what a reader may ignore, so it is accepted."""
+INDEX_NAME = "index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """A shard set that was opened.
+
+    Attributes:
+        directory: The folder that holds index.json.
+        document: index.json, checked.
+        sha256: SHA-256 of index.json: the identity of the set, down to the last pixel.
+    """
+
+    directory: Path
+    document: IndexDocument
+    sha256: str
+
+    def require(self, *, magnification: float | None = None, split: str | None = None) -> None:
+        """Refuse a magnification, or a split or set, that this set does not hold.
+
+        Raises:
+            ShardError: Names what was asked for and what there is.
+        """
+        if magnification is not None and magnification not in self.document.magnifications:
+            there = ", ".join(magnification_name(m) for m in self.document.magnifications)
+            self._refuse(magnification_name(magnification), there, "choose one of these, or build it")
+        if split is not None and split not in self.document.sets:
+            self._refuse(
+                f"split or set {split!r}", ", ".join(sorted(self.document.sets)), "choose one of these"
+            )
+
+    def _refuse(self, asked: str, there: str, remedy: str) -> None:
+        raise ShardError("request", self.directory, f"no {asked} here; there is {there}", remedy=remedy)
+
+    def shards_of(self, split: str) -> tuple[Shard, ...]:
+        """The shards of a split, or of a set such as aux2, in the order of the set and of their numbers."""
+        self.require(split=split)
+        parts = self.document.sets[split]
+        return tuple(shard for part in parts for shard in self.document.shards if shard.split == part)
+
+    def is_labelled(self, split: str) -> bool:
+        """Whether every part of a split or set carries labels."""
+        self.require(split=split)
+        return all(self.document.splits[part].labelled for part in self.document.sets[split])
+
+    def path_of(self, shard: Shard, magnification: float) -> Path:
+        """The tar of a shard at a magnification."""
+        self.require(magnification=magnification)
+        return self.directory / shard.files[magnification_name(magnification)].path
+
+    def sizes_of(self, shard: Shard, magnification: float) -> tuple[tuple[int, int], ...]:
+        """(width, height) in pixels of every sample of a shard in order, without opening its tar."""
+        self.require(magnification=magnification)
+        cell_px = self.document.grid[magnification_name(magnification)]
+        return tuple((columns * cell_px, rows * cell_px) for columns, rows in shard.cells)
+
+    def statistics_of(self, magnification: float) -> Statistics:
+        """Mean and standard deviation of the labelled training split, in grey levels 0 to 255.
+
+        Raises:
+            ShardError: The set has no labelled training split.
+        """
+        self.require(magnification=magnification)
+        if self.document.statistics is None:
+            remedy = "take the statistics of the run that trained the teacher"
+            reason = "no colour statistics: the set has no labelled training split"
+            raise ShardError("request", self.directory, reason, remedy=remedy)
+        return self.document.statistics[magnification_name(magnification)]
+
+
+def read_index(directory: Path | str) -> Index:
+    """Open a shard set: its index, and that every file it names is there in full size.
+
+    Args:
+        directory: The folder that ``slideprep build-shards --out`` wrote.
+
+    Raises:
+        ShardError: F01 to F08, at the first rule that is broken.
+    """
+    directory = Path(directory)
+    path = directory / INDEX_NAME
+    if not path.is_file():
+        reason = f"there is no {INDEX_NAME}; it is written last, so this is no shard set or an unfinished one"
+        remedy = "run the same 'slideprep build-shards' command again to finish it"
+        raise ShardError("F01 index-present", directory, reason, remedy=remedy)
+    data = path.read_bytes()
+    _check_version(data, path)
+    document = _parse(data, path)
+    fault = first_fault(document)
+    if fault is not None:
+        raise ShardError(fault[0], path, fault[1])
+    _check_files(directory, document.shards)
+    return Index(directory=directory, document=document, sha256=hashlib.sha256(data).hexdigest())
+
+
+def _check_version(data: bytes, path: Path) -> None:
+    try:
+        raw: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ShardError("F02 index-schema", path, f"not JSON: {error}") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
+        given = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        remedy = "point --shards at a folder that slideprep wrote"
+        reason = f"'format' is {given!r}, not {FORMAT_NAME!r}"
+        raise ShardError("F03 format-name", path, reason, remedy=remedy)
+    version = raw.get("version")
+    if not isinstance(version, list) or version[:1] != [FORMAT_MAJOR]:
+        remedy = "use the kdtrain that goes with the slideprep that wrote it, or build the set again"
+        reason = f"format version {version} cannot be read; this reader knows {FORMAT_MAJOR}.x"
+        raise ShardError("F04 format-version", path, reason, remedy=remedy)
+
+
+def _parse(data: bytes, path: Path) -> IndexDocument:
+    try:
+        return IndexDocument.model_validate_json(data)
+    except ValidationError as error:
+        raise ShardError("F02 index-schema", path, one_line(error)) from error
+
+
+def one_line(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, and how many more there are."""
+    first, *more = error.errors(include_url=False)
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" + (f" (and {len(more)} more)" if more else "")
+
+
+def _check_files(directory: Path, shards: Sequence[Shard]) -> None:
+    for shard in shards:
+        for file in shard.files.values():
+            path = directory / file.path
+            if not path.is_file():
+                raise ShardError("F07 file-present", path, "the index names this file, but it is not there")
+            size = path.stat().st_size
+            if size != file.bytes:
+                reason = f"{size} bytes, but the index says {file.bytes}"
+                raise ShardError("F08 file-size", path, reason)

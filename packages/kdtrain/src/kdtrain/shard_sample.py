@@ -1,0 +1,219 @@
+"""Raw samples of a shard, decoded and checked against the index: pixels, label, provenance.
+
+In: the index, a shard and a magnification. Out: one Sample after the other. Only the fields named in
+SHARD_FORMAT.md are decoded, each by its own decoder: an image by Pillow's decoder for the format that the
+index names, JSON by a schema, the label as decimal digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_format import FORMAT_MAJOR, Index, one_line
+from kdtrain.shard_index import Shard, magnification_name
+from kdtrain.shard_tar import IMAGE_EXTENSIONS, RawSample, iter_tar
+
+# The plugins are called by name: Image.open would try others, and its limit of 179 megapixels refuses real
+# samples. The limit's purpose is met otherwise: the header's size must be the one that the index states.
+_DECODERS: dict[str, Any] = {
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+}
+_SidePx = Annotated[int, Field(ge=1)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class RegionRecord(_Document):
+    """Where the sample lies on its slide: level-0 pixels, (x, y) top left."""
+
+    index: int
+    x: int
+    y: int
+    width: float
+    height: float
+
+
+class ImageRecord(_Document):
+    """Size in the image's own pixels, and its format."""
+
+    width: _SidePx
+    height: _SidePx
+    format: str
+
+
+class SampleRecord(_Document):
+    """The fields of a sample's JSON that training and evaluation need; SHARD_FORMAT.md explains each."""
+
+    version: tuple[int, int]
+    key: str
+    slide: str
+    patient: str
+    label: str | None
+    split: str
+    region: RegionRecord
+    image: ImageRecord
+    magnification: float
+    magnification_by: str
+    factor: float
+    mpp: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A decoded sample.
+
+    Attributes:
+        key: The same at every magnification.
+        image: (rows, columns, 3) uint8, RGB; None where pixels were not asked for.
+        label: Index into the set's classes; None in unlabelled splits.
+        record: Provenance.
+    """
+
+    key: str
+    image: NDArray[np.uint8] | None
+    label: int | None
+    record: SampleRecord
+
+
+def read_shard(index: Index, shard: Shard, *, magnification: float, pixels: bool = True) -> Iterator[Sample]:
+    """Samples of one tar in order, each checked against the index before its pixels are decoded.
+
+    Args:
+        index: The opened set.
+        shard: One of its shards.
+        magnification: One of its magnifications.
+        pixels: Whether to decode the images; their headers are checked in any case.
+
+    Raises:
+        ShardError: F11 to F22, at the first rule that is broken.
+    """
+    path = index.path_of(shard, magnification)
+    sizes = index.sizes_of(shard, magnification)
+    keys: list[str] = []
+    for raw in iter_tar(path):
+        if len(keys) == len(sizes):
+            raise ShardError("F17 pairing", path, f"more than the {len(sizes)} samples that the index states")
+        size = sizes[len(keys)]
+        keys.append(raw.key)
+        yield decode_sample(
+            raw, index, split=shard.split, magnification=magnification, size=size, pixels=pixels
+        )
+    if len(keys) != len(sizes):
+        raise ShardError("F17 pairing", path, f"{len(keys)} samples, but the index states {len(sizes)}")
+    if hashlib.sha256("\n".join(keys).encode()).hexdigest() != shard.keys_sha256:
+        raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")
+
+
+def decode_sample(
+    raw: RawSample,
+    index: Index,
+    *,
+    split: str,
+    magnification: float,
+    size: tuple[int, int],
+    pixels: bool = True,
+) -> Sample:
+    """Decode and check one sample.
+
+    Args:
+        raw: The sample's members.
+        index: The set that it belongs to.
+        split: The stored split of its shard.
+        magnification: The magnification of its tar.
+        size: (width, height) in pixels that the index states.
+        pixels: Whether to decode the image; its header is checked in any case.
+
+    Raises:
+        ShardError: F16 and F18 to F22.
+    """
+    labelled = index.document.splits[split].labelled
+    _check_fields(raw, index, labelled)
+    record = _record(raw)
+    _check_place(raw, record, index, split, magnification)
+    label = _label(raw, record, index.document.classes, labelled)
+    image = _image(raw, record, index.document.image.format, size, pixels)
+    return Sample(key=raw.key, image=image, label=label, record=record)
+
+
+def _fail(rule: str, raw: RawSample, reason: str) -> ShardError:
+    return ShardError(rule, raw.path, reason, member=raw.key)
+
+
+def _check_fields(raw: RawSample, index: Index, labelled: bool) -> None:
+    extension = next(e for e, name in IMAGE_EXTENSIONS.items() if name == index.document.image.format)
+    wanted = {extension, "json"} | ({"cls"} if labelled else set())
+    if set(raw.fields) != wanted:
+        reason = f"the fields are {sorted(raw.fields)}, not {sorted(wanted)}"
+        raise _fail("F16 sample-members", raw, reason)
+
+
+def _record(raw: RawSample) -> SampleRecord:
+    try:
+        record = SampleRecord.model_validate_json(raw.fields["json"])
+    except ValidationError as error:
+        raise _fail("F18 record-schema", raw, one_line(error)) from error
+    if record.version[0] != FORMAT_MAJOR:
+        raise _fail("F18 record-schema", raw, f"record version {record.version}")
+    return record
+
+
+def _check_place(
+    raw: RawSample, record: SampleRecord, index: Index, split: str, magnification: float
+) -> None:
+    document = index.document
+    given = (record.key, record.split, record.magnification, record.magnification_by, record.image.format)
+    wanted = (raw.key, split, magnification, document.magnification_by, document.image.format)
+    if given != wanted:
+        name = magnification_name(magnification)
+        reason = f"the record says {given}, but it lies in {name}/{split} of a set that says {wanted}"
+        raise _fail("F19 record-place", raw, reason)
+
+
+def _label(raw: RawSample, record: SampleRecord, classes: tuple[str, ...], labelled: bool) -> int | None:
+    if not labelled:
+        if record.label is not None:
+            raise _fail("F20 label", raw, f"label {record.label!r} in an unlabelled split")
+        return None
+    text = raw.fields["cls"]
+    if not re.fullmatch(rb"0|[1-9][0-9]*", text) or int(text) >= len(classes):
+        raise _fail("F20 label", raw, f".cls is {text!r}, not a class number from 0 to {len(classes) - 1}")
+    if record.label != classes[int(text)]:
+        reason = f".cls means {classes[int(text)]!r}, but the record says {record.label!r}"
+        raise _fail("F20 label", raw, reason)
+    return int(text)
+
+
+def _image(
+    raw: RawSample, record: SampleRecord, kind: str, size: tuple[int, int], pixels: bool
+) -> NDArray[np.uint8] | None:
+    data = next(raw.fields[extension] for extension in raw.fields if extension in IMAGE_EXTENSIONS)
+    try:
+        image: Image.Image = _DECODERS[kind](io.BytesIO(data))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _fail("F21 image-header", raw, f"not a {kind} image: {error}") from error
+    stated = (record.image.width, record.image.height)
+    if image.mode != "RGB" or not image.size == size == stated:
+        reason = f"an {image.mode} image of {image.size}; the record says RGB {stated}, the index {size}"
+        raise _fail("F21 image-header", raw, reason)
+    if not pixels:
+        return None
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _fail("F22 image-data", raw, f"the image cannot be decoded: {error}") from error
+    return np.array(image)
