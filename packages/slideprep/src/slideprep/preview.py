@@ -18,6 +18,7 @@ from pathlib import Path
 from string import Template
 
 from slideprep import preview_html as html
+from slideprep.preview_card import card
 from slideprep.preview_model import (
     PreviewRegion,
     PreviewSet,
@@ -41,7 +42,8 @@ __all__ = [
 def write_preview(preview: PreviewSet, path: Path) -> None:
     """Write the page to ``path`` under a temporary name and rename it: a reader never meets half a page.
 
-    An existing page is replaced. The temporary name is ``path`` with ".partial" appended.
+    An existing page is replaced. The temporary name is ``path`` with ".partial" appended; a write that was broken off
+    leaves it behind, and the next one overwrites it.
 
     Args:
         preview: What to show.
@@ -72,7 +74,7 @@ def preview_pieces(preview: PreviewSet) -> Iterator[str]:
     before, after = _page().split("<!-- slides -->")
     yield Template(before).substitute(_parts(preview))
     for index, slide in preview.in_attention_order:
-        yield html.card(index, slide, synthetic=preview.synthetic)
+        yield card(index, slide, synthetic=preview.synthetic)
     yield Template(after).substitute(script=_asset("page.js"))
 
 
@@ -106,7 +108,7 @@ def _parts(preview: PreviewSet) -> dict[str, str]:
         else "",
         "splits": html.options(_tally([slide.split for slide in slides]), everything="all splits"),
         "labels": html.options(_label_tally(preview), everything="all labels"),
-        "total": html.number(len(slides)),
+        "total": html.counted(len(slides), "slide"),
     }
 
 
@@ -143,5 +145,9 @@ def _tally(values: list[str | None]) -> list[tuple[str | None, int]]:
 def _label_tally(preview: PreviewSet) -> list[tuple[str | None, int]]:
     """Slides per class in the index's order, then classes that are only on slides, then unlabelled slides."""
     found = Counter(name for slide in preview.slides for name in slide.classes or (None,))
-    order: list[str | None] = [*preview.classes, *sorted(set(found) - {None, *preview.classes}, key=str), None]
+    order: list[str | None] = [
+        *preview.classes,
+        *sorted(set(found) - {None, *preview.classes}, key=str),
+        None,
+    ]
     return [(name, found[name]) for name in order if found[name]]

@@ -208,7 +208,9 @@ def image_sizes(slides: tuple[PreviewSlide, ...]) -> tuple[ImageSizes, ...]:
         for region in slide.written:
             for magnification, width, height in region.sizes:
                 images.setdefault(magnification, []).append((width * height, width, height, slide.name))
-    return tuple(_sum_up(magnification, images[magnification]) for magnification in sorted(images, reverse=True))
+    return tuple(
+        _sum_up(magnification, images[magnification]) for magnification in sorted(images, reverse=True)
+    )
 
 
 def _sum_up(magnification: float, images: list[tuple[int, int, int, str]]) -> ImageSizes:

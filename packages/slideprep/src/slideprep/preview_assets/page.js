@@ -48,8 +48,8 @@
         && chosen(classes.get(card), label) && wanted.every((word) => own.includes(word)));
     }
     visible = Array.from(grid.children).filter((card) => !card.hidden);
-    id("shown").textContent = visible.length === cards.length
-      ? `${cards.length} slides` : `${visible.length} of ${cards.length} slides`;
+    const all = `${cards.length} slide${cards.length === 1 ? "" : "s"}`;
+    id("shown").textContent = visible.length === cards.length ? all : `${visible.length} of ${all}`;
     id("nothing").hidden = visible.length > 0;
   }
 
@@ -79,10 +79,11 @@
       title.remove();
     });
     id("stage").replaceChildren(frame);
-    const parts = card.querySelectorAll(".marks, .belongs, .facts, .messages, .regions");
-    id("about").replaceChildren(...Array.from(parts, (part) => part.cloneNode(true)));
-    id("about").querySelectorAll("details").forEach((details) => { details.open = true; });
-    id("about").scrollTop = 0;
+    const copies = (selector) => Array.from(card.querySelectorAll(selector), (part) => part.cloneNode(true));
+    id("about").replaceChildren(...copies(".marks, .belongs, .facts, .messages"));
+    id("numbers").replaceChildren(...copies(".regions"));
+    for (const details of id("numbers").children) details.open = true;
+    for (const part of [id("about"), id("numbers"), id("about").parentElement]) part.scrollTop = 0;
     tip.hidden = true;
     if (!dialog.open) dialog.showModal();
     addTags(frame);
@@ -107,8 +108,9 @@
 
   function letter() {
     const svg = id("stage").querySelector("svg");
-    if (!svg) return;
-    const shown = svg.getBoundingClientRect(), { width, height } = svg.viewBox.baseVal;
+    const shown = svg && svg.getBoundingClientRect();
+    if (!shown || !shown.width || !shown.height) return;
+    const { width, height } = svg.viewBox.baseVal;
     const unit = Math.max(width / shown.width, height / shown.height);
     for (const text of svg.querySelectorAll("text")) {
       text.setAttribute("transform", `translate(${text.dataset.x} ${text.dataset.y}) scale(${unit})`);

@@ -1,0 +1,510 @@
+"""The preview page: structure, coordinates, escaping, determinism, self-containment."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field, replace
+from errno import ENOSPC
+from hashlib import sha256
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from shutil import which
+from subprocess import run
+
+import pytest
+from PIL import Image
+
+from slideprep.geometry import Box
+from slideprep.preview import (
+    PreviewRegion,
+    PreviewSet,
+    PreviewSlide,
+    PreviewTable,
+    preview_pieces,
+    render_preview,
+    write_preview,
+)
+from slideprep.preview_card import scale_bar_um
+from slideprep.preview_html import number, text
+from slideprep.preview_model import image_sizes
+
+VOID = {"meta", "img", "input", "link", "br", "hr"}
+
+
+@dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str | None]
+    content: list[Element | str] = field(default_factory=list)
+
+    def find_all(self, tag: str, css_class: str | None = None) -> list[Element]:
+        found = []
+        for child in self.content:
+            if isinstance(child, str):
+                continue
+            if child.tag == tag and (
+                css_class is None or css_class in (child.attributes.get("class") or "").split()
+            ):
+                found.append(child)
+            found += child.find_all(tag, css_class)
+        return found
+
+    def find(self, tag: str, css_class: str | None = None) -> Element:
+        return self.find_all(tag, css_class)[0]
+
+    @property
+    def text(self) -> str:
+        return "".join(child if isinstance(child, str) else child.text for child in self.content)
+
+
+class _Tree(HTMLParser):
+    """Builds a tree and fails on any tag that is not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = [Element("root", {})]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, dict(attrs))
+        self.open[-1].content.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open[-1].content.append(Element(tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].content.append(data)
+
+
+def parse(page: str) -> Element:
+    """The page as a tree; a tag left open or closed out of order fails."""
+    tree = _Tree()
+    tree.feed(page)
+    tree.close()
+    assert len(tree.open) == 1
+    return tree.open[0]
+
+
+def thumbnail(width: int = 8, height: int = 6) -> bytes:
+    """A plain pink JPEG."""
+    file = BytesIO()
+    Image.new("RGB", (width, height), (225, 160, 195)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def region(name: str = "r0", x: int = 100, **changes: object) -> PreviewRegion:
+    """A written region of 400 × 300 level-0 px at (x, 200)."""
+    made = PreviewRegion(
+        box=Box(x=x, y=200, width=400, height=300), name=name, sizes=((10.0, 200, 150), (5.0, 100, 75))
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def slide(name: str = "A7", **changes: object) -> PreviewSlide:
+    """A good slide of 2000 × 1500 px, 20x, 0.5 µm/px, with one region."""
+    made = PreviewSlide(
+        name=name,
+        patient="p1",
+        label="Normal",
+        split="train",
+        reader="OpenSlide 4.0.1",
+        vendor="aperio",
+        width_l0=2000,
+        height_l0=1500,
+        mpp=0.5,
+        mpp_source="slide",
+        objective=20.0,
+        objective_source="slide",
+        thumbnail_jpeg=thumbnail(),
+        regions=(region(),),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def preview(*slides: PreviewSlide, **changes: object) -> PreviewSet:
+    """A set of these slides."""
+    return replace(PreviewSet(title="set", slides=slides), **changes)  # type: ignore[arg-type]
+
+
+def page(*slides: PreviewSlide, **changes: object) -> Element:
+    """The parsed page of these slides."""
+    return parse(render_preview(preview(*slides, **changes)))
+
+
+def cards(root: Element) -> list[Element]:
+    """The slides' cards in page order."""
+    return root.find_all("article", "card")
+
+
+def test_one_card_per_slide() -> None:
+    """Every slide has exactly one card, whose id is the slide's position in the set."""
+    found = cards(page(slide("a"), slide("b"), slide("c")))
+    assert [(card.attributes["id"], card.find("h3").text) for card in found] == [
+        ("slide-0", "a"),
+        ("slide-1", "b"),
+        ("slide-2", "c"),
+    ]
+
+
+def test_empty_set_has_a_page() -> None:
+    """A set without slides still gives a well-formed page that says 0 slides."""
+    root = page()
+    assert cards(root) == []
+    assert root.find("p", "shown").text == "0 slides"
+
+
+def test_failures_come_first_then_warnings() -> None:
+    """Cards are ordered failures, warnings, rest, each in the set's own order."""
+    found = cards(
+        page(
+            slide("fine"),
+            slide("warned", warnings=("faint tissue",)),
+            slide("broken", failures=("truncated",)),
+            slide("partly", regions=(region(), region("r1", status="failed", reason="damaged tile"))),
+        )
+    )
+    assert [card.find("h3").text for card in found] == ["broken", "partly", "warned", "fine"]
+    assert [card.find("div", "marks").text for card in found] == [
+        "Partly failed",
+        "Partly failed",
+        "Warning",
+        "",
+    ]
+
+
+def test_overlay_is_in_level0_pixels() -> None:
+    """The overlay's user space is the slide's level 0 and each outline has its region's own coordinates."""
+    overlay = cards(page(slide(regions=(region(), region("r1", x=900)))))[0].find("svg", "overlay")
+    assert overlay.attributes["viewbox"] == "0 0 2000 1500"
+    outlines = [rect.attributes for rect in overlay.find_all("rect")]
+    assert [[o[key] for key in ("x", "y", "width", "height")] for o in outlines] == [
+        ["100", "200", "400", "300"],
+        ["900", "200", "400", "300"],
+    ]
+    casing = overlay.find("path", "casing").attributes["d"]
+    assert casing == "M100 200h400v300h-400zM900 200h400v300h-400z"
+
+
+@pytest.mark.parametrize("status", ["written", "left out", "failed"])
+def test_outline_tells_the_region_status(status: str) -> None:
+    """An outline's class is the region's status; only a failed region is crossed."""
+    group = cards(page(slide(regions=(region(status=status, reason="why"),))))[0].find("g", "region")
+    assert status.replace(" ", "-") in str(group.attributes["class"]).split()
+    assert len(group.find_all("path", "cross")) == (status == "failed")
+    assert ("why" in group.find("title").text) == (status != "written")
+
+
+def test_hover_text_lists_the_size_at_each_magnification() -> None:
+    """A region's title names its level-0 box and its size at every magnification."""
+    title = cards(page(slide()))[0].find("title").text
+    assert title.splitlines() == [
+        "r0",
+        "level 0: 400 × 300 px at (100, 200)",
+        "10×: 200 × 150 px",
+        "5×: 100 × 75 px",
+    ]
+
+
+def test_scale_bar_has_its_length_in_level0_pixels() -> None:
+    """2000 px at 0.5 µm are 1 mm; the bar is the longest round length in 0.4 of that, 200 µm or 400 px."""
+    scale = cards(page(slide()))[0].find("g", "scale")
+    assert scale.find("text").text == "200 µm"
+    assert str(scale.find("path", "bar").attributes["d"]).endswith("h400.0")
+
+
+@pytest.mark.parametrize(("longest", "bar"), [(1.0, 1), (1.99, 1), (4.9, 2), (5000.0, 5000), (0.3, 0.2)])
+def test_scale_bar_lengths_are_1_2_or_5(longest: float, bar: float) -> None:
+    """The bar is the longest of 1, 2, 5 × 10^k that fits."""
+    assert scale_bar_um(longest) == pytest.approx(bar)
+
+
+def test_no_scale_bar_without_mpp() -> None:
+    """A slide without mpp has no scale bar, and the card says so."""
+    card = cards(page(slide(mpp=None, mpp_source=None)))[0]
+    assert card.find_all("g", "scale") == []
+    assert "mpp unknown" in card.text
+
+
+def test_missing_thumbnail_shows_the_reason() -> None:
+    """A slide without a thumbnail has a placeholder with its first failure, and no image."""
+    card = cards(page(slide(thumbnail_jpeg=None, regions=(), failures=("file is truncated",))))[0]
+    assert card.find_all("img") == []
+    assert "file is truncated" in card.find("span", "no-image").text
+    assert card.find("div", "marks").text == "Failed"
+
+
+def test_thumbnail_is_embedded_unchanged() -> None:
+    """The image on the page is the given JPEG, byte for byte."""
+    source = str(cards(page(slide()))[0].find("img").attributes["src"])
+    assert b64decode(source.removeprefix("data:image/jpeg;base64,")) == thumbnail()
+
+
+def test_card_says_size_scan_reader_and_magnifications() -> None:
+    """The card holds the facts a person checks: size, scan with sources, what was written, reader."""
+    facts = {
+        pair.find("dt").text: pair.find("dd").text.replace("\u202f", " ")
+        for pair in cards(page(slide()))[0].find("dl", "facts").find_all("div")
+    }
+    assert facts == {
+        "Size": "2 000 × 1 500 px, 1.00 × 0.750 mm",
+        "Scan": "20× (slide), 0.5 µm/px (slide)",
+        "Written": "1 region, 4 % of the slide, at 10, 5×",
+        "Reader": "OpenSlide 4.0.1, aperio",
+    }
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u202egpj.\x00\x1b\udcff é 組織"
+
+
+def test_hostile_text_stays_text() -> None:
+    """Markup, quotes and control characters in any text field add no element or attribute to the page."""
+    hostile = page(
+        slide(
+            HOSTILE,
+            patient=HOSTILE,
+            label=HOSTILE,
+            split=HOSTILE,
+            reader=HOSTILE,
+            vendor=HOSTILE,
+            mpp_source=HOSTILE,
+            objective_source=HOSTILE,
+            warnings=(HOSTILE,),
+            failures=(HOSTILE,),
+            regions=(region(HOSTILE, class_name=HOSTILE, status="failed", reason=HOSTILE),),
+        ),
+        title=HOSTILE,
+        classes=(HOSTILE,),
+        settings={HOSTILE: HOSTILE},
+        tool_versions={HOSTILE: HOSTILE},
+        table=PreviewTable(caption=HOSTILE, header=(HOSTILE,), rows=((HOSTILE,),)),
+    )
+    assert len(hostile.find_all("script")) == 1
+    assert len(hostile.find_all("img")) == 1
+    shown = cards(hostile)[0].find("h3").text
+    assert shown == "</script><img src=x onerror=alert(1)>\"'&\\u202egpj.\\u0000\\u001b\\udcff é 組織"
+
+
+def test_undecodable_names_can_be_written(tmp_path: Path) -> None:
+    """A file name that is not valid UTF-8 does not stop the page from being written."""
+    write_preview(preview(slide("scan-\udce9")), tmp_path / "preview.html")
+    assert "scan-\\udce9" in (tmp_path / "preview.html").read_text(encoding="utf-8")
+
+
+def test_dollar_signs_are_not_placeholders() -> None:
+    """Text that looks like a template's placeholder is shown as given."""
+    root = page(slide("$title"), title="$style ${policy}")
+    assert root.find("h1").text == "$style ${policy}"
+    assert cards(root)[0].find("h3").text == "$title"
+
+
+def test_same_set_same_bytes() -> None:
+    """Rendering twice gives the same page: it holds no date and no address of an object."""
+    made = preview(slide("a", warnings=("w",)), slide("b"), settings={"seed": "0"})
+    assert render_preview(made) == render_preview(made)
+
+
+def test_page_grows_by_the_same_amount_per_slide() -> None:
+    """Two hundred alike slides cost twice as much as one hundred, so thousands stay within reach."""
+    pieces = [list(preview_pieces(preview(*[slide(f"s{i:03}") for i in range(n)]))) for n in (100, 200)]
+    cards_size = [sum(map(len, found[1:-1])) for found in pieces]
+    assert [len(found) for found in pieces] == [102, 202]
+    assert cards_size[1] / cards_size[0] == pytest.approx(2, rel=0.01)
+    assert cards_size[0] / 100 < 4000 + len(b64encode(thumbnail()))
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    """Every address on the page is a data URI or a fragment of the page itself."""
+    root = page(slide(), slide("b", thumbnail_jpeg=None))
+    for tag in ("img", "a", "script", "link", "image", "use", "iframe"):
+        for element in root.find_all(tag):
+            for key in ("src", "href", "xlink:href"):
+                assert re.match(r"data:image/jpeg;base64,|#", element.attributes.get(key) or "#")
+    rendered = render_preview(preview(slide()))
+    addresses = set(re.findall(r"https?://[^\"'\s)]+|url\([^)]*\)|@import", rendered))
+    assert addresses == {"http://www.w3.org/2000/svg"}, "the SVG namespace is a name, not an address"
+
+
+def test_policy_names_the_style_and_script_by_hash() -> None:
+    """The policy forbids everything but data images and the page's own style and script, so no attribute styles."""
+    root = page(slide())
+    policy = next(str(m.attributes["content"]) for m in root.find_all("meta") if "http-equiv" in m.attributes)
+    for tag in ("style", "script"):
+        digest = b64encode(sha256(root.find(tag).text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert not re.search(r"<[^>]+\s(style|on\w+)=", render_preview(preview(slide())))
+
+
+def test_header_counts() -> None:
+    """The header counts slides, patients, regions by status, failures, warnings and megapixels."""
+    root = page(
+        slide("a", regions=(region(), region("r1", status="left out", sizes=()))),
+        slide("b", patient="p2", regions=(region(status="failed", sizes=()),)),
+        slide("c", patient="p2", warnings=("w",)),
+    )
+    shown = {count.find("dt").text: count.find("dd").text for count in root.find_all("div", "count")}
+    assert shown == {
+        "slides": "3",
+        "patients": "2",
+        "regions written": "2",
+        "region left out": "1",
+        "region failed": "1",
+        "slide with failures": "1",
+        "slide with warnings": "1",
+        "megapixels at 10×": "0.0600",
+    }
+
+
+def test_size_table_names_the_largest_image() -> None:
+    """Per magnification: images, megapixels, and the largest image with its slide; regions not written do not count."""
+    large = region(sizes=((10.0, 3000, 1000),))
+    lost = region("r1", status="failed", sizes=((10.0, 9000, 9000),))
+    (sizes,) = image_sizes(
+        (slide("a", regions=(region(sizes=((10.0, 1000, 1000),)),)), slide("b", regions=(large, lost)))
+    )
+    assert (sizes.magnification, sizes.images, sizes.megapixels) == (10.0, 2, 4.0)
+    assert (sizes.largest_px, sizes.largest_slide, sizes.median_megapixels) == ((3000, 1000), "b", 1.0)
+
+
+def test_a_patient_in_two_splits_is_named() -> None:
+    """A leak between splits is stated with the patient and the splits, and its absence is stated too."""
+    assert page(slide("a"), slide("b")).find("p", "check").text == "No patient is in two splits."
+    leak = page(slide("a"), slide("b", split="test")).find("p", "check")
+    assert leak.text == "Patients in more than one split: p1 (test, train)."
+
+
+def test_overlapping_regions_cover_their_union() -> None:
+    """Area in regions counts an overlap once and leaves out what lies beyond the slide or was not written."""
+    half = Box(x=0, y=0, width=1000, height=1500)
+    shifted = Box(x=500, y=0, width=1000, height=1500)
+    beyond = Box(x=1900, y=0, width=1000, height=1500)
+    regions = tuple(region(f"r{i}", box=box) for i, box in enumerate((half, shifted, beyond)))
+    assert slide(regions=regions).covered_fraction == pytest.approx(0.75 + 0.05)
+    assert slide(regions=(region(box=half, status="failed"),)).covered_fraction == 0
+
+
+def test_a_slide_with_nothing_written_is_a_warning() -> None:
+    """No region written and no failure recorded is never shown as fine; a region left out beside others is."""
+    assert slide(regions=()).status == "warning"
+    assert slide(regions=(region(status="left out", reason="Benign"),)).status == "warning"
+    assert slide(regions=(region(), region("r1", status="left out", reason="Benign"))).status == "ok"
+
+
+def test_filters_offer_splits_and_labels_with_counts() -> None:
+    """The filters list each split and label with its number of slides, unassigned ones last, classes in index order."""
+    root = page(
+        slide("a", split=None, label=None),
+        slide("b", label="Celiac Sprue"),
+        slide("c", regions=(region(class_name="Solid"),)),
+        classes=("Solid", "Celiac Sprue"),
+    )
+    selects = {
+        select.attributes["id"]: [o.text for o in select.find_all("option")]
+        for select in root.find_all("select")
+    }
+    assert selects["split"] == ["all splits", "train (2)", "none (1)"]
+    assert selects["label"] == ["all labels", "Solid (1)", "Celiac Sprue (1)", "none (1)"]
+
+
+def test_synthetic_slides_say_so_everywhere() -> None:
+    """A synthetic set is marked in the header and on every card; a real one nowhere."""
+    root = page(slide("a"), slide("b"), synthetic=True)
+    assert "Synthetic" in root.find("p", "synthetic").text
+    assert all("Synthetic" in card.text for card in cards(root))
+    assert "Synthetic" not in page(slide("a")).find("body").text
+
+
+def test_split_table_and_settings_are_shown() -> None:
+    """The split table's cells and the resolved options appear as given."""
+    counts = PreviewTable(
+        caption="Slides by split", header=("Class", "train"), rows=(("Normal", "1 182 (70)"),)
+    )
+    root = page(slide(), table=counts, settings={"tissue": "auto"})
+    table = root.find("section", "tables").find("table")
+    assert [cell.text for cell in table.find_all("th") + table.find_all("td")] == [
+        "Class",
+        "train",
+        "Normal",
+        "1 182 (70)",
+    ]
+    assert root.find("details", "pairs").find("dl").text == "tissueauto"
+
+
+def test_write_replaces_the_page_and_leaves_no_partial(tmp_path: Path) -> None:
+    """Writing gives the rendered page under its name, replaces an older one, and leaves nothing else."""
+    path = tmp_path / "preview.html"
+    path.write_text("old")
+    made = preview(slide("組織"))
+    write_preview(made, path)
+    assert path.read_bytes() == render_preview(made).encode("utf-8")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is full the error is raised and the page that was there is untouched."""
+    path = tmp_path / "preview.html"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("slideprep.preview.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_preview(preview(slide()), path)
+    assert path.read_text() == "old"
+
+
+def test_script_runs_under_the_policy(tmp_path: Path) -> None:
+    """In a browser, the address of a slide opens its enlarged view and the filters appear: no hash is wrong."""
+    browser = which("chromium") or which("google-chrome") or which("chrome")
+    if browser is None:
+        pytest.skip("no Chromium or Chrome on the PATH to run the page's script in")
+    path = tmp_path / "preview.html"
+    write_preview(preview(slide("first"), slide("second", failures=("truncated",))), path)
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    flags += [
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    done = run([browser, *flags, f"{path.as_uri()}#slide-0"], capture_output=True, timeout=60, check=True)
+    root = parse(done.stdout.decode("utf-8"))
+    dialog = root.find("dialog")
+    assert "open" in dialog.attributes
+    assert (dialog.find("h2").text, dialog.find("div", "large-bar").find("p").text) == ("first", "2 of 2")
+    assert "hidden" not in root.find("form").attributes
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (46000, "46\u202f000"),
+        (7, "7"),
+        (12.0, "12.0"),
+        (0.4993, "0.499"),
+        (1642.4, "1\u202f642"),
+        (99.99, "100"),
+    ],
+)
+def test_numbers(value: float, shown: str) -> None:
+    """Counts are grouped by thousands, measures have three significant digits."""
+    assert number(value) == shown
+
+
+def test_text_keeps_ordinary_unicode() -> None:
+    """Letters of any script pass unchanged; only what cannot be seen is spelt out."""
+    assert text("Gewebe-Übersicht 組織 α") == "Gewebe-Übersicht 組織 α"
+    assert text("a\u200bb") == "a\\u200bb"
