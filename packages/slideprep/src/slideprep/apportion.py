@@ -15,17 +15,17 @@ from itertools import permutations
 Bounds = tuple[list[int], list[int]]
 
 
-def apportion(sizes: Sequence[int], weights: Sequence[int], cover: Sequence[int]) -> list[list[int]]:
+def apportion(sizes: Sequence[int], weights: Sequence[int], cover: int) -> list[list[int]]:
     """Share out each row over the columns in proportion to the weights.
 
-    Cells and column totals are each within less than one of the exact share, unless a row is so small that
-    the columns in ``cover`` would stay empty in it: it then puts one into each of them, in that order, while
-    it has any.
+    Cells and column totals are each within less than one of the exact share, unless a row is so small that a
+    column that it should reach would stay empty: it then puts one into each of those, in order, while it has
+    any. Equal remainders go to the earlier column.
 
     Args:
         sizes: Patients per row.
-        weights: Weight per column, whole and not negative; they need not sum to anything in particular.
-        cover: Columns that every row should reach, most important first; those of weight 0 are passed over.
+        weights: Weight per column, most important column first; whole and not negative, of any sum above 0.
+        cover: How many of the first columns every row should reach; those of weight 0 need not be.
 
     Returns:
         Whole numbers, one list per row, that sum to the row's size.
@@ -39,10 +39,10 @@ def apportion(sizes: Sequence[int], weights: Sequence[int], cover: Sequence[int]
     return table
 
 
-def _bounds(size: int, weights: Sequence[int], whole: int, cover: Sequence[int]) -> Bounds:
+def _bounds(size: int, weights: Sequence[int], whole: int, cover: int) -> Bounds:
     """Lowest and highest number per column of one row."""
     minimum = [0] * len(weights)
-    for column in [c for c in cover if weights[c]][:size]:
+    for column in [c for c in range(cover) if weights[c]][:size]:
         minimum[column] = 1
     lower = [max(m, size * w // whole) for m, w in zip(minimum, weights, strict=True)]
     upper = [max(m, -(-size * w // whole)) for m, w in zip(minimum, weights, strict=True)]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from slideprep.errors import UsageError
 from slideprep.label_columns import name_list
-from slideprep.splits import PlannedSlide, SplitPlan
+from slideprep.split_plan import PlannedSlide, SplitPlan
 
 
 def check_leaks(plan: SplitPlan, fingerprints: Mapping[str, str]) -> tuple[str, ...]:

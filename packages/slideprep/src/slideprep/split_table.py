@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from slideprep.splits import LABELLED_SPLITS, PlannedSlide, SplitPlan
+from slideprep.split_plan import LABELLED_SPLITS, PlannedSlide, SplitPlan
 
 MEASURES = ("tissues", "slides", "patients")
 TOTAL = "total"
@@ -81,7 +82,7 @@ class SplitTable:
         for measure in MEASURES:
             table.add_row(measure.capitalize(), style="bold")
             for row in (row for row in self.rows if row.measure == measure):
-                table.add_row(f"  {row.name}", *(f"{count:,}" for count in row.counts))
+                table.add_row(Text(f"  {row.name}"), *(f"{count:,}" for count in row.counts))
             table.add_section()
         return table
 

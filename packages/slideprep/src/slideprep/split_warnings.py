@@ -81,38 +81,37 @@ def share_warnings(classes: Sequence[str], drawn: Mapping[str, str], settings: S
 
 
 def class_warnings(
-    classes: Sequence[str], class_of: Classes, split_of: Mapping[str, str], wanted: Sequence[str]
+    classes: Sequence[str], reach: Mapping[str, Mapping[str, str | None]], wanted: Sequence[str]
 ) -> list[str]:
-    """Classes that are alone, that have one patient, or that do not reach a split.
+    """Classes that are alone, or of which some split has no slide and no region.
 
     Args:
         classes: All classes in order.
-        class_of: Class by patient.
-        split_of: Stored split by patient.
-        wanted: Splits that the options ask for; those that hold a patient are expected in any case.
+        reach: For each class, the stored split (or None) of each patient of whom a slide or region has it.
+        wanted: Splits that the options ask for; those that hold any class are expected to hold each.
     """
     if not classes:
         return ["no slide has a label, so every slide is unlabelled and only auxiliary sets are made"]
     warnings = []
     if len(classes) == 1:
         warnings.append(f"there is one class only, '{classes[0]}'; a classifier needs two")
-    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for patient, name in class_of.items():
-        if name is not None:
-            found[name][split_of.get(patient, "")] += 1
-    used = {split for counts in found.values() for split in counts}
-    expected = [name for name in ("train", "val", "test") if name in used or name in wanted]
-    for name in classes:
-        missing = [split for split in expected if not found[name][split]]
+    counts = {name: Counter(reach.get(name, {}).values()) for name in classes}
+    expected = [
+        split
+        for split in ("train", "val", "test")
+        if split in wanted or any(count[split] for count in counts.values())
+    ]
+    for name, count in counts.items():
+        missing = [split for split in expected if not count[split]]
         if missing:
-            warnings.append(_unreached(name, found[name], missing))
+            warnings.append(_unreached(name, count, missing))
     return warnings
 
 
-def _unreached(name: str, counts: Counter[str], missing: Sequence[str]) -> str:
+def _unreached(name: str, counts: Counter[str | None], missing: Sequence[str]) -> str:
     number = counts.total()
     has = ", ".join(f"{split} {counts[split]}" for split in ("train", "val", "test", "dev") if counts[split])
-    patients = "no patient" if number == 0 else "one patient only" if number == 1 else f"{number} patients"
+    patients = {0: "no patient", 1: "one patient only"}.get(number, f"{number} patients")
     listed = f" ({has})" if has else ""
     return f"class '{name}' has {patients}{listed} and does not reach {' and '.join(missing)}"
 

@@ -1,10 +1,10 @@
 """Decide which patient is in which split: pure, seeded, the same whatever order the slides come in.
 
 Comes in: one :class:`~slideprep.labels.SlideEntry` per slide, the classes of annotated regions, the settings,
-a seed. Goes out: a :class:`SplitPlan`. The order of the draw is that of a hash of seed and patient name, so
-it depends neither on the other patients nor on a library's random numbers. Splits are stored disjointly;
-named sets are unions of them, so the paper's ADv1 ⊂ ADv2 (section 4.2) is ``aux1`` and ``aux2 = aux1 +
-aux2_added``.
+a seed. Goes out: a :class:`~slideprep.split_plan.SplitPlan`. The order of the draw is that of a hash of seed
+and patient name, so it depends neither on the other patients nor on a library's random numbers. Splits are
+stored disjointly; named sets are unions of them, so the paper's ADv1 ⊂ ADv2 (section 4.2) is ``aux1`` and
+``aux2 = aux1 + aux2_added``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from slideprep.apportion import apportion
 from slideprep.errors import UsageError
 from slideprep.labels import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
+from slideprep.split_plan import LABELLED_SPLITS, PlannedSlide, SplitPlan, named_sets, stored_split
 from slideprep.split_settings import SplitSettings
 from slideprep.split_warnings import (
     class_warnings,
@@ -26,61 +26,11 @@ from slideprep.split_warnings import (
     share_warnings,
 )
 
-LABELLED_SPLITS = ("train", "val", "test", "dev")
-"""Splits whose samples carry labels; all others are auxiliary and drop them."""
-
-_TRAIN, _VAL, _TEST = range(3)
-_COVER = (_TRAIN, _TEST, _VAL)
+_IMPORTANCE = ("train", "test", "val")
 """A class not trained on is lost, one not tested says nothing, one not validated costs least."""
 
 ByClass = Mapping[str, Sequence[str]]
 """Patients of each class, in the order of the draw."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedSlide:
-    """Where one slide goes.
-
-    Attributes:
-        name: The slide's name.
-        patient: Its patient.
-        label: Its label in labels.csv, or None; auxiliary splits drop it (see ``keeps_label``).
-        split: The stored split, or None where it is left out.
-        left_out: The reason, where it is left out.
-    """
-
-    name: str
-    patient: str
-    label: str | None
-    split: str | None
-    left_out: str | None = None
-
-    @property
-    def keeps_label(self) -> bool:
-        """Whether its samples carry a class: those of auxiliary splits never do."""
-        return self.split in LABELLED_SPLITS
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitPlan:
-    """Where every slide goes.
-
-    Attributes:
-        slides: All slides, by name.
-        classes: Classes in the order of their indices.
-        sets: Stored splits that each named set is the union of, in the order of presentation.
-        warnings: Plain sentences for the person who runs the build.
-    """
-
-    slides: Mapping[str, PlannedSlide]
-    classes: tuple[str, ...]
-    sets: Mapping[str, tuple[str, ...]]
-    warnings: tuple[str, ...]
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """Reason by slide, for the slides that no split holds."""
-        return {name: slide.left_out for name, slide in self.slides.items() if slide.left_out is not None}
 
 
 def assign_splits(
@@ -114,7 +64,7 @@ def assign_splits(
     class_of = patient_classes(entries, region_classes, order)
     explicit = _explicit_splits(entries)
     free = {patient: name for patient, name in class_of.items() if patient not in explicit}
-    by_class = {name: _ranked(seed, "class", (p for p in free if free[p] == name)) for name in order}
+    by_class = _ranked_by_class(free, order, seed)
     complete = bool(explicit) and not any(by_class.values())
     drawn = {} if complete else _labelled_splits(by_class, settings)
     auxiliary = _auxiliary_splits([p for p in free if p not in drawn], free, explicit, settings, seed)
@@ -123,15 +73,28 @@ def assign_splits(
     return SplitPlan(
         slides=slides,
         classes=order,
-        sets=_named_sets({slide.split for slide in slides.values() if slide.split}),
+        sets=named_sets({slide.split for slide in slides.values() if slide.split}),
         warnings=(
             *explicit_warnings(entries, class_of, explicit, settings),
             *share_warnings(order, drawn, settings),
-            *class_warnings(order, class_of, split_of, wanted=() if complete else settings.wanted),
+            *class_warnings(
+                order, _reach(entries, region_classes, split_of), () if complete else settings.wanted
+            ),
             *mixed_warnings(entries, region_classes),
             *left_out_warnings({s.name: s.left_out for s in slides.values() if s.left_out}),
         ),
     )
+
+
+def _reach(
+    entries: Iterable[SlideEntry], region_classes: RegionClasses, split_of: Mapping[str, str]
+) -> dict[str, dict[str, str | None]]:
+    """Stored split, or None, of each patient of whom a slide or region has a class, by class."""
+    reach: defaultdict[str, dict[str, str | None]] = defaultdict(dict)
+    for entry in entries:
+        for vote in slide_votes(entry, region_classes):
+            reach[vote][entry.patient] = split_of.get(entry.patient)
+    return reach
 
 
 def _ranked(seed: int, purpose: str, patients: Iterable[str]) -> list[str]:
@@ -142,6 +105,14 @@ def _ranked(seed: int, purpose: str, patients: Iterable[str]) -> list[str]:
         return hashlib.sha256(text).digest(), patient
 
     return sorted(patients, key=rank)
+
+
+def _ranked_by_class(class_of: Mapping[str, str | None], classes: Sequence[str], seed: int) -> ByClass:
+    by_class: dict[str, list[str]] = {name: [] for name in classes}
+    for patient, name in class_of.items():
+        if name is not None:
+            by_class[name].append(patient)
+    return {name: _ranked(seed, "class", patients) for name, patients in by_class.items()}
 
 
 def _explicit_splits(entries: Iterable[SlideEntry]) -> dict[str, str]:
@@ -164,12 +135,7 @@ def _explicit_splits(entries: Iterable[SlideEntry]) -> dict[str, str]:
             f"the split column names {', '.join(f'aux{n}' for n in numbers)}, but auxiliary sets are nested "
             "and numbered from aux1 without a gap; rename them (aux2 holds what is added to aux1)"
         )
-    return {patient: _stored(next(iter(splits))) for patient, splits in named.items()}
-
-
-def _stored(name: str) -> str:
-    """The stored split that makes a patient a member of a named set and of no smaller one."""
-    return f"{name}_added" if name.startswith("aux") and name != "aux1" else name
+    return {patient: stored_split(next(iter(splits))) for patient, splits in named.items()}
 
 
 def _labelled_splits(by_class: ByClass, settings: SplitSettings) -> dict[str, str]:
@@ -185,7 +151,7 @@ def _labelled_splits(by_class: ByClass, settings: SplitSettings) -> dict[str, st
     shares = _shares([len(patients) for patients in kept.values()], settings)
     for patients, share in zip(kept.values(), shares, strict=True):
         start = 0
-        for split, number in zip(LABELLED_SPLITS, share[:3], strict=False):
+        for split, number in zip(_IMPORTANCE, share[:3], strict=True):
             splits.update(dict.fromkeys(patients[start : start + number], split))
             start += number
     return splits
@@ -210,10 +176,11 @@ def _require(name: str, available: int, number: int, settings: SplitSettings) ->
 
 
 def _shares(sizes: Sequence[int], settings: SplitSettings) -> list[list[int]]:
-    """Patients per class (rows) in train, val, test and, with whole numbers, in none of them."""
+    """Patients per class (rows) in train, test, val and, with whole numbers, in none of them."""
+    train, val, test = settings.weights
     counts = settings.counts
     if counts is None:
-        return apportion(sizes, settings.weights, _COVER)
+        return apportion(sizes, (train, test, val), cover=3)
     spare = sum(sizes) - sum(counts)
     if spare < 0:
         raise UsageError(
@@ -221,11 +188,9 @@ def _shares(sizes: Sequence[int], settings: SplitSettings) -> list[list[int]]:
             "are there to be split; ask for fewer, or give fractions that sum to 1 (0.7,0.15,0.15)"
         )
     # The totals were asked for, so classes reach every split only as far as the totals stay exact.
-    for cover in (_COVER, _COVER[:2], _COVER[:1]):
-        table = apportion(sizes, (*counts, spare), cover)
-        if [sum(column) for column in zip(*table, strict=True)] == [*counts, spare]:
-            return table
-    return apportion(sizes, (*counts, spare), ())
+    totals = (train, test, val, spare)
+    tables = (apportion(sizes, totals, cover) for cover in (3, 2, 1, 0))
+    return next(table for table in tables if tuple(map(sum, zip(*table, strict=True))) == totals)
 
 
 def _auxiliary_splits(
@@ -251,7 +216,7 @@ def _auxiliary_splits(
     ranked = _ranked(seed, "aux", remaining)
     splits: dict[str, str] = {}
     for number, (start, stop) in enumerate(zip((0, *settings.aux), settings.aux, strict=False), start=1):
-        splits.update(dict.fromkeys(ranked[start:stop], _stored(f"aux{number}")))
+        splits.update(dict.fromkeys(ranked[start:stop], stored_split(f"aux{number}")))
     return splits
 
 
@@ -284,16 +249,3 @@ def _not_drawn(class_name: str | None, settings: SplitSettings) -> str:
     if settings.counts is not None:
         return f"its patient was not drawn: --split asks for {sum(settings.counts)} patients"
     return f"its patient was not drawn: --labelled-per-class is {settings.labelled_per_class}"
-
-
-def _named_sets(stored: set[str]) -> dict[str, tuple[str, ...]]:
-    """Named sets as unions of the stored splits that exist, labelled ones first."""
-    sets: dict[str, tuple[str, ...]] = {name: (name,) for name in ("train", "val", "test") if name in stored}
-    members: tuple[str, ...] = ()
-    for number in range(1, len(stored) + 1):
-        if _stored(f"aux{number}") in stored:
-            members = (*members, _stored(f"aux{number}"))
-            sets[f"aux{number}"] = members
-    if "dev" in stored:
-        sets["dev"] = ("dev",)
-    return sets
