@@ -342,10 +342,10 @@ def test_policy_names_the_style_and_script_by_hash() -> None:
 
 
 def test_header_counts() -> None:
-    """The header counts slides, patients, regions by status, failures, warnings and megapixels."""
+    """The header counts slides, patients, regions, megapixels; a slide that failed and was warned of counts in both."""
     root = page(
         slide("a", regions=(region(), region("r1", status="left out", sizes=()))),
-        slide("b", patient="p2", regions=(region(status="failed", sizes=()),)),
+        slide("b", patient="p2", regions=(region(status="failed", sizes=()),), warnings=("w",)),
         slide("c", patient="p2", warnings=("w",)),
     )
     shown = {count.find("dt").text: count.find("dd").text for count in root.find_all("div", "count")}
@@ -356,7 +356,7 @@ def test_header_counts() -> None:
         "region left out": "1",
         "region failed": "1",
         "slide with failures": "1",
-        "slide with warnings": "1",
+        "slides with warnings": "2",
         "megapixels at 10×": "0.0600",
     }
 

@@ -47,6 +47,7 @@ def _data(index: int, slide: PreviewSlide) -> str:
         "split": slide.split,
         "classes": "\n".join(slide.classes) or None,
         "regions": str(len(slide.written)),
+        "warnings": str(sum(kind == "warning" for kind, _ in slide.messages)),
         "left": str(sum(region.status == "left out" for region in slide.regions)),
         "megapixels": None if slide.megapixels is None else f"{slide.megapixels:.6g}",
         "covered": None if slide.covered_fraction is None else f"{slide.covered_fraction:.6f}",

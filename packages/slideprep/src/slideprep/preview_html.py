@@ -49,7 +49,7 @@ def times(magnification: float) -> str:
 def counts(preview: PreviewSet) -> str:
     """The counts that matter, each with the state it filters by where there is one."""
     slides, regions = preview.slides, [region for slide in preview.slides for region in slide.regions]
-    states = [slide.status for slide in slides]
+    kinds = [{kind for kind, _ in slide.messages} for slide in slides]
     sizes = image_sizes(slides)
     shown = [
         ("slide", "", len(slides), ""),
@@ -57,8 +57,8 @@ def counts(preview: PreviewSet) -> str:
         ("region", " written", sum(region.status == "written" for region in regions), ""),
         ("region", " left out", sum(region.status == "left out" for region in regions), "left"),
         ("region", " failed", sum(region.status == "failed" for region in regions), "failed"),
-        ("slide", " with failures", states.count("failed"), "failed"),
-        ("slide", " with warnings", states.count("warning"), "warning"),
+        ("slide", " with failures", sum("failed" in found for found in kinds), "failed"),
+        ("slide", " with warnings", sum("warning" in found for found in kinds), "warning"),
     ]
     items = "".join(
         _count(f"{one}{'' if n == 1 else 's'}{which}", n, state) for one, which, n, state in shown

@@ -13,7 +13,7 @@
   let visible = cards, current = -1, sorted = "attention false";
 
   const inState = (card, state) =>
-    state === "" || card.dataset.status === state ||
+    state === "" || card.dataset.status === state || (state === "warning" && card.dataset.warnings !== "0") ||
     (state === "left" && card.dataset.left !== "0") || (state === "empty" && card.dataset.regions === "0");
   const chosen = (values, wanted) =>
     wanted === "" || (wanted === "none" ? values.length === 0 : values.includes(wanted.slice(1)));
