@@ -182,7 +182,7 @@ def inside_mask(
 def _inside_ring(
     ring: Ring, x_l0: float, y_l0: float, factor: float, width: int, height: int
 ) -> npt.NDArray[np.bool_]:
-    """Even-odd membership of pixel centres: an edge flips, on every row it crosses, all pixels to its right."""
+    """Even-odd membership of pixel centres: an edge flips, on every row it crosses, what is to its right."""
     # In this frame pixel centres are whole numbers.
     corners = (np.asarray(ring, dtype=np.float64) - (x_l0, y_l0)) / factor - 0.5
     start, end = corners, np.roll(corners, -1, axis=0)

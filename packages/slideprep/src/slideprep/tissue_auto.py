@@ -1,0 +1,304 @@
+"""Overview -> tissue, by our own detector: faint tissue in; ink, edges and padding out.
+
+In: an overview at about :data:`OVERVIEW_MPP`, (rows, columns, 3) uint8 RGB, and its pixel size in µm. Out: a
+mask of overview pixels, and boxes in level-0 pixels. All settings are in µm, mm² or absorbance (natural log of
+glass over intensity: 0.02 is 2 % darker than the glass at that place), so they mean the same on every scanner.
+
+Steps: padding -> model of the glass -> absorbance -> stain signal -> two thresholds tied to the noise of the
+glass -> ink and edges out -> gaps closed, unstained and small pieces out, holes filled. Tuned on H&E; it
+finds other stains too, but blue and green ones can be taken for ink: set ``reject_pen`` to false for those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from slideprep.errors import TissueError, UsageError
+from slideprep.geometry import Box
+from slideprep.tissue import (
+    EIGHT_CONNECTED,
+    BoolArray,
+    box_from_slices,
+    checked_overview,
+    without_small_components,
+)
+from slideprep.tissue_artefacts import dilated, edge_mask, eroded, pen_mask
+from slideprep.tissue_background import Background, FloatArray, absorbance, fit_background, padding_mask
+
+OVERVIEW_MPP = 16.0
+"""Pixel size of the overview to hand over: the paper's lowest magnification (0.625x), 5 megapixels for a
+whole glass slide; boxes are no finer than that, and need not be."""
+
+MIN_COLOUR = 0.2
+"""Share of the absorbance that differs between channels: under it, dust and bubbles; stains have over 0.3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoTissue:
+    """Settings of the detector.
+
+    Attributes:
+        smoothing_um: Standard deviation of the Gaussian that averages noise and nuclei away, µm.
+        faint: Stain signal from which a pixel may be tissue, where it touches a clear one.
+        clear: Stain signal from which a pixel is tissue by itself.
+        close_um: Gaps up to this wide inside tissue are closed, µm (fat cells are about 100 µm wide).
+        merge_um: Pieces closer than this, along x and y, become one region, µm.
+        min_area_mm2: Smaller pieces are dropped, mm².
+        max_shared_tissue: Regions whose boxes share more than this part of either one's tissue become one.
+        fill_holes: Whether glass enclosed by tissue, such as a lumen, becomes tissue.
+        reject_pen: Whether green, blue, red and black ink is left out.
+        pen_margin_um: Width of the margin around ink that is left out with it, µm.
+        reject_edges: Whether long thin lines are left out.
+        edge_width_um: Largest width of such a line, µm.
+        edge_length_um: Smallest length of such a line, µm.
+    """
+
+    smoothing_um: float = 16.0
+    faint: float = 0.02
+    clear: float = 0.04
+    close_um: float = 128.0
+    merge_um: float = 256.0
+    min_area_mm2: float = 0.05
+    max_shared_tissue: float = 0.05
+    fill_holes: bool = True
+    reject_pen: bool = True
+    pen_margin_um: float = 64.0
+    reject_edges: bool = True
+    edge_width_um: float = 128.0
+    edge_length_um: float = 1500.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (isfinite(value) and value >= 0):
+                raise UsageError(f"tissue setting {field.name} must be a number from 0 and is {value}")
+        if self.faint > self.clear:
+            raise UsageError(
+                f"tissue setting faint ({self.faint:g}) must not exceed clear ({self.clear:g}): faint "
+                "tissue is kept only beside clear tissue"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoResult:
+    """What the detector found.
+
+    Attributes:
+        mask: (rows, columns) bool, tissue in overview pixels.
+        notes: What a person should know, one line each; empty where all was ordinary.
+    """
+
+    mask: BoolArray
+    notes: tuple[str, ...]
+
+
+def auto_mask(
+    image: npt.NDArray[Any], *, mpp_overview: float, settings: AutoTissue | None = None
+) -> AutoResult:
+    """Find tissue.
+
+    Args:
+        image: The overview, (rows, columns, 3) uint8 RGB, area-averaged to about :data:`OVERVIEW_MPP`.
+        mpp_overview: Microns per overview pixel.
+        settings: Settings; the defaults where None.
+
+    Raises:
+        TissueError: The image is not an RGB overview, or the pixel size is not a positive number.
+    """
+    image = checked_overview(image)
+    settings = settings or AutoTissue()
+    if not (isfinite(mpp_overview) and mpp_overview > 0):
+        raise TissueError(
+            f"tissue detection needs the overview's µm per pixel and was given {mpp_overview}; pass --mpp"
+        )
+    padding = padding_mask(image)
+    background = fit_background(image, padding, mpp=mpp_overview)
+    od = absorbance(image, background, sigma_px=settings.smoothing_um / mpp_overview)
+    signal = stain_signal(od)
+    faint, clear = _thresholds(signal, background, settings)
+    od[padding], signal[padding] = 0.0, 0.0
+    grey = _is_grey(image)
+    notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
+    candidates = signal > faint
+    if settings.reject_pen and not grey:
+        pen = _pen(od, signal > clear, mpp_overview, settings)
+        candidates &= ~pen
+        if pen.any():
+            notes.append(f"marker ink left out: {_area_mm2(pen, mpp_overview):.1f} mm²")
+    candidates = _with_seed(candidates, signal > clear)
+    mask = _assembled(candidates, od, mpp_overview, settings, grey=grey)
+    return AutoResult(mask=mask, notes=tuple(notes))
+
+
+def stain_signal(od: FloatArray) -> FloatArray:
+    """Absorbance that differs between channels, plus half of what is common to all of them.
+
+    Stains colour, shadows and dirt do not.
+
+    Args:
+        od: Absorbance, (rows, columns, 3).
+
+    Returns:
+        (rows, columns) float32.
+    """
+    red, green, blue = od[..., 0], od[..., 1], od[..., 2]
+    least = np.minimum(np.minimum(red, green), blue)
+    most = np.maximum(np.maximum(red, green), blue)
+    return np.asarray(most - least + 0.5 * np.maximum(least, 0), dtype=np.float32)
+
+
+def _thresholds(signal: FloatArray, background: Background, settings: AutoTissue) -> tuple[float, float]:
+    """The settings, raised where the glass itself is noisier, but at most fourfold."""
+    glass = signal[background.pixels]
+    if len(glass) == 0:
+        return settings.faint, settings.clear
+    middle = float(np.median(glass))
+    noise = 1.4826 * float(np.median(np.abs(glass - middle)))
+    faint = min(max(settings.faint, middle + 4 * noise), 4 * settings.faint)
+    clear = min(max(settings.clear, middle + 8 * noise), 4 * settings.clear)
+    return faint, max(faint, clear)
+
+
+def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
+    """Whether the file has no colour at all; rules about colour are then off."""
+    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+
+
+def _pen(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> BoolArray:
+    margin_px = max(1, round(settings.pen_margin_um / mpp))
+    return pen_mask(
+        od,
+        stained,
+        min_px=max(4, _px_from_mm2(0.01, mpp)),
+        margin_px=margin_px,
+        ring_px=max(1, round(128 / mpp)),
+    )
+
+
+def _px_from_mm2(area_mm2: float, mpp: float) -> int:
+    return round(area_mm2 * 1e6 / mpp**2)
+
+
+def _area_mm2(mask: BoolArray, mpp: float) -> float:
+    return float(mask.sum()) * mpp**2 / 1e6
+
+
+def _with_seed(mask: BoolArray, seeds: BoolArray) -> BoolArray:
+    """The 8-connected components of ``mask`` that contain a seed."""
+    labels, count = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[labels[seeds]] = True
+    keep[0] = False
+    kept: BoolArray = keep[labels]
+    return kept
+
+
+def _assembled(mask: BoolArray, od: FloatArray, mpp: float, settings: AutoTissue, *, grey: bool) -> BoolArray:
+    """Pixels to pieces: edges out, gaps closed, unstained and small pieces out, holes filled."""
+    most = od.max(axis=2)
+    colourful = (most - od.min(axis=2)) > MIN_COLOUR * most
+    if settings.reject_edges:
+        length_px = settings.edge_length_um / mpp
+        mask = mask & ~edge_mask(
+            mask, colourful, width_px=round(settings.edge_width_um / mpp), length_px=length_px
+        )
+    closing_px = round(settings.close_um / mpp / 2)
+    closed = eroded(dilated(mask, closing_px), closing_px)
+    if not grey:
+        closed = _stained_pieces(closed, mask, colourful)
+    if settings.fill_holes:
+        closed = ndimage.binary_fill_holes(closed)
+    return without_small_components(closed, _px_from_mm2(settings.min_area_mm2, mpp))
+
+
+def _stained_pieces(pieces: BoolArray, mask: BoolArray, colourful: BoolArray) -> BoolArray:
+    """The components of which at least half the detected pixels are coloured: dust and bubbles are not."""
+    labels, count = ndimage.label(pieces, structure=EIGHT_CONNECTED)
+    detected = np.bincount(labels[mask], minlength=count + 1)
+    coloured = np.bincount(labels[mask & colourful], minlength=count + 1)
+    keep = 2 * coloured >= np.maximum(detected, 1)
+    keep[0] = False
+    kept: BoolArray = keep[labels]
+    return kept
+
+
+def auto_regions(
+    mask: BoolArray,
+    *,
+    mpp_overview: float,
+    downsample_x: float,
+    downsample_y: float,
+    width_l0: int,
+    height_l0: int,
+    settings: AutoTissue | None = None,
+) -> list[Box]:
+    """Group the pieces of a mask into regions and box them, top to bottom, then left to right.
+
+    Pieces within ``merge_um`` of each other, along both axes, are one region. Then two regions become one
+    where the common part of their boxes holds over ``max_shared_tissue`` (5 %) of the tissue of either: each
+    sample is a whole box, and the same tissue should not be in two samples. Below that, the boxes stay apart
+    and may share a corner.
+
+    Args:
+        mask: Tissue, (rows, columns) bool, in overview pixels.
+        mpp_overview: Microns per overview pixel.
+        downsample_x: Level-0 pixels per overview pixel along x, exact.
+        downsample_y: The same along y.
+        width_l0: Width of the slide, level-0 pixels.
+        height_l0: Height of the slide, level-0 pixels.
+        settings: Settings; the defaults where None.
+
+    Returns:
+        Half-open boxes in level-0 pixels, (x, y) top left.
+    """
+    settings = settings or AutoTissue()
+    near = dilated(mask, round(settings.merge_um / mpp_overview / 2))
+    labels, _ = ndimage.label(near, structure=EIGHT_CONNECTED)
+    labels[~mask] = 0
+    spans = _without_shared_tissue(ndimage.find_objects(labels), mask, settings.max_shared_tissue)
+    scale, size = (downsample_x, downsample_y), (width_l0, height_l0)
+    boxes = [box_from_slices(rows, columns, downsample=scale, size_l0=size) for rows, columns in spans]
+    return sorted(boxes, key=lambda box: (box.y, box.x, box.height, box.width))
+
+
+Span = tuple[slice, slice]
+
+
+def _without_shared_tissue(spans: list[Span], mask: BoolArray, most_shared: float) -> list[Span]:
+    """Unite boxes, two at a time, until none shares too much tissue; each union leaves one box fewer."""
+    spans = list(spans)
+    while (pair := _sharing_pair(spans, mask, most_shared)) is not None:
+        i, j = pair
+        united = _united(spans[i], spans[j])
+        spans = [span for k, span in enumerate(spans) if k not in pair] + [united]
+    return spans
+
+
+def _sharing_pair(spans: list[Span], mask: BoolArray, most_shared: float) -> tuple[int, int] | None:
+    for i, first in enumerate(spans):
+        for j in range(i + 1, len(spans)):
+            common = _common(first, spans[j])
+            if common is not None:
+                least = min(mask[first].sum(), mask[spans[j]].sum())
+                if mask[common].sum() > most_shared * least:
+                    return i, j
+    return None
+
+
+def _common(a: Span, b: Span) -> Span | None:
+    rows = slice(max(a[0].start, b[0].start), min(a[0].stop, b[0].stop))
+    columns = slice(max(a[1].start, b[1].start), min(a[1].stop, b[1].stop))
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _united(a: Span, b: Span) -> Span:
+    return (
+        slice(min(a[0].start, b[0].start), max(a[0].stop, b[0].stop)),
+        slice(min(a[1].start, b[1].start), max(a[1].stop, b[1].stop)),
+    )

@@ -1,0 +1,233 @@
+"""Overview -> padding, bright background, and how much light the slide absorbs relative to it.
+
+In: an overview, (rows, columns, 3) uint8 RGB, and its pixel size in µm. Out: *absorbance*, the natural
+logarithm of background over intensity per channel, so that 0.02 means 2 % darker than the glass at that
+place. The background is modelled as a smooth surface, since illumination falls off towards the corners and
+glass and mounting medium are rarely white. It does not decide what is tissue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from slideprep.tissue import EIGHT_CONNECTED, BoolArray, ByteArray
+
+FloatArray = npt.NDArray[np.float32]
+
+BLOCK_UM = 128.0
+"""Side of the blocks whose means are fitted: large against nuclei, small against gaps in tissue."""
+
+BLACK_LEVEL = 24
+"""Padding that went through JPEG is not quite 0; no stained tissue is this dark in all three channels."""
+
+DIMMEST_BACKGROUND = 130
+"""Glass is brighter than this in every channel, even in underexposed scans."""
+
+FALLOFF = 0.15
+"""Illumination varies by less than this (natural log) over a slide; darker blocks are no background."""
+
+MIN_BLOCKS = 4
+"""Fewer background blocks than this are chance: the image is then taken to be filled with tissue."""
+
+MIN_BLOCKS_FOR_SURFACE = 40
+"""A curved surface has 6 coefficients per channel; fewer blocks give a level instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """What the glass looks like.
+
+    Attributes:
+        log_level: (rows, columns, 3) or (1, 1, 3) float32, natural log of the background's intensity.
+        pixels: (rows, columns) bool, pixels of blocks that are surely background.
+        found: Whether any background or bright padding was seen; where not, ``log_level`` is a nominal white.
+    """
+
+    log_level: FloatArray
+    pixels: BoolArray
+    found: bool
+
+
+def padding_mask(image: ByteArray) -> BoolArray:
+    """Areas at the border that no scanner saw: black, or one exactly constant bright colour.
+
+    Args:
+        image: (rows, columns, 3) uint8.
+
+    Returns:
+        (rows, columns) bool. Black areas are grown by 2 px, over the mixed pixels at their edge.
+    """
+    black = _touching_border(image.max(axis=2) <= BLACK_LEVEL)
+    if black.any():
+        black = ndimage.binary_dilation(black, structure=EIGHT_CONNECTED, iterations=2)
+    padding: BoolArray = black | _touching_border(_constant_bright(image))
+    return padding
+
+
+def _constant_bright(image: ByteArray) -> BoolArray:
+    """Bright pixels in a constant neighbourhood of 3 x 3: real glass has noise, padding has none."""
+    bright: BoolArray = image.min(axis=2) >= DIMMEST_BACKGROUND
+    for channel in range(3):
+        plane = image[..., channel]
+        bright &= ndimage.maximum_filter(plane, 3) == ndimage.minimum_filter(plane, 3)
+    if not bright.any():
+        return bright
+    grown: BoolArray = ndimage.binary_dilation(bright, structure=EIGHT_CONNECTED)
+    return grown
+
+
+def _touching_border(mask: BoolArray) -> BoolArray:
+    if not mask.any():
+        return mask
+    labels, count = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    keep = np.zeros(count + 1, dtype=bool)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        keep[edge] = True
+    keep[0] = False
+    kept: BoolArray = keep[labels]
+    return kept
+
+
+def fit_background(image: ByteArray, padding: BoolArray, *, mpp: float) -> Background:
+    """Model the glass from blocks that are bright, smooth and not pink.
+
+    Args:
+        image: (rows, columns, 3) uint8.
+        padding: (rows, columns) bool, pixels to ignore.
+        mpp: Microns per overview pixel.
+    """
+    side = max(2, round(BLOCK_UM / mpp))
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    if rows == 0 or columns == 0:
+        return _nominal(image, padding)
+    log_means, spread, whole = _block_statistics(image, padding, side, rows, columns)
+    blocks = whole & _background_blocks(log_means, spread, whole)
+    if blocks.sum() < MIN_BLOCKS:
+        return _nominal(image, padding)
+    blocks, coefficients = _fit_surface(log_means, blocks)
+    pixels = np.zeros(image.shape[:2], dtype=bool)
+    pixels[: rows * side, : columns * side] = np.repeat(np.repeat(blocks, side, axis=0), side, axis=1)
+    level = _surface(coefficients, image.shape[0], image.shape[1], side, rows, columns)
+    return Background(log_level=level, pixels=pixels, found=True)
+
+
+def _nominal(image: ByteArray, padding: BoolArray) -> Background:
+    """Without visible glass: the bright padding, else white as bright as the brightest pixels, within reason.
+
+    Scanners that clip or blank their glass deliver it exactly constant, which looks like padding.
+    """
+    blank = image[padding & (image.min(axis=2) >= DIMMEST_BACKGROUND)]
+    none = np.zeros(image.shape[:2], dtype=bool)
+    if len(blank):
+        middle = np.log(np.median(blank, axis=0)).astype(np.float32)
+        return Background(log_level=middle[None, None], pixels=none, found=True)
+    seen = image[~padding]
+    brightest = float(np.percentile(seen.max(axis=1), 99.5)) if len(seen) else 245.0
+    level = np.full((1, 1, 3), np.log(np.clip(brightest, 225.0, 250.0)), dtype=np.float32)
+    return Background(log_level=level, pixels=none, found=False)
+
+
+def _block_statistics(
+    image: ByteArray, padding: BoolArray, side: int, rows: int, columns: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], BoolArray]:
+    """Per block: log of the channels' means (rows, columns, 3), deviation in green, free of padding."""
+    part = image[: rows * side, : columns * side].astype(np.float32)
+    cut = (rows, side, columns, side)
+    means = part.reshape(*cut, 3).mean(axis=(1, 3), dtype=np.float64)
+    spread = part[..., 1].reshape(cut).std(axis=(1, 3), dtype=np.float64)
+    whole: BoolArray = np.logical_not(padding[: rows * side, : columns * side].reshape(cut)).all(axis=(1, 3))
+    return np.log(np.maximum(means, 1.0)), spread, whole
+
+
+def _background_blocks(
+    log_means: npt.NDArray[np.float64], spread: npt.NDArray[np.float64], whole: BoolArray
+) -> BoolArray:
+    """Blocks that look like glass by themselves.
+
+    Stained tissue absorbs green most, glass with a cast (yellowish, greyish) does not: so a green deficit
+    says tissue where darkness alone cannot.
+    """
+    red, green, blue = np.moveaxis(log_means, 2, 0)
+    green_deficit = (red + blue) / 2 - green
+    colour = log_means.max(axis=2) - log_means.min(axis=2)
+    uncoloured = (green_deficit < 0.04) & (colour < 0.2)
+    plain: BoolArray = whole & uncoloured & (log_means.min(axis=2) > np.log(DIMMEST_BACKGROUND))
+    if not plain.any():
+        return plain
+    plain &= np.less_equal(spread, min(6.0, 2.0 * float(np.percentile(spread[plain], 10)) + 1.0))
+    if not plain.any():
+        return plain
+    brightness = log_means.mean(axis=2)
+    bright: BoolArray = plain & (brightness > np.percentile(brightness[plain], 95) - FALLOFF)
+    return bright
+
+
+def _fit_surface(
+    log_means: npt.NDArray[np.float64], blocks: BoolArray
+) -> tuple[BoolArray, npt.NDArray[np.float64]]:
+    """Least squares, repeated without blocks that stand out, darker ones sooner: pale tissue is darker."""
+    terms = _terms(*blocks.shape)
+    spans = [np.ptp(np.flatnonzero(blocks.any(axis=1 - axis))) + 1 for axis in (0, 1)]
+    spread_out = all(2 * span >= size for span, size in zip(spans, blocks.shape, strict=True))
+    curved = spread_out and blocks.sum() >= MIN_BLOCKS_FOR_SURFACE
+    used = terms if curved else terms[..., :1]
+    for _ in range(5):
+        coefficients: npt.NDArray[np.float64] = np.linalg.lstsq(used[blocks], log_means[blocks], rcond=None)[
+            0
+        ]
+        residual = (log_means - used @ coefficients).mean(axis=2)
+        centre = np.median(residual[blocks])
+        deviation = max(1.4826 * np.median(np.abs(residual[blocks] - centre)), 0.001)
+        kept = blocks & (residual > centre - 2.5 * deviation) & (residual < centre + 4 * deviation)
+        if kept.sum() < max(MIN_BLOCKS, used.shape[2]) or (kept == blocks).all():
+            break
+        blocks = kept
+    return blocks, coefficients
+
+
+def _terms(rows: int, columns: int) -> npt.NDArray[np.float64]:
+    """1, y, x, y², xy, x² at the blocks' centres, -1 to 1 over the grid of blocks."""
+    y = ((np.arange(rows) + 0.5) / rows * 2 - 1)[:, None]
+    x = ((np.arange(columns) + 0.5) / columns * 2 - 1)[None, :]
+    flat = np.zeros((rows, columns))
+    return np.stack([flat + 1, flat + y, flat + x, flat + y * y, y * x, flat + x * x], axis=2)
+
+
+def _surface(
+    coefficients: npt.NDArray[np.float64],
+    rows: int,
+    columns: int,
+    side: int,
+    block_rows: int,
+    block_columns: int,
+) -> FloatArray:
+    """The fitted log level at every pixel, kept within the fall-off of its value amid the image."""
+    if len(coefficients) == 1:
+        return coefficients[None].astype(np.float32)
+    y = ((np.arange(rows, dtype=np.float32) + 0.5) / (side * block_rows) * 2 - 1)[:, None, None]
+    x = ((np.arange(columns, dtype=np.float32) + 0.5) / (side * block_columns) * 2 - 1)[None, :, None]
+    c0, cy, cx, cyy, cxy, cxx = coefficients.astype(np.float32)
+    level = (c0 + cy * y + cyy * y * y) + x * (cx + cxy * y) + cxx * x * x
+    np.clip(level, c0 - FALLOFF, c0 + FALLOFF, out=level)
+    capped: FloatArray = np.minimum(level, np.log(np.float32(255.0)))
+    return capped
+
+
+def absorbance(image: ByteArray, background: Background, *, sigma_px: float) -> FloatArray:
+    """Natural log of background over smoothed intensity, (rows, columns, 3) float32; 0.02 is 2 % darker.
+
+    Args:
+        image: (rows, columns, 3) uint8.
+        background: The glass.
+        sigma_px: Standard deviation of the Gaussian that smooths the image first, in overview pixels.
+    """
+    smooth = np.empty(image.shape, dtype=np.float32)
+    for channel in range(3):
+        plane = image[..., channel].astype(np.float32)
+        smooth[..., channel] = ndimage.gaussian_filter(plane, sigma_px, mode="nearest", truncate=3.0)
+    np.log(np.maximum(smooth, 1.0, out=smooth), out=smooth)
+    return np.subtract(background.log_level, smooth, out=smooth)
