@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -31,6 +32,8 @@ _DECODERS: dict[str, Any] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
 }
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
+"""What Pillow's plugins raise on damaged data."""
 _SidePx = Annotated[int, Field(ge=1)]
 
 
@@ -204,7 +207,7 @@ def _image(
     data = next(raw.fields[extension] for extension in raw.fields if extension in IMAGE_EXTENSIONS)
     try:
         image: Image.Image = _DECODERS[kind](io.BytesIO(data))
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise _fail("F21 image-header", raw, f"not a {kind} image: {error}") from error
     stated = (record.image.width, record.image.height)
     if image.mode != "RGB" or not image.size == size == stated:
@@ -214,6 +217,6 @@ def _image(
         return None
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise _fail("F22 image-data", raw, f"the image cannot be decoded: {error}") from error
     return np.array(image)
