@@ -1,0 +1,88 @@
+"""What lies on the glass beside the tissue: strokes of a marker pen and specks of dust.
+
+Coordinates are level-0 pixels, (x, y) top left. Ink absorbs like a stain, so it darkens tissue that it
+crosses; a pen leaves streaks along its stroke and edges a little darker than its middle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from slideprep.geometry import Box
+from slideprep.synthetic.noise import Field, resized, smooth_noise
+
+INKS = {
+    "blue": np.array([0.75, 0.42, 0.12], dtype=np.float32),
+    "green": np.array([0.70, 0.22, 0.45], dtype=np.float32),
+    "black": np.array([0.70, 0.68, 0.62], dtype=np.float32),
+}
+"""Optical density of one stroke in red, green and blue."""
+
+_COARSE = 8
+"""A stroke is drawn at an eighth of the resolution: pens are half a millimetre wide and soft."""
+
+
+def draw_pen(rng: np.random.Generator, pixels: NDArray[np.uint8], pieces: list[Box]) -> None:
+    """Draw one or two strokes of one ink over ``pixels`` in place, beside a piece or across its edge."""
+    ink = INKS[str(rng.choice(sorted(INKS)))]
+    for _ in range(int(rng.integers(1, 3))):
+        around = pieces[int(rng.integers(len(pieces)))]
+        width_px = rng.uniform(0.035, 0.06) * min(pixels.shape[:2])
+        _stroke(rng, pixels, _path(rng, around), width_px, ink)
+
+
+def _path(rng: np.random.Generator, around: Box) -> NDArray[np.float64]:
+    """Points (x, y) of an arc around a piece, or of a nearly straight tick through one of its corners."""
+    centre = np.array([around.x + around.width / 2, around.y + around.height / 2])
+    half = np.array([around.width, around.height]) / 2
+    if rng.random() < 0.6:
+        start = rng.uniform(0, 2 * np.pi)
+        theta = start + np.linspace(0, rng.uniform(1.0, 2.6), 40)
+        wobble = 1.08 + 0.05 * np.sin(3 * theta + rng.uniform(0, 6))
+        return np.asarray(centre + wobble[:, None] * np.stack([np.cos(theta), np.sin(theta)], axis=1) * half)
+    corner = centre + half * rng.choice([-1, 1], 2)
+    direction = rng.uniform(0, np.pi)
+    t = np.linspace(-0.45, 0.45, 20)[:, None] * 2 * half.min()
+    bend = np.stack([-np.sin(direction) * t[:, 0] ** 2, np.cos(direction) * t[:, 0] ** 2], axis=1)
+    return np.asarray(corner + t * [np.cos(direction), np.sin(direction)] + bend * 0.15 / half.min())
+
+
+def _stroke(
+    rng: np.random.Generator,
+    pixels: NDArray[np.uint8],
+    path: NDArray[np.float64],
+    width_px: float,
+    ink: Field,
+) -> None:
+    height, width = pixels.shape[:2]
+    low = np.clip(path.min(0) - width_px, 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(path.max(0) + width_px, low + 1, [width, height]).astype(int)
+    shape = (int(high[1] - low[1]), int(high[0] - low[0]))
+    coarse = (-(-shape[0] // _COARSE), -(-shape[1] // _COARSE))
+    canvas = Image.new("L", (coarse[1], coarse[0]))
+    points = [(float(x), float(y)) for x, y in (path - low) / _COARSE]
+    ImageDraw.Draw(canvas).line(points, fill=255, width=max(2, round(width_px / _COARSE)), joint="curve")
+    body = np.asarray(canvas, dtype=np.float32) / 255
+    soft = ndimage.gaussian_filter(body, max(width_px / _COARSE / 10, 0.6))
+    ink_density = soft * (1.15 - 0.3 * ndimage.gaussian_filter(body, max(width_px / _COARSE / 4, 1.0)))
+    ink_density *= np.clip(1 + 0.25 * smooth_noise(rng, coarse, (2.5, 12.0)), 0.2, 1.6)
+    density = np.clip(resized(ink_density, shape), 0, None)
+    window = pixels[low[1] : high[1], low[0] : high[0]]
+    for channel in range(3):
+        passed = window[..., channel] * np.power(np.float32(10), -ink[channel] * density)
+        window[..., channel] = np.maximum(passed, 6)
+
+
+def draw_dust(rng: np.random.Generator, pixels: NDArray[np.uint8], count: int) -> None:
+    """Drop dark specks of a few pixels anywhere on the slide, in place."""
+    for _ in range(count):
+        radius = int(rng.integers(2, 6))
+        y = int(rng.integers(radius, pixels.shape[0] - radius))
+        x = int(rng.integers(radius, pixels.shape[1] - radius))
+        dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        spot = np.clip(radius - np.hypot(dx, dy * rng.uniform(1, 1.8)), 0, 1) * rng.uniform(0.4, 0.8)
+        window = pixels[y - radius : y + radius + 1, x - radius : x + radius + 1]
+        window[...] = np.maximum(window * (1 - spot[..., None]), 6)

@@ -1,0 +1,160 @@
+"""One synthetic slide: pieces laid out on glass, rendered, marked, and written as a pyramidal TIFF.
+
+Out comes a tiled JPEG pyramid at 20x whose description is Aperio's, so that OpenSlide reads 0.5 µm per pixel
+and an objective of 20 from it, and which says that it is synthetic.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from slideprep.errors import UsageError
+from slideprep.geometry import Box
+from slideprep.synthetic.marks import draw_dust, draw_pen
+from slideprep.synthetic.piece import draw_libraries, stain_piece
+from slideprep.synthetic.recipe import class_recipe, draw_style
+from slideprep.synthetic.stain import draw_glass, draw_stains, transmitted
+
+MPP = 0.5
+"""Micrometres per level-0 pixel."""
+
+OBJECTIVE = 20
+_TILE_PX = 256
+_QUALITY = 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideSize:
+    """How large a slide and its pieces are, in level-0 pixels (0.5 µm); ranges are (least, most)."""
+
+    pieces: tuple[int, int] = (2, 4)
+    piece_px: tuple[int, int] = (1500, 2200)
+    """Side of the box that a piece is made in; the tissue fills most of it."""
+    margin_px: tuple[int, int] = (200, 500)
+    """Bare glass around each box."""
+
+    def __post_init__(self) -> None:
+        for name in ("pieces", "piece_px", "margin_px"):
+            least, most = getattr(self, name)
+            if not 0 < least <= most:
+                raise UsageError(
+                    f"{name} of a synthetic slide is a range (least, most) above 0, not ({least}, {most})"
+                )
+        if self.piece_px[0] < 256:
+            raise UsageError(
+                "pieces of a synthetic slide are at least 256 px a side, or no gland fits in; "
+                f"got {self.piece_px[0]}"
+            )
+
+
+def make_slide(
+    path: Path,
+    *,
+    class_name: str,
+    seed: int | tuple[int, ...],
+    pen: bool = False,
+    size: SlideSize | None = None,
+) -> Path:
+    """Write one synthetic slide; the same arguments give the same bytes.
+
+    Args:
+        path: The file to write; replaced as a whole, by rename, when it is complete.
+        class_name: One of :data:`slideprep.synthetic.recipe.CLASSES`.
+        seed: Seed, or a tuple of them, such as (seed of the set, number of the slide).
+        pen: Whether marker pen is drawn on it.
+        size: How large; default 2 to 4 pieces of 1500 to 2200 px.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UsageError: The class does not exist.
+    """
+    pixels = render_slide(class_name=class_name, seed=seed, pen=pen, size=size)
+    write_pyramid(path, pixels, title=path.stem)
+    return path
+
+
+def render_slide(
+    *, class_name: str, seed: int | tuple[int, ...], pen: bool = False, size: SlideSize | None = None
+) -> NDArray[np.uint8]:
+    """Level 0 of one synthetic slide, (rows, columns, 3) uint8, 0.5 µm per pixel; see :func:`make_slide`."""
+    recipe = class_recipe(class_name)
+    rng = np.random.default_rng(seed)
+    style, stains, glass = draw_style(rng), draw_stains(rng), draw_glass(rng)
+    slide_px, boxes = lay_out(rng, size or SlideSize())
+    libraries = draw_libraries(rng, recipe, style)
+    pixels = glass.image(slide_px)
+    for box in boxes:
+        piece = stain_piece(rng, (box.height // 2, box.width // 2), recipe, style, libraries)
+        window = pixels[box.y : box.bottom, box.x : box.right]
+        window[...] = transmitted(window, piece.hematoxylin, piece.eosin, stains)
+    if pen:
+        draw_pen(rng, pixels, boxes)
+    draw_dust(rng, pixels, int(rng.integers(3, 15)))
+    glass.add_grain(pixels)
+    return pixels
+
+
+def lay_out(rng: np.random.Generator, size: SlideSize) -> tuple[tuple[int, int], list[Box]]:
+    """Place pieces in rows of at most two.
+
+    Returns:
+        The slide's (rows, columns), multiples of 64 so that five halvings are exact, and one box per piece in
+        level-0 pixels, of even sides, none touching another.
+    """
+    count = int(rng.integers(size.pieces[0], size.pieces[1] + 1))
+    boxes: list[Box] = []
+    bottom, right = 0, 0
+    for first in range(0, count, 2):
+        row_bottom, x = bottom, 0
+        for _ in range(first, min(first + 2, count)):
+            width, height = (
+                2 * (int(side) // 2) for side in rng.integers(size.piece_px[0], size.piece_px[1] + 1, 2)
+            )
+            gap_x, gap_y = (int(gap) for gap in rng.integers(size.margin_px[0], size.margin_px[1] + 1, 2))
+            boxes.append(Box(x=x + gap_x, y=bottom + gap_y, width=width, height=height))
+            x = boxes[-1].right
+            row_bottom = max(row_bottom, boxes[-1].bottom)
+        bottom, right = row_bottom, max(right, x)
+    rows, columns = (64 * -(-(side + size.margin_px[1]) // 64) for side in (bottom, right))
+    return (rows, columns), boxes
+
+
+def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, title: str) -> None:
+    """Write level 0 and its reductions by 2 as a tiled JPEG TIFF, through a temporary name beside ``path``.
+
+    Args:
+        path: The file to write.
+        pixels: Level 0, (rows, columns, 3) uint8.
+        title: Goes into the description as the slide's name.
+    """
+    rows, columns = pixels.shape[:2]
+    image = pyvips.Image.new_from_memory(pixels.data, columns, rows, 3, "uchar").copy(interpretation="srgb")
+    description = (
+        f"Aperio-style description of a SYNTHETIC slide made by slideprep, not a patient's tissue\n"
+        f"{columns}x{rows} ({_TILE_PX}x{_TILE_PX}) JPEG/YCbCr Q={_QUALITY}"
+        f"|AppMag = {OBJECTIVE}|MPP = {MPP}|Title = {title} SYNTHETIC"
+    )
+    image.set_type(pyvips.GValue.gstr_type, "image-description", description)
+    partial = path.with_name(path.name + ".partial")
+    image.tiffsave(
+        str(partial),
+        compression="jpeg",
+        Q=_QUALITY,
+        tile=True,
+        tile_width=_TILE_PX,
+        tile_height=_TILE_PX,
+        pyramid=True,
+        xres=1000 / MPP,
+        yres=1000 / MPP,
+    )
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    partial.replace(path)
