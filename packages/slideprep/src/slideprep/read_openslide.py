@@ -1,0 +1,262 @@
+"""Read through OpenSlide what the strict tile reader does not: NDPI, MRXS, SCN, BIF, VMS, Philips, DICOM, JPEG 2000.
+
+In: a slide file that OpenSlide detects. Out: strips of RGB pixels, and what the file says of itself (:class:`Metadata`,
+which the strict tile reader uses as well). Bounds of the scanned area (``openslide.bounds-*``) are not applied: the
+frame stays that of level 0. Transparent pixels are flattened on the slide's own background.
+
+OpenSlide addresses every level in whole level-0 pixels. At level 0 the strips are exact; at a coarser level a strip
+that begins below the top can lie off by less than one level-0 pixel, so small levels are read in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import openslide
+from PIL import Image
+
+from slideprep.errors import SlideOpenError, SlideReadError
+from slideprep.slide import STRIP_ROWS, Pixels, grid_cells, levels_from_sizes
+
+if TYPE_CHECKING:
+    from slideprep.discover import SlideFile
+
+PLAUSIBLE_MPP = (0.05, 20.0)
+"""µm per pixel outside of which a tag is a mistake: a TIFF without a unit, or with 72 dpi, says 352.8."""
+
+MPP_ANISOTROPY = 0.02
+"""Relative difference of mpp-x and mpp-y beyond which a warning says that the pixels are not square."""
+
+_BLOCK_COLUMNS = 4096
+_ONE_PIECE_PX = 16_000_000
+"""A coarse level up to this area is read in one piece (64 MB of RGBA), hence exactly."""
+
+_TALLEST_STRIP = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a slide says of itself, read through OpenSlide's properties.
+
+    Attributes:
+        vendor: OpenSlide's name of the format.
+        mpp: Microns per level-0 pixel, mean of x and y, or None.
+        objective: Objective power, or None.
+        background: (red, green, blue), white where the slide names none.
+        warnings: Plain sentences.
+    """
+
+    vendor: str
+    mpp: float | None
+    objective: float | None
+    background: tuple[int, int, int]
+    warnings: tuple[str, ...]
+
+
+def detect_vendor(file: SlideFile) -> str | None:
+    """OpenSlide's name of the file's format, or None where it does not know it."""
+    vendor: str | None = openslide.OpenSlide.detect_format(file.path)
+    return vendor
+
+
+def open_handle(file: SlideFile) -> openslide.OpenSlide:
+    """Open the file with OpenSlide.
+
+    Raises:
+        SlideOpenError: OpenSlide refuses it; the message carries OpenSlide's own words.
+    """
+    try:
+        return openslide.OpenSlide(file.path)
+    except openslide.OpenSlideError as error:
+        raise SlideOpenError(
+            f"slide '{file.name}' cannot be opened: OpenSlide says '{error}'; it is probably truncated or damaged, "
+            f"copy it again from its source ({file.path})"
+        ) from error
+
+
+def metadata_from_properties(properties: Mapping[str, str]) -> Metadata:
+    """Take vendor, mpp, objective and background from OpenSlide's properties, distrusting what cannot be."""
+    warnings: list[str] = []
+    background = properties.get("openslide.background-color", "FFFFFF")
+    return Metadata(
+        vendor=properties.get("openslide.vendor", "unknown"),
+        mpp=_mpp(properties, warnings),
+        objective=_positive(properties.get("openslide.objective-power")),
+        background=(int(background[0:2], 16), int(background[2:4], 16), int(background[4:6], 16)),
+        warnings=tuple(warnings),
+    )
+
+
+def plausible_mpp(mpp: float) -> bool:
+    """Whether a pixel size in µm can be that of a microscope image."""
+    return PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
+
+
+def _mpp(properties: Mapping[str, str], warnings: list[str]) -> float | None:
+    mpp_x = _positive(properties.get("openslide.mpp-x"))
+    mpp_y = _positive(properties.get("openslide.mpp-y"))
+    if mpp_x is None or mpp_y is None:
+        return None
+    if not (plausible_mpp(mpp_x) and plausible_mpp(mpp_y)):
+        warnings.append(
+            f"The file's mpp of {mpp_x:g} is outside {PLAUSIBLE_MPP[0]:g}-{PLAUSIBLE_MPP[1]:g} µm and is taken as "
+            "absent."
+        )
+        return None
+    if abs(mpp_x - mpp_y) > MPP_ANISOTROPY * max(mpp_x, mpp_y):
+        warnings.append(f"The pixels are not square: mpp {mpp_x:g} in x, {mpp_y:g} in y; their mean is used.")
+    return (mpp_x + mpp_y) / 2
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if isfinite(value) and value > 0 else None
+
+
+def open_openslide(file: SlideFile) -> OpenSlideSlide:
+    """Open a slide through OpenSlide; of a DICOM series, check the colour tag against the frames.
+
+    Raises:
+        SlideOpenError: OpenSlide refuses the file, or its colours cannot be trusted.
+    """
+    handle = open_handle(file)
+    try:
+        metadata = metadata_from_properties(handle.properties)
+        ycbcr_levels: frozenset[int] = frozenset()
+        if metadata.vendor == "dicom":
+            from slideprep.dicom import levels_wrongly_tagged_rgb
+
+            ycbcr_levels = levels_wrongly_tagged_rgb(file, handle.level_dimensions)
+    except SlideOpenError:
+        handle.close()
+        raise
+    return OpenSlideSlide(file=file, handle=handle, metadata=metadata, ycbcr_levels=ycbcr_levels)
+
+
+class OpenSlideSlide:
+    """A slide read through OpenSlide; see :class:`slideprep.slide.Slide`."""
+
+    reader = "openslide"
+
+    def __init__(
+        self,
+        *,
+        file: SlideFile,
+        handle: openslide.OpenSlide,
+        metadata: Metadata,
+        ycbcr_levels: frozenset[int],
+    ) -> None:
+        """Take over an open handle; ``ycbcr_levels`` are levels whose "RGB" is YCbCr in truth."""
+        self.name = file.name
+        self.vendor = metadata.vendor
+        self.levels = levels_from_sizes(handle.level_dimensions)
+        self.mpp = metadata.mpp
+        self.objective = metadata.objective
+        self.background = metadata.background
+        self.warnings = list(metadata.warnings)
+        self._file = file
+        self._handle: openslide.OpenSlide | None = handle
+        self._ycbcr_levels = ycbcr_levels
+        self._tiles = [_tile_size(handle.properties, level) for level in range(len(self.levels))]
+        if ycbcr_levels:
+            self.warnings.append(
+                f"The colour tag says RGB but the JPEG frames of {len(ycbcr_levels)} of {len(self.levels)} levels are "
+                "YCbCr by their own headers; their colours were converted."
+            )
+
+    def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
+        """Read a box of a level; see :meth:`slideprep.slide.Slide.strips`."""
+        size = self.levels[level]
+        assert 0 <= x < x + width <= size.width, f"columns {x}+{width} outside level {level} of {size.width}"
+        assert 0 <= y < y + height <= size.height, f"rows {y}+{height} outside level {level} of {size.height}"
+        tile_width, tile_height = self._tiles[level]
+        if level > 0 and size.width * size.height <= _ONE_PIECE_PX:
+            tile_width, tile_height = size.width, size.height
+        return self._strips(level, (x, y, width, height), tile_width, tile_height)
+
+    def _strips(
+        self, level: int, box: tuple[int, int, int, int], tile_width: int, tile_height: int
+    ) -> Iterator[Pixels]:
+        x, y, width, height = box
+        # whole tiles side by side, so that no tile is decoded for two blocks
+        block = tile_width * max(1, _BLOCK_COLUMNS // tile_width)
+        for _, top, bottom in grid_cells(y, y + height, tile_height):
+            strip = np.empty((bottom - top, width, 3), np.uint8)
+            for _, left, right in grid_cells(x, x + width, block):
+                strip[:, left - x : right - x] = self._block(level, left, top, right - left, bottom - top)
+            yield strip
+
+    def _block(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        """One call of OpenSlide, flattened and with its colours set right; frame: level pixels."""
+        size = self.levels[level]
+        location_l0 = (round(x * size.downsample_x), round(y * size.downsample_y))
+        try:
+            if self._handle is None:
+                self._handle = open_handle(self._file)
+            rgba = np.asarray(self._handle.read_region(location_l0, level, (width, height)))
+        except openslide.OpenSlideError as error:
+            # OpenSlide answers every later call with the same error; a new handle can still read other boxes
+            self.close()
+            raise SlideReadError(
+                f"slide '{self.name}' level {level}, box of {width} x {height} px at ({x}, {y}) in level pixels, "
+                f"cannot be read: OpenSlide says '{error}'; the file is damaged there, copy it again from its source"
+            ) from error
+        return flatten(rgba, self.background, ycbcr=level in self._ycbcr_levels)
+
+    def coarse_strips(self, level: int, reduction: float) -> tuple[int, Iterator[Pixels]]:
+        """Strips of the whole level, not reduced: OpenSlide decodes in full whatever is asked."""
+        size = self.levels[level]
+        return 1, self.strips(level, 0, 0, size.width, size.height)
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        """Enter a with-block that closes the slide."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the slide."""
+        self.close()
+
+
+def _tile_size(properties: Mapping[str, str], level: int) -> tuple[int, int]:
+    """(width, height) of a level's tiles in level pixels; strips of 256 rows where it has none, or giant ones."""
+    width = int(properties.get(f"openslide.level[{level}].tile-width", 0))
+    height = int(properties.get(f"openslide.level[{level}].tile-height", 0))
+    if width <= 0 or not 0 < height <= _TALLEST_STRIP:
+        return _BLOCK_COLUMNS, STRIP_ROWS
+    return width, height
+
+
+def flatten(rgba: Pixels, background: tuple[int, int, int], *, ycbcr: bool = False) -> Pixels:
+    """Lay (rows, columns, 4) uint8 with straight alpha on a background: (rows, columns, 3) uint8.
+
+    Args:
+        rgba: Pixels as openslide-python gives them.
+        background: (red, green, blue).
+        ycbcr: The three colours are really Y, Cb, Cr (full range, BT.601, as in JFIF) and are converted first.
+    """
+    colour, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
+    if ycbcr:
+        colour = np.asarray(
+            Image.frombuffer("YCbCr", colour.shape[1::-1], colour, "raw", "YCbCr", 0, 1).convert("RGB")
+        )
+    if alpha.min() == 255:
+        return colour
+    weight = alpha[..., None].astype(np.uint32)
+    mixed = colour * weight + np.array(background, np.uint32) * (255 - weight)
+    return ((mixed + 127) // 255).astype(np.uint8)

@@ -1,0 +1,269 @@
+"""Open a slide and read its pixels: one interface over every reader.
+
+In: a :class:`~slideprep.discover.SlideFile`. Out: RGB pixels as 8-bit arrays (rows, columns, 3), in strips from top
+to bottom, so that memory is bounded whatever the slide's size. Pixels are as stored: no colour profile is applied,
+no EXIF orientation is followed, transparency is flattened on the slide's own background. Label and macro images
+are never read.
+
+Frames: a *level* is one image of the slide's pyramid, level 0 the full-resolution one; a box in "level pixels" has
+its origin at the top left of that level. Level-0 pixels per level pixel are ``downsample_x`` and ``downsample_y``,
+exact quotients of the widths and of the heights.
+
+Each reader is imported when a slide needs it, so that a command that opens none starts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideprep.area_average import area_average
+from slideprep.errors import SlideOpenError, TissueError
+
+if TYPE_CHECKING:
+    from slideprep.discover import SlideFile
+
+Pixels = NDArray[np.uint8]
+
+STRIP_ROWS = 256
+"""Rows per strip where the file has no tiles to follow."""
+
+READ_LEVEL_LIMIT_PX = 100_000_000
+"""Largest level that :func:`read_level` holds in memory: 300 MB of RGB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """One image of a slide's pyramid.
+
+    Attributes:
+        width: Level pixels.
+        height: Level pixels.
+        downsample_x: Level-0 pixels per level pixel, level-0 width / width.
+        downsample_y: Level-0 pixels per level pixel, level-0 height / height.
+    """
+
+    width: int
+    height: int
+    downsample_x: float
+    downsample_y: float
+
+
+class Slide(Protocol):
+    """What every reader gives. A context manager; use it in one thread.
+
+    Attributes:
+        name: The slide's name, as in :class:`~slideprep.discover.SlideFile`.
+        reader: "tiff-jpeg" (strict tiles), "openslide", "jpeg" (strict, whole image) or "libvips".
+        vendor: OpenSlide's name of the format, or "jpeg", "png", "tiff" for a plain image.
+        levels: Level 0 first.
+        mpp: Microns per level-0 pixel as the file says, mean of x and y, or None. Never guessed.
+        objective: Objective power as the file says, or None. Never guessed.
+        background: (red, green, blue) of the slide's background.
+        warnings: Plain sentences about what is odd in the file; reading an overview can add to them.
+    """
+
+    name: str
+    reader: str
+    vendor: str
+    levels: tuple[Level, ...]
+    mpp: float | None
+    objective: float | None
+    background: tuple[int, int, int]
+    warnings: list[str]
+
+    def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
+        """Read a box of a level as consecutive horizontal strips, top to bottom.
+
+        Args:
+            level: Index into ``levels``.
+            x: Left edge, level pixels.
+            y: Top edge, level pixels.
+            width: Level pixels; the box must lie inside the level.
+            height: Level pixels.
+
+        Yields:
+            Fresh arrays (rows, width, 3) uint8; their rows add up to ``height``.
+
+        Raises:
+            SlideReadError: The pixels are damaged or missing from the file.
+        """
+        ...
+
+    def coarse_strips(self, level: int, reduction: float) -> tuple[int, Iterator[Pixels]]:
+        """Strips of a whole level for an overview: maybe reduced already, and lenient where the reader can be.
+
+        Args:
+            level: Index into ``levels``.
+            reduction: By how much the caller is going to reduce the level.
+
+        Returns:
+            An integer ``s`` and strips of the level reduced ``s`` times (box average), ``s <= max(1, reduction)``;
+            a last row or column that the level fills only in part is left out.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the file; afterwards the slide cannot be read."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A small picture of the whole slide.
+
+    Attributes:
+        image: (rows, columns, 3) uint8.
+        downsample_x: Level-0 pixels per overview pixel, exactly level-0 width / columns.
+        downsample_y: Level-0 pixels per overview pixel, exactly level-0 height / rows.
+        level: The level it was averaged from.
+    """
+
+    image: Pixels
+    downsample_x: float
+    downsample_y: float
+    level: int
+
+
+def open_slide(file: SlideFile) -> Slide:
+    """Open a slide with the strictest reader that can read it.
+
+    JPEG-tiled TIFF and Aperio SVS go to the strict tile reader, everything else that OpenSlide knows to OpenSlide,
+    plain JPEG to a strict JPEG decoder, other plain images to libvips.
+
+    Args:
+        file: As :func:`slideprep.discover.discover` returns it.
+
+    Raises:
+        SlideOpenError: The file is missing, empty, truncated, damaged, too large or no image that can be read.
+    """
+    from slideprep.read_openslide import detect_vendor, open_openslide
+    from slideprep.read_plain import open_jpeg, open_vips
+    from slideprep.read_tiff_jpeg import open_tiff_jpeg
+
+    start = _first_bytes(file)
+    if start.startswith(b"\xff\xd8\xff"):
+        return open_jpeg(file)
+    if start.startswith(b"\x89PNG"):
+        return open_vips(file)
+    vendor = detect_vendor(file)
+    if vendor in ("aperio", "generic-tiff"):
+        return open_tiff_jpeg(file) or open_openslide(file)
+    if vendor is not None:
+        return open_openslide(file)
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return open_vips(file)
+    raise SlideOpenError(
+        f"slide '{file.name}' is no format that OpenSlide reads and no plain JPEG, PNG or TIFF image (its first bytes "
+        f"are {start[:8]!r}); if it opens in another program, convert it there to a pyramidal TIFF ({file.path})"
+    )
+
+
+def _first_bytes(file: SlideFile) -> bytes:
+    """The first 16 bytes of the file, after the checks that need no decoder."""
+    path = file.path
+    if not path.exists():
+        raise SlideOpenError(f"slide '{file.name}' does not exist any more; check the path {path}")
+    if path.is_dir():
+        raise SlideOpenError(
+            f"slide '{file.name}' is a folder, not a file; pass the slide inside it ({path})"
+        )
+    if path.stat().st_size == 0:
+        raise SlideOpenError(
+            f"slide '{file.name}' is empty (0 bytes); copy it again from its source ({path})"
+        )
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except OSError as error:
+        raise SlideOpenError(
+            f"slide '{file.name}' cannot be read: {error.strerror}; check permissions and the disk ({path})"
+        ) from error
+
+
+def levels_from_sizes(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+    """Levels from their (width, height) in pixels, level 0 first."""
+    width_l0, height_l0 = sizes[0]
+    return tuple(
+        Level(width=width, height=height, downsample_x=width_l0 / width, downsample_y=height_l0 / height)
+        for width, height in sizes
+    )
+
+
+def grid_cells(start: int, stop: int, step: int) -> Iterator[tuple[int, int, int]]:
+    """Cells of a grid of pitch ``step`` that [start, stop) touches: (index, first, end), clipped to the span."""
+    for index in range(start // step, -(-stop // step)):
+        yield index, max(start, index * step), min(stop, (index + 1) * step)
+
+
+def read_level(slide: Slide, level: int, *, limit_px: int = READ_LEVEL_LIMIT_PX) -> Pixels:
+    """Read a whole level: (height, width, 3) uint8.
+
+    Args:
+        slide: An opened slide.
+        level: Index into ``slide.levels``.
+        limit_px: Largest area accepted.
+
+    Raises:
+        TissueError: The level has more than ``limit_px`` pixels.
+        SlideReadError: The pixels are damaged.
+    """
+    size = slide.levels[level]
+    if size.width * size.height > limit_px:
+        raise TissueError(
+            f"slide '{slide.name}': level {level} would be held in memory whole, and its {size.width} x {size.height} "
+            f"px exceed the limit of {limit_px / 1e6:g} megapixels (the slide has no small enough pyramid level); "
+            "use --tissue auto, which works in strips"
+        )
+    image = np.empty((size.height, size.width, 3), np.uint8)
+    row = 0
+    for strip in slide.strips(level, 0, 0, size.width, size.height):
+        image[row : row + len(strip)] = strip
+        row += len(strip)
+    return image
+
+
+def read_overview(slide: Slide, *, downsample: float) -> Overview:
+    """Average a slide down to about ``downsample`` level-0 pixels per overview pixel, in bounded memory.
+
+    The overview has round(level-0 size / downsample) pixels a side, at least one, whatever pyramid the file has, so
+    the same picture in another format gives the same grid. Every overview pixel is the area average of what it
+    covers on the coarsest level that is not coarser than the target. A damaged tile is shown as well as it decodes,
+    with a warning; the full-resolution read is what refuses it.
+
+    Args:
+        slide: An opened slide.
+        downsample: Target level-0 pixels per overview pixel, at least 1.
+
+    Raises:
+        SlideReadError: The level cannot be read.
+    """
+    assert downsample >= 1, f"an overview is never enlarged: {downsample}"
+    finest = slide.levels[0]
+    columns = max(1, round(finest.width / downsample))
+    rows = max(1, round(finest.height / downsample))
+    index = _overview_level(slide.levels, downsample)
+    level = slide.levels[index]
+    step, strips = slide.coarse_strips(index, downsample / max(level.downsample_x, level.downsample_y))
+    image = area_average(strips, (level.width / step, level.height / step), (columns, rows))
+    return Overview(
+        image=image, downsample_x=finest.width / columns, downsample_y=finest.height / rows, level=index
+    )
+
+
+def _overview_level(levels: Sequence[Level], downsample: float) -> int:
+    fine_enough = [
+        i for i, level in enumerate(levels) if max(level.downsample_x, level.downsample_y) <= downsample
+    ]
+    return max(fine_enough, key=lambda i: levels[i].downsample_x, default=0)

@@ -1,0 +1,111 @@
+"""Find the tiles of a TIFF or SVS file: which pages are levels, where their tiles lie, what completes a tile's JPEG.
+
+In: a file and the levels that OpenSlide sees in it. Out: one :class:`TiledPage` per level, or None where the layout is
+not the plain one: 8-bit RGB or YCbCr JPEG tiles, channels together. Pixels are not looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from slideprep.discover import SlideFile
+
+START_OF_IMAGE = b"\xff\xd8"
+_END_OF_IMAGE = b"\xff\xd9"
+_JPEG, _RGB, _YCBCR = 7, 2, 6
+_ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+"""APP14 marker with transform 0. Without it libjpeg takes three unmarked components for YCbCr, and an SVS whose
+tiles are RGB comes out green."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiledPage:
+    """Where the tiles of one level lie in the file.
+
+    Attributes:
+        tile_width: Level pixels.
+        tile_height: Level pixels.
+        columns: Tiles per row of tiles.
+        offsets: Byte offset of each tile, row by row.
+        byte_counts: Bytes of each tile; 0 for one that is not stored.
+        header: What goes before a tile's bytes (less their start marker) to make a complete JPEG.
+    """
+
+    tile_width: int
+    tile_height: int
+    columns: int
+    offsets: NDArray[np.int64]
+    byte_counts: NDArray[np.int64]
+    header: bytes
+
+
+def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]) -> list[TiledPage] | None:
+    """Find the pages that are a slide's levels.
+
+    Args:
+        file: A TIFF file.
+        vendor: OpenSlide's name of the format, "aperio" or "generic-tiff".
+        sizes: (width, height) of OpenSlide's levels, level 0 first.
+
+    Returns:
+        One entry per level, or None where the pages are not OpenSlide's levels or not plain JPEG tiles.
+    """
+    try:
+        with tifffile.TiffFile(file.path) as tif:
+            pages: list[Any] = list(tif.pages)
+            found = [page for index, page in enumerate(pages) if _is_level(page, index, vendor)]
+            if vendor == "generic-tiff":
+                found.sort(key=lambda page: -page.imagewidth)
+            if [(page.imagewidth, page.imagelength) for page in found] != list(sizes):
+                return None
+            if not all(_is_plain_jpeg(page) for page in found):
+                return None
+            tiled = [_tiled_page(page) for page in found]
+    except (tifffile.TiffFileError, ValueError, KeyError):
+        return None
+    # OpenSlide fills an empty tile of a coarse SVS level from the next finer one; leave that to it
+    holes_in_coarse_svs = vendor == "aperio" and any((page.byte_counts == 0).any() for page in tiled[1:])
+    return None if holes_in_coarse_svs else tiled
+
+
+def _is_level(page: Any, index: int, vendor: str) -> bool:
+    """OpenSlide's rule: an SVS level is any tiled page; elsewhere a later page must be marked as reduced."""
+    return bool(page.is_tiled) and (vendor == "aperio" or index == 0 or bool(page.subfiletype & 1))
+
+
+def _is_plain_jpeg(page: Any) -> bool:
+    return (
+        page.compression == _JPEG
+        and page.photometric in (_RGB, _YCBCR)
+        and page.bitspersample == 8
+        and page.samplesperpixel == 3
+        and page.planarconfig == 1
+        and page.imagedepth == 1
+        and len(page.dataoffsets) == _tile_count(page)
+        and len(page.databytecounts) == _tile_count(page)
+    )
+
+
+def _tile_count(page: Any) -> int:
+    tiles: int = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    return tiles
+
+
+def _tiled_page(page: Any) -> TiledPage:
+    tables = page.jpegtables or START_OF_IMAGE + _END_OF_IMAGE
+    colour = _ADOBE_RGB if page.photometric == _RGB else b""
+    body = tables.removeprefix(START_OF_IMAGE).removesuffix(_END_OF_IMAGE)
+    return TiledPage(
+        tile_width=page.tilewidth,
+        tile_height=page.tilelength,
+        columns=-(-page.imagewidth // page.tilewidth),
+        offsets=np.asarray(page.dataoffsets, np.int64),
+        byte_counts=np.asarray(page.databytecounts, np.int64),
+        header=START_OF_IMAGE + colour + body,
+    )
