@@ -1,0 +1,124 @@
+"""Each rule of SHARD_FORMAT.md: verify names it, and the reader refuses it where the document says that it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from kdtrain.shard_format import ShardError, read_index
+from kdtrain.shard_sample import Sample, read_shard
+from slideprep.verify import verify
+
+SHARDS = Path(__file__).parents[2] / "shards"
+Stored = Callable[[dict[str, bytes]], Path]
+INVALID = sorted(path.name for path in (SHARDS / "invalid").iterdir())
+RULES = dict(
+    re.findall(
+        r"^\| (F\d\d [a-z-]+) \|.*\| (open|touch|) ?\|$", (SHARDS / "SHARD_FORMAT.md").read_text(), re.M
+    )
+)
+
+
+def _rule(folder: str) -> str:
+    return next(rule for rule in RULES if folder.startswith(rule.replace(" ", "-")))
+
+
+def _read_all(folder: Path) -> list[Sample]:
+    index = read_index(folder)
+    return [
+        sample
+        for magnification in index.document.magnifications
+        for shard in index.document.shards
+        for sample in read_shard(index, shard, magnification=magnification)
+    ]
+
+
+def test_every_rule_has_an_invalid_set() -> None:
+    """The document lists 29 rules, and every one of them has at least one folder that breaks it."""
+    assert len(RULES) == 29
+    assert {_rule(folder) for folder in INVALID} == set(RULES)
+
+
+def test_golden_set_is_clean(golden: Path) -> None:
+    """Verify finds no fault in the golden set, decodes all 24 images, and leaves nothing unchecked."""
+    report = verify(golden)
+    assert report.ok
+    assert report.unchecked == ()
+    assert report.counts["images_decoded"] == 24
+
+
+@pytest.mark.parametrize("builder", ["minimal", "two", "pair"])
+def test_base_sets_are_clean(builder: str, sets: ModuleType, stored: Stored) -> None:
+    """What the invalid sets start from is valid, so that each has just the one fault."""
+    folder = stored(getattr(sets, builder)())
+    assert verify(folder).faults == ()
+    assert _read_all(folder)
+
+
+@pytest.mark.parametrize("folder", INVALID)
+def test_verify_names_the_rule(folder: str) -> None:
+    """Verify blames exactly the rule that the folder is named after."""
+    report = verify(SHARDS / "invalid" / folder)
+    assert {fault.rule for fault in report.faults} == {_rule(folder)}
+
+
+@pytest.mark.parametrize("folder", INVALID)
+def test_reader_refuses(folder: str) -> None:
+    """The reader refuses, by name, what the document says is checked on opening or on touch."""
+    rule = _rule(folder)
+    path = SHARDS / "invalid" / folder
+    if not RULES[rule]:
+        assert _read_all(path)
+        return
+    # A streaming reader meets the cut-off rest of the sample first, as the document says.
+    expected = "F16 sample-members" if folder == "F15-member-order-split" else rule
+    with pytest.raises(ShardError) as caught:
+        _read_all(path)
+    assert caught.value.rule == expected
+    if RULES[rule] == "open":
+        with pytest.raises(ShardError):
+            read_index(path)
+
+
+def test_reader_reads_the_golden_set(golden: Path) -> None:
+    """All 24 images arrive as (rows, columns, 3) uint8 in the size of the index, labelled where the split is."""
+    index = read_index(golden)
+    samples = _read_all(golden)
+    assert len(samples) == 24
+    assert {sample.label for sample in samples if sample.record.split.startswith("aux")} == {None}
+    first = next(read_shard(index, index.shards_of("train")[0], magnification=10))
+    assert first.image is not None
+    assert first.image.shape == (160, 128, 3)
+    assert first.image.dtype == np.uint8
+    assert index.document.classes[first.label or 0] == first.record.label == "gland"
+
+
+def test_statistics_follow_from_the_pixels(golden: Path) -> None:
+    """The index's mean and deviation at 5x are NumPy's over the three training images."""
+    index = read_index(golden)
+    images = [
+        sample.image.reshape(-1, 3)
+        for shard in index.shards_of("train")
+        for sample in read_shard(index, shard, magnification=5)
+        if sample.image is not None
+    ]
+    pixels = np.concatenate(images).astype(float)
+    statistics = index.statistics_of(5)
+    assert statistics.pixels == len(pixels) == 64 * 80 + 96 * 64 + 64 * 64
+    np.testing.assert_allclose(pixels.mean(axis=0), statistics.mean, rtol=1e-12)
+    np.testing.assert_allclose(pixels.std(axis=0), statistics.std, rtol=1e-9)
+
+
+def test_two_faults_are_both_named(sets: ModuleType, stored: Stored) -> None:
+    """A set with a wrong label and a wrong statistic is blamed for both."""
+    files = sets.minimal(
+        edit_members=sets.change(".cls", lambda data: b"1"),
+        edit_index=sets.set_in("statistics.5x.mean", [1, 2, 3]),
+    )
+    report = verify(stored(files))
+    assert [fault.rule for fault in report.faults] == ["F20 label", "F29 statistics"]
