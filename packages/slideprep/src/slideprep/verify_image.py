@@ -99,7 +99,9 @@ def _sums(image: NDArray[np.uint8]) -> PixelSums:
 
 
 def _sums_in_strips(data: memoryview) -> PixelSums:
-    image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning")
+    # A source, since new_from_buffer would copy the member.
+    source = pyvips.Source.new_from_memory(data)
+    image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="warning")
     # Row 0 is over all bands; columns 2 and 3 are the sum and the sum of squares, whole numbers below 2**53.
     table = image.stats().numpy()
     return PixelSums(
