@@ -20,7 +20,6 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 WHOLE_LIMIT_PX = 2**27
 """Largest JPEG that is decoded whole: 134 megapixels, 400 MB."""
 
-_BAND_ROWS = 256
 _HEADER_BYTES = 2**20
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
 """What Pillow's plugins raise on damaged headers."""
@@ -85,23 +84,19 @@ def decode(data: memoryview, image_format: str, *, pixels: int) -> PixelSums:
 
 
 def _sums(image: NDArray[np.uint8]) -> PixelSums:
-    total = np.zeros(3, dtype=np.int64)
-    squares = np.zeros(3, dtype=np.int64)
-    for top in range(0, len(image), _BAND_ROWS):
-        band = image[top : top + _BAND_ROWS].reshape(-1, 3).astype(np.int32)
-        total += band.sum(axis=0, dtype=np.int64)
-        squares += np.square(band).sum(axis=0, dtype=np.int64)
-    return PixelSums(
-        pixels=image.shape[0] * image.shape[1],
-        sums=tuple(int(s) for s in total),
-        squares=tuple(int(q) for q in squares),
-    )
+    rows, columns, _ = image.shape
+    # libvips adds up ten times as fast as NumPy does by channel.
+    return _vips_sums(pyvips.Image.new_from_memory(image.data, columns, rows, 3, "uchar"))
 
 
 def _sums_in_strips(data: memoryview) -> PixelSums:
     # A source, since new_from_buffer would copy the member.
     source = pyvips.Source.new_from_memory(data)
     image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="warning")
+    return _vips_sums(image)
+
+
+def _vips_sums(image: pyvips.Image) -> PixelSums:
     # Row 0 is over all bands; columns 2 and 3 are the sum and the sum of squares, whole numbers below 2**53.
     table = image.stats().numpy()
     return PixelSums(
