@@ -1,6 +1,6 @@
 """What absorbs light on a slide and is not tissue: marker strokes, and long thin edges of coverslips.
 
-In: absorbance, (rows, columns, 3) float32 as in ``tissue_background``, and masks of overview pixels. Out:
+In: absorbance, (3, rows, columns) float32 as in ``tissue_background``, and masks of overview pixels. Out:
 masks of the pixels to leave out. Colours are judged by the ratios of absorbance of the three channels, which
 stay the same when a stain or ink gets thicker. Haematoxylin and eosin, whatever their mixture, absorb green
 most or nearly so.
@@ -57,7 +57,7 @@ def pen_mask(od: FloatArray, stained: BoolArray, *, min_px: int, margin_px: int,
         ring_px: How far around a stroke to look for tissue.
     """
     hue = _ink_hue(od)
-    most = od.max(axis=2)
+    most = od.max(axis=0)
     core = (hue & (most > PEN_OD)) | _black_ink(od) | _red_ink(od)
     tissue = stained & ~hue & ~core
     labels, count = ndimage.label(core | (hue & (most > PEN_FAINT_OD)), structure=EIGHT_CONNECTED)
@@ -73,7 +73,7 @@ def pen_mask(od: FloatArray, stained: BoolArray, *, min_px: int, margin_px: int,
 
 def _ink_hue(od: FloatArray) -> BoolArray:
     """Green absorbed least (green ink), or red much more than green (blue ink); H&E does neither."""
-    red, green, blue = np.moveaxis(od, 2, 0)
+    red, green, blue = od
     green_ink = green < 0.8 * np.minimum(red, blue)
     blue_ink = (red > 1.25 * green) & (red > 1.1 * blue)
     hue: BoolArray = green_ink | blue_ink
@@ -85,14 +85,14 @@ def _red_ink(od: FloatArray) -> BoolArray:
 
     Thin red ink looks like blood and is not told from it.
     """
-    red, green, blue = np.moveaxis(od, 2, 0)
+    red, green, blue = od
     ink: BoolArray = (np.minimum(green, blue) > RED_OD) & (red < 0.25 * green) & (blue > 0.8 * green)
     return ink
 
 
 def _black_ink(od: FloatArray) -> BoolArray:
     """Much absorbed, of every channel alike; the darkest nuclei still let blue pass."""
-    least, most = od.min(axis=2), od.max(axis=2)
+    least, most = od.min(axis=0), od.max(axis=0)
     ink: BoolArray = (least > BLACK_OD) & (least > 0.8 * most)
     return ink
 

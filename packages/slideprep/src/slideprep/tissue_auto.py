@@ -24,6 +24,7 @@ from slideprep.geometry import Box
 from slideprep.tissue import (
     EIGHT_CONNECTED,
     BoolArray,
+    ByteArray,
     box_from_slices,
     checked_overview,
     without_small_components,
@@ -60,8 +61,8 @@ class AutoTissue:
     """
 
     smoothing_um: float = 16.0
-    faint: float = 0.02
-    clear: float = 0.04
+    faint: float = 0.015
+    clear: float = 0.03
     close_um: float = 128.0
     merge_um: float = 256.0
     min_area_mm2: float = 0.05
@@ -71,7 +72,7 @@ class AutoTissue:
     pen_margin_um: float = 64.0
     reject_edges: bool = True
     edge_width_um: float = 128.0
-    edge_length_um: float = 1500.0
+    edge_length_um: float = 1000.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -111,19 +112,19 @@ def auto_mask(
     Raises:
         TissueError: The image is not an RGB overview, or the pixel size is not a positive number.
     """
-    image = checked_overview(image)
+    planes = np.ascontiguousarray(np.moveaxis(checked_overview(image), 2, 0))
     settings = settings or AutoTissue()
     if not (isfinite(mpp_overview) and mpp_overview > 0):
         raise TissueError(
             f"tissue detection needs the overview's µm per pixel and was given {mpp_overview}; pass --mpp"
         )
-    padding = padding_mask(image)
-    background = fit_background(image, padding, mpp=mpp_overview)
-    od = absorbance(image, background, sigma_px=settings.smoothing_um / mpp_overview)
+    padding = padding_mask(planes)
+    background = fit_background(planes, padding, mpp=mpp_overview)
+    od = absorbance(planes, background, sigma_px=settings.smoothing_um / mpp_overview)
     signal = stain_signal(od)
     faint, clear = _thresholds(signal, background, settings)
-    od[padding], signal[padding] = 0.0, 0.0
-    grey = _is_grey(image)
+    od[:, padding], signal[padding] = 0.0, 0.0
+    grey = _is_grey(planes)
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
     candidates = signal > faint
     if settings.reject_pen and not grey:
@@ -142,15 +143,15 @@ def stain_signal(od: FloatArray) -> FloatArray:
     Stains colour, shadows and dirt do not.
 
     Args:
-        od: Absorbance, (rows, columns, 3).
+        od: Absorbance, (3, rows, columns) float32.
 
     Returns:
         (rows, columns) float32.
     """
-    red, green, blue = od[..., 0], od[..., 1], od[..., 2]
-    least = np.minimum(np.minimum(red, green), blue)
-    most = np.maximum(np.maximum(red, green), blue)
-    return np.asarray(most - least + 0.5 * np.maximum(least, 0), dtype=np.float32)
+    least = od.min(axis=0)
+    signal: FloatArray = od.max(axis=0) - least
+    signal += np.float32(0.5) * np.maximum(least, 0)
+    return signal
 
 
 def _thresholds(signal: FloatArray, background: Background, settings: AutoTissue) -> tuple[float, float]:
@@ -165,9 +166,9 @@ def _thresholds(signal: FloatArray, background: Background, settings: AutoTissue
     return faint, max(faint, clear)
 
 
-def _is_grey(image: npt.NDArray[np.uint8]) -> bool:
+def _is_grey(planes: ByteArray) -> bool:
     """Whether the file has no colour at all; rules about colour are then off."""
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+    return bool((planes[0] == planes[1]).all() and (planes[1] == planes[2]).all())
 
 
 def _pen(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> BoolArray:
@@ -201,8 +202,8 @@ def _with_seed(mask: BoolArray, seeds: BoolArray) -> BoolArray:
 
 def _assembled(mask: BoolArray, od: FloatArray, mpp: float, settings: AutoTissue, *, grey: bool) -> BoolArray:
     """Pixels to pieces: edges out, gaps closed, unstained and small pieces out, holes filled."""
-    most = od.max(axis=2)
-    colourful = (most - od.min(axis=2)) > MIN_COLOUR * most
+    most = od.max(axis=0)
+    colourful = (most - od.min(axis=0)) > MIN_COLOUR * most
     if settings.reject_edges:
         length_px = settings.edge_length_um / mpp
         mask = mask & ~edge_mask(

@@ -1,6 +1,7 @@
 """Overview -> padding, bright background, and how much light the slide absorbs relative to it.
 
-In: an overview, (rows, columns, 3) uint8 RGB, and its pixel size in µm. Out: *absorbance*, the natural
+In: an overview as planes, (3, rows, columns) uint8 red, green, blue (three times faster here than
+interleaved), and its pixel size in µm. Out: *absorbance*, the natural
 logarithm of background over intensity per channel, so that 0.02 means 2 % darker than the glass at that
 place. The background is modelled as a smooth surface, since illumination falls off towards the corners and
 glass and mounting medium are rarely white. It does not decide what is tissue.
@@ -42,7 +43,7 @@ class Background:
     """What the glass looks like.
 
     Attributes:
-        log_level: (rows, columns, 3) or (1, 1, 3) float32, natural log of the background's intensity.
+        log_level: (3, rows, columns) or (3, 1, 1) float32, natural log of the background's intensity.
         pixels: (rows, columns) bool, pixels of blocks that are surely background.
         found: Whether any background or bright padding was seen; where not, ``log_level`` is a nominal white.
     """
@@ -52,31 +53,34 @@ class Background:
     found: bool
 
 
-def padding_mask(image: ByteArray) -> BoolArray:
+def padding_mask(planes: ByteArray) -> BoolArray:
     """Areas at the border that no scanner saw: black, or one exactly constant bright colour.
 
     Args:
-        image: (rows, columns, 3) uint8.
+        planes: (3, rows, columns) uint8.
 
     Returns:
         (rows, columns) bool. Black areas are grown by 2 px, over the mixed pixels at their edge.
     """
-    black = _touching_border(image.max(axis=2) <= BLACK_LEVEL)
+    black = _touching_border(planes.max(axis=0) <= BLACK_LEVEL)
     if black.any():
         black = ndimage.binary_dilation(black, structure=EIGHT_CONNECTED, iterations=2)
-    padding: BoolArray = black | _touching_border(_constant_bright(image))
+    padding: BoolArray = black | _touching_border(_constant_bright(planes))
     return padding
 
 
-def _constant_bright(image: ByteArray) -> BoolArray:
+def _constant_bright(planes: ByteArray) -> BoolArray:
     """Bright pixels in a constant neighbourhood of 3 x 3: real glass has noise, padding has none."""
-    bright: BoolArray = image.min(axis=2) >= DIMMEST_BACKGROUND
-    for channel in range(3):
-        plane = image[..., channel]
-        bright &= ndimage.maximum_filter(plane, 3) == ndimage.minimum_filter(plane, 3)
-    if not bright.any():
-        return bright
-    grown: BoolArray = ndimage.binary_dilation(bright, structure=EIGHT_CONNECTED)
+    bright: BoolArray = planes.min(axis=0) >= DIMMEST_BACKGROUND
+    across = (planes[:, :, :-1] == planes[:, :, 1:]).all(axis=0)
+    down = (planes[:, :-1] == planes[:, 1:]).all(axis=0)
+    constant = across[:-1] & across[1:] & down[:, :-1] & down[:, 1:]  # 2 x 2, at its top left
+    constant = constant[:-1, :-1] & constant[:-1, 1:] & constant[1:, :-1] & constant[1:, 1:]
+    centres = np.zeros_like(bright)
+    centres[1:-1, 1:-1] = constant & bright[1:-1, 1:-1]
+    if not centres.any():
+        return centres
+    grown: BoolArray = ndimage.binary_dilation(centres, structure=EIGHT_CONNECTED)
     return grown
 
 
@@ -92,54 +96,58 @@ def _touching_border(mask: BoolArray) -> BoolArray:
     return kept
 
 
-def fit_background(image: ByteArray, padding: BoolArray, *, mpp: float) -> Background:
+def fit_background(planes: ByteArray, padding: BoolArray, *, mpp: float) -> Background:
     """Model the glass from blocks that are bright, smooth and not pink.
 
     Args:
-        image: (rows, columns, 3) uint8.
+        planes: (3, rows, columns) uint8.
         padding: (rows, columns) bool, pixels to ignore.
         mpp: Microns per overview pixel.
     """
     side = max(2, round(BLOCK_UM / mpp))
-    rows, columns = image.shape[0] // side, image.shape[1] // side
+    height, width = padding.shape
+    rows, columns = height // side, width // side
     if rows == 0 or columns == 0:
-        return _nominal(image, padding)
-    log_means, spread, whole = _block_statistics(image, padding, side, rows, columns)
+        return _nominal(planes, padding)
+    log_means, spread, whole = _block_statistics(planes, padding, side, rows, columns)
     blocks = whole & _background_blocks(log_means, spread, whole)
     if blocks.sum() < MIN_BLOCKS:
-        return _nominal(image, padding)
+        return _nominal(planes, padding)
     blocks, coefficients = _fit_surface(log_means, blocks)
-    pixels = np.zeros(image.shape[:2], dtype=bool)
+    pixels = np.zeros(padding.shape, dtype=bool)
     pixels[: rows * side, : columns * side] = np.repeat(np.repeat(blocks, side, axis=0), side, axis=1)
-    level = _surface(coefficients, image.shape[0], image.shape[1], side, rows, columns)
+    level = _surface(coefficients, height, width, side, rows, columns)
     return Background(log_level=level, pixels=pixels, found=True)
 
 
-def _nominal(image: ByteArray, padding: BoolArray) -> Background:
+def _nominal(planes: ByteArray, padding: BoolArray) -> Background:
     """Without visible glass: the bright padding, else white as bright as the brightest pixels, within reason.
 
     Scanners that clip or blank their glass deliver it exactly constant, which looks like padding.
     """
-    blank = image[padding & (image.min(axis=2) >= DIMMEST_BACKGROUND)]
-    none = np.zeros(image.shape[:2], dtype=bool)
-    if len(blank):
-        middle = np.log(np.median(blank, axis=0)).astype(np.float32)
-        return Background(log_level=middle[None, None], pixels=none, found=True)
-    seen = image[~padding]
-    brightest = float(np.percentile(seen.max(axis=1), 99.5)) if len(seen) else 245.0
-    level = np.full((1, 1, 3), np.log(np.clip(brightest, 225.0, 250.0)), dtype=np.float32)
+    blank = planes[:, padding & (planes.min(axis=0) >= DIMMEST_BACKGROUND)]
+    none = np.zeros(padding.shape, dtype=bool)
+    if blank.size:
+        middle = np.log(np.median(blank, axis=1)).astype(np.float32)
+        return Background(log_level=middle[:, None, None], pixels=none, found=True)
+    seen = planes[:, ~padding]
+    brightest = float(np.percentile(seen.max(axis=0), 99.5)) if seen.size else 245.0
+    level = np.full((3, 1, 1), np.log(np.clip(brightest, 225.0, 250.0)), dtype=np.float32)
     return Background(log_level=level, pixels=none, found=False)
 
 
 def _block_statistics(
-    image: ByteArray, padding: BoolArray, side: int, rows: int, columns: int
+    planes: ByteArray, padding: BoolArray, side: int, rows: int, columns: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], BoolArray]:
     """Per block: log of the channels' means (rows, columns, 3), deviation in green, free of padding."""
-    part = image[: rows * side, : columns * side].astype(np.float32)
+    part = planes[:, : rows * side, : columns * side]
     cut = (rows, side, columns, side)
-    means = part.reshape(*cut, 3).mean(axis=(1, 3), dtype=np.float64)
-    spread = part[..., 1].reshape(cut).std(axis=(1, 3), dtype=np.float64)
-    whole: BoolArray = np.logical_not(padding[: rows * side, : columns * side].reshape(cut)).all(axis=(1, 3))
+    sums = part.reshape(3, *cut).sum(axis=4, dtype=np.uint32).sum(axis=2, dtype=np.uint64)
+    means = np.moveaxis(sums, 0, 2) / side**2
+    spread = part[1].reshape(cut).astype(np.float32).std(axis=(1, 3), dtype=np.float64)
+    whole = np.asarray(
+        ~padding[: rows * side, : columns * side].reshape(cut).any(axis=(1, 3)), dtype=np.bool_
+    )
     return np.log(np.maximum(means, 1.0)), spread, whole
 
 
@@ -176,9 +184,8 @@ def _fit_surface(
     curved = spread_out and blocks.sum() >= MIN_BLOCKS_FOR_SURFACE
     used = terms if curved else terms[..., :1]
     for _ in range(5):
-        coefficients: npt.NDArray[np.float64] = np.linalg.lstsq(used[blocks], log_means[blocks], rcond=None)[
-            0
-        ]
+        solution = np.linalg.lstsq(used[blocks], log_means[blocks], rcond=None)[0]
+        coefficients: npt.NDArray[np.float64] = solution.astype(np.float64)
         residual = (log_means - used @ coefficients).mean(axis=2)
         centre = np.median(residual[blocks])
         deviation = max(1.4826 * np.median(np.abs(residual[blocks] - centre)), 0.001)
@@ -207,27 +214,28 @@ def _surface(
 ) -> FloatArray:
     """The fitted log level at every pixel, kept within the fall-off of its value amid the image."""
     if len(coefficients) == 1:
-        return coefficients[None].astype(np.float32)
-    y = ((np.arange(rows, dtype=np.float32) + 0.5) / (side * block_rows) * 2 - 1)[:, None, None]
-    x = ((np.arange(columns, dtype=np.float32) + 0.5) / (side * block_columns) * 2 - 1)[None, :, None]
-    c0, cy, cx, cyy, cxy, cxx = coefficients.astype(np.float32)
-    level = (c0 + cy * y + cyy * y * y) + x * (cx + cxy * y) + cxx * x * x
-    np.clip(level, c0 - FALLOFF, c0 + FALLOFF, out=level)
-    capped: FloatArray = np.minimum(level, np.log(np.float32(255.0)))
-    return capped
+        return coefficients[0, :, None, None].astype(np.float32)
+    y = ((np.arange(rows, dtype=np.float32) + 0.5) / (side * block_rows) * 2 - 1)[:, None]
+    x = ((np.arange(columns, dtype=np.float32) + 0.5) / (side * block_columns) * 2 - 1)[None, :]
+    level = np.empty((3, rows, columns), dtype=np.float32)
+    for plane, (c0, cy, cx, cyy, cxy, cxx) in zip(level, coefficients.T.astype(np.float32), strict=True):
+        np.multiply(cx + cxy * y, x, out=plane)
+        plane += c0 + cy * y + cyy * y * y
+        plane += cxx * x * x
+        np.clip(plane, c0 - FALLOFF, min(c0 + FALLOFF, np.log(np.float32(255.0))), out=plane)
+    return level
 
 
-def absorbance(image: ByteArray, background: Background, *, sigma_px: float) -> FloatArray:
-    """Natural log of background over smoothed intensity, (rows, columns, 3) float32; 0.02 is 2 % darker.
+def absorbance(planes: ByteArray, background: Background, *, sigma_px: float) -> FloatArray:
+    """Natural log of background over smoothed intensity, (3, rows, columns) float32; 0.02 is 2 % darker.
 
     Args:
-        image: (rows, columns, 3) uint8.
+        planes: (3, rows, columns) uint8.
         background: The glass.
         sigma_px: Standard deviation of the Gaussian that smooths the image first, in overview pixels.
     """
-    smooth = np.empty(image.shape, dtype=np.float32)
-    for channel in range(3):
-        plane = image[..., channel].astype(np.float32)
-        smooth[..., channel] = ndimage.gaussian_filter(plane, sigma_px, mode="nearest", truncate=3.0)
+    smooth = planes.astype(np.float32)
+    for plane in smooth:
+        ndimage.gaussian_filter(plane, sigma_px, mode="nearest", truncate=3.0, output=plane)
     np.log(np.maximum(smooth, 1.0, out=smooth), out=smooth)
     return np.subtract(background.log_level, smooth, out=smooth)
