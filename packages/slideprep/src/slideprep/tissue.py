@@ -102,15 +102,16 @@ def without_small_components(mask: BoolArray, min_component_px: int) -> BoolArra
     return kept
 
 
-def tissueloc_level(level_sizes: Sequence[tuple[int, int]]) -> int:
+def tissueloc_level(level_sizes: Sequence[tuple[int, int]], max_side_px: int = TISSUELOC_MAX_SIDE_PX) -> int:
     """The level tissueloc looks at: the first with both sides under 2048 px, else the last.
 
     Args:
         level_sizes: (width, height) in pixels of every level, level 0 first.
+        max_side_px: The limit, as the tool's option ``max_img_size`` sets it.
     """
     assert level_sizes, "a slide has at least one level"
     for level, (width, height) in enumerate(level_sizes):
-        if width < TISSUELOC_MAX_SIDE_PX and height < TISSUELOC_MAX_SIDE_PX:
+        if width < max_side_px and height < max_side_px:
             return level
     return len(level_sizes) - 1
 

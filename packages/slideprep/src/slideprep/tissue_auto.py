@@ -273,23 +273,22 @@ Span = tuple[slice, slice]
 
 def _without_shared_tissue(spans: list[Span], mask: BoolArray, most_shared: float) -> list[Span]:
     """Unite boxes, two at a time, until none shares too much tissue; each union leaves one box fewer."""
-    spans = list(spans)
-    while (pair := _sharing_pair(spans, mask, most_shared)) is not None:
-        i, j = pair
-        united = _united(spans[i], spans[j])
-        spans = [span for k, span in enumerate(spans) if k not in pair] + [united]
-    return spans
+    waiting, settled = list(spans), list[Span]()
+    while waiting:
+        span = waiting.pop()
+        partner = next(
+            (i for i, other in enumerate(settled) if _shares(span, other, mask, most_shared)), None
+        )
+        if partner is None:
+            settled.append(span)
+        else:
+            waiting.append(_united(span, settled.pop(partner)))
+    return settled
 
 
-def _sharing_pair(spans: list[Span], mask: BoolArray, most_shared: float) -> tuple[int, int] | None:
-    for i, first in enumerate(spans):
-        for j in range(i + 1, len(spans)):
-            common = _common(first, spans[j])
-            if common is not None:
-                least = min(mask[first].sum(), mask[spans[j]].sum())
-                if mask[common].sum() > most_shared * least:
-                    return i, j
-    return None
+def _shares(a: Span, b: Span, mask: BoolArray, most_shared: float) -> bool:
+    common = _common(a, b)
+    return common is not None and bool(mask[common].sum() > most_shared * min(mask[a].sum(), mask[b].sum()))
 
 
 def _common(a: Span, b: Span) -> Span | None:
