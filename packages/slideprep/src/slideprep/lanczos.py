@@ -2,8 +2,8 @@
 
 The kernel is stretched by the reduction factor, so that reducing is also low-pass filtering (Turkowski, "Filters for
 Common Resampling Tasks", the paper's reference 46). Output pixel ``i`` has its centre at
-``origin + factor * (i + 0.5)`` in source pixels; source pixel ``k`` has its centre at ``k + 0.5``. Taps outside the source weigh nothing and the rest
-is renormalised, so a constant image stays constant up to its border.
+``origin + factor * (i + 0.5)`` in source pixels; source pixel ``k`` has its centre at ``k + 0.5``. Taps outside the
+source weigh nothing and the rest is renormalised, so a constant image stays constant up to its border.
 
 Consecutive outputs share most of their taps. Taken ``block`` at a time, an axis becomes a few small dense matrices,
 which is the form in which a BLAS library filters fastest.

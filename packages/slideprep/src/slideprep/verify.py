@@ -27,7 +27,7 @@ from slideprep.verify_tar import TarFacts, TarPlace, check_tar
 
 __all__ = ["Fault", "Report", "verify"]
 
-SIDECARS = ("preview.html", "failures.csv", "slides.csv", "splits.csv")
+SIDECARS = ("preview.html", "failures.csv", "left_out.csv", "slides.csv", "splits.csv")
 WORKSPACE = ".slideprep"
 
 

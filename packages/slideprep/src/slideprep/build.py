@@ -1,0 +1,371 @@
+"""The build, step by step: prepare, scan, check for copies, plan, write shards, describe the set.
+
+Each step is a function of the one before; what can be finished is finished, whatever fails on the way. A build that is
+stopped at any moment goes on where it was when the same command is run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from slideprep.config import BuildConfig
+from slideprep.errors import InputError
+from slideprep.fingerprint import fingerprint
+from slideprep.layout import Grid
+from slideprep.leaks import check_leaks
+from slideprep.outputs import Finished, created_by, save_regions, write_outputs
+from slideprep.pipeline import Executor, executor
+from slideprep.plan import Sample, Shard, plan_shards
+from slideprep.prepare import Prepared, total_bytes
+from slideprep.progress import BuildProgress, scan_progress
+from slideprep.records import Failure, ShardRecord
+from slideprep.scan import Scan, ScanFailure, ScanJob, ScanSettings, scan_slide
+from slideprep.shard_format import Index, key_for, magnification_name
+from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+from slideprep.workspace import Workspace
+
+ATTEMPTS = 2
+"""A slide that brings its worker down is tried once more, then left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """The slides of a build after the scan.
+
+    Attributes:
+        scans: By name.
+        failures: Slides that cannot be used, those known before the scan included.
+    """
+
+    scans: Mapping[str, Scan]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What a build is going to write.
+
+    Attributes:
+        prepared: Slides, labels, splits.
+        scanned: Regions.
+        shards: The plan.
+        failures: Regions of labelled splits that have no class, and failed slides.
+        warnings: Of the run.
+    """
+
+    prepared: Prepared
+    scanned: Scanned
+    shards: tuple[Shard, ...]
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A finished build.
+
+    Attributes:
+        index: What index.json holds.
+        finished: Everything behind it.
+    """
+
+    index: Index
+    finished: Finished
+
+
+def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
+    """Build a shard set.
+
+    Args:
+        config: The settings.
+        prepared: Of the same settings (see :func:`slideprep.prepare.prepare`).
+        console: For progress.
+
+    Raises:
+        UsageError: The folder or the inputs do not fit together.
+        OutputError: The folder cannot be written to.
+    """
+    workspace = Workspace(config.out)
+    with workspace.locked():
+        workspace.begin(_identity(config, prepared))
+        with console.status("Starting workers"):
+            run = executor(workers=config.workers, ray_address=config.ray_address)
+            pool = run.__enter__()
+        try:
+            planned = plan(config, prepared, pool, console, workspace)
+            records = _write_shards(config, planned, pool, console, workspace)
+        finally:
+            run.__exit__(None, None, None)
+        finished = Finished(
+            config=config,
+            prepared=prepared,
+            scans=planned.scanned.scans,
+            shards=planned.shards,
+            records=records,
+            failures=planned.failures,
+            warnings=planned.warnings,
+        )
+        return Built(index=write_outputs(finished, config.out), finished=finished)
+
+
+def plan(
+    config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
+) -> Planned:
+    """Scan every slide that a split holds, and settle what goes into which shard.
+
+    Args:
+        config: The settings.
+        prepared: Of the same settings.
+        pool: What runs the scans.
+        console: For progress.
+        workspace: Where scans are kept; None to keep nothing.
+
+    Raises:
+        UsageError: Identical files are in two splits.
+    """
+    scanned = _scan(config, prepared, pool, console, workspace)
+    copies = check_leaks(prepared.plan, {name: scan.fingerprint for name, scan in scanned.scans.items()})
+    if config.save_regions is not None:
+        save_regions(scanned.scans.values(), config.save_regions)
+    samples, unlabelled = _samples(config, prepared, scanned)
+    shards = plan_shards(
+        samples,
+        {name: slide.split for name, slide in prepared.plan.slides.items() if slide.split is not None},
+        magnifications=config.magnifications,
+        image_format=config.image_format,
+        shard_mb=config.shard_mb,
+        seed=config.seed,
+    )
+    return Planned(
+        prepared=prepared,
+        scanned=scanned,
+        shards=shards,
+        failures=(*scanned.failures, *unlabelled),
+        warnings=(*prepared.warnings, *copies),
+    )
+
+
+def refuse_other_build(config: BuildConfig, prepared: Prepared) -> None:
+    """Raise UsageError where ``config.out`` holds a build of other settings or slides."""
+    Workspace(config.out).refuse_other(_identity(config, prepared))
+
+
+def _identity(config: BuildConfig, prepared: Prepared) -> dict[str, Any]:
+    """What decides the set's bytes and is known before a slide is opened."""
+    slides = {}
+    for name, slide in prepared.plan.slides.items():
+        entry = prepared.entries[name]
+        try:
+            size = total_bytes(prepared.files[name])
+        except OSError:
+            size = None
+        slides[name] = [size, slide.patient, slide.split, entry.label, entry.mpp, entry.objective]
+    return {"settings": config.record, "versions": created_by().model_dump(), "slides": slides}
+
+
+# Scanning
+
+
+def _scan_settings(config: BuildConfig) -> ScanSettings:
+    return ScanSettings(**{field.name: getattr(config, field.name) for field in fields(ScanSettings)})
+
+
+def _scan(
+    config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
+) -> Scanned:
+    settings = _scan_settings(config)
+    jobs = [
+        ScanJob(
+            file=prepared.files[name],
+            shown_name=name,
+            settings=settings,
+            label_objective=prepared.entries[name].objective,
+            label_mpp=prepared.entries[name].mpp,
+            annotations=prepared.annotations.get(name),
+        )
+        for name in prepared.wanted
+    ]
+    scans: dict[str, Scan] = {}
+    failures = list(prepared.failures)
+    crashes = _Crashes()
+    run: Callable[[ScanJob], Scan | ScanFailure] = partial(scan_with_cache, workspace=workspace)
+    with scan_progress(console, len(jobs)) as progress:
+        largest_first = sorted(jobs, key=lambda job: -_size_or_zero(job))
+        for job, result in pool.map(run, largest_first, on_crash=crashes.of_scan, on_wait=lambda: None):
+            progress.advance(progress.task_ids[0])
+            if isinstance(result, Scan):
+                scans[job.shown_name] = result
+            else:
+                failures.append(
+                    Failure(slide=result.name, region=None, stage=result.stage, reason=result.reason)
+                )
+    failures += crashes.failures
+    return Scanned(scans=dict(sorted(scans.items())), failures=tuple(failures))
+
+
+def _size_or_zero(job: ScanJob) -> int:
+    try:
+        return total_bytes(job.file)
+    except OSError:
+        return 0
+
+
+def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | ScanFailure:
+    """Scan a slide, or take the scan of an earlier run of the same content and settings."""
+    if workspace is None:
+        return scan_slide(job)
+    settings = _scan_digest(job)
+    try:
+        kept = workspace.load_scan(job.shown_name, fingerprint(job.file), settings)
+    except (OSError, InputError):
+        kept = None  # the scan itself says what is wrong
+    if kept is not None and job.settings.save_masks is None:
+        return kept
+    result = scan_slide(job)
+    if isinstance(result, Scan):
+        workspace.save_scan(result, settings)
+    return result
+
+
+def _scan_digest(job: ScanJob) -> str:
+    annotation = None if job.annotations is None else job.annotations.read_bytes()
+    settings = {**asdict(job.settings), "save_masks": None}
+    parts = (settings, job.label_objective, job.label_mpp, annotation, created_by().model_dump())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class _Crashes:
+    """Counts how often a slide brought its worker down, and decides what to do next."""
+
+    def __init__(self) -> None:
+        self._count: Counter[str] = Counter()
+        self.failures: list[Failure] = []
+
+    def of_scan(self, job: ScanJob, reason: str) -> ScanJob | None:
+        """Once more, then never."""
+        self._count[job.shown_name] += 1
+        if self._count[job.shown_name] < ATTEMPTS:
+            return job
+        self.failures.append(
+            Failure(slide=job.shown_name, region=None, stage="open", reason=_crashed(job.shown_name, reason))
+        )
+        return None
+
+    def of_shard(self, job: ShardJob, reason: str) -> ShardJob:
+        """Once more, then without the slide that was being read."""
+        note = Workspace(job.out).progress(job.shard.name)
+        slide = note[0] if note is not None else job.shard.samples[0].slide
+        self._count[slide] += 1
+        if self._count[slide] < ATTEMPTS:
+            return job
+        return replace(job, crashed={**job.crashed, slide: _crashed(slide, reason)})
+
+
+def _crashed(slide: str, reason: str) -> str:
+    return (
+        f"slide '{slide}' brought its worker process down {ATTEMPTS} times ({reason}); the file is probably damaged, or "
+        "too large for this machine's memory"
+    )
+
+
+# Planning
+
+
+def _samples(config: BuildConfig, prepared: Prepared, scanned: Scanned) -> tuple[list[Sample], list[Failure]]:
+    samples, unlabelled = [], []
+    for name, scan in scanned.scans.items():
+        slide = prepared.plan.slides[name]
+        for region in scan.regions:
+            if region.layout is None:
+                continue
+            label = (region.class_name or slide.label) if slide.keeps_label else None
+            if slide.keeps_label and label is None:
+                unlabelled.append(
+                    Failure(
+                        slide=name,
+                        region=region.index,
+                        stage="label",
+                        reason=f"region {region.index} of slide '{name}' has no class although '{slide.split}' is a "
+                        "labelled split; give the annotation or the slide a class",
+                    )
+                )
+                continue
+            samples.append(
+                Sample(
+                    key=key_for(name, region.index),
+                    slide=name,
+                    index=region.index,
+                    layout=region.layout,
+                    source=config.tissue,
+                    label=label,
+                    class_name=region.class_name if slide.keeps_label else None,
+                    name=region.name,
+                    outline=region.outline,
+                )
+            )
+    return samples, unlabelled
+
+
+# Writing
+
+
+def shard_pixels(shard: Shard, scans: Mapping[str, Scan], magnifications: Sequence[float]) -> int:
+    """Level-0 pixels of a shard's regions."""
+    total = 0
+    for sample in shard.samples:
+        cell = Grid(scans[sample.slide].scale, magnifications).cell_l0
+        total += int(sample.layout.columns * cell * sample.layout.rows * cell)
+    return total
+
+
+def _write_shards(
+    config: BuildConfig, planned: Planned, pool: Executor, console: Console, workspace: Workspace
+) -> list[ShardRecord]:
+    scans = planned.scanned.scans
+    workspace.remove_unplanned(
+        frozenset(shard.name for shard in planned.shards),
+        tuple(map(magnification_name, config.magnifications)),
+    )
+    jobs = [_shard_job(config, planned, shard) for shard in planned.shards]
+    pixels = [shard_pixels(shard, scans, config.magnifications) for shard in planned.shards]
+    largest_first = [job for _, job in sorted(zip(pixels, jobs, strict=True), key=lambda pair: -pair[0])]
+    records: dict[str, ShardRecord] = {}
+    crashes = _Crashes()
+    with BuildProgress(console, workspace, planned.shards, pixels) as progress:
+        for job, record in pool.map(
+            write_shard, largest_first, on_crash=crashes.of_shard, on_wait=progress.refresh
+        ):
+            records[job.shard.name] = record
+            progress.finished(job.shard.name)
+    return [records[shard.name] for shard in planned.shards]
+
+
+def _shard_job(config: BuildConfig, planned: Planned, shard: Shard) -> ShardJob:
+    prepared, scans = planned.prepared, planned.scanned.scans
+    return ShardJob(
+        out=config.out.resolve(),
+        shard=shard,
+        slides={
+            name: SourceSlide(
+                file=prepared.files[name],
+                name=name,
+                patient=prepared.plan.slides[name].patient,
+                scale=scans[name].scale,
+                fingerprint=scans[name].fingerprint,
+            )
+            for name in shard.slides
+        },
+        magnifications=config.magnifications,
+        image_format=config.image_format,
+        quality=config.encoded_quality,
+        classes=prepared.plan.classes,
+        with_sums=shard.split == "train" and any(sample.label is not None for sample in shard.samples),
+        crashed={},
+    )

@@ -1,0 +1,241 @@
+"""The settings of a build: the options of ``build-shards``, the keys of its YAML file and the record in index.json.
+
+One frozen model, checked on construction. What the command line leaves out comes from ``--config``, what that leaves
+out from the defaults here; the reason for a default stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from slideprep.errors import UsageError
+from slideprep.shard_models import ImageFormat
+from slideprep.split_settings import DEFAULT_SPLIT, SplitSettings
+from slideprep.units import MagnificationMode, grid_px
+
+TissueMode = Literal["auto", "tissueloc", "whole", "annotations"]
+
+NOT_IN_RECORD = frozenset(
+    {
+        "slides",
+        "out",
+        "labels",
+        "annotations",
+        "workers",
+        "ray_address",
+        "pseudonymise",
+        "save_masks",
+        "save_regions",
+    }
+)
+"""Settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
+
+
+def _listed(value: Any) -> Any:
+    """Options arrive as "10,5,2.5", YAML as a list or a single value."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, (int, float)):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class BuildConfig(BaseModel):
+    """Everything that a build is told.
+
+    Attributes:
+        slides: Files, folders, globs or CSV files that name the slides.
+        out: Folder of the shard set.
+        labels: labels.csv, or None for an unlabelled set.
+        magnifications: Targets, highest first. The default is the paper's five.
+        magnification_by: "objective": relative to the scan's objective, as in the paper; "mpp": physical, 10x = 1 µm/px.
+        objective: Objective power of slides that carry none.
+        mpp: Microns per level-0 pixel of slides that carry none.
+        tissue: How regions are found.
+        tissueloc_sigma: Smoothing of ``tissueloc``, overview pixels (the published tool's default).
+        tissueloc_threshold: Relative grey level under which ``tissueloc`` sees tissue (the published default).
+        tissueloc_min_px: Smallest component of ``tissueloc``, overview pixels (the published default).
+        tissueloc_level_px: Sides of the pyramid level that ``tissueloc`` works on stay below this (published default).
+        annotations: Folder of GeoJSON or ImageScope XML files, named like the slides.
+        exclude_classes: Annotated classes that are left out, such as Benign in the paper's lung data.
+        mask_outside: Blank what lies outside an annotation's polygon.
+        classes: Class names in the order of their indices; None for the sorted names of the labels.
+        split: Train, validation, test: fractions or numbers of patients (the paper's 70/15/15).
+        labelled_per_class: Patients per class that are split; None for all.
+        dev_per_class: Further patients per class for the development set; None for no such set.
+        aux: Patients in the nested auxiliary sets, counted from the first.
+        seed: Seed of every random choice.
+        image_format: Encoding of the images. JPEG: 4 to 10 times smaller than PNG, read everywhere.
+        quality: Of JPEG and WebP. 95 keeps the mean error under 2 grey levels.
+        shard_mb: Size that a shard aims at, at the highest magnification, megabytes.
+        save_masks: Folder for tissue masks as PNG.
+        save_regions: Folder for regions as GeoJSON, which QuPath opens and ``annotations`` takes.
+        pseudonymise: CSV outside ``out`` that maps slide and patient names to pseudonyms; made if missing.
+        workers: Worker processes; None for one per core, 0 for none (in this process, for debugging).
+        ray_address: Address of a Ray cluster; None for this machine alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slides: Names
+    out: Path
+    labels: Path | None = None
+    magnifications: Numbers = (10.0, 5.0, 2.5, 1.25, 0.625)
+    magnification_by: MagnificationMode = "objective"
+    objective: Annotated[float, Field(gt=0, le=200)] | None = None
+    mpp: Annotated[float, Field(gt=0, le=100)] | None = None
+    tissue: TissueMode = "auto"
+    tissueloc_sigma: Annotated[float, Field(gt=0)] = 13.0
+    tissueloc_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.80
+    tissueloc_min_px: Annotated[int, Field(ge=0)] = 10_000
+    tissueloc_level_px: Annotated[int, Field(ge=1)] = 2048
+    annotations: Path | None = None
+    exclude_classes: Names = ()
+    mask_outside: bool = False
+    classes: Names | None = None
+    split: Numbers = DEFAULT_SPLIT
+    labelled_per_class: int | None = None
+    dev_per_class: int | None = None
+    aux: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+    seed: int = 0
+    image_format: ImageFormat = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100)] = 95
+    shard_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
+    save_masks: Path | None = None
+    save_regions: Path | None = None
+    pseudonymise: Path | None = None
+    workers: Annotated[int, Field(ge=0)] | None = None
+    ray_address: str | None = None
+
+    @field_validator("magnifications")
+    @classmethod
+    def _highest_first(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value:
+            raise ValueError("names no magnification; give at least one, such as 10,1.25")
+        if min(value) <= 0 or max(value) > 200:
+            raise ValueError(f"{value} must lie between 0 and 200")
+        if len({f"{m:g}" for m in value}) < len(value):
+            raise ValueError(f"{value} names a magnification twice")
+        if any(float(f"{m:g}") != m for m in value):
+            raise ValueError(f"{value}: give at most six digits, since folders are named after them")
+        value = tuple(sorted(value, reverse=True))
+        grid_px(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BuildConfig:
+        if self.tissue == "annotations" and self.annotations is None:
+            raise ValueError(
+                "--tissue annotations needs --annotations FOLDER with one GeoJSON or XML file per slide"
+            )
+        if self.annotations is not None and self.tissue != "annotations":
+            raise ValueError(
+                f"--annotations is read only with --tissue annotations, not with --tissue {self.tissue}"
+            )
+        for option, is_set in (
+            ("--exclude-class", bool(self.exclude_classes)),
+            ("--mask-outside", self.mask_outside),
+        ):
+            if is_set and self.tissue != "annotations":
+                raise ValueError(
+                    f"{option} applies to annotated regions; add --tissue annotations --annotations FOLDER"
+                )
+        for option, path in (("--save-masks", self.save_masks), ("--save-regions", self.save_regions)):
+            if path is not None and path.resolve().is_relative_to(self.out.resolve()):
+                raise ValueError(
+                    f"{option} {path} lies inside --out {self.out}, which holds shards alone; give another"
+                )
+        if self.pseudonymise is not None and self.pseudonymise.resolve().is_relative_to(self.out.resolve()):
+            raise ValueError(
+                f"--pseudonymise {self.pseudonymise} lies inside --out {self.out}; the mapping back to the names must "
+                "stay outside the set that is passed on"
+            )
+        _ = self.splitting
+        return self
+
+    @property
+    def splitting(self) -> SplitSettings:
+        """The options that decide which patient goes where."""
+        train, val, test = self.split if len(self.split) == 3 else (*self.split, 0.0, 0.0, 0.0)[:3]
+        if len(self.split) != 3:
+            raise UsageError(
+                f"--split {','.join(f'{v:g}' for v in self.split)} has {len(self.split)} values; give three, "
+                "train,val,test, with 0 for a split that is not wanted"
+            )
+        return SplitSettings(
+            split=(train, val, test),
+            labelled_per_class=self.labelled_per_class,
+            dev_per_class=self.dev_per_class,
+            aux=self.aux,
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What index.json keeps, and what a second build into the same folder must share."""
+        settings: dict[str, Any] = self.model_dump(mode="json")
+        return {name: value for name, value in settings.items() if name not in NOT_IN_RECORD}
+
+    @property
+    def encoded_quality(self) -> int | None:
+        """The quality, or None where the encoding is lossless."""
+        return None if self.image_format == "png" else self.quality
+
+
+def load_config(options: Mapping[str, Any], config_file: Path | None) -> BuildConfig:
+    """Merge the command line over a YAML file over the defaults.
+
+    Args:
+        options: Options that were given, by field name.
+        config_file: ``--config``; its keys are the fields of :class:`BuildConfig`.
+
+    Raises:
+        UsageError: A value or a combination is refused; the message names the option or the key.
+    """
+    given = _yaml(config_file) if config_file is not None else {}
+    try:
+        return BuildConfig(**{**given, **options})
+    except ValidationError as error:
+        raise UsageError("; ".join(_plain(problem) for problem in error.errors())) from None
+
+
+def _plain(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return str(message)
+    name = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        return f"{name} is missing: " + ("give --out DIR" if name == "out" else f"give {name.upper()}")
+    if problem["type"] == "extra_forbidden":
+        return f"'{name}' is no setting of build-shards; its settings are {', '.join(sorted(BuildConfig.model_fields))}"
+    return f"--{name.replace('_', '-')}: {message}"
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {path} is not YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"--config {path} must map settings to values, such as 'magnifications: [10, 1.25]'")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}

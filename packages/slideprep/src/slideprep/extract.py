@@ -1,0 +1,126 @@
+"""A laid-out region of an opened slide in, rows of its image at every magnification out.
+
+Level 0 is read once, in strips. Pixels that the slide does not have (a region larger than the slide) are filled with
+the slide's background, as is what lies outside an annotation's outline where that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideprep.annotations import AnnotatedRegion, inside_mask
+from slideprep.downsample import Target, downsample, source_box
+from slideprep.geometry import Box
+from slideprep.layout import ImageGeometry, Layout
+from slideprep.slide import STRIP_ROWS, Slide
+
+Pixels = NDArray[np.uint8]
+Sink = Callable[[Pixels], None]
+
+
+def extract_region(
+    slide: Slide,
+    layout: Layout,
+    images: Sequence[ImageGeometry],
+    sinks: Sequence[Sink],
+    *,
+    outline: AnnotatedRegion | None = None,
+) -> Box:
+    """Read a region once and send every image's rows, top to bottom, to its sink.
+
+    Args:
+        slide: An opened slide.
+        layout: Where the region lies.
+        images: Its images.
+        sinks: One per image; called with rows (n, image width, 3) uint8 that add up to the image's height.
+        outline: Blank what lies outside it.
+
+    Returns:
+        The level-0 pixels that were read.
+
+    Raises:
+        SlideReadError: Pixels are damaged or missing from the file.
+    """
+    level0 = slide.levels[0]
+    targets = [_target(layout, image) for image in images]
+    source = source_box(targets, slide_width=level0.width, slide_height=level0.height)
+    canvases = [
+        _Canvas(image, layout, slide.background, sink, outline)
+        for image, sink in zip(images, sinks, strict=True)
+    ]
+    strips = _pieces(slide.strips(0, source.x, source.y, source.width, source.height))
+    for index, rows in downsample(strips, source, targets, strip_rows=STRIP_ROWS):
+        canvases[index].add(rows)
+    for canvas in canvases:
+        canvas.finish()
+    return source
+
+
+def _target(layout: Layout, image: ImageGeometry) -> Target:
+    return Target(
+        factor=image.factor,
+        x=layout.x + image.valid.x * image.factor,
+        y=layout.y + image.valid.y * image.factor,
+        width=image.valid.width,
+        height=image.valid.height,
+    )
+
+
+def _pieces(strips: Iterator[Pixels]) -> Iterator[Pixels]:
+    """Strips of at most STRIP_ROWS rows: some files have taller tiles."""
+    for strip in strips:
+        for top in range(0, len(strip), STRIP_ROWS):
+            yield strip[top : top + STRIP_ROWS]
+
+
+class _Canvas:
+    """Puts an image's valid rows on the slide's background."""
+
+    def __init__(
+        self,
+        image: ImageGeometry,
+        layout: Layout,
+        background: tuple[int, int, int],
+        sink: Sink,
+        outline: AnnotatedRegion | None,
+    ) -> None:
+        self._image = image
+        self._layout = layout
+        self._background = np.array(background, dtype=np.uint8)
+        self._sink = sink
+        self._outline = outline
+        self._row = 0
+        self._blank(image.valid.y)
+
+    def add(self, rows: Pixels) -> None:
+        valid = self._image.valid
+        if self._outline is not None:
+            inside = inside_mask(
+                self._outline,
+                x_l0=self._layout.x + valid.x * self._image.factor,
+                y_l0=self._layout.y + self._row * self._image.factor,
+                factor=self._image.factor,
+                width=valid.width,
+                height=len(rows),
+            )
+            rows = np.where(inside[:, :, None], rows, self._background)
+        if valid.width < self._image.width:
+            padded = np.empty((len(rows), self._image.width, 3), dtype=np.uint8)
+            padded[:] = self._background
+            padded[:, valid.x : valid.x + valid.width] = rows
+            rows = padded
+        self._sink(rows)
+        self._row += len(rows)
+
+    def finish(self) -> None:
+        self._blank(self._image.height - self._row)
+
+    def _blank(self, count: int) -> None:
+        for top in range(0, count, STRIP_ROWS):
+            rows = np.empty((min(STRIP_ROWS, count - top), self._image.width, 3), dtype=np.uint8)
+            rows[:] = self._background
+            self._sink(rows)
+        self._row += count

@@ -1,0 +1,110 @@
+"""What ``slideprep inspect`` says about one slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slideprep.config import BuildConfig
+from slideprep.discover import discover
+from slideprep.errors import InputError, MagnificationError, UsageError
+from slideprep.slide import open_slide
+from slideprep.units import Scale, resolve_scale
+
+
+def inspect_slide(path: Path, *, objective: float | None, mpp: float | None) -> dict[str, Any]:
+    """Open a slide and list what is known, JSON-able.
+
+    Args:
+        path: The slide, or the folder of a DICOM series.
+        objective: ``--objective``, used where the slide carries none.
+        mpp: ``--mpp``, used where the slide carries none.
+
+    Raises:
+        UsageError: There is no such slide.
+        InputError: It cannot be opened.
+    """
+    slides, rejected = discover([path])
+    if not slides:
+        raise InputError("; ".join(item.reason for item in rejected))
+    if len(slides) > 1:
+        raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); inspect one at a time")
+    with open_slide(slides[0]) as slide:
+        level0 = slide.levels[0]
+        facts: dict[str, Any] = {
+            "slide": slide.name,
+            "files": len(slides[0].files),
+            "vendor": slide.vendor,
+            "reader": slide.reader,
+            "width": level0.width,
+            "height": level0.height,
+            "levels": [
+                {"width": level.width, "height": level.height, "downsample": round(level.downsample_x, 4)}
+                for level in slide.levels
+            ],
+            "mpp": slide.mpp,
+            "objective": slide.objective,
+            "background": list(slide.background),
+        }
+        try:
+            scale = resolve_scale(
+                name=slide.name,
+                mode="objective",
+                slide_objective=slide.objective,
+                slide_mpp=slide.mpp,
+                run_objective=objective,
+                run_mpp=mpp,
+            )
+        except MagnificationError as error:
+            facts["magnifications"] = None
+            facts["warnings"] = [*slide.warnings, str(error)]
+        else:
+            facts |= {
+                "objective": scale.objective,
+                "objective_source": scale.objective_source,
+                "mpp": scale.mpp,
+            }
+            facts["magnifications"] = _magnifications(scale, level0.width, level0.height)
+            facts["warnings"] = [*slide.warnings, *([scale.warning] if scale.warning else [])]
+    return facts
+
+
+def _magnifications(scale: Scale, width: int, height: int) -> list[dict[str, Any]]:
+    rows = []
+    default: tuple[float, ...] = BuildConfig.model_fields["magnifications"].default
+    for magnification in default:
+        try:
+            factor = float(scale.factor(magnification))
+        except MagnificationError:
+            continue
+        rows.append(
+            {
+                "magnification": magnification,
+                "factor": factor,
+                "width": int(width / factor),
+                "height": int(height / factor),
+                "mpp": None if scale.mpp is None else round(scale.mpp * factor, 4),
+            }
+        )
+    return rows
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """The same for a person."""
+    mpp = "unknown" if facts["mpp"] is None else f"{facts['mpp']:g} µm/px"
+    objective = "unknown" if facts["objective"] is None else f"{facts['objective']:g}x"
+    if facts.get("objective_source") not in (None, "slide"):
+        objective += f" ({facts['objective_source']})"
+    lines = [
+        f"{facts['slide']}: {facts['vendor']}, read by {facts['reader']}",
+        f"  level 0     {facts['width']:,} x {facts['height']:,} px, {facts['width'] * facts['height'] / 1e6:,.1f} MP",
+        f"  levels      {len(facts['levels'])}: downsamples "
+        + ", ".join(f"{level['downsample']:g}" for level in facts["levels"]),
+        f"  mpp         {mpp}",
+        f"  objective   {objective}",
+    ]
+    for row in facts["magnifications"] or ():
+        size = f"{row['width']:,} x {row['height']:,} px"
+        lines.append(f"  {row['magnification']:>5g}x      {size}, {row['factor']:g} level-0 pixels per pixel")
+    lines += [f"  warning: {warning}" for warning in facts["warnings"]]
+    return "\n".join(lines)

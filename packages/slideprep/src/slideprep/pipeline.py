@@ -1,0 +1,197 @@
+"""Plain functions on many items, in parallel, on this machine or a cluster: the only import of Ray.
+
+What goes wrong with one item stays with it. A worker process that dies (a decoder's crash, the kernel's memory killer)
+is reported to the caller, who decides whether to try again; an exception ends the run. At most a few items more than
+there are workers are in flight, so memory does not grow with the number of items.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+OnCrash = Callable[[Item, str], "Item | None"]
+
+ONE_THREAD: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VIPS_CONCURRENCY": "1",
+}
+"""Libraries' threads multiply by the workers: each worker gets one."""
+
+POLL_SECONDS = 0.25
+_QUEUED_PER_WORKER = 1
+
+
+class Executor(Protocol):
+    """Runs a function on items; results come as they are ready."""
+
+    workers: int
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_crash: OnCrash[Item],
+        on_wait: Callable[[], None],
+    ) -> Iterator[tuple[Item, Result]]:
+        """Apply a function to every item.
+
+        Args:
+            function: Importable by name; takes one item.
+            items: What to apply it to, in the order in which to start.
+            on_crash: Called with an item whose worker died and the reason; returns what to run instead, or None.
+            on_wait: Called several times a second while results are waited for.
+
+        Yields:
+            (item, result) in the order in which they finish.
+        """
+        ...
+
+
+class InProcess:
+    """Everything one after the other in this process, without Ray: for debugging, and for tests."""
+
+    workers = 1
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_crash: OnCrash[Item],
+        on_wait: Callable[[], None],
+    ) -> Iterator[tuple[Item, Result]]:
+        """See :meth:`Executor.map`; a crash takes this process with it."""
+        for item in items:
+            on_wait()
+            with threadpool_limits(1):
+                result = function(item)
+            yield item, result
+
+
+class OnRay(Generic[Item, Result]):
+    """Ray tasks, one core each."""
+
+    def __init__(self, ray: Any, workers: int) -> None:
+        self._ray = ray
+        self.workers = workers
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        on_crash: OnCrash[Item],
+        on_wait: Callable[[], None],
+    ) -> Iterator[tuple[Item, Result]]:
+        """See :meth:`Executor.map`."""
+        remote = self._ray.remote(max_retries=0, num_cpus=1)(_call)
+        waiting, source = deque[Item](), iter(items)
+        running: dict[Any, Item] = {}
+        try:
+            while True:
+                while len(running) < self.workers + _QUEUED_PER_WORKER:
+                    if not waiting and (item := next(source, None)) is not None:
+                        waiting.append(item)
+                    if not waiting:
+                        break
+                    item = waiting.popleft()
+                    running[remote.remote(function, item)] = item
+                if not running:
+                    return
+                ready, _ = self._ray.wait(list(running), timeout=POLL_SECONDS)
+                on_wait()
+                for reference in ready:
+                    item = running.pop(reference)
+                    try:
+                        result = self._ray.get(reference)
+                    except self._ray.exceptions.RayTaskError as error:
+                        raise error.cause from None
+                    except self._ray.exceptions.RayError as error:
+                        replacement = on_crash(item, _first_line(error))
+                        if replacement is not None:
+                            waiting.appendleft(replacement)
+                    else:
+                        yield item, result
+        finally:
+            for reference in running:
+                self._ray.cancel(reference, force=True)
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    with threadpool_limits(1):
+        return function(item)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextmanager
+def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Executor]:
+    """Start what runs the tasks; Ray takes some seconds, so ask only when there is work.
+
+    Args:
+        workers: Worker processes; None for one per core, 0 for none.
+        ray_address: Address of a cluster that runs already; None to use this machine alone.
+    """
+    if workers == 0:
+        yield InProcess()
+        return
+    os.environ.update({"RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **ONE_THREAD})
+    import ray
+    import ray.exceptions
+
+    joined = ray.is_initialized()  # by a caller who shares one Ray among several builds
+    if not joined:
+        ray.init(**_ray_options(workers, ray_address))
+    try:
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        yield OnRay(ray, min(workers or cores, cores))
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _ray_options(workers: int | None, ray_address: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "include_dashboard": False,
+    }
+    if ray_address is not None:
+        return {
+            "address": ray_address,
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+            "runtime_env": {"env_vars": dict(ONE_THREAD)},
+        }
+    options["num_cpus"] = workers or usable_cores()
+    options["object_store_memory"] = 200 * 1024 * 1024  # results are small records
+    return options
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: fewer than the machine has inside containers and batch jobs."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota = _cgroup_cores(Path("/sys/fs/cgroup/cpu.max"))
+    return max(1, min(affinity, quota or affinity))
+
+
+def _cgroup_cores(path: Path) -> int | None:
+    try:
+        limit, period = path.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(1, int(limit) // int(period))

@@ -1,0 +1,90 @@
+"""Stable pseudonyms for slide and patient names, with the mapping kept outside the set.
+
+The mapping file holds a random salt, made with the file, and a row per name. The same file gives the same pseudonyms
+in every later run and set; without it nobody gets from a pseudonym back to a name, not even by trying names.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from slideprep.errors import UsageError
+from slideprep.files import write_atomically
+
+_HEADER = ["kind", "name", "pseudonym"]
+
+
+class Pseudonyms:
+    """Names to pseudonyms and back.
+
+    Args:
+        path: The mapping file; read if it is there.
+
+    Raises:
+        UsageError: The file is no mapping of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[tuple[str, str], str] = {}
+        self._salt = secrets.token_hex(16)
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            rows = list(csv.reader(io.StringIO(self._path.read_text(encoding="utf-8"))))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"--pseudonymise {self._path} cannot be read: {error}") from None
+        if (
+            len(rows) < 2
+            or rows[0] != _HEADER
+            or rows[1][:2] != ["salt", ""]
+            or any(len(row) != 3 for row in rows)
+        ):
+            raise UsageError(
+                f"--pseudonymise {self._path} is no mapping that slideprep made (columns kind,name,pseudonym and a "
+                "salt); give the mapping of an earlier run, or a new file name"
+            )
+        self._salt = rows[1][2]
+        self._rows = {(kind, name): pseudonym for kind, name, pseudonym in rows[2:]}
+
+    def of(self, kind: str, name: str) -> str:
+        """The pseudonym of a "slide" or "patient"."""
+        known = self._rows.get((kind, name))
+        if known is None:
+            known = f"{kind}-{hashlib.sha256(f'{self._salt}{kind}{name}'.encode()).hexdigest()[:12]}"
+            self._rows[(kind, name)] = known
+        return known
+
+    def save(self) -> None:
+        """Write the mapping, readable by its owner alone."""
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerows([_HEADER, ["salt", "", self._salt]])
+        writer.writerows([*key, pseudonym] for key, pseudonym in sorted(self._rows.items()))
+        write_atomically(self._path, table.getvalue().encode())
+        self._path.chmod(0o600)
+
+
+def redacted(text: str, names: Mapping[str, str], paths: Iterable[Path]) -> str:
+    """Replace real names, their stems and their paths in a message by pseudonyms.
+
+    Args:
+        text: A message.
+        names: Real slide or patient name to pseudonym.
+        paths: Files whose paths may be in the message.
+    """
+    for path in paths:
+        text = text.replace(str(path), path.suffix or "a file").replace(str(path.parent), "its folder")
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, names[name])
+        stem = Path(name).stem
+        if len(stem) > 3:
+            text = text.replace(stem, names[name])
+    return text

@@ -1,0 +1,379 @@
+"""One planned shard in, its tars on disk out: whole or not at all.
+
+Tars grow under the workspace's ``partial`` folder, are synced, and renamed into place; the shard's record is written
+last. A sample whose slide or pixels are damaged is left out of every magnification and listed in the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import webdataset
+
+from slideprep.discover import SlideFile
+from slideprep.encode import Encoder, PixelSums, encoder
+from slideprep.errors import InputError
+from slideprep.extract import extract_region
+from slideprep.layout import Grid, ImageGeometry
+from slideprep.plan import Sample, Shard
+from slideprep.records import Failure, ShardRecord, Sums
+from slideprep.shard_format import (
+    FORMAT_VERSION,
+    IMAGE_EXTENSIONS,
+    TAR_MODE,
+    TAR_OWNER,
+    ImageRecord,
+    Level0,
+    Region,
+    SampleRecord,
+    ShardFile,
+    dump_json,
+    magnification_name,
+    member_info,
+    shard_path,
+)
+from slideprep.shard_models import ImageFormat
+from slideprep.slide import Slide, open_slide
+from slideprep.units import Scale
+from slideprep.workspace import Workspace
+
+
+class OutputError(Exception):
+    """The shard set's folder cannot be written to: nothing more can be done until a person has looked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSlide:
+    """What a shard's task needs to know of one of its slides.
+
+    Attributes:
+        file: Where it is.
+        name: Its name in all output.
+        patient: Its patient's name in all output.
+        scale: Objective, mpp and where they came from.
+        fingerprint: Of the content that was planned for.
+    """
+
+    file: SlideFile
+    name: str
+    patient: str
+    scale: Scale
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardJob:
+    """One shard to write.
+
+    Attributes:
+        out: The set's folder.
+        shard: The samples in order.
+        slides: The shard's slides by name.
+        magnifications: Highest first.
+        image_format: Encoding of every image.
+        quality: Of the encoding; None where it is lossless.
+        classes: Class names in the order of their indices.
+        with_sums: Whether the images count for the set's colour statistics.
+        crashed: Slides that brought their worker down, by name, with what is known; they are left out.
+    """
+
+    out: Path
+    shard: Shard
+    slides: Mapping[str, SourceSlide]
+    magnifications: tuple[float, ...]
+    image_format: ImageFormat
+    quality: int | None
+    classes: tuple[str, ...]
+    with_sums: bool
+    crashed: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides the shard's bytes, so that a finished shard can be recognised."""
+        slides = [(name, s.patient, s.scale, s.fingerprint) for name, s in sorted(self.slides.items())]
+        parts = (
+            FORMAT_VERSION,
+            self.shard,
+            slides,
+            self.magnifications,
+            self.image_format,
+            self.quality,
+            self.classes,
+            self.with_sums,
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def write_shard(job: ShardJob) -> ShardRecord:
+    """Write one shard's tars and its record, unless they are there already and verify.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    workspace = Workspace(job.out)
+    finished = workspace.finished_record(job.shard.name, job.digest)
+    if finished is not None:
+        return finished
+    partial = workspace.partial_folder(job.shard.name)
+    try:
+        with _output_errors(job.out):
+            partial.mkdir(parents=True, exist_ok=True)
+            return _ShardTask(job, workspace, partial).run()
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _output_errors(out: Path) -> Iterator[None]:
+    """Readers turn their own trouble into InputError, so an OSError here is about writing."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {out}: {error.strerror or error}; make room or check permissions, then run the same "
+            "command again: finished shards are kept"
+        ) from error
+
+
+class _ShardTask:
+    """Keeps the open tars and slides of one shard."""
+
+    def __init__(self, job: ShardJob, workspace: Workspace, partial: Path) -> None:
+        self._job = job
+        self._workspace = workspace
+        self._partial = partial
+        self._failures: list[Failure] = []
+        self._written: list[Sample] = []
+        self._sums = {magnification_name(m): PixelSums() for m in job.magnifications}
+        self._broken = dict(job.crashed)
+
+    def run(self) -> ShardRecord:
+        job = self._job
+        with ExitStack() as stack:
+            tars = {
+                m: stack.enter_context(_Tar(self._partial / f"{magnification_name(m)}.tar.partial"))
+                for m in job.magnifications
+            }
+            slides = _OpenSlides(job.slides, stack)
+            done_px = 0
+            for sample in job.shard.samples:
+                self._workspace.note_progress(job.shard.name, sample.slide, done_px, len(self._written))
+                done_px += self._add(sample, slides, tars)
+        files = {magnification_name(m): self._publish(m, tar) for m, tar in tars.items()}
+        record = ShardRecord(
+            digest=job.digest,
+            split=job.shard.split,
+            number=job.shard.number,
+            keys=tuple(sample.key for sample in self._written),
+            cells=tuple((sample.layout.columns, sample.layout.rows) for sample in self._written),
+            files=files,
+            failures=tuple(self._failures),
+            sums={
+                name: Sums(pixels=sums.pixels, sums=sums.sums, squares=sums.squares)
+                for name, sums in self._sums.items()
+            }
+            if job.with_sums
+            else None,
+        )
+        self._workspace.save_record(job.shard.name, record)
+        return record
+
+    def _add(self, sample: Sample, slides: _OpenSlides, tars: Mapping[float, _Tar]) -> int:
+        """Write one sample at every magnification, or list why not; returns the level-0 pixels read."""
+        if sample.slide in self._broken:
+            self._fail(sample, "read", self._broken[sample.slide])
+            return 0
+        try:
+            slide = slides.get(sample.slide)
+        except InputError as error:
+            self._broken[sample.slide] = str(error)
+            self._fail(sample, "open", str(error))
+            return 0
+        source = self._job.slides[sample.slide]
+        level0 = slide.levels[0]
+        images = Grid(source.scale, self._job.magnifications).images(
+            sample.layout, slide_width=level0.width, slide_height=level0.height
+        )
+        with ExitStack() as stack:
+            encoders = [self._encoder(image, stack) for image in images]
+            try:
+                box = extract_region(
+                    slide, sample.layout, images, [e.write for e in encoders], outline=sample.outline
+                )
+            except InputError as error:
+                self._fail(sample, "read", str(error))
+                return 0
+            for image, made in zip(images, encoders, strict=True):
+                size = made.finish()
+                record = self._record(sample, source, slide, image)
+                tars[image.magnification].add(self._members(sample, record), made.file, size)
+                self._sums[magnification_name(image.magnification)].merge(made.sums)
+        self._written.append(sample)
+        return box.area_px
+
+    def _encoder(self, image: ImageGeometry, stack: ExitStack) -> Encoder:
+        made = encoder(
+            self._job.image_format,
+            width=image.width,
+            height=image.height,
+            quality=self._job.quality,
+            with_sums=self._job.with_sums,
+            folder=self._partial,
+        )
+        stack.callback(made.close)
+        return made
+
+    def _fail(self, sample: Sample, stage: str, reason: str) -> None:
+        self._failures.append(Failure(slide=sample.slide, region=sample.index, stage=stage, reason=reason))
+
+    def _record(
+        self, sample: Sample, source: SourceSlide, slide: Slide, image: ImageGeometry
+    ) -> SampleRecord:
+        scale, level0 = source.scale, slide.levels[0]
+        return SampleRecord(
+            version=FORMAT_VERSION,
+            key=sample.key,
+            slide=source.name,
+            patient=source.patient,
+            label=sample.label,
+            split=self._job.shard.split,
+            region=Region(
+                index=sample.index,
+                x=sample.layout.x,
+                y=sample.layout.y,
+                width=float(image.width * image.factor),
+                height=float(image.height * image.factor),
+                source=sample.source,
+                class_name=sample.class_name,
+                name=sample.name,
+                masked_outside=sample.outline is not None,
+            ),
+            image=ImageRecord(
+                width=image.width,
+                height=image.height,
+                format=self._job.image_format,
+                quality=self._job.quality,
+                valid=image.valid,
+            ),
+            magnification=image.magnification,
+            magnification_by=scale.mode,
+            factor=float(image.factor),
+            mpp=None if scale.mpp is None else float(scale.mpp * image.factor),
+            level0=Level0(
+                width=level0.width,
+                height=level0.height,
+                mpp=scale.mpp,
+                mpp_source=scale.mpp_source,
+                objective=scale.objective,
+                objective_source=scale.objective_source,
+            ),
+            reader=slide.reader,
+        )
+
+    def _members(self, sample: Sample, record: SampleRecord) -> dict[str, bytes | None]:
+        """Members of a sample in the order of their extensions; the image, still on file, as None."""
+        members: dict[str, bytes | None] = {
+            f"{sample.key}.json": dump_json(record),
+            f"{sample.key}.{IMAGE_EXTENSIONS[self._job.image_format]}": None,
+        }
+        if sample.label is not None:
+            members[f"{sample.key}.cls"] = str(self._job.classes.index(sample.label)).encode()
+        return dict(sorted(members.items()))
+
+    def _publish(self, magnification: float, tar: _Tar) -> ShardFile:
+        path = shard_path(magnification, self._job.shard.split, self._job.shard.number)
+        final = self._job.out / path
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(tar.path, final)
+        _sync_folder(final.parent)
+        return ShardFile(path=path, bytes=tar.size, sha256=tar.sha256)
+
+
+class _OpenSlides:
+    """Opens each slide of a shard once, when its first sample comes up."""
+
+    def __init__(self, sources: Mapping[str, SourceSlide], stack: ExitStack) -> None:
+        self._sources = sources
+        self._stack = stack
+        self._open: dict[str, Slide] = {}
+
+    def get(self, name: str) -> Slide:
+        if name not in self._open:
+            self._open[name] = self._stack.enter_context(open_slide(self._sources[name].file))
+        return self._open[name]
+
+
+class _HashingFile:
+    """A file that knows the SHA-256 of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        return self.file.write(data)
+
+
+class _Tar:
+    """A tar as webdataset's writer makes it, byte for byte the same on every run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> _Tar:
+        self._hashing = _HashingFile(cast("BinaryIO", self.path.open("wb")))
+        self._writer = webdataset.TarWriter(
+            self._hashing,
+            user=TAR_OWNER,
+            group=TAR_OWNER,
+            mode=TAR_MODE,
+            compress=False,
+            encoder=False,
+            mtime=0,
+        )
+        return self
+
+    def add(self, members: Mapping[str, bytes | None], image: BinaryIO, image_size: int) -> None:
+        """Append a sample; the member without bytes is the image, streamed from its file."""
+        for name, data in members.items():
+            if data is None:
+                image.seek(0)
+                self._writer.tarstream.addfile(member_info(name, image_size), image)
+            else:
+                key, _, extension = name.partition(".")
+                self._writer.write({"__key__": key, extension: data})
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._writer.close()
+                self._hashing.file.flush()
+                os.fsync(self._hashing.file.fileno())
+        finally:
+            self._hashing.file.close()
+
+    @property
+    def size(self) -> int:
+        return self._hashing.size
+
+    @property
+    def sha256(self) -> str:
+        return self._hashing.digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

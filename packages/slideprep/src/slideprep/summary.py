@@ -1,0 +1,180 @@
+"""The last screen of a build or a plan: what was written, what was not, what to look at."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from slideprep.config import BuildConfig
+from slideprep.plan import BYTES_PER_PX
+from slideprep.prepare import Prepared
+from slideprep.shard_format import INDEX_NAME, Index, magnification_name
+from slideprep.units import grid_px
+
+if TYPE_CHECKING:
+    from slideprep.build import Built, Planned
+
+_SHOWN = 8
+
+
+def print_summary(built: Built, console: Console, *, seconds: float) -> None:
+    """Say what a finished build holds."""
+    from slideprep.outputs import class_table
+
+    finished, index = built.finished, built.index
+    console.print(class_table(finished.prepared, finished.samples.values()).as_rich())
+    console.print(_sizes(index))
+    _print_list(console, "warning", finished.warnings, "yellow")
+    _print_list(console, "failed", [failure.reason for failure in finished.all_failures], "red")
+    out = finished.config.out
+    counts = index.counts
+    console.print(
+        Text(
+            f"{counts.regions:,} regions of {counts.slides:,} slides and {counts.patients:,} patients in "
+            f"{len(index.shards):,} shards, {seconds:,.0f} s"
+        )
+    )
+    if finished.all_failures:
+        console.print(
+            Text(f"{len(finished.all_failures):,} inputs failed: {out / 'failures.csv'}", style="red")
+        )
+    if finished.left_out:
+        console.print(Text(f"{len(finished.left_out):,} left out by rule: {out / 'left_out.csv'}"))
+    console.print(Text(f"look at  {out / 'preview.html'}"))
+    console.print(Text(f"check    slideprep verify {out}"))
+
+
+def _sizes(index: Index) -> Table:
+    table = Table(title="Images", title_justify="left", box=None, pad_edge=False)
+    for column in ("magnification", "images", "megapixels", "largest", "bytes"):
+        table.add_column(column, justify="right")
+    for magnification in index.magnifications:
+        name = magnification_name(magnification)
+        sizes = [
+            (c * index.grid[name], r * index.grid[name]) for shard in index.shards for c, r in shard.cells
+        ]
+        largest = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+        table.add_row(
+            name,
+            f"{len(sizes):,}",
+            f"{sum(w * h for w, h in sizes) / 1e6:,.1f}",
+            f"{largest[0]:,} x {largest[1]:,}",
+            _bytes(sum(shard.files[name].bytes for shard in index.shards)),
+        )
+    return table
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _print_list(console: Console, word: str, lines: list[str] | tuple[str, ...], style: str) -> None:
+    for line in lines[:_SHOWN]:
+        console.print(Text(f"{word}: {line}", style=style))
+    if len(lines) > _SHOWN:
+        console.print(Text(f"and {len(lines) - _SHOWN:,} more", style=style))
+
+
+def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
+    """Say what a build would write."""
+    from slideprep.build import shard_pixels
+    from slideprep.outputs import class_table
+
+    samples = [sample for shard in planned.shards for sample in shard.samples]
+    console.print(class_table(planned.prepared, samples).as_rich())
+    grid = grid_px(config.magnifications)
+    table = Table(title="Images, as estimated", title_justify="left", box=None, pad_edge=False)
+    for column in ("magnification", "images", "megapixels", "largest", "about"):
+        table.add_column(column, justify="right")
+    for magnification in config.magnifications:
+        px = grid[magnification]
+        sizes = [(s.layout.columns * px, s.layout.rows * px) for s in samples]
+        largest = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+        area = sum(w * h for w, h in sizes)
+        table.add_row(
+            magnification_name(magnification),
+            f"{len(sizes):,}",
+            f"{area / 1e6:,.1f}",
+            f"{largest[0]:,} x {largest[1]:,}",
+            _bytes(area * BYTES_PER_PX[config.image_format]),
+        )
+    console.print(table)
+    shards = Counter(shard.split for shard in planned.shards)
+    console.print(Text("shards: " + ", ".join(f"{count} {split}" for split, count in sorted(shards.items()))))
+    pixels = sum(
+        shard_pixels(shard, planned.scanned.scans, config.magnifications) for shard in planned.shards
+    )
+    slides = sum(scan.width * scan.height for scan in planned.scanned.scans.values())
+    if slides:
+        console.print(
+            Text(f"to decode: {pixels / 1e6:,.0f} of {slides / 1e6:,.0f} megapixels ({pixels / slides:.0%})")
+        )
+    _print_list(console, "warning", planned.warnings, "yellow")
+    _print_list(console, "failed", [failure.reason for failure in planned.failures], "red")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierBuild:
+    """A set that an earlier run of the same command finished.
+
+    Attributes:
+        out: Its folder.
+        failures: Rows of its failures.csv.
+    """
+
+    out: Path
+    failures: int
+
+    def report(self, console: Console) -> int:
+        """Say so; returns the exit code."""
+        console.print(
+            Text(f"{self.out} is complete: an earlier run of this command finished it, nothing to do")
+        )
+        console.print(Text(f"check    slideprep verify {self.out}"))
+        if self.failures:
+            console.print(
+                Text(
+                    f"{self.failures:,} inputs failed then: {self.out / 'failures.csv'}; to try them again, delete "
+                    f"{self.out / INDEX_NAME} and run the command once more",
+                    style="red",
+                )
+            )
+        return 3 if self.failures else 0
+
+
+def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | None:
+    """The finished set in ``config.out``, if there is one of the same settings and slides.
+
+    Raises:
+        UsageError: There is one of other settings or slides.
+    """
+    if not (config.out / INDEX_NAME).is_file():
+        return None
+    from slideprep.build import refuse_other_build
+
+    refuse_other_build(config, prepared)
+    index = json.loads((config.out / INDEX_NAME).read_bytes())
+    files = [(file["path"], file["bytes"]) for shard in index["shards"] for file in shard["files"].values()]
+    if any(not _has_size(config.out / path, size) for path, size in files):
+        return None  # tars are missing or cut short: build them again
+    with (config.out / "failures.csv").open(newline="", encoding="utf-8") as file:
+        return EarlierBuild(out=config.out, failures=sum(1 for _ in csv.DictReader(file)))
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
