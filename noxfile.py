@@ -1,0 +1,82 @@
+"""Development sessions: ``nox -s tests`` (default), ``lint``, ``demo``, ``bench``, ``lock``.
+
+Every session installs from the hashed locks under requirements/, with uv, into an environment of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["tests"]
+
+PACKAGES = ("packages/slideprep", "packages/kdtrain")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
+
+
+def _install(session: nox.Session, lock: str, *, editable: bool = False) -> None:
+    session.install("--require-hashes", "-r", f"requirements/{lock}.txt")
+    packages = [part for path in PACKAGES for part in (("-e", path) if editable else (path,))]
+    session.install("--no-deps", "--no-build-isolation", *packages)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All suites in one environment, against the installed packages."""
+    _install(session, "dev")
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting, types, and that neither package imports the other."""
+    _install(session, "dev", editable=True)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    for path in PACKAGES:
+        session.run("mypy", f"{path}/src")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Synthetic slides, made here, through the whole pipeline into demo-out/."""
+    _install(session, "demo")
+    out = Path(session.posargs[0] if session.posargs else "demo-out")
+    session.run("slideprep", "synthesize", str(out / "slides"), "--slides", "24", "--unlabelled", "6")
+    session.run(
+        "slideprep",
+        "build-shards",
+        str(out / "slides"),
+        *("--labels", str(out / "slides" / "labels.csv")),
+        *("--out", str(out / "shards")),
+    )
+    session.run("slideprep", "verify", str(out / "shards"))
+    session.log("The slides are synthetic: they show no patient's tissue.")
+    session.log(f"Open {out / 'shards' / 'preview.html'} in a browser.")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks that print ratios measured side by side; see benchmarks/README.md."""
+    _install(session, "dev")
+    for script in ("accuracy", "cost"):
+        session.run("python", f"benchmarks/{script}.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Resolve requirements/*.in and the packages into hashed locks for every platform, without index addresses."""
+    session.install("uv")
+    for name in ("dev", "demo"):
+        session.run(
+            *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),
+            *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "nox -s lock"),
+            *("--upgrade", "--quiet", "--output-file", f"requirements/{name}.txt"),
+            *(f"{path}/pyproject.toml" for path in PACKAGES),
+            f"requirements/{name}.in",
+            env={**os.environ, "UV_NO_PROGRESS": "1"},
+        )
