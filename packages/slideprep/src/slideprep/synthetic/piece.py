@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from slideprep.synthetic.cells import Cells, disc_library, stamp, stamp_library
 from slideprep.synthetic.noise import Field, ramp, resized, smooth_noise
@@ -18,6 +19,9 @@ from slideprep.synthetic.tissue import Structure, build_structure
 
 _RED = 0.62
 """Optical density per unit of hematoxylin in red light, where eosin hardly absorbs."""
+
+_GIVE_WAY = np.float32(0.8)
+"""Share of the nuclei's own density that diffuse hematoxylin yields around them: it sets how fast classes fade."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +61,26 @@ def stain_piece(
 ) -> Piece:
     """Make one piece of ``shape_um`` (rows, columns) µm; its fields have twice as many pixels a side."""
     structure = build_structure(rng, shape_um, recipe, style)
-    nuclei, red = _stamped(rng, structure, recipe, libraries)
+    nuclei, red = _stamped(rng, structure, recipe, style, libraries)
     epithelium = structure.epithelium * structure.tissue
     stroma = structure.tissue - epithelium
     nuclei_1um = _halved(nuclei)
     eosin = _eosin(rng, structure, style) * (1 - 0.55 * np.clip(nuclei_1um, 0, 1))
-    diffuse = _fitted(nuclei_1um, epithelium, style.epithelium_hematoxylin) * epithelium
-    diffuse += _fitted(nuclei_1um, stroma, style.stroma_hematoxylin) * stroma
-    diffuse *= 1 + 0.25 * smooth_noise(rng, shape_um, 5.0)
+    diffuse = _diffuse(nuclei_1um, epithelium, style.epithelium_hematoxylin)
+    diffuse += _diffuse(nuclei_1um, stroma, style.stroma_hematoxylin)
+    diffuse *= 1 + np.float32(style.mottle) * smooth_noise(rng, shape_um, style.mottle_um)
+    np.maximum(diffuse, 0, out=diffuse)
     mean = style.epithelium_eosin * epithelium + style.stroma_eosin * stroma
     scale = mean.sum() / max(float((eosin * structure.tissue).sum()), 1e-6)
     return _at_20x(rng, structure, diffuse, eosin * structure.tissue * np.float32(scale), nuclei, red)
 
 
 def _stamped(
-    rng: np.random.Generator, structure: Structure, recipe: ClassRecipe, libraries: StampLibraries
+    rng: np.random.Generator,
+    structure: Structure,
+    recipe: ClassRecipe,
+    style: SlideStyle,
+    libraries: StampLibraries,
 ) -> tuple[Field, Field]:
     rows, columns = structure.tissue.shape
     nuclei = np.zeros((2 * rows, 2 * columns), dtype=np.float32)
@@ -79,7 +88,7 @@ def _stamped(
     stamped: list[tuple[Field, Field, Cells]] = [
         (nuclei, libraries.spindle, spindle_cells(rng, structure, recipe)),
         (nuclei, libraries.lymphoid, lymphoid_cells(rng, structure, recipe)),
-        (nuclei, libraries.epithelial, epithelial_cells(rng, structure, recipe)),
+        (nuclei, libraries.epithelial, epithelial_cells(rng, structure, recipe, style)),
         (red, libraries.red, red_cells(rng, structure)),
     ]
     for canvas, library, cells in stamped:
@@ -92,18 +101,33 @@ def _halved(field: Field) -> Field:
     return 0.25 * (field[::2, ::2] + field[1::2, ::2] + field[::2, 1::2] + field[1::2, 1::2])
 
 
-def _fitted(nuclei: Field, where: Field, wanted: float) -> np.float32:
-    """Diffuse hematoxylin that, with the nuclei, passes the red light that ``wanted`` alone would."""
+def _diffuse(nuclei: Field, where: Field, wanted: float) -> Field:
+    """Diffuse hematoxylin that, with the nuclei, passes the red light that ``wanted`` alone would pass.
+
+    It gives way around nuclei, as cytoplasm clears around them, so that not only the whole but also a neighbourhood
+    of a few cells comes near ``wanted``.
+    """
+    passed = np.exp(np.float32(-np.log(10) * _RED) * nuclei)
+    around = -np.log10(np.maximum(_blurred(passed), 1e-3)) / np.float32(_RED)
+    local = np.maximum(np.float32(wanted) - _GIVE_WAY * around, 0.02)
     total = max(float(where.sum()), 1.0)
-    passed = float((np.power(np.float32(10), -np.float32(_RED) * nuclei) * where).sum()) / total
-    return np.float32(max(wanted + np.log10(max(passed, 1e-3)) / _RED, 0.02))
+    mean = float((passed * np.exp(np.float32(-np.log(10) * _RED) * local) * where).sum()) / total
+    excess = np.float32(wanted + np.log10(max(mean, 1e-3)) / _RED)
+    return np.maximum(local + excess, 0.02) * where
+
+
+def _blurred(field: Field) -> Field:
+    """Mean over about 12 µm, computed at a quarter of the resolution for speed."""
+    shape = (field.shape[0], field.shape[1])
+    coarse = resized(field, (max(1, shape[0] // 4), max(1, shape[1] // 4)))
+    return resized(ndimage.gaussian_filter(coarse, 1.2), shape)
 
 
 def _eosin(rng: np.random.Generator, structure: Structure, style: SlideStyle) -> Field:
     """Relative eosin: fibrous stroma, dense muscle, granular epithelium with pale mucus at its apex."""
     shape = (structure.tissue.shape[0], structure.tissue.shape[1])
-    fine = structure.fibres.texture(rng, length_px=45.0, width_px=2.6)
-    coarse = structure.fibres.texture(rng, length_px=120.0, width_px=11.0)
+    fine = structure.fibres.texture(rng, length_px=45.0, width_px=2.6 * style.fibre_width)
+    coarse = structure.fibres.texture(rng, length_px=120.0, width_px=11.0 * style.fibre_width)
     fibrous = 1 + np.float32(style.fibre_contrast) * (0.26 * fine + 0.24 * coarse)
     stroma = np.clip(fibrous, 0.12, 2.4) * (1 + 0.5 * structure.muscle)
     apical = ramp((structure.depth_um - 9) / 3)

@@ -10,16 +10,20 @@ import numpy as np
 
 from slideprep.synthetic.cells import Cells, Points
 from slideprep.synthetic.noise import Field, scattered_points, smooth_noise
-from slideprep.synthetic.recipe import ClassRecipe
+from slideprep.synthetic.recipe import ClassRecipe, SlideStyle
 from slideprep.synthetic.tissue import Ring, Structure
 
 
-def epithelial_cells(rng: np.random.Generator, structure: Structure, recipe: ClassRecipe) -> Cells:
+def epithelial_cells(
+    rng: np.random.Generator, structure: Structure, recipe: ClassRecipe, style: SlideStyle
+) -> Cells:
     """Nuclei that line the glands near their base, long axis towards the lumen, in one layer or more."""
-    return _kept(_joined([_lining(rng, gland, recipe) for gland in structure.glands]), structure.tissue)
+    return _kept(
+        _joined([_lining(rng, gland, recipe, style.basal_um) for gland in structure.glands]), structure.tissue
+    )
 
 
-def _lining(rng: np.random.Generator, gland: Ring, recipe: ClassRecipe) -> Cells:
+def _lining(rng: np.random.Generator, gland: Ring, recipe: ClassRecipe, basal_um: float) -> Cells:
     nucleus = recipe.epithelial
     mean_radius = float(gland.outline_um.mean())
     count = max(3, int(2 * np.pi * mean_radius / recipe.epithelial_spacing_um))
@@ -29,7 +33,7 @@ def _lining(rng: np.random.Generator, gland: Ring, recipe: ClassRecipe) -> Cells
     layer = np.repeat([0.0, 1.0], [count, int(in_second.sum())])
     step = min(1.5 * nucleus.length_um, gland.wall_um - 2.2 * nucleus.length_um)
     scatter = nucleus.length_um * (0.18 + 0.5 * (recipe.layers - 1))
-    depth = 1.2 + nucleus.length_um + layer * max(step, 2.0) + np.abs(rng.normal(0, scatter, len(theta)))
+    depth = basal_um + nucleus.length_um + layer * max(step, 2.0) + np.abs(rng.normal(0, scatter, len(theta)))
     outline = gland.outline_um[
         (theta / (2 * np.pi) * len(gland.outline_um)).astype(int) % len(gland.outline_um)
     ]

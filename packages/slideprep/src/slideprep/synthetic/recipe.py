@@ -126,6 +126,18 @@ class SlideStyle:
     fibre_contrast: float
     cleft: float
     """How readily the stroma splits into white slits: 0 rarely, 1 often."""
+    fibre_width: float
+    """Width of fibres, relative to the usual."""
+    gland_irregularity: float
+    """Irregularity of glands, relative to what the class asks for."""
+    cell_height_um: float
+    """Height of the epithelium."""
+    basal_um: float
+    """Clear cytoplasm between the basement membrane and the nuclei."""
+    mottle: float
+    """Strength of uneven diffuse hematoxylin, relative to its mean."""
+    mottle_um: float
+    """Width of its patches."""
     focus_um: float
     """Width of the blur at edges of nuclei."""
 
@@ -138,10 +150,16 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
         stroma_hematoxylin=pale_or_dark * rng.uniform(0.13, 0.22),
         epithelium_eosin=pale_or_dark * rng.uniform(0.16, 0.26),
         stroma_eosin=pale_or_dark * rng.uniform(0.22, 0.34),
-        gland_radius_um=rng.uniform(34, 48),
-        gland_gap_um=rng.uniform(8, 26),
+        gland_radius_um=rng.uniform(34, 50),
+        gland_gap_um=rng.uniform(8, 30),
         goblet=rng.uniform(0.1, 0.8),
         fibre_contrast=rng.uniform(0.7, 1.2),
         cleft=rng.uniform(0.0, 0.9),
+        fibre_width=rng.uniform(0.7, 1.6),
+        gland_irregularity=rng.uniform(0.5, 1.6),
+        cell_height_um=rng.uniform(20, 27),
+        basal_um=rng.uniform(0.5, 6.0),
+        mottle=rng.uniform(0.15, 0.6),
+        mottle_um=rng.uniform(6, 14),
         focus_um=rng.uniform(0.35, 0.7),
     )

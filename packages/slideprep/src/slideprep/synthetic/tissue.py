@@ -25,8 +25,6 @@ from slideprep.synthetic.noise import (
 from slideprep.synthetic.recipe import ClassRecipe, SlideStyle
 
 _ANGLES = 256
-_EPITHELIUM_UM = 23.0
-"""Height of a columnar cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +123,7 @@ def place_glands(
     rng: np.random.Generator, cover: Field, muscle: Field, recipe: ClassRecipe, style: SlideStyle
 ) -> list[Ring]:
     """Glands on a shaken grid wherever there is tissue enough around and no muscle."""
+    irregularity = recipe.gland_irregularity * style.gland_irregularity
     pitch = 2 * style.gland_radius_um + style.gland_gap_um
     x, y = scattered_points(rng, cover.shape, pitch, shake=0.17)
     solid = ndimage.uniform_filter(cover[::4, ::4], size=max(1, int(pitch / 6)))
@@ -138,8 +137,8 @@ def place_glands(
             Ring(
                 x_um=gland_x,
                 y_um=gland_y,
-                outline_um=bumpy_outline(rng, radius, recipe.gland_irregularity, rng.uniform(1.0, 1.5)),
-                wall_um=_EPITHELIUM_UM * rng.uniform(0.85, 1.15),
+                outline_um=bumpy_outline(rng, radius, irregularity, rng.uniform(1.0, 1.5)),
+                wall_um=style.cell_height_um * rng.uniform(0.85, 1.15),
             )
         )
     return rings
