@@ -15,7 +15,7 @@ from scipy import ndimage
 from slideprep.errors import TissueError, UsageError
 from slideprep.geometry import Box
 from slideprep.tissue_auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
-from slideprep.tissue_background import padding_mask
+from slideprep.tissue_padding import black_padding
 
 MPP = OVERVIEW_MPP
 SHAPE = (300, 400)
@@ -238,9 +238,9 @@ def test_padding_is_only_what_touches_the_border() -> None:
     """A black square inside the image is not padding, one at its border is."""
     image = finished(glass())
     image[100:140, 100:140] = 0
-    assert not padding_mask(np.moveaxis(image, 2, 0)).any()
+    assert not black_padding(np.moveaxis(image, 2, 0)).any()
     image[100:140, :40] = 0
-    assert padding_mask(np.moveaxis(image, 2, 0))[100:140, :40].all()
+    assert black_padding(np.moveaxis(image, 2, 0))[100:140, :40].all()
 
 
 def test_whole_padding_is_empty() -> None:
@@ -300,10 +300,13 @@ def test_same_image_same_mask() -> None:
 
 
 def test_near_pieces_become_one_region() -> None:
-    """Pieces 10 px (160 µm) apart are one region, 40 px apart two, with 256 µm as the merge distance."""
+    """Pieces 10 px (160 µm) apart are one region where the merge distance is 256 µm, 40 px apart two."""
     mask = np.zeros((100, 200), dtype=bool)
     mask[20:60, 10:50], mask[20:60, 60:100], mask[20:60, 140:180] = True, True, True
-    assert boxes(mask) == [Box(x=10, y=20, width=90, height=40), Box(x=140, y=20, width=40, height=40)]
+    assert boxes(mask, AutoTissue(merge_um=256)) == [
+        Box(x=10, y=20, width=90, height=40),
+        Box(x=140, y=20, width=40, height=40),
+    ]
 
 
 def test_boxes_that_share_tissue_become_one() -> None:

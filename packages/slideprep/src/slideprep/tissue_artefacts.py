@@ -23,8 +23,11 @@ PEN_FAINT_OD = 0.06
 BLACK_OD = 0.9
 """Black ink absorbs at least this in every channel."""
 
-RED_OD = 1.4
-"""Red ink absorbs at least this much green and blue (three quarters); the reddest bone seen absorbed 1.23."""
+RED_THIN_OD = 0.7
+"""Red ink that lets half of the green through is still told from eosin; paler, it is not."""
+
+RED_DENSE_OD = 1.4
+"""Dense red ink absorbs at least this much green and blue (three quarters); the reddest bone seen absorbed 1.23."""
 
 TISSUE_AROUND = 0.5
 """Ink-coloured spots with this much stained tissue around are dark tissue, pigment or blood: they stay."""
@@ -81,12 +84,11 @@ def _ink_hue(od: FloatArray) -> BoolArray:
 
 
 def _red_ink(od: FloatArray) -> BoolArray:
-    """Little red absorbed, green and blue nearly all: eosin absorbs less blue, blood and bone less of both.
-
-    Thin red ink looks like blood and is not told from it.
-    """
+    """Little red absorbed, and blue as much as green (nearly, where dense): eosin, blood and bone absorb less blue."""
     red, green, blue = od
-    ink: BoolArray = (np.minimum(green, blue) > RED_OD) & (red < 0.25 * green) & (blue > 0.8 * green)
+    thin = (green > RED_THIN_OD) & (blue > 0.9 * green)
+    dense = (np.minimum(green, blue) > RED_DENSE_OD) & (blue > 0.8 * green)
+    ink: BoolArray = (thin | dense) & (red < 0.25 * green)
     return ink
 
 

@@ -30,7 +30,7 @@ from slideprep.tissue import (
     without_small_components,
 )
 from slideprep.tissue_artefacts import dilated, edge_mask, eroded, pen_mask
-from slideprep.tissue_background import Background, FloatArray, absorbance, fit_background, padding_mask
+from slideprep.tissue_background import Background, FloatArray, absorbance, find_padding, fit_background
 
 OVERVIEW_MPP = 16.0
 """Pixel size of the overview to hand over: the paper's lowest magnification (0.625x), 5 megapixels for a
@@ -48,6 +48,8 @@ class AutoTissue:
         smoothing_um: Standard deviation of the Gaussian that averages noise and nuclei away, µm.
         faint: Stain signal from which a pixel may be tissue, where it touches a clear one.
         clear: Stain signal from which a pixel is tissue by itself.
+        halo: What has less than this part of the strongest signal nearby is blur or JPEG ringing.
+        halo_um: How far such a halo reaches along x and y, µm: most of a JPEG block.
         close_um: Gaps up to this wide inside tissue are closed, µm (fat cells are about 100 µm wide).
         merge_um: Pieces closer than this, along x and y, become one region, µm.
         min_area_mm2: Smaller pieces are dropped, mm².
@@ -61,10 +63,12 @@ class AutoTissue:
     """
 
     smoothing_um: float = 16.0
-    faint: float = 0.015
+    faint: float = 0.02
     clear: float = 0.03
+    halo: float = 0.08
+    halo_um: float = 160.0
     close_um: float = 128.0
-    merge_um: float = 256.0
+    merge_um: float = 128.0
     min_area_mm2: float = 0.05
     max_shared_tissue: float = 0.05
     fill_holes: bool = True
@@ -118,12 +122,13 @@ def auto_mask(
         raise TissueError(
             f"tissue detection needs the overview's µm per pixel and was given {mpp_overview}; pass --mpp"
         )
-    padding = padding_mask(planes)
+    padding = find_padding(planes, mpp=mpp_overview)
     background = fit_background(planes, padding, mpp=mpp_overview)
     od = absorbance(planes, background, sigma_px=settings.smoothing_um / mpp_overview)
     signal = stain_signal(od)
     faint, clear = _thresholds(signal, background, settings)
     od[:, padding], signal[padding] = 0.0, 0.0
+    signal = _without_halo(signal, mpp_overview, settings)
     grey = _is_grey(planes)
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
     candidates = signal > faint
@@ -152,6 +157,13 @@ def stain_signal(od: FloatArray) -> FloatArray:
     signal: FloatArray = od.max(axis=0) - least
     signal += np.float32(0.5) * np.maximum(least, 0)
     return signal
+
+
+def _without_halo(signal: FloatArray, mpp: float, settings: AutoTissue) -> FloatArray:
+    """The signal, 0 where it is weak next to a much stronger one: compressed overviews ring around dark tissue."""
+    reach_px = round(settings.halo_um / mpp)
+    strongest = ndimage.maximum_filter(signal, 2 * reach_px + 1)
+    return np.where(signal < settings.halo * strongest, np.float32(0), signal)
 
 
 def _thresholds(signal: FloatArray, background: Background, settings: AutoTissue) -> tuple[float, float]:

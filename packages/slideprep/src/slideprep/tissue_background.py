@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from slideprep.tissue import EIGHT_CONNECTED, BoolArray, ByteArray
+from slideprep.tissue import BoolArray, ByteArray
+from slideprep.tissue_padding import black_padding, blank_areas, blank_padding
 
 FloatArray = npt.NDArray[np.float32]
 
 BLOCK_UM = 128.0
 """Side of the blocks whose means are fitted: large against nuclei, small against gaps in tissue."""
-
-BLACK_LEVEL = 24
-"""Padding that went through JPEG is not quite 0; no stained tissue is this dark in all three channels."""
 
 DIMMEST_BACKGROUND = 130
 """Glass is brighter than this in every channel, even in underexposed scans."""
@@ -45,7 +43,7 @@ class Background:
     Attributes:
         log_level: (3, rows, columns) or (3, 1, 1) float32, natural log of the background's intensity.
         pixels: (rows, columns) bool, pixels of blocks that are surely background.
-        found: Whether any background or bright padding was seen; where not, ``log_level`` is a nominal white.
+        found: Whether any background was seen; where not, ``log_level`` is a nominal white.
     """
 
     log_level: FloatArray
@@ -53,47 +51,20 @@ class Background:
     found: bool
 
 
-def padding_mask(planes: ByteArray) -> BoolArray:
-    """Areas at the border that no scanner saw: black, or one exactly constant bright colour.
+def find_padding(planes: ByteArray, *, mpp: float) -> BoolArray:
+    """Areas at the border that no scanner saw, black or blank, (rows, columns) bool.
 
     Args:
         planes: (3, rows, columns) uint8.
-
-    Returns:
-        (rows, columns) bool. Black areas are grown by 2 px, over the mixed pixels at their edge.
+        mpp: Microns per overview pixel.
     """
-    black = _touching_border(planes.max(axis=0) <= BLACK_LEVEL)
-    if black.any():
-        black = ndimage.binary_dilation(black, structure=EIGHT_CONNECTED, iterations=2)
-    padding: BoolArray = black | _touching_border(_constant_bright(planes))
-    return padding
-
-
-def _constant_bright(planes: ByteArray) -> BoolArray:
-    """Bright pixels in a constant neighbourhood of 3 x 3: real glass has noise, padding has none."""
-    bright: BoolArray = planes.min(axis=0) >= DIMMEST_BACKGROUND
-    across = (planes[:, :, :-1] == planes[:, :, 1:]).all(axis=0)
-    down = (planes[:, :-1] == planes[:, 1:]).all(axis=0)
-    constant = across[:-1] & across[1:] & down[:, :-1] & down[:, 1:]  # 2 x 2, at its top left
-    constant = constant[:-1, :-1] & constant[:-1, 1:] & constant[1:, :-1] & constant[1:, 1:]
-    centres = np.zeros_like(bright)
-    centres[1:-1, 1:-1] = constant & bright[1:-1, 1:-1]
-    if not centres.any():
-        return centres
-    grown: BoolArray = ndimage.binary_dilation(centres, structure=EIGHT_CONNECTED)
-    return grown
-
-
-def _touching_border(mask: BoolArray) -> BoolArray:
-    if not mask.any():
-        return mask
-    labels, count = ndimage.label(mask, structure=EIGHT_CONNECTED)
-    keep = np.zeros(count + 1, dtype=bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        keep[edge] = True
-    keep[0] = False
-    kept: BoolArray = keep[labels]
-    return kept
+    black = black_padding(planes)
+    areas = blank_areas(planes)
+    if not areas.any():
+        return black
+    log_means, blocks = _glass_blocks(planes, black | (areas > 0), mpp=mpp)
+    glass = np.median(log_means[blocks], axis=0) if blocks.sum() >= MIN_BLOCKS else None
+    return black | blank_padding(planes, areas, glass)
 
 
 def fit_background(planes: ByteArray, padding: BoolArray, *, mpp: float) -> Background:
@@ -104,36 +75,39 @@ def fit_background(planes: ByteArray, padding: BoolArray, *, mpp: float) -> Back
         padding: (rows, columns) bool, pixels to ignore.
         mpp: Microns per overview pixel.
     """
-    side = max(2, round(BLOCK_UM / mpp))
-    height, width = padding.shape
-    rows, columns = height // side, width // side
-    if rows == 0 or columns == 0:
-        return _nominal(planes, padding)
-    log_means, spread, whole = _block_statistics(planes, padding, side, rows, columns)
-    blocks = whole & _background_blocks(log_means, spread, whole)
+    log_means, blocks = _glass_blocks(planes, padding, mpp=mpp)
     if blocks.sum() < MIN_BLOCKS:
         return _nominal(planes, padding)
     blocks, coefficients = _fit_surface(log_means, blocks)
+    side, (rows, columns), (height, width) = _block_side(mpp), blocks.shape, padding.shape
     pixels = np.zeros(padding.shape, dtype=bool)
     pixels[: rows * side, : columns * side] = np.repeat(np.repeat(blocks, side, axis=0), side, axis=1)
     level = _surface(coefficients, height, width, side, rows, columns)
     return Background(log_level=level, pixels=pixels, found=True)
 
 
-def _nominal(planes: ByteArray, padding: BoolArray) -> Background:
-    """Without visible glass: the bright padding, else white as bright as the brightest pixels, within reason.
+def _block_side(mpp: float) -> int:
+    return max(2, round(BLOCK_UM / mpp))
 
-    Scanners that clip or blank their glass deliver it exactly constant, which looks like padding.
-    """
-    blank = planes[:, padding & (planes.min(axis=0) >= DIMMEST_BACKGROUND)]
-    none = np.zeros(padding.shape, dtype=bool)
-    if blank.size:
-        middle = np.log(np.median(blank, axis=1)).astype(np.float32)
-        return Background(log_level=middle[:, None, None], pixels=none, found=True)
+
+def _glass_blocks(
+    planes: ByteArray, ignored: BoolArray, *, mpp: float
+) -> tuple[npt.NDArray[np.float64], BoolArray]:
+    """Per block: log of the channels' means (rows, columns, 3), and whether it looks like glass."""
+    side = _block_side(mpp)
+    rows, columns = ignored.shape[0] // side, ignored.shape[1] // side
+    if rows == 0 or columns == 0:
+        return np.zeros((rows, columns, 3)), np.zeros((rows, columns), dtype=bool)
+    log_means, spread, whole = _block_statistics(planes, ignored, side, rows, columns)
+    return log_means, whole & _background_blocks(log_means, spread, whole)
+
+
+def _nominal(planes: ByteArray, padding: BoolArray) -> Background:
+    """White glass, as bright as the brightest pixels but within what scanners deliver."""
     seen = planes[:, ~padding]
     brightest = float(np.percentile(seen.max(axis=0), 99.5)) if seen.size else 245.0
     level = np.full((3, 1, 1), np.log(np.clip(brightest, 225.0, 250.0)), dtype=np.float32)
-    return Background(log_level=level, pixels=none, found=False)
+    return Background(log_level=level, pixels=np.zeros(padding.shape, dtype=bool), found=False)
 
 
 def _block_statistics(
@@ -166,7 +140,7 @@ def _background_blocks(
     plain: BoolArray = whole & uncoloured & (log_means.min(axis=2) > np.log(DIMMEST_BACKGROUND))
     if not plain.any():
         return plain
-    plain &= np.less_equal(spread, min(6.0, 2.0 * float(np.percentile(spread[plain], 10)) + 1.0))
+    plain &= np.less_equal(spread, min(6.0, 2.0 * float(np.percentile(spread[plain], 10)) + 1.5))
     if not plain.any():
         return plain
     brightness = log_means.mean(axis=2)
