@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
 
 from slideprep.errors import InputError, SlideOpenError
 

@@ -19,6 +19,7 @@ import simplejpeg
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.read_openslide import plausible_mpp
 from slideprep.slide import STRIP_ROWS, Pixels, grid_cells, levels_from_sizes
+from slideprep.tiff_pages import directory_is_complete
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile
@@ -49,6 +50,21 @@ def open_jpeg(file: SlideFile) -> PlainSlide:
     if width * height > JPEG_LIMIT_PX:
         return open_vips(file)
     return _StrictJpeg(file.name, width, height, data)
+
+
+def open_plain_tiff(file: SlideFile) -> PlainSlide:
+    """Open a TIFF that OpenSlide does not know.
+
+    Raises:
+        SlideOpenError: As :func:`open_vips`; and where the chain of pages breaks off, for then OpenSlide does not
+            recognise a slide either, and libvips would read what is left of it without a word.
+    """
+    if not directory_is_complete(file.path):
+        raise SlideOpenError(
+            f"slide '{file.name}' is a TIFF whose list of pages breaks off: it is truncated, {_COPY_AGAIN} "
+            f"({file.path})"
+        )
+    return open_vips(file)
 
 
 def open_vips(file: SlideFile) -> PlainSlide:

@@ -27,6 +27,10 @@ from slideprep.tiff_pages import START_OF_IMAGE, TiledPage, level_pages
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile
 
+_LEAST_COARSE_PX = 64
+"""A level is reduced while decoding only to at least this size, so that the partial row or column left out at its
+end is a small part of it."""
+
 _DCT_STEPS = (8, 4, 2)
 """Reductions that the JPEG decoder makes while decoding; 8 is the mean of each block."""
 
@@ -201,7 +205,11 @@ _REMEDY = "copy the slide again from its source, or leave this region out"
 
 
 def _divides(step: int, page: TiledPage, width: int, height: int) -> bool:
-    return page.tile_width % step == 0 and page.tile_height % step == 0 and width >= step and height >= step
+    return (
+        page.tile_width % step == 0
+        and page.tile_height % step == 0
+        and min(width, height) >= _LEAST_COARSE_PX * step
+    )
 
 
 def _decode(page: TiledPage, data: bytes, step: int, *, strict: bool) -> Pixels:

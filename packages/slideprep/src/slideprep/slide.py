@@ -149,7 +149,7 @@ def open_slide(file: SlideFile) -> Slide:
         SlideOpenError: The file is missing, empty, truncated, damaged, too large or no image that can be read.
     """
     from slideprep.read_openslide import detect_vendor, open_openslide
-    from slideprep.read_plain import open_jpeg, open_vips
+    from slideprep.read_plain import open_jpeg, open_plain_tiff, open_vips
     from slideprep.read_tiff_jpeg import open_tiff_jpeg
 
     start = _first_bytes(file)
@@ -163,7 +163,7 @@ def open_slide(file: SlideFile) -> Slide:
     if vendor is not None:
         return open_openslide(file)
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return open_vips(file)
+        return open_plain_tiff(file)
     raise SlideOpenError(
         f"slide '{file.name}' is no format that OpenSlide reads and no plain JPEG, PNG or TIFF image (its first bytes "
         f"are {start[:8]!r}); if it opens in another program, convert it there to a pyramidal TIFF ({file.path})"

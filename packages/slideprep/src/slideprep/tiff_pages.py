@@ -7,7 +7,8 @@ not the plain one: 8-bit RGB or YCbCr JPEG tiles, channels together. Pixels are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tifffile
@@ -69,9 +70,9 @@ def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]
             tiled = [_tiled_page(page) for page in found]
     except (tifffile.TiffFileError, ValueError, KeyError):
         return None
-    # OpenSlide fills an empty tile of a coarse SVS level from the next finer one; leave that to it
-    holes_in_coarse_svs = vendor == "aperio" and any((page.byte_counts == 0).any() for page in tiled[1:])
-    return None if holes_in_coarse_svs else tiled
+    # where a tile of an SVS pyramid is missing OpenSlide paints that place from other levels; leave that to it
+    has_hole = any(bool((page.byte_counts == 0).any()) for page in tiled)
+    return None if vendor == "aperio" and len(tiled) > 1 and has_hole else tiled
 
 
 def _is_level(page: Any, index: int, vendor: str) -> bool:
@@ -109,3 +110,24 @@ def _tiled_page(page: Any) -> TiledPage:
         byte_counts=np.asarray(page.databytecounts, np.int64),
         header=START_OF_IMAGE + colour + body,
     )
+
+
+def directory_is_complete(path: Path) -> bool:
+    """Whether the chain of a TIFF file's page directories ends inside the file, as it does unless the file was cut."""
+    with path.open("rb") as stream:
+        header = stream.read(16)
+        order: Literal["little", "big"] = "little" if header[:2] == b"II" else "big"
+        big = int.from_bytes(header[2:4], order) == 43
+        word, count_size, entry = (8, 8, 20) if big else (4, 2, 12)
+        offset = int.from_bytes(header[8:16] if big else header[4:8], order)
+        seen: set[int] = set()
+        while offset:
+            stream.seek(offset)
+            count = stream.read(count_size)
+            stream.seek(int.from_bytes(count, order) * entry, 1)
+            following = stream.read(word)
+            if len(following) < word or offset in seen:
+                return False
+            seen.add(offset)
+            offset = int.from_bytes(following, order)
+    return bool(seen)

@@ -1,0 +1,198 @@
+"""Finding slides: what counts as one, what it consists of, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.slides import picture, table, write_dicom
+from slideprep.discover import discover
+from slideprep.errors import UsageError
+
+
+def _touch(folder: Path, *names: str) -> list[Path]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+    return paths
+
+
+def _names(*inputs: str | Path) -> list[str]:
+    return [slide.name for slide in discover(inputs)[0]]
+
+
+def test_folders_are_searched_below(tmp_path: Path) -> None:
+    """All known suffixes at any depth, in any case, sorted by name; hidden files and other types are passed over."""
+    _touch(
+        tmp_path,
+        "b/c.NDPI",
+        "a.svs",
+        "b/d/e.png",
+        ".x.svs",
+        ".hidden/y.svs",
+        "notes.txt",
+        "labels.csv",
+        "a.geojson",
+    )
+    assert _names(tmp_path) == ["a.svs", "c.NDPI", "e.png"]
+
+
+def test_order_does_not_depend_on_inputs(tmp_path: Path) -> None:
+    """The same slides named in another order come in the same order."""
+    a, b = _touch(tmp_path, "a.svs", "b.svs")
+    assert discover([b, a]) == discover([a, b])
+
+
+def test_a_file_reached_twice_counts_once(tmp_path: Path) -> None:
+    """By folder, by name, by glob and by symbolic link: one slide, under the file's own name."""
+    (path,) = _touch(tmp_path, "sub/a.svs")
+    (tmp_path / "link.svs").symlink_to(path)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    slides, _ = discover([tmp_path, path, f"{tmp_path}/**/*.svs"])
+    assert [(s.name, s.path, s.files) for s in slides] == [("a.svs", path.resolve(), (path.resolve(),))]
+
+
+def test_a_lone_link_keeps_its_name(tmp_path: Path) -> None:
+    """A link into a store of unnamed files is the name the labels use."""
+    (path,) = _touch(tmp_path, "store/0001.svs")
+    (tmp_path / "case-a.svs").symlink_to(path)
+    slides, _ = discover([tmp_path / "case-a.svs"])
+    assert [(s.name, s.path) for s in slides] == [("case-a.svs", path.resolve())]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"), [("*.svs", ["a.svs"]), ("**/*.svs", ["a.svs", "b.svs"]), ("*", ["a.svs", "b.svs"])]
+)
+def test_globs(tmp_path: Path, pattern: str, names: list[str]) -> None:
+    """Quoted globs are expanded; a folder that a glob matches is searched, other types are passed over."""
+    _touch(tmp_path, "a.svs", "sub/b.svs", "notes.txt")
+    assert _names(f"{tmp_path}/{pattern}") == names
+
+
+def test_brackets_in_a_real_name_are_no_glob(tmp_path: Path) -> None:
+    """A file that exists under the very name given is that file."""
+    _touch(tmp_path, "a[1].svs", "a1.svs")
+    assert _names(f"{tmp_path}/a[1].svs") == ["a[1].svs"]
+
+
+def test_missing_inputs_are_all_named(tmp_path: Path) -> None:
+    """Every path that does not exist, and every glob without a slide, is in the one message."""
+    _touch(tmp_path, "a.svs", "notes.txt")
+    with pytest.raises(UsageError, match=r"x\.svs, .*y\*, .*\.tx\?; check"):
+        discover([tmp_path / "a.svs", tmp_path / "x.svs", f"{tmp_path}/y*", f"{tmp_path}/*.tx?"])
+
+
+def test_a_folder_without_slides_says_what_was_sought(tmp_path: Path) -> None:
+    """The message lists the suffixes."""
+    _touch(tmp_path, "notes.txt")
+    with pytest.raises(UsageError, match=r"holds no slide.*\.mrxs.*\.svs"):
+        discover([tmp_path])
+
+
+def test_named_files_may_have_any_suffix(tmp_path: Path) -> None:
+    """What is named explicitly is taken at its word; opening it will judge."""
+    (path,) = _touch(tmp_path, "slide.img")
+    assert _names(path) == ["slide.img"]
+
+
+def test_same_name_in_two_folders_is_refused(tmp_path: Path) -> None:
+    """Two different files of one name are refused with both paths."""
+    _touch(tmp_path, "one/a.svs", "two/a.svs", "two/b.svs")
+    with pytest.raises(UsageError, match=r"'a\.svs' is .*one/a\.svs and .*two/a\.svs"):
+        discover([tmp_path])
+
+
+@pytest.mark.parametrize("column", ["path", "slide"])
+def test_csv_paths_are_relative_to_it(tmp_path: Path, column: str) -> None:
+    """A CSV lists slides by path, seen from where the CSV lies; a byte order mark does no harm."""
+    _touch(tmp_path, "slides/a.svs", "slides/sub/b.svs")
+    listing = table(tmp_path / "list.csv", f"\ufeff{column},label", ["slides/a.svs,x", "slides/sub,y"])
+    assert _names(listing) == ["a.svs", "b.svs"]
+
+
+def test_csv_of_names_is_explained(tmp_path: Path) -> None:
+    """A table of labels whose slides lie elsewhere is refused with a count, names and what to pass instead."""
+    _touch(tmp_path, "a.svs")
+    listing = table(tmp_path / "labels.csv", "slide", ["a.svs", "b.svs", "c"])
+    with pytest.raises(UsageError, match=r"2 of 3 slides.*b\.svs, .*c;.*--labels"):
+        discover([listing])
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "says"),
+    [
+        ("name", ["a.svs"], "column 'path' or 'slide'"),
+        ("slide,label", ["a.svs,x", ",y"], "line 3 has an empty 'slide'"),
+        ("slide", [], "no rows"),
+    ],
+)
+def test_unusable_csv(tmp_path: Path, header: str, rows: list[str], says: str) -> None:
+    """A CSV without the column, without rows, or with an empty cell is refused with the place."""
+    _touch(tmp_path, "a.svs")
+    with pytest.raises(UsageError, match=says):
+        discover([table(tmp_path / "list.csv", header, rows)])
+
+
+def test_mrxs_takes_its_folder(tmp_path: Path) -> None:
+    """The folder beside an MRXS belongs to it: its files are the slide's, none is a slide."""
+    _touch(tmp_path, "x.mrxs", "x/Slidedat.ini", "x/Data0000.dat", "x/preview.jpg", "y.jpg")
+    slides, _ = discover([tmp_path])
+    assert [s.name for s in slides] == ["x.mrxs", "y.jpg"]
+    assert sorted(f.name for f in slides[0].files) == [
+        "Data0000.dat",
+        "Slidedat.ini",
+        "preview.jpg",
+        "x.mrxs",
+    ]
+
+
+def test_vms_takes_the_images_it_names(tmp_path: Path) -> None:
+    """JPEG files that a VMS names are parts of it, even when only they are asked for; others stay slides."""
+    _touch(tmp_path, "s.jpg", "s(1,0).jpg", "s_map.jpg", "s.opt", "other.jpg")
+    (tmp_path / "s.vms").write_text(
+        "[Virtual Microscope Specimen]\r\nNoLayers=1\r\nImageFile=s.jpg\r\nImageFile(1,0)=s(1,0).jpg\r\n"
+        "MapFile=s_map.jpg\r\nOptimisationFile=s.opt\r\nMacroImage=absent.jpg\r\n"
+    )
+    slides, _ = discover([tmp_path])
+    assert [s.name for s in slides] == ["other.jpg", "s.vms"]
+    assert sorted(f.name for f in slides[1].files) == ["s(1,0).jpg", "s.jpg", "s.opt", "s.vms", "s_map.jpg"]
+    assert _names(f"{tmp_path}/*.jpg") == ["other.jpg"]
+
+
+def test_dicom_series_is_one_slide(tmp_path: Path) -> None:
+    """A folder of pyramid, label and thumbnail files is one slide named like the folder, largest level opened."""
+    folder = tmp_path / "case 7"
+    folder.mkdir()
+    fine = write_dicom(folder / "b.dcm", picture(150, 130))
+    coarse = write_dicom(folder / "1.2.3", picture(75, 65))
+    write_dicom(folder / "label.dcm", picture(200, 200), flavour="LABEL")
+    slides, rejected = discover([tmp_path])
+    assert [(s.name, s.path, s.files) for s in slides] == [
+        ("case 7", fine.resolve(), (coarse.resolve(), fine.resolve()))
+    ]
+    assert rejected == []
+    assert discover([coarse]) == discover([fine]) == (slides, [])
+
+
+def test_dicom_series_sharing_a_folder_are_told_apart(tmp_path: Path) -> None:
+    """Two series in one folder get the end of their UID in the name; naming one file does not bring in the other."""
+    first = write_dicom(tmp_path / "a.dcm", picture(80, 80), series="1.2.11111111")
+    write_dicom(tmp_path / "b.dcm", picture(80, 80), series="1.2.22222222")
+    assert _names(tmp_path) == [f"{tmp_path.name}-11111111", f"{tmp_path.name}-22222222"]
+    assert _names(first) == [tmp_path.name]
+
+
+def test_unusable_dicom_is_rejected_not_fatal(tmp_path: Path) -> None:
+    """Damaged DICOM, other modalities and a series without a pyramid are listed with reasons; slides stay."""
+    _touch(tmp_path, "a.svs", "broken.dcm")
+    write_dicom(tmp_path / "ct.dcm", picture(64, 64), sop_class="1.2.840.10008.5.1.4.1.1.2", series="1.2.5")
+    write_dicom(tmp_path / "label.dcm", picture(64, 64), flavour="LABEL", series="1.2.6")
+    slides, rejected = discover([tmp_path])
+    assert [s.name for s in slides] == ["a.svs"]
+    assert [r.path.name for r in rejected] == ["broken.dcm", "ct.dcm", "label.dcm"]
+    for reject, reason in zip(
+        rejected, ["cannot be read as DICOM", "not a whole-slide image", "only LABEL"], strict=True
+    ):
+        assert reason in reject.reason
