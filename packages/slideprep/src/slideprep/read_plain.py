@@ -8,6 +8,7 @@ followed and ICC profiles are not applied, so that boxes and annotations fit wha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -126,7 +127,7 @@ def _rgb8(image: Any) -> Any:
     return image if image.bands == 3 else image.bandjoin([image, image])
 
 
-class PlainSlide:
+class PlainSlide(ABC):
     """A plain image as a slide of one level; see :class:`slideprep.slide.Slide`."""
 
     reader: str
@@ -148,8 +149,9 @@ class PlainSlide:
         assert 0 <= y < y + height <= size.height, f"rows {y}+{height} outside the height {size.height}"
         return self._strips(x, y, width, height)
 
+    @abstractmethod
     def _strips(self, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
-        raise NotImplementedError
+        """The strips of a box that lies inside the image."""
 
     def coarse_strips(self, level: int, reduction: float) -> tuple[int, Iterator[Pixels]]:
         """Strips of the whole image, not reduced."""
