@@ -158,6 +158,7 @@ class PlainSlide(ABC):
         size = self.levels[level]
         return 1, self.strips(level, 0, 0, size.width, size.height)
 
+    @abstractmethod
     def close(self) -> None:
         """Release the file and what was kept of it."""
 
@@ -230,6 +231,9 @@ class _Streamed(PlainSlide):
             raise SlideReadError(
                 f"slide '{self.name}' is damaged or truncated: libvips says '{_one_line(error)}'; {_COPY_AGAIN}"
             ) from error
+
+    def close(self) -> None:
+        """Nothing is held between reads: each call of ``strips`` opens the file for itself."""
 
 
 def _tiff_mpp(image: Any, vendor: str) -> float | None:
