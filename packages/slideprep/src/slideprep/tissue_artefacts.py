@@ -29,7 +29,7 @@ RED_THIN_OD = 0.7
 RED_DENSE_OD = 1.4
 """Dense red ink absorbs at least this much green and blue (three quarters); the reddest bone seen absorbed 1.23."""
 
-TISSUE_AROUND = 0.5
+TISSUE_AROUND = 0.75
 """Ink-coloured spots with this much stained tissue around are dark tissue, pigment or blood: they stay."""
 
 
@@ -47,6 +47,14 @@ def eroded(mask: BoolArray, radius_px: int) -> BoolArray:
         return mask
     result: BoolArray = ndimage.minimum_filter(mask.view(np.uint8), 2 * radius_px + 1).view(np.bool_)
     return result
+
+
+def closed(mask: BoolArray, radius_px: int) -> BoolArray:
+    """The mask with gaps up to twice ``radius_px`` wide closed, but not the gap between it and the image's border."""
+    if radius_px < 1:
+        return mask
+    padded = np.pad(mask, radius_px)
+    return eroded(dilated(padded, radius_px), radius_px)[radius_px:-radius_px, radius_px:-radius_px]
 
 
 def pen_mask(od: FloatArray, stained: BoolArray, *, min_px: int, margin_px: int, ring_px: int) -> BoolArray:

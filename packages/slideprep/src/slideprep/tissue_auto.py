@@ -29,8 +29,9 @@ from slideprep.tissue import (
     checked_overview,
     without_small_components,
 )
-from slideprep.tissue_artefacts import dilated, edge_mask, eroded, pen_mask
+from slideprep.tissue_artefacts import closed, dilated, edge_mask, pen_mask
 from slideprep.tissue_background import Background, FloatArray, absorbance, find_padding, fit_background
+from slideprep.tissue_spans import without_shared_tissue
 
 OVERVIEW_MPP = 16.0
 """Pixel size of the overview to hand over: the paper's lowest magnification (0.625x), 5 megapixels for a
@@ -38,6 +39,10 @@ whole glass slide; boxes are no finer than that, and need not be."""
 
 MIN_COLOUR = 0.2
 """Share of the absorbance that differs between channels: under it, dust and bubbles; stains have over 0.3."""
+
+
+SURE_TISSUE = 0.1
+"""Stain signal of what counts as tissue around an ink-coloured spot: more than the blurred rim of a stroke."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,7 @@ class AutoTissue:
         clear: Stain signal from which a pixel is tissue by itself.
         halo: What has less than this part of the strongest signal nearby is blur or JPEG ringing.
         halo_um: How far such a halo reaches along x and y, µm: most of a JPEG block.
+        speck_mm2: Smaller specks are dropped before gaps are closed, mm².
         close_um: Gaps up to this wide inside tissue are closed, µm (fat cells are about 100 µm wide).
         merge_um: Pieces closer than this, along x and y, become one region, µm.
         min_area_mm2: Smaller pieces are dropped, mm².
@@ -66,7 +72,8 @@ class AutoTissue:
     faint: float = 0.02
     clear: float = 0.03
     halo: float = 0.08
-    halo_um: float = 160.0
+    halo_um: float = 200.0
+    speck_mm2: float = 0.002
     close_um: float = 128.0
     merge_um: float = 128.0
     min_area_mm2: float = 0.05
@@ -133,7 +140,7 @@ def auto_mask(
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
     candidates = signal > faint
     if settings.reject_pen and not grey:
-        pen = _pen(od, signal > clear, mpp_overview, settings)
+        pen = _pen(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
         candidates &= ~pen
         if pen.any():
             notes.append(f"marker ink left out: {_area_mm2(pen, mpp_overview):.1f} mm²")
@@ -222,12 +229,13 @@ def _assembled(mask: BoolArray, od: FloatArray, mpp: float, settings: AutoTissue
             mask, colourful, width_px=round(settings.edge_width_um / mpp), length_px=length_px
         )
     closing_px = round(settings.close_um / mpp / 2)
-    closed = eroded(dilated(mask, closing_px), closing_px)
+    mask = without_small_components(mask, _px_from_mm2(settings.speck_mm2, mpp))
+    pieces = closed(mask, closing_px)
     if not grey:
-        closed = _stained_pieces(closed, mask, colourful)
+        pieces = _stained_pieces(pieces, mask, colourful)
     if settings.fill_holes:
-        closed = ndimage.binary_fill_holes(closed)
-    return without_small_components(closed, _px_from_mm2(settings.min_area_mm2, mpp))
+        pieces = ndimage.binary_fill_holes(pieces)
+    return without_small_components(pieces, _px_from_mm2(settings.min_area_mm2, mpp))
 
 
 def _stained_pieces(pieces: BoolArray, mask: BoolArray, colourful: BoolArray) -> BoolArray:
@@ -274,43 +282,7 @@ def auto_regions(
     near = dilated(mask, round(settings.merge_um / mpp_overview / 2))
     labels, _ = ndimage.label(near, structure=EIGHT_CONNECTED)
     labels[~mask] = 0
-    spans = _without_shared_tissue(ndimage.find_objects(labels), mask, settings.max_shared_tissue)
+    spans = without_shared_tissue(ndimage.find_objects(labels), mask, settings.max_shared_tissue)
     scale, size = (downsample_x, downsample_y), (width_l0, height_l0)
     boxes = [box_from_slices(rows, columns, downsample=scale, size_l0=size) for rows, columns in spans]
     return sorted(boxes, key=lambda box: (box.y, box.x, box.height, box.width))
-
-
-Span = tuple[slice, slice]
-
-
-def _without_shared_tissue(spans: list[Span], mask: BoolArray, most_shared: float) -> list[Span]:
-    """Unite boxes, two at a time, until none shares too much tissue; each union leaves one box fewer."""
-    waiting, settled = list(spans), list[Span]()
-    while waiting:
-        span = waiting.pop()
-        partner = next(
-            (i for i, other in enumerate(settled) if _shares(span, other, mask, most_shared)), None
-        )
-        if partner is None:
-            settled.append(span)
-        else:
-            waiting.append(_united(span, settled.pop(partner)))
-    return settled
-
-
-def _shares(a: Span, b: Span, mask: BoolArray, most_shared: float) -> bool:
-    common = _common(a, b)
-    return common is not None and bool(mask[common].sum() > most_shared * min(mask[a].sum(), mask[b].sum()))
-
-
-def _common(a: Span, b: Span) -> Span | None:
-    rows = slice(max(a[0].start, b[0].start), min(a[0].stop, b[0].stop))
-    columns = slice(max(a[1].start, b[1].start), min(a[1].stop, b[1].stop))
-    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
-
-
-def _united(a: Span, b: Span) -> Span:
-    return (
-        slice(min(a[0].start, b[0].start), max(a[0].stop, b[0].stop)),
-        slice(min(a[1].start, b[1].start), max(a[1].stop, b[1].stop)),
-    )
