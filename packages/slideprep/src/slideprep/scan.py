@@ -30,6 +30,9 @@ from slideprep.units import MagnificationMode, Scale, resolve_scale
 THUMBNAIL_PX = 320
 """Longer side of a thumbnail: enough to see whether tissue was found, 15 KB a slide."""
 
+SMALL_SLIDE_PX = 10_000_000
+"""Slides up to this size are read once more where the overview for tissue makes too coarse a thumbnail."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSettings:
@@ -172,7 +175,7 @@ def scan_slide(job: ScanJob) -> Scan | ScanFailure:
                         [*slide.warnings, *([scale.warning] if scale.warning else []), *found.notes]
                     )
                 ),
-                thumbnail=_thumbnail(found.overview),
+                thumbnail=_thumbnail(_for_thumbnail(slide, found.overview)),
             )
     except InputError as error:
         return ScanFailure(name=job.shown_name, stage=stage, reason=str(error), fingerprint=mark)
@@ -321,6 +324,13 @@ def _lay_out(grid: Grid, slide: Slide, item: _Item, index: int, job: ScanJob) ->
         name=annotation.name if annotation else None,
         outline=annotation if job.settings.mask_outside else None,
     )
+
+
+def _for_thumbnail(slide: Slide, overview: Pixels) -> Pixels:
+    """The overview that tissue was found on, or a finer one where it is coarse and the slide small."""
+    level0 = slide.levels[0]
+    is_coarse = max(overview.shape[:2]) < min(THUMBNAIL_PX, max(level0.width, level0.height))
+    return _small_overview(slide) if is_coarse and level0.width * level0.height <= SMALL_SLIDE_PX else overview
 
 
 def _thumbnail(overview: Pixels) -> bytes:
