@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -81,7 +81,7 @@ class InProcess:
             yield item, result
 
 
-class OnRay(Generic[Item, Result]):
+class OnRay:
     """Ray tasks, one core each."""
 
     def __init__(self, ray: Any, workers: int) -> None:
@@ -160,7 +160,7 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
     if not joined:
         ray.init(**_ray_options(workers, ray_address))
     try:
-        cores = int(ray.cluster_resources().get("CPU", 1))
+        cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
         yield OnRay(ray, min(workers or cores, cores))
     finally:
         if not joined:
