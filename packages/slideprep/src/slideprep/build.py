@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from slideprep.errors import InputError
 from slideprep.fingerprint import fingerprint
 from slideprep.layout import Grid
 from slideprep.leaks import check_leaks
-from slideprep.outputs import Finished, created_by, save_regions, write_outputs
+from slideprep.outputs import Finished, created_by, save_regions, write_outputs, write_sidecars
 from slideprep.pipeline import Executor, executor
 from slideprep.plan import Sample, Shard, plan_shards
 from slideprep.prepare import Prepared, total_bytes
@@ -112,6 +113,12 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
             failures=planned.failures,
             warnings=planned.warnings,
         )
+        if not planned.shards:
+            write_sidecars(finished, config.out)
+            raise InputError(
+                f"nothing can be written: no region of the {len(prepared.files)} slides is usable; "
+                f"{config.out / 'failures.csv'} and {config.out / 'left_out.csv'} say why"
+            )
         return Built(index=write_outputs(finished, config.out), finished=finished)
 
 
@@ -166,8 +173,19 @@ def _identity(config: BuildConfig, prepared: Prepared) -> dict[str, Any]:
             size = total_bytes(prepared.files[name])
         except OSError:
             size = None
-        slides[name] = [size, slide.patient, slide.split, entry.label, entry.mpp, entry.objective]
+        known = [size, slide.patient, slide.split, entry.label, entry.mpp, entry.objective]
+        slides[name] = [*known, _annotation_digest(prepared.annotations.get(name))]
     return {"settings": config.record, "versions": created_by().model_dump(), "slides": slides}
+
+
+def _annotation_digest(path: Path | None) -> str | None:
+    """Of an annotation file's content: one that was edited makes another set."""
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None  # the scan will say so
 
 
 # Scanning
@@ -224,7 +242,7 @@ def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | Scan
     settings = _scan_digest(job)
     try:
         kept = workspace.load_scan(job.shown_name, fingerprint(job.file), settings)
-    except (OSError, InputError):
+    except InputError:
         kept = None  # the scan itself says what is wrong
     if kept is not None and job.settings.save_masks is None:
         return kept
@@ -235,7 +253,7 @@ def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | Scan
 
 
 def _scan_digest(job: ScanJob) -> str:
-    annotation = None if job.annotations is None else job.annotations.read_bytes()
+    annotation = _annotation_digest(job.annotations)
     settings = {**asdict(job.settings), "save_masks": None}
     parts = (settings, job.label_objective, job.label_mpp, annotation, created_by().model_dump())
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from slideprep.config import BuildConfig
 from slideprep.encode import PixelSums
 from slideprep.files import write_atomically
 from slideprep.geometry import Box
-from slideprep.layout import sizes_px
+from slideprep.layout import Grid, sizes_px
 from slideprep.plan import Sample, Shard
 from slideprep.prepare import Prepared
 from slideprep.preview import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable, write_preview
@@ -40,6 +40,7 @@ from slideprep.shard_format import (
     magnification_name,
     statistics_from_sums,
 )
+from slideprep.split_plan import LABELLED_SPLITS
 from slideprep.split_table import SplitTable, split_table
 from slideprep.units import grid_px
 
@@ -50,6 +51,7 @@ LIBRARIES = (
 """Libraries that decide pixels, regions or bytes."""
 
 
+@cache
 def created_by() -> CreatedBy:
     """Versions of slideprep and of the libraries behind its output."""
     versions = {}
@@ -107,7 +109,7 @@ class Finished:
     @cached_property
     def failed_regions(self) -> dict[tuple[str, int | None], str]:
         """Reason by (slide, region) of the regions that failed."""
-        return {(f.slide, f.region): f.reason for record in self.records for f in record.failures}
+        return {(f.slide, f.region): f.reason for f in self.all_failures if f.region is not None}
 
     @cached_property
     def samples(self) -> dict[str, Sample]:
@@ -118,15 +120,20 @@ class Finished:
 
 def write_outputs(finished: Finished, out: Path) -> Index:
     """Write the sidecars, then index.json."""
+    write_sidecars(finished, out)
+    index = build_index(finished)
+    write_atomically(out / INDEX_NAME, dump_index(index))
+    return index
+
+
+def write_sidecars(finished: Finished, out: Path) -> None:
+    """Write the files that people read: preview.html and the CSV tables."""
     table = class_table(finished.prepared, finished.samples.values())
     write_atomically(out / "failures.csv", _rows_csv(finished.all_failures))
     write_atomically(out / "left_out.csv", _rows_csv(finished.left_out))
     write_atomically(out / "slides.csv", _slides_csv(finished))
     write_atomically(out / "splits.csv", table.as_csv().encode())
-    index = build_index(finished)
     write_preview(_preview(finished, table, out.resolve().name), out / "preview.html")
-    write_atomically(out / INDEX_NAME, dump_index(index))
-    return index
 
 
 def class_table(prepared: Prepared, samples: Iterable[Sample]) -> SplitTable:
@@ -148,18 +155,14 @@ def build_index(finished: Finished) -> Index:
         version=FORMAT_VERSION,
         created_by=created_by(),
         config=config.record,
-        synthetic=is_synthetic(finished.scans.values()),
+        synthetic=is_synthetic(finished),
         magnification_by=config.magnification_by,
         magnifications=config.magnifications,
         grid={magnification_name(m): px for m, px in grid_px(config.magnifications).items()},
         image=ImageEncoding(format=config.image_format, quality=config.encoded_quality),
         classes=plan.classes,
         splits={name: _split(name, finished, samples, patients) for name in stored},
-        sets={
-            name: kept
-            for name, parts in plan.sets.items()
-            if (kept := tuple(p for p in parts if p in stored))
-        },
+        sets=_sets(plan.sets, stored),
         shards=tuple(
             ShardEntry(
                 split=record.split,
@@ -174,7 +177,7 @@ def build_index(finished: Finished) -> Index:
         statistics=_statistics(finished),
         counts=Counts(
             slides=len({sample.slide for sample in samples.values()}),
-            slides_failed=len({failure.slide for failure in finished.failures}),
+            slides_failed=len({failure.slide for failure in finished.failures if failure.region is None}),
             regions=len(samples),
             regions_left_out=sum(
                 row.region is not None for row in (*finished.left_out, *finished.all_failures)
@@ -184,10 +187,16 @@ def build_index(finished: Finished) -> Index:
     )
 
 
-def is_synthetic(scans: Iterable[Scan]) -> bool:
-    """Whether every slide says that it was generated."""
-    names = [scan.name for scan in scans]
+def is_synthetic(finished: Finished) -> bool:
+    """Whether every slide's file says that it was generated; its pseudonym would not."""
+    names = [finished.prepared.files[name].name for name in finished.scans]
     return bool(names) and all(name.startswith("synthetic-") for name in names)
+
+
+def _sets(planned: Mapping[str, tuple[str, ...]], stored: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Every stored split by itself, and the planned unions of those that are stored."""
+    unions = {name: tuple(part for part in parts if part in stored) for name, parts in planned.items()}
+    return {name: (name,) for name in stored} | {name: parts for name, parts in unions.items() if parts}
 
 
 def _split(
@@ -196,7 +205,7 @@ def _split(
     records = [record for record in finished.records if record.split == name]
     inside = [samples[key] for record in records for key in record.keys]
     slides = {sample.slide for sample in inside}
-    labelled = name in ("train", "val", "test", "dev")
+    labelled = name in LABELLED_SPLITS
     per_class = Counter(sample.label for sample in inside)
     return SplitEntry(
         labelled=labelled,
@@ -274,12 +283,13 @@ def _preview(finished: Finished, table: SplitTable, title: str) -> PreviewSet:
     shape = table.as_dict()
     slide_failures: dict[str, list[str]] = {}
     for failure in finished.failures:
-        slide_failures.setdefault(failure.slide, []).append(failure.reason)
+        if failure.region is None:  # a region's own are shown with the region
+            slide_failures.setdefault(failure.slide, []).append(failure.reason)
     names = sorted({*plan.slides, *slide_failures})
     return PreviewSet(
         title=title,
         slides=tuple(_preview_slide(name, finished, tuple(slide_failures.get(name, ()))) for name in names),
-        synthetic=is_synthetic(finished.scans.values()),
+        synthetic=is_synthetic(finished),
         magnifications=config.magnifications,
         classes=plan.classes,
         table=PreviewTable(
@@ -324,7 +334,7 @@ def _preview_region(region: FoundRegion, slide: str, finished: Finished) -> Prev
         pixels = sizes_px(region.layout, finished.config.magnifications)
         sizes = tuple((m, *pixels[m]) for m in finished.config.magnifications)
         scan = finished.scans[slide]
-        cell = scan.scale.factor(min(pixels)) * grid_px(finished.config.magnifications)[min(pixels)]
+        cell = Grid(scan.scale, finished.config.magnifications).cell_l0
         box = Box(
             x=region.layout.x,
             y=region.layout.y,

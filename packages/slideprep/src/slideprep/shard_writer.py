@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
-
-import webdataset
 
 from slideprep.discover import SlideFile
 from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
 from slideprep.extract import extract_region
+from slideprep.files import output_errors
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.plan import Sample, Shard
+from slideprep.pseudonyms import shown_reason
 from slideprep.records import Failure, ShardRecord, Sums
 from slideprep.shard_format import (
     FORMAT_VERSION,
@@ -45,8 +46,8 @@ from slideprep.units import Scale
 from slideprep.workspace import Workspace
 
 
-class OutputError(Exception):
-    """The shard set's folder cannot be written to: nothing more can be done until a person has looked."""
+SLIDES_OPEN = 8
+"""Slides that a task keeps open: each holds files and a cache of tiles, and a shard can be of a thousand small ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,23 +124,12 @@ def write_shard(job: ShardJob) -> ShardRecord:
         return finished
     partial = workspace.partial_folder(job.shard.name)
     try:
-        with _output_errors(job.out):
+        # readers turn their own trouble into InputError, so an OSError here is about writing
+        with output_errors(job.out):
             partial.mkdir(parents=True, exist_ok=True)
             return _ShardTask(job, workspace, partial).run()
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def _output_errors(out: Path) -> Iterator[None]:
-    """Readers turn their own trouble into InputError, so an OSError here is about writing."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {out}: {error.strerror or error}; make room or check permissions, then run the same "
-            "command again: finished shards are kept"
-        ) from error
 
 
 class _ShardTask:
@@ -231,7 +221,9 @@ class _ShardTask:
         return made
 
     def _fail(self, sample: Sample, stage: str, reason: str) -> None:
-        self._failures.append(Failure(slide=sample.slide, region=sample.index, stage=stage, reason=reason))
+        source = self._job.slides[sample.slide]
+        shown = shown_reason(reason, source.file, source.name)
+        self._failures.append(Failure(slide=sample.slide, region=sample.index, stage=stage, reason=shown))
 
     def _record(
         self, sample: Sample, source: SourceSlide, slide: Slide, image: ImageGeometry
@@ -291,23 +283,30 @@ class _ShardTask:
         path = shard_path(magnification, self._job.shard.split, self._job.shard.number)
         final = self._job.out / path
         final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(tar.path, final)
+        tar.path.replace(final)
         _sync_folder(final.parent)
         return ShardFile(path=path, bytes=tar.size, sha256=tar.sha256)
 
 
 class _OpenSlides:
-    """Opens each slide of a shard once, when its first sample comes up."""
+    """Opens the slides of a shard as their samples come up, and keeps a few of them open."""
 
     def __init__(self, sources: Mapping[str, SourceSlide], stack: ExitStack) -> None:
         self._sources = sources
-        self._stack = stack
-        self._open: dict[str, Slide] = {}
+        self._open: OrderedDict[str, Slide] = OrderedDict()
+        stack.callback(self._close_down_to, 0)
 
     def get(self, name: str) -> Slide:
         if name not in self._open:
-            self._open[name] = self._stack.enter_context(open_slide(self._sources[name].file))
+            self._close_down_to(SLIDES_OPEN - 1)
+            self._open[name] = open_slide(self._sources[name].file)
+        self._open.move_to_end(name)
         return self._open[name]
+
+    def _close_down_to(self, count: int) -> None:
+        while len(self._open) > count:
+            _, slide = self._open.popitem(last=False)
+            slide.close()
 
 
 class _HashingFile:
@@ -331,6 +330,8 @@ class _Tar:
         self.path = path
 
     def __enter__(self) -> _Tar:
+        import webdataset  # here, because it takes seconds and the process that plans never writes
+
         self._hashing = _HashingFile(cast("BinaryIO", self.path.open("wb")))
         self._writer = webdataset.TarWriter(
             self._hashing,
