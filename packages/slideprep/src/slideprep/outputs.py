@@ -16,7 +16,7 @@ import slideprep
 from slideprep.annotations_io import regions_geojson
 from slideprep.config import BuildConfig
 from slideprep.encode import PixelSums
-from slideprep.files import write_atomically
+from slideprep.files import output_errors, write_atomically
 from slideprep.geometry import Box
 from slideprep.layout import Grid, sizes_px
 from slideprep.plan import Sample, Shard
@@ -119,7 +119,11 @@ class Finished:
 
 
 def write_outputs(finished: Finished, out: Path) -> Index:
-    """Write the sidecars, then index.json."""
+    """Write the sidecars, then index.json.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
     write_sidecars(finished, out)
     index = build_index(finished)
     write_atomically(out / INDEX_NAME, dump_index(index))
@@ -133,7 +137,8 @@ def write_sidecars(finished: Finished, out: Path) -> None:
     write_atomically(out / "left_out.csv", _rows_csv(finished.left_out))
     write_atomically(out / "slides.csv", _slides_csv(finished))
     write_atomically(out / "splits.csv", table.as_csv().encode())
-    write_preview(_preview(finished, table, out.resolve().name), out / "preview.html")
+    with output_errors(out):
+        write_preview(_preview(finished, table, out.resolve().name), out / "preview.html")
 
 
 def class_table(prepared: Prepared, samples: Iterable[Sample]) -> SplitTable:

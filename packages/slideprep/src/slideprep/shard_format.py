@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable
 from fractions import Fraction
 from math import ceil, floor, sqrt
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -72,7 +72,7 @@ __all__ = [
     "valid_box",
 ]
 
-FORMAT_NAME = "slideprep-shards"
+FORMAT_NAME: Final = "slideprep-shards"
 FORMAT_VERSION = (1, 0)
 """(major, minor): SHARD_FORMAT.md, "Versions", says what changes which."""
 
