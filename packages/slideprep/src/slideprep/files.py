@@ -1,17 +1,58 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and one way to say that a file could not be written."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+class OutputError(Exception):
+    """A file or folder cannot be written: nothing more can be done until a person has looked."""
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into OutputError; for code that only writes.
+
+    Args:
+        path: What is being written, for the message.
+
+    Raises:
+        OutputError: An OSError occurred inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path}: {error.strerror or error}; make room or check permissions, then run the same "
+            "command again: finished shards are kept"
+        ) from error
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+        data: Its content.
+        mode: Its permissions before the umask, from the first byte on.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # of a killed process that had the same id
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123 - a handle has no path
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise

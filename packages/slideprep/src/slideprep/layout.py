@@ -117,12 +117,26 @@ class Grid:
             )
         return made
 
-    def refusal(self, layout: Layout, image_format: ImageFormat) -> str | None:
-        """Why a region cannot be stored, or None where it can."""
-        shortest = min(layout.columns, layout.rows) * self._lowest_px
+    def refusal(
+        self, layout: Layout, image_format: ImageFormat, *, slide_width: int, slide_height: int
+    ) -> str | None:
+        """Why a region cannot be stored, or None where it can.
+
+        Args:
+            layout: Where it lies.
+            image_format: What it would be stored as.
+            slide_width: Slide width, level-0 pixels; padding beyond it does not make a region larger.
+            slide_height: Slide height, level-0 pixels.
+        """
+        laid_out = min(layout.columns, layout.rows) * self._lowest_px
+        slide_px = ceil(min(slide_width, slide_height) * self._lowest_px / self.cell_l0)
+        shortest = min(laid_out, slide_px)
         if shortest < MIN_SIDE_PX:
             lowest = magnification_name(min(self._cells))
-            return f"only {shortest} px on its shorter side at {lowest}, where {MIN_SIDE_PX} px are the least"
+            return (
+                f"only {shortest} px on its shorter side at {lowest}, where {MIN_SIDE_PX} px are the least; to keep "
+                "it, leave the lowest magnifications out"
+            )
         limit = MAX_SIDES_PX[image_format]
         for magnification, pixels in self._cells.items():
             longest = max(layout.columns, layout.rows) * pixels

@@ -81,9 +81,9 @@ def prepare(config: BuildConfig) -> Prepared:
         warnings=(*notes, *matched.warnings, *plan.warnings),
     )
     _check_copies(prepared)
-    return (
-        prepared if config.pseudonymise is None else _pseudonymised(prepared, Pseudonyms(config.pseudonymise))
-    )
+    if config.pseudonymise is None:
+        return prepared
+    return _pseudonymised(prepared, Pseudonyms(config.pseudonymise), [item.path for item in rejected])
 
 
 def _matched(config: BuildConfig, names: Sequence[str]) -> tuple[Matched, tuple[str, ...]]:
@@ -150,11 +150,12 @@ def total_bytes(file: SlideFile) -> int:
     return sum(path.stat().st_size for path in file.files)
 
 
-def _pseudonymised(prepared: Prepared, pseudonyms: Pseudonyms) -> Prepared:
+def _pseudonymised(prepared: Prepared, pseudonyms: Pseudonyms, rejected: Sequence[Path]) -> Prepared:
     slides = {name: pseudonyms.of("slide", name) for name in prepared.files}
     patients = {entry.patient: pseudonyms.of("patient", entry.patient) for entry in prepared.entries.values()}
     pseudonyms.save()
     paths = [path for file in prepared.files.values() for path in file.files]
+    paths += [*prepared.annotations.values(), *rejected]
 
     def clean(text: str) -> str:
         return redacted(text, {**patients, **slides}, paths)

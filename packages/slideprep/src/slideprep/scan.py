@@ -7,8 +7,8 @@ the settings, so a build that is run again opens no slide twice for this.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,11 @@ from slideprep.annotations import AnnotatedRegion, leave_out, overlapping
 from slideprep.annotations_io import read_annotations
 from slideprep.discover import SlideFile
 from slideprep.errors import InputError, TissueError
+from slideprep.files import output_errors
 from slideprep.fingerprint import fingerprint
 from slideprep.geometry import Box
 from slideprep.layout import Grid, Layout
+from slideprep.pseudonyms import shown_reason
 from slideprep.shard_models import ImageFormat
 from slideprep.slide import Pixels, Slide, open_slide, read_level, read_overview
 from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask
@@ -148,7 +150,11 @@ class ScanFailure:
 
 
 def scan_slide(job: ScanJob) -> Scan | ScanFailure:
-    """Open a slide, settle its scale, find and lay out its regions."""
+    """Open a slide, settle its scale, find and lay out its regions.
+
+    Raises:
+        OutputError: Its mask is to be saved and cannot be.
+    """
     stage, mark = "open", None
     try:
         mark = fingerprint(job.file)
@@ -170,18 +176,24 @@ def scan_slide(job: ScanJob) -> Scan | ScanFailure:
                 background=slide.background,
                 scale=scale,
                 regions=regions,
-                warnings=tuple(
-                    dict.fromkeys(
-                        [*slide.warnings, *([scale.warning] if scale.warning else []), *found.notes]
-                    )
-                ),
+                warnings=_warnings(job, slide.warnings, [scale.warning or ""], found.notes),
                 thumbnail=_thumbnail(_for_thumbnail(slide, found.overview)),
             )
     except InputError as error:
-        return ScanFailure(name=job.shown_name, stage=stage, reason=str(error), fingerprint=mark)
+        return ScanFailure(name=job.shown_name, stage=stage, reason=_shown(str(error), job), fingerprint=mark)
     except OSError as error:
         reason = f"slide '{job.shown_name}' cannot be read: {error.strerror or error}; check the disk and permissions"
         return ScanFailure(name=job.shown_name, stage=stage, reason=reason, fingerprint=mark)
+
+
+def _warnings(job: ScanJob, *sources: Iterable[str]) -> tuple[str, ...]:
+    """Every warning once, in order."""
+    return tuple(dict.fromkeys(_shown(text, job) for texts in sources for text in texts if text))
+
+
+def _shown(text: str, job: ScanJob) -> str:
+    others = () if job.annotations is None else (job.annotations,)
+    return shown_reason(text, job.file, job.shown_name, *others)
 
 
 def _scale(slide: Slide, job: ScanJob) -> Scale:
@@ -273,7 +285,7 @@ def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> _Found:
             "folder of --annotations, or leave the slide out"
         )
     read = read_annotations(job.annotations)
-    kept = leave_out(read.regions, job.settings.exclude_classes)
+    kept = [_nameless(region, job) for region in leave_out(read.regions, job.settings.exclude_classes)]
     notes = list(read.notes)
     items, outside = [], []
     for annotation in kept:
@@ -297,6 +309,13 @@ def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> _Found:
     return _Found(items=items, notes=notes, overview=_small_overview(slide))
 
 
+def _nameless(region: AnnotatedRegion, job: ScanJob) -> AnnotatedRegion:
+    """Where names are replaced, an annotation's own goes too: people write what they like there."""
+    if job.shown_name == job.file.name:
+        return region
+    return replace(region, name=None, where=_shown(region.where, job))
+
+
 def _require_tissue(boxes: Sequence[Box], job: ScanJob) -> None:
     if not boxes:
         raise TissueError(
@@ -313,7 +332,9 @@ def _small_overview(slide: Slide) -> Pixels:
 def _lay_out(grid: Grid, slide: Slide, item: _Item, index: int, job: ScanJob) -> FoundRegion:
     level0 = slide.levels[0]
     layout = grid.lay_out(item.box, slide_width=level0.width, slide_height=level0.height)
-    refusal = grid.refusal(layout, job.settings.image_format)
+    refusal = grid.refusal(
+        layout, job.settings.image_format, slide_width=level0.width, slide_height=level0.height
+    )
     annotation = item.annotation
     return FoundRegion(
         index=index,
@@ -330,7 +351,9 @@ def _for_thumbnail(slide: Slide, overview: Pixels) -> Pixels:
     """The overview that tissue was found on, or a finer one where it is coarse and the slide small."""
     level0 = slide.levels[0]
     is_coarse = max(overview.shape[:2]) < min(THUMBNAIL_PX, max(level0.width, level0.height))
-    return _small_overview(slide) if is_coarse and level0.width * level0.height <= SMALL_SLIDE_PX else overview
+    return (
+        _small_overview(slide) if is_coarse and level0.width * level0.height <= SMALL_SLIDE_PX else overview
+    )
 
 
 def _thumbnail(overview: Pixels) -> bytes:
@@ -344,5 +367,6 @@ def _thumbnail(overview: Pixels) -> bytes:
 def _save_mask(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], job: ScanJob) -> None:
     folder = job.settings.save_masks
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{job.shown_name}.png")
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{job.shown_name}.png")

@@ -45,7 +45,6 @@ from slideprep.slide import Slide, open_slide
 from slideprep.units import Scale
 from slideprep.workspace import Workspace
 
-
 SLIDES_OPEN = 8
 """Slides that a task keeps open: each holds files and a cache of tiles, and a shard can be of a thousand small ones."""
 

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from slideprep.errors import UsageError
-from slideprep.files import write_atomically
+from slideprep.files import output_errors, write_atomically
 from slideprep.records import ShardRecord
 from slideprep.scan import Scan
 from slideprep.shard_format import INDEX_NAME, ShardFile, slide_hash
@@ -53,10 +53,13 @@ class Workspace:
 
         Raises:
             UsageError: Another build holds it, or the folder holds something else.
+            OutputError: The folder cannot be made or written to.
         """
         self._refuse_foreign_folder()
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a+") as file:
+        with output_errors(self.out):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / "lock").open("a+")
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -71,8 +74,8 @@ class Workspace:
         foreign = self.out.is_dir() and any(self.out.iterdir()) and not self.root.is_dir()
         if foreign:
             raise UsageError(
-                f"--out {self.out} is not empty and holds no shard set that slideprep began; give a new folder, so that "
-                "nothing in it is mixed or overwritten"
+                f"--out {self.out} is not empty and holds no shard set that slideprep began; give a new folder, so "
+                "that nothing in it is mixed or overwritten"
             )
 
     def begin(self, identity: Mapping[str, Any]) -> None:
@@ -83,12 +86,14 @@ class Workspace:
 
         Raises:
             UsageError: The folder holds a build of something else; the message names what differs.
+            OutputError: The folder cannot be written to.
         """
         self.refuse_other(identity)
         path = self.root / "build.json"
         if not path.exists():
             write_atomically(path, json.dumps(identity, indent=1, sort_keys=True).encode())
-        (self.out / INDEX_NAME).unlink(missing_ok=True)  # until the end, the set is unfinished
+        with output_errors(self.out):
+            (self.out / INDEX_NAME).unlink(missing_ok=True)  # until the end, the set is unfinished
         shutil.rmtree(self.root / "partial", ignore_errors=True)
 
     def refuse_other(self, identity: Mapping[str, Any]) -> None:
@@ -119,7 +124,7 @@ class Workspace:
             kept = json.loads(self.scan_path(name).read_bytes())
             if (kept["fingerprint"], kept["settings"]) != (fingerprint, settings):
                 return None
-            return _Scans.validate_python(_Scans.validate_json(json.dumps(kept["scan"])))
+            return _Scans.validate_json(json.dumps(kept["scan"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
