@@ -288,8 +288,8 @@ class _Crashes:
 
 def _crashed(slide: str, reason: str) -> str:
     return (
-        f"slide '{slide}' brought its worker process down {ATTEMPTS} times ({reason}); the file is probably damaged, or "
-        "too large for this machine's memory"
+        f"slide '{slide}' brought its worker process down {ATTEMPTS} times ({reason}); the file is probably damaged, "
+        "or too large for this machine's memory"
     )
 
 

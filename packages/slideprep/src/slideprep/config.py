@@ -7,6 +7,7 @@ out from the defaults here; the reason for a default stands beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,6 +54,9 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+_OPTION_NAMES = {"exclude_classes": "exclude-class"}
+"""Options that are not called like their setting."""
+
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
@@ -65,7 +69,8 @@ class BuildConfig(BaseModel):
         out: Folder of the shard set.
         labels: labels.csv, or None for an unlabelled set.
         magnifications: Targets, highest first. The default is the paper's five.
-        magnification_by: "objective": relative to the scan's objective, as in the paper; "mpp": physical, 10x = 1 µm/px.
+        magnification_by: "objective": relative to the scan's objective, as in the paper; "mpp": physical, 10x being
+            1 µm/px.
         objective: Objective power of slides that carry none.
         mpp: Microns per level-0 pixel of slides that carry none.
         tissue: How regions are found.
@@ -92,7 +97,7 @@ class BuildConfig(BaseModel):
         ray_address: Address of a Ray cluster; None for this machine alone.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slides: Names
     out: Path
@@ -221,10 +226,18 @@ def _plain(problem: Any) -> str:
         return str(message)
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
-        return f"{name} is missing: " + ("give --out DIR" if name == "out" else f"give {name.upper()}")
+        return f"{name} is missing: " + ("give --out DIR" if name == "out" else "name files, folders or globs")
     if problem["type"] == "extra_forbidden":
-        return f"'{name}' is no setting of build-shards; its settings are {', '.join(sorted(BuildConfig.model_fields))}"
-    return f"--{name.replace('_', '-')}: {message}"
+        return _unknown(name)
+    given = "" if problem["type"] == "value_error" else f" (given: {problem['input']!r})"
+    return f"--{_OPTION_NAMES.get(name, name.replace('_', '-'))}: {message}{given}"
+
+
+def _unknown(name: str) -> str:
+    settings = sorted(BuildConfig.model_fields)
+    near = get_close_matches(name, settings, n=1)
+    meant = f", did you mean '{near[0]}'?" if near else ""
+    return f"'{name}' is no setting of build-shards{meant} Its settings are {', '.join(settings)}"
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ def _bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def _print_list(console: Console, word: str, lines: list[str] | tuple[str, ...], style: str) -> None:
+def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -> None:
     for line in lines[:_SHOWN]:
         console.print(Text(f"{word}: {line}", style=style))
     if len(lines) > _SHOWN:
@@ -165,12 +166,18 @@ def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | Non
     from slideprep.build import refuse_other_build
 
     refuse_other_build(config, prepared)
-    index = json.loads((config.out / INDEX_NAME).read_bytes())
-    files = [(file["path"], file["bytes"]) for shard in index["shards"] for file in shard["files"].values()]
+    try:
+        index = json.loads((config.out / INDEX_NAME).read_bytes())
+        files = [
+            (file["path"], file["bytes"]) for shard in index["shards"] for file in shard["files"].values()
+        ]
+        with (config.out / "failures.csv").open(newline="", encoding="utf-8") as rows:
+            failures = sum(1 for _ in csv.DictReader(rows))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # damaged or incomplete: finish it again
     if any(not _has_size(config.out / path, size) for path, size in files):
         return None  # tars are missing or cut short: build them again
-    with (config.out / "failures.csv").open(newline="", encoding="utf-8") as file:
-        return EarlierBuild(out=config.out, failures=sum(1 for _ in csv.DictReader(file)))
+    return EarlierBuild(out=config.out, failures=failures)
 
 
 def _has_size(path: Path, size: int) -> bool:
