@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from slideprep.units import grid_px
 
 if TYPE_CHECKING:
     from slideprep.build import Built, Planned
+    from slideprep.scan import Scan
 
 _SHOWN = 8
 
@@ -34,18 +36,19 @@ def print_summary(built: Built, console: Console, *, seconds: float) -> None:
     console.print(class_table(finished.prepared, finished.samples.values()).as_rich())
     console.print(_sizes(index))
     _print_list(console, "warning", finished.warnings, "yellow")
+    _print_slide_warnings(console, finished.scans.values())
     _print_list(console, "failed", [failure.reason for failure in finished.all_failures], "red")
     out = finished.config.out
     counts = index.counts
     console.print(
         Text(
-            f"{counts.regions:,} regions of {counts.slides:,} slides and {counts.patients:,} patients in "
-            f"{len(index.shards):,} shards, {seconds:,.0f} s"
+            f"{_count(counts.regions, 'region')} of {_count(counts.slides, 'slide')} and "
+            f"{_count(counts.patients, 'patient')} in {_count(len(index.shards), 'shard')}, {seconds:,.0f} s"
         )
     )
     if finished.all_failures:
         console.print(
-            Text(f"{len(finished.all_failures):,} inputs failed: {out / 'failures.csv'}", style="red")
+            Text(f"{_count(len(finished.all_failures), 'input')} failed: {out / 'failures.csv'}", style="red")
         )
     if finished.left_out:
         console.print(Text(f"{len(finished.left_out):,} left out by rule: {out / 'left_out.csv'}"))
@@ -73,12 +76,29 @@ def _sizes(index: Index) -> Table:
     return table
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _bytes(count: float) -> str:
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def _print_slide_warnings(console: Console, scans: Iterable[Scan]) -> None:
+    """Warnings of slides, the same sentence once with the number of slides that it concerns."""
+    slides: dict[str, list[str]] = {}
+    for scan in scans:
+        for warning in scan.warnings:
+            slides.setdefault(warning, []).append(scan.name)
+    lines = [
+        f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {warning}"
+        for warning, names in sorted(slides.items(), key=lambda item: -len(item[1]))
+    ]
+    _print_list(console, "slide", lines, "yellow")
 
 
 def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -> None:
@@ -123,6 +143,7 @@ def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
             Text(f"to decode: {pixels / 1e6:,.0f} of {slides / 1e6:,.0f} megapixels ({pixels / slides:.0%})")
         )
     _print_list(console, "warning", planned.warnings, "yellow")
+    _print_slide_warnings(console, planned.scanned.scans.values())
     _print_list(console, "failed", [failure.reason for failure in planned.failures], "red")
 
 
