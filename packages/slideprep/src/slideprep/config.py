@@ -226,7 +226,9 @@ def _plain(problem: Any) -> str:
         return str(message)
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
-        return f"{name} is missing: " + ("give --out DIR" if name == "out" else "name files, folders or globs")
+        return f"{name} is missing: " + (
+            "give --out DIR" if name == "out" else "name files, folders or globs"
+        )
     if problem["type"] == "extra_forbidden":
         return _unknown(name)
     given = "" if problem["type"] == "value_error" else f" (given: {problem['input']!r})"
@@ -236,8 +238,8 @@ def _plain(problem: Any) -> str:
 def _unknown(name: str) -> str:
     settings = sorted(BuildConfig.model_fields)
     near = get_close_matches(name, settings, n=1)
-    meant = f", did you mean '{near[0]}'?" if near else ""
-    return f"'{name}' is no setting of build-shards{meant} Its settings are {', '.join(settings)}"
+    meant = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"'{name}' is no setting of build-shards{meant}; its settings are {', '.join(settings)}"
 
 
 def _yaml(path: Path) -> dict[str, Any]:
