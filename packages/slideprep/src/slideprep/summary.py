@@ -98,7 +98,7 @@ def _print_slide_warnings(console: Console, scans: Iterable[Scan]) -> None:
         f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {warning}"
         for warning, names in sorted(slides.items(), key=lambda item: -len(item[1]))
     ]
-    _print_list(console, "slide", lines, "yellow")
+    _print_list(console, "warning", lines, "yellow")
 
 
 def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -> None:
