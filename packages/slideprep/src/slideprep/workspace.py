@@ -94,6 +94,8 @@ class Workspace:
             write_atomically(path, json.dumps(identity, indent=1, sort_keys=True).encode())
         with output_errors(self.out):
             (self.out / INDEX_NAME).unlink(missing_ok=True)  # until the end, the set is unfinished
+            for left_by_a_kill in (*self.out.glob("*.partial"), *self.root.glob("*/*.partial")):
+                left_by_a_kill.unlink(missing_ok=True)
         shutil.rmtree(self.root / "partial", ignore_errors=True)
 
     def refuse_other(self, identity: Mapping[str, Any]) -> None:
@@ -108,7 +110,7 @@ class Workspace:
         if differences:
             raise UsageError(
                 f"{self.out} was begun with other settings or slides, and shards are never mixed:\n  "
-                + "\n  ".join(differences)
+                + "\n  ".join(_first(differences))
                 + "\ngive the settings it was begun with, or a new --out"
             )
 
@@ -216,7 +218,11 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
             lines += _differences(before, after, f"{name}.")
         elif before != after:
             lines.append(f"{name}: {_shown(before)} there, {_shown(after)} now")
-    return lines[:12] + ([f"and {len(lines) - 12} more"] if len(lines) > 12 else [])
+    return lines
+
+
+def _first(lines: list[str], count: int = 12) -> list[str]:
+    return lines[:count] + ([f"and {len(lines) - count} more"] if len(lines) > count else [])
 
 
 def _shown(value: Any) -> str:
