@@ -20,7 +20,7 @@ from slideprep.synthetic.tissue import Structure, build_structure
 _RED = 0.62
 """Optical density per unit of hematoxylin in red light, where eosin hardly absorbs."""
 
-_GIVE_WAY = np.float32(0.8)
+_GIVE_WAY = np.float32(0.5)
 """Share of the nuclei's own density that diffuse hematoxylin yields around them: it sets how fast classes fade."""
 
 

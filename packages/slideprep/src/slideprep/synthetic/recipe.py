@@ -66,7 +66,7 @@ CLASSES: dict[str, ClassRecipe] = {
         spindle=_SPINDLE,
         epithelial_spacing_um=6.0,
         layers=1.0,
-        lymphoid_per_mm2=2000,
+        lymphoid_per_mm2=1500,
         spindle_per_mm2=2000,
         gland_irregularity=0.05,
     ),
@@ -76,21 +76,21 @@ CLASSES: dict[str, ClassRecipe] = {
         spindle=_SPINDLE,
         epithelial_spacing_um=6.0,
         layers=1.0,
-        lymphoid_per_mm2=8500,
+        lymphoid_per_mm2=10000,
         spindle_per_mm2=1600,
         gland_irregularity=0.05,
     ),
     "atypical": ClassRecipe(
         epithelial=NucleusRecipe(
-            length_um=6.2, width_um=4.2, size_spread=0.25, irregularity=0.10, hematoxylin=0.72, vesicular=0.7
+            length_um=6.6, width_um=4.5, size_spread=0.25, irregularity=0.10, hematoxylin=0.72, vesicular=0.7
         ),
         lymphoid=_LYMPHOID,
         spindle=NucleusRecipe(
             length_um=7.0, width_um=2.6, size_spread=0.25, irregularity=0.08, hematoxylin=0.65, vesicular=0.3
         ),
-        epithelial_spacing_um=9.0,
+        epithelial_spacing_um=9.6,
         layers=1.35,
-        lymphoid_per_mm2=2000,
+        lymphoid_per_mm2=1500,
         spindle_per_mm2=1600,
         gland_irregularity=0.08,
     ),
@@ -159,7 +159,7 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
         gland_irregularity=rng.uniform(0.5, 1.6),
         cell_height_um=rng.uniform(20, 27),
         basal_um=rng.uniform(0.5, 6.0),
-        mottle=rng.uniform(0.15, 0.6),
+        mottle=rng.uniform(0.1, 0.4),
         mottle_um=rng.uniform(6, 14),
         focus_um=rng.uniform(0.35, 0.7),
     )
