@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from slideprep.jpeg_strips import MAX_SIDE_PX, JpegStrips
 from slideprep.shard_models import ImageFormat
 
+# libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
+pyvips.cache_set_max(0)
+
 Pixels = NDArray[np.uint8]
 
 MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "webp": 16_383}
@@ -170,7 +173,10 @@ class _VipsEncoder:
     def finish(self) -> int:
         self._raw_file.close()
         width, height = self._size
-        self._save(pyvips.Image.rawload(str(self._raw), width, height, 3).copy(interpretation="srgb"))
+        try:
+            self._save(pyvips.Image.rawload(str(self._raw), width, height, 3).copy(interpretation="srgb"))
+        except pyvips.Error as error:
+            raise OSError(f"libvips cannot write an image: {' '.join(str(error).split())}") from error
         self._raw.unlink()
         if self._with_sums and not self._lossless:
             self._sum_decoded()

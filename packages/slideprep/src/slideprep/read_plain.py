@@ -90,6 +90,7 @@ def open_vips(file: SlideFile) -> PlainSlide:
 def _load(path: Path) -> Any:
     import pyvips
 
+    pyvips.cache_set_max(0)  # a cached image would be shown again after its file was replaced
     return pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
 
 
