@@ -8,7 +8,9 @@ there are workers are in flight, so memory does not grow with the number of item
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -158,13 +160,25 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
 
     joined = ray.is_initialized()  # by a caller who shares one Ray among several builds
     if not joined:
-        ray.init(**_ray_options(workers, ray_address))
+        with _signals_kept():
+            ray.init(**_ray_options(workers, ray_address))
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
         yield OnRay(ray, min(workers or cores, cores))
     finally:
         if not joined:
             ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes over the termination signal and would end the program with a dump instead of a message."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _ray_options(workers: int | None, ray_address: str | None) -> dict[str, Any]:
