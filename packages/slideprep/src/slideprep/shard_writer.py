@@ -317,6 +317,8 @@ class _HashingFile:
         self.size = 0
 
     def write(self, data: bytes) -> int:
+        if self.file.closed:
+            return len(data)  # a tar that was given up writes its end once more when it is collected
         self.digest.update(data)
         self.size += len(data)
         return self.file.write(data)
