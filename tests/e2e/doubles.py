@@ -1,0 +1,51 @@
+"""Steps of a build that end their process on one slide, as a decoder's crash does; workers import them by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from unittest.mock import patch
+
+from slideprep import shard_writer
+from slideprep.build import scan_with_cache
+from slideprep.discover import SlideFile
+from slideprep.records import ShardRecord
+from slideprep.scan import Scan, ScanFailure, ScanJob
+from slideprep.shard_writer import ShardJob, write_shard
+from slideprep.slide import Slide, open_slide
+from slideprep.workspace import Workspace
+
+
+def crash(item: int, *, on: Collection[int]) -> int:
+    """Ten times the item; ends the process on some."""
+    if item in on:
+        os._exit(1)
+    return 10 * item
+
+
+def _die(name: str, attempts: Path) -> None:
+    with attempts.open("a") as file:
+        file.write(f"{name}\n")
+    os._exit(1)
+
+
+def crashing_scan(
+    job: ScanJob, *, workspace: Workspace | None, slide: str, attempts: Path
+) -> Scan | ScanFailure:
+    """Scan a slide; ends the process on one."""
+    if job.shown_name == slide:
+        _die(slide, attempts)
+    return scan_with_cache(job, workspace=workspace)
+
+
+def crashing_write(job: ShardJob, *, slide: str, attempts: Path) -> ShardRecord:
+    """Write a shard; ends the process when it opens one slide."""
+
+    def open_or_die(file: SlideFile) -> Slide:
+        if file.name == slide:
+            _die(slide, attempts)
+        return open_slide(file)
+
+    with patch.object(shard_writer, "open_slide", open_or_die):
+        return write_shard(job)
