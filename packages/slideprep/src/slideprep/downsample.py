@@ -8,7 +8,8 @@ region's height: see :func:`band_bytes`.
 Rows are filtered first, then columns, both as small float32 matrix products (:mod:`slideprep.lanczos`), and the result
 is rounded once. That is as fast as 8-bit integer filters, which round between the two passes, and it is exact for
 whole and fractional factors and origins alike. A column chunk of the band is converted to float32 once and serves
-every magnification while it is in the processor's cache.
+every magnification while it is in the processor's cache; after a few chunks, a panel, what they suffice for is filtered
+along x and rounded, so that half-filtered pixels never travel to memory and back.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from slideprep.geometry import Box
-from slideprep.lanczos import LOBES, WeightBlocks, reach, weight_blocks
+from slideprep.lanczos import LOBES, SPARE_TAPS, WeightBlocks, reach, weight_blocks
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -34,11 +35,14 @@ BATCH_ROWS = 512
 BATCH_PX = 24 * 1024 * 1024
 """Level-0 pixels per batch at most: regions wider than 49 152 px get shorter batches."""
 
-BLOCK = 8
+BLOCK = 4
 """Outputs per matrix product: more would multiply by more zeros, fewer would starve the processor's pipelines."""
 
 CHUNK_COLUMNS = 96
 """Level-0 columns filtered along y at a time: in float32 they stay in a core's cache."""
+
+PANEL_CHUNKS = 8
+"""Chunks filtered along y before what they suffice for is filtered along x: what lies between stays in the cache."""
 
 PADDING = 16
 """Unused floats behind each half-filtered line: keeps lines off a power-of-two stride, which caches punish."""
@@ -90,13 +94,18 @@ def band_rows(targets: Sequence[Target], *, source_width: int, strip_rows: int) 
 
 
 def band_bytes(targets: Sequence[Target], *, source_width: int, strip_rows: int) -> int:
-    """Bytes that :func:`downsample` keeps at most: the band, half-filtered rows, one batch of every image."""
+    """Bytes that :func:`downsample` keeps at most: the band, a chunk, a panel of each image, a batch of each image."""
+    band = band_rows(targets, source_width=source_width, strip_rows=strip_rows)
     batch = batch_rows(targets, source_width)
-    band = 3 * band_rows(targets, source_width=source_width, strip_rows=strip_rows) * source_width
-    rows = {t: int(batch / t.factor) + 1 + BLOCK for t in targets}
-    half_filtered = sum(12 * rows[t] * source_width for t in targets)
-    images = max(15 * rows[t] * t.width for t in targets)
-    return band + half_filtered + images
+    panel = PANEL_CHUNKS * CHUNK_COLUMNS
+    kept = 3 * band * source_width + 12 * band * CHUNK_COLUMNS
+    for target in targets:
+        rows = int(batch / target.factor) + 1 + BLOCK + PADDING
+        taps = ceil((BLOCK + 2 * LOBES) * target.factor * (1 + 1 / SPARE_TAPS))
+        half_filtered = 12 * rows * (panel + 2 * taps)
+        outputs = ceil((panel + taps) / target.factor) + BLOCK
+        kept += half_filtered + 15 * rows * outputs + 3 * rows * target.width
+    return kept
 
 
 def downsample(
@@ -136,14 +145,18 @@ def _advance(band: _Band, filters: Sequence[_Filter], goal: int) -> Iterator[tup
         return
     top, bottom = min(f.rows.start for _, f in due), max(f.rows.stop for _, f in due)
     chunk = np.empty((bottom - top, 3 * CHUNK_COLUMNS), dtype=np.float32)
-    for left in range(0, band.width, CHUNK_COLUMNS):
-        columns = min(CHUNK_COLUMNS, band.width - left)
-        part = chunk if columns == CHUNK_COLUMNS else chunk[:, : 3 * columns]
-        band.copy_to(part, top, left)
+    for _, wanted in due:
+        wanted.begin_batch(chunk, top)
+    for number, left in enumerate(range(band.left, band.right, CHUNK_COLUMNS), start=1):
+        right = min(left + CHUNK_COLUMNS, band.right)
+        band.copy_to(chunk[:, : 3 * (right - left)], top, left)
         for _, wanted in due:
-            wanted.filter_rows(part[wanted.rows.start - top :], left)
+            wanted.filter_rows(left, right)
+        if number % PANEL_CHUNKS == 0 or right == band.right:
+            for _, wanted in due:
+                wanted.filter_columns(right)
     for index, wanted in due:
-        yield index, wanted.filter_columns()
+        yield index, wanted.take_image()
 
 
 class _Band:
@@ -153,7 +166,7 @@ class _Band:
         self._rows = np.empty((capacity, source.width, 3), dtype=np.uint8)
         self._first = 0  # row of the buffer that holds slide row `start`
         self.start = self.stop = source.y
-        self.width = source.width
+        self.left, self.right = source.x, source.right
 
     def append(self, strip: Pixels, *, keep_from: int) -> None:
         end = self._first + self.stop - self.start
@@ -167,22 +180,23 @@ class _Band:
         self.stop += len(strip)
 
     def copy_to(self, chunk: Floats, top: int, left: int) -> None:
-        """Rows from slide row ``top`` on, as float32 (rows, columns * 3); 0 where there is no slide."""
+        """Rows from slide row ``top`` and column ``left`` on, float32 (rows, columns * 3); 0 where no slide is."""
         first, last = max(top, self.start), min(top + len(chunk), self.stop)
-        offset = self._first - self.start
-        flat = self._rows.reshape(len(self._rows), -1)
+        rows = slice(first - self.start + self._first, last - self.start + self._first)
+        column = 3 * (left - self.left)
         chunk[: first - top] = 0
-        chunk[first - top : last - top] = flat[
-            first + offset : last + offset, 3 * left : 3 * left + chunk.shape[1]
+        chunk[first - top : last - top] = self._rows.reshape(len(self._rows), -1)[
+            rows, column : column + chunk.shape[1]
         ]
         chunk[last - top :] = 0
 
 
 class _Filter:
-    """One image's progress down the region.
+    """One image's progress down the region, and within a batch of rows from left to right.
 
     Half-filtered rows are kept transposed, (columns, 3, rows): the product that filters along y can write them so at
-    no cost, and filtering along x is then the same product again.
+    no cost, and filtering along x is then the same product again. Only a panel of columns is kept, and what the next
+    panel's outputs draw on besides: it stays in the processor's cache from one product to the other.
     """
 
     rows: WeightBlocks
@@ -192,6 +206,7 @@ class _Filter:
         self._source = source
         self._done_rows = 0
         self._count = 0
+        self._spans: list[Floats] = []
         self._columns = weight_blocks(
             0,
             target.width,
@@ -202,6 +217,9 @@ class _Filter:
             source_stop=source.right,
         )
         self._half = np.empty((0, 0), dtype=np.float32)
+        self._half_start = 0  # level-0 column of the first half-filtered one
+        self._done_blocks = 0  # of columns, in this batch
+        self._image = np.empty((0, 0, 3), dtype=np.uint8)
 
     @property
     def done(self) -> bool:
@@ -223,8 +241,8 @@ class _Filter:
         last = target.height
         if goal < self._source.bottom:
             last = min(last, floor((goal - target.y) / target.factor - LOBES + Fraction(1, 2)))
-        self._count = max(0, last - self._done_rows)
-        if self._count == 0:
+        count = max(0, last - self._done_rows)
+        if count == 0:
             return False
         self.rows = weight_blocks(
             self._done_rows,
@@ -235,47 +253,86 @@ class _Filter:
             source_start=self._source.y,
             source_stop=self._source.bottom,
         )
-        # Columns outside the source stay 0: their weights are 0, but 0 times garbage need not be.
-        columns, rows = self._columns.stop - self._columns.start, len(self.rows.starts) * BLOCK
-        if self._half.shape != (columns * 3, rows + PADDING):
-            self._half = np.zeros((columns * 3, rows + PADDING), dtype=np.float32)
+        self._count = count
         return True
 
-    def filter_rows(self, chunk: Floats, left: int) -> None:
-        """Filter a column chunk (rows, columns * 3) along y; ``left`` is its first column, from the source's."""
-        first = left + self._source.x - self._columns.start  # the chunk's place among the columns needed
-        start, stop = max(0, first), min(len(self._half) // 3, first + chunk.shape[1] // 3)
+    def begin_batch(self, chunk: Floats, top: int) -> None:
+        """Get ready for the rows planned; ``chunk``'s first row is slide row ``top``."""
+        self._spans = _spans(self.rows, chunk[self.rows.start - top :])
+        columns = PANEL_CHUNKS * CHUNK_COLUMNS + 2 * self._columns.taps
+        self._half = np.empty((columns * 3, len(self.rows.starts) * BLOCK + PADDING), dtype=np.float32)
+        self._image = np.empty((self._count, self._target.width, 3), dtype=np.uint8)
+        self._done_blocks = 0
+        self._half_start = self._columns.start
+        # Columns outside the source weigh nothing, but 0 times garbage need not be 0.
+        self._half[: 3 * max(0, self._source.x - self._half_start)] = 0
+
+    def filter_rows(self, left: int, right: int) -> None:
+        """Filter the chunk along y; it holds slide columns ``left`` to ``right - 1``."""
+        start, stop = max(left, self._half_start), min(right, self._columns.stop)
         if start < stop:
-            part = chunk[:, 3 * (start - first) : 3 * (stop - first)]
-            _filter(self.rows, part, self._half[3 * start : 3 * stop, :-PADDING].T)
+            part = slice(3 * (start - left), 3 * (stop - left))
+            spans = [span[:, :, part] for span in self._spans]
+            _filter(self.rows, spans, self._kept(start, stop)[:, :-PADDING].T)
 
-    def filter_columns(self) -> Pixels:
-        """Filter the half-filtered rows along x, round once; (rows, width, 3) uint8."""
-        height = self._half.shape[1]
-        image = np.empty((len(self._columns.starts) * BLOCK, 3 * height), dtype=np.float32)
-        _filter(self._columns, self._half.reshape(-1, 3 * height), image)
-        self._done_rows += self._count
-        np.clip(np.rint(image, out=image), 0, 255, out=image)
-        rounded = image.astype(np.uint8).reshape(len(image), 3, -1)
-        return np.ascontiguousarray(rounded[: self._target.width, :, : self._count].transpose(2, 0, 1))
+    def filter_columns(self, right: int) -> None:
+        """Filter along x and round whatever the columns left of ``right`` suffice for."""
+        if right == self._source.right:
+            self._kept(right, self._columns.stop)[:] = 0
+            right = self._columns.stop
+        first, last = self._done_blocks, self._columns.count_within(right)
+        if first == last:
+            return
+        blocks = self._columns[first:last]
+        lines = self._half.reshape(-1, 3, self._half.shape[1])[:, :, : len(self._image)]
+        exact = np.empty((3, len(self._image), (last - first) * BLOCK), dtype=np.float32)
+        for channel in range(3):
+            _filter(blocks, _spans(blocks, lines[:, channel]), exact[channel].T)
+        rounded = np.rint(
+            np.clip(exact, 0, 255, out=exact), out=np.empty_like(exact, np.uint8), casting="unsafe"
+        )
+        columns = slice(first * BLOCK, min(last * BLOCK, self._target.width))
+        for channel in range(3):  # a plain transposed copy takes four times as long
+            self._image[:, columns, channel] = rounded[channel, :, : columns.stop - columns.start]
+        self._done_blocks = last
+        if last < len(self._columns.starts):
+            start = int(self._columns.starts[last])
+            kept = self._kept(start, right)
+            self._half[: len(kept)] = kept  # numpy copies overlapping slices safely
+            self._half_start = start
+
+    def _kept(self, start: int, stop: int) -> Floats:
+        """The lines of half-filtered slide columns ``start`` to ``stop - 1``."""
+        return self._half[3 * (start - self._half_start) : 3 * (stop - self._half_start)]
+
+    def take_image(self) -> Pixels:
+        """The batch's rows (n, width, 3) uint8, once all columns are filtered."""
+        self._done_rows += len(self._image)
+        return self._image
 
 
-def _filter(blocks: WeightBlocks, source: Floats, out: Floats) -> None:
-    """Weigh ``source`` along its first axis: ``out[i] = sum over k of weights[i, k] * source[start_i + k]``.
+def _spans(blocks: WeightBlocks, source: Floats) -> list[Floats]:
+    """Per run, overlapping views (blocks, taps, n) of ``source`` (taps in all, n), one per block: no copies."""
+    taps, columns = blocks.taps, source.shape[1]
+    return [
+        as_strided(
+            source[blocks.starts[run.start] - blocks.start :],
+            (run.stop - run.start, taps, columns),
+            (blocks.step * source.strides[0], *source.strides),
+        )
+        for run in blocks.runs
+    ]
+
+
+def _filter(blocks: WeightBlocks, spans: Sequence[Floats], out: Floats) -> None:
+    """Weigh the source along its first axis: ``out[i] = sum over k of weights[i, k] * source[start_i + k]``.
 
     Args:
-        blocks: The weights; ``source`` begins at the first tap of the first block.
-        source: (taps in all, n) float32.
+        blocks: The weights.
+        spans: :func:`_spans` of the blocks and the source, whose first row is the first tap of the first block.
         out: (blocks * BLOCK, n) float32, in either memory order.
     """
-    count, outputs, taps = blocks.weights.shape
-    step = blocks.step
-    if step is None:
-        for index, start in enumerate(blocks.starts - blocks.start):
-            part = out[index * outputs : (index + 1) * outputs]
-            np.matmul(blocks.weights[index], source[start : start + taps], out=part)
-        return
-    columns = source.shape[1]
-    spans = as_strided(source, (count, taps, columns), (step * source.strides[0], *source.strides))
-    results = as_strided(out, (count, outputs, columns), (outputs * out.strides[0], *out.strides))
-    np.matmul(blocks.weights, spans, out=results)
+    results = out.reshape(len(blocks.starts), BLOCK, -1)
+    assert np.may_share_memory(results, out), "splitting an axis copies nothing"
+    for run, span in zip(blocks.runs, spans, strict=True):
+        np.matmul(blocks.weights[run], span, out=results[run])

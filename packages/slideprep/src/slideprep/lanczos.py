@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -43,6 +45,10 @@ def reach(first: int, last: int, *, factor: Fraction, origin: Fraction) -> tuple
     )
 
 
+SPARE_TAPS = 8
+"""Fractional factors: taps beyond the kernel's own, one in so many, that let blocks be spaced evenly."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightBlocks:
     """Weights of a run of output pixels, ``block`` outputs at a time.
@@ -50,10 +56,12 @@ class WeightBlocks:
     Attributes:
         starts: (blocks,) first source pixel of each block's taps; may lie outside the source.
         weights: (blocks, block, taps) float32; an output's weights sum to 1, and are 0 outside the source.
+        step: Source pixels from one block to the next, but for the jumps between :attr:`runs`.
     """
 
     starts: NDArray[np.int64]
     weights: NDArray[np.float32]
+    step: int
 
     @property
     def start(self) -> int:
@@ -63,15 +71,26 @@ class WeightBlocks:
     @property
     def stop(self) -> int:
         """One past the last source pixel of the last block."""
-        return int(self.starts[-1]) + self.weights.shape[2]
+        return int(self.starts[-1]) + self.taps
 
     @property
-    def step(self) -> int | None:
-        """Source pixels from one block to the next, or None where it varies (fractional factors)."""
-        steps = np.diff(self.starts)
-        if steps.size == 0:
-            return 0
-        return int(steps[0]) if (steps == steps[0]).all() else None
+    def taps(self) -> int:
+        """Source pixels per block."""
+        return int(self.weights.shape[2])
+
+    def __getitem__(self, blocks: slice) -> WeightBlocks:
+        """Some of the blocks, one after the other."""
+        return WeightBlocks(starts=self.starts[blocks], weights=self.weights[blocks], step=self.step)
+
+    def count_within(self, stop: int) -> int:
+        """How many blocks, from the first, have all their taps below source pixel ``stop``."""
+        return int(np.searchsorted(self.starts, stop - self.taps, side="right"))
+
+    @cached_property
+    def runs(self) -> list[slice]:
+        """The blocks in runs that are ``step`` apart: one run at whole factors, a few at fractional ones."""
+        jumps = (np.flatnonzero(np.diff(self.starts) != self.step) + 1).tolist()
+        return [slice(a, b) for a, b in pairwise([0, *jumps, len(self.starts)])]
 
 
 def weight_blocks(
@@ -95,34 +114,57 @@ def weight_blocks(
         source_start: First source pixel that exists.
         source_stop: One past the last source pixel that exists.
     """
-    count = ceil((last - first) / block)
-    repeat = (
-        1 if (block * factor).denominator == 1 else count
-    )  # whole steps: every block is the first one, moved
-    taps = ceil((block - 1 + 2 * LOBES) * factor) + 1
-    starts, table = _blocks(first, repeat, block=block, taps=taps, factor=factor, origin=origin)
-    if repeat < count:
-        starts = starts[0] + np.arange(count) * int(block * factor)
-        table = np.repeat(table, count, axis=0)
+    outputs = range(first, last, block)
+    # At whole steps every block is the first one, moved.
+    distinct = outputs[:1] if (block * factor).denominator == 1 else outputs
+    step = round(block * factor)
+    starts, taps = _starts(distinct, block=block, step=step, factor=factor, origin=origin)
+    table = _table(distinct, starts, block=block, taps=taps, factor=factor, origin=origin)
+    if len(distinct) < len(outputs):
+        starts = starts[0] + step * np.arange(len(outputs))
+        table = np.repeat(table, len(outputs), axis=0)
     positions = starts[:, None] + np.arange(taps)
     outside = (positions < source_start) | (positions >= source_stop)
     border = outside.any(axis=1)
     table[border] *= ~outside[border, None, :]
     sums = table[border].sum(axis=2, keepdims=True)
     table[border] /= np.where(sums == 0, 1, sums)  # outputs past `last` may see no source at all
-    return WeightBlocks(starts=starts, weights=table.astype(np.float32))
+    return WeightBlocks(starts=starts, weights=table.astype(np.float32), step=step)
 
 
-def _blocks(
-    first: int, count: int, *, block: int, taps: int, factor: Fraction, origin: Fraction
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """First taps (count,) and weights (count, block, taps) as if the source had no border."""
-    scale = float(factor)
-    starts, centres = [], []
-    for output in range(first, first + count * block, block):
-        start, _ = reach(output, output + 1, factor=factor, origin=origin)
-        starts.append(start)
-        centres.append(float(origin + factor * (output + Fraction(1, 2)) - start))
-    offsets = np.array(centres)[:, None] + scale * np.arange(block)
+def _starts(
+    outputs: range, *, block: int, step: int, factor: Fraction, origin: Fraction
+) -> tuple[NDArray[np.int64], int]:
+    """First taps (count,) of the blocks that begin with ``outputs``, and how many taps each block has.
+
+    Blocks need not begin at the kernel's first tap: with some spare ones they can be spaced evenly over a whole run,
+    and one call filters a run.
+    """
+    taps = ceil((block - 1 + 2 * LOBES) * factor) + 1
+    needed = np.array([reach(i, i + 1, factor=factor, origin=origin)[0] for i in outputs], dtype=np.int64)
+    drift = abs(block * factor - step)
+    run = len(outputs) if drift == 0 else max(1, int(ceil(taps / SPARE_TAPS) / drift))
+    even = step * (np.arange(len(outputs)) % run)
+    runs = np.arange(0, len(outputs), run)
+    lowest = np.minimum.reduceat(needed - even, runs)
+    starts = np.repeat(lowest, run)[: len(outputs)] + even
+    return starts, taps + int((needed - starts).max())
+
+
+def _table(
+    outputs: range,
+    starts: NDArray[np.int64],
+    *,
+    block: int,
+    taps: int,
+    factor: Fraction,
+    origin: Fraction,
+) -> NDArray[np.float64]:
+    """Weights (count, block, taps) as if the source had no border."""
+    scale, half = float(factor), Fraction(1, 2)
+    # exact until the difference is small: positions on a slide have five digits before the point
+    pairs = zip(outputs, starts.tolist(), strict=True)
+    centres = np.array([float(origin + factor * (i + half) - start) for i, start in pairs])
+    offsets = centres[:, None] + scale * np.arange(block)
     table = lanczos((np.arange(taps) + 0.5 - offsets[:, :, None]) / scale)
-    return np.array(starts, dtype=np.int64), table / table.sum(axis=2, keepdims=True)
+    return np.asarray(table / table.sum(axis=2, keepdims=True))

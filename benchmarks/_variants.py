@@ -1,0 +1,300 @@
+"""The ways of making five magnifications that ``cost.py`` compares: each runs alone in a process of its own.
+
+Run as ``python _variants.py NAME SLIDE FOLDER``; prints one line of JSON: CPU seconds (user + system) of the imports
+and of the work, peak memory, and for ``stages`` the CPU seconds of each part.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MAGNIFICATIONS = (10.0, 5.0, 2.5, 1.25, 0.625)
+OBJECTIVE = 20.0
+QUALITY = 95
+
+Work = Callable[[Path, Path], "Mapping[str, float]"]
+NO_STAGES: Mapping[str, float] = {}
+
+
+def labelled(slide: Path, folder: Path) -> Mapping[str, float]:
+    """What build-shards does for a slide of the training split, colour statistics included."""
+    _build(slide, folder, with_sums=True)
+    return NO_STAGES
+
+
+def unlabelled(slide: Path, folder: Path) -> Mapping[str, float]:
+    """What build-shards does for a slide of an auxiliary split."""
+    _build(slide, folder, with_sums=False)
+    return NO_STAGES
+
+
+def stages(slide: Path, folder: Path) -> Mapping[str, float]:
+    """As :func:`labelled`, with a clock around every part."""
+    clock = _StageClock()
+    _watch(clock)
+    _build(slide, folder, with_sums=True)
+    return {name: nanoseconds / 1e9 for name, nanoseconds in clock.spent.items()}
+
+
+def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
+    """Scan with automatic tissue detection, then write the whole slide as one region.
+
+    The region is the whole slide, so that every variant does the same work whatever tissue is found.
+    """
+    from slideprep.discover import discover
+    from slideprep.plan import Sample, Shard
+    from slideprep.scan import Scan, ScanJob, scan_slide
+    from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+
+    (file,), _ = discover([path])
+    scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=_settings()))
+    assert isinstance(scan, Scan), scan
+    label = "benchmark" if with_sums else None
+    sample = Sample(key="benchmark", slide=file.name, index=0, layout=_layout(scan), source="whole", label=label)
+    source = SourceSlide(
+        file=file, name=file.name, patient="p", scale=scan.scale, fingerprint=scan.fingerprint
+    )
+    record = write_shard(
+        ShardJob(
+            out=folder,
+            shard=Shard(split="train" if with_sums else "aux1", number=0, samples=(sample,)),
+            slides={file.name: source},
+            magnifications=MAGNIFICATIONS,
+            image_format="jpeg",
+            quality=QUALITY,
+            classes=("benchmark",),
+            with_sums=with_sums,
+            crashed={},
+        )
+    )
+    assert not record.failures, record.failures
+
+
+def _settings() -> Any:
+    from slideprep.scan import ScanSettings
+
+    return ScanSettings(
+        magnifications=MAGNIFICATIONS,
+        magnification_by="objective",
+        objective=OBJECTIVE,
+        mpp=None,
+        tissue="auto",
+        tissueloc_sigma=13.0,
+        tissueloc_threshold=0.8,
+        tissueloc_min_px=10_000,
+        tissueloc_level_px=2048,
+        exclude_classes=(),
+        mask_outside=False,
+        image_format="jpeg",
+        save_masks=None,
+    )
+
+
+def _layout(scan: Any) -> Any:
+    from slideprep.geometry import Box
+    from slideprep.layout import Grid
+
+    whole = Box(x=0, y=0, width=scan.width, height=scan.height)
+    grid = Grid(scan.scale, MAGNIFICATIONS)
+    return grid.lay_out(whole, slide_width=scan.width, slide_height=scan.height)
+
+
+class _StageClock:
+    """CPU time per part of the work; time spent in a part inside another counts for the inner one alone."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, int] = {}
+        self._running: list[str] = []
+        self._since = time.process_time_ns()
+
+    def _switch(self) -> None:
+        now = time.process_time_ns()
+        if self._running:
+            name = self._running[-1]
+            self.spent[name] = self.spent.get(name, 0) + now - self._since
+        self._since = now
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            self._switch()
+            self._running.append(name)
+            try:
+                return function(*args, **options)
+            finally:
+                self._switch()
+                self._running.pop()
+
+        return call
+
+    def timed_iterator(self, name: str, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def call(*args: Any, **options: Any) -> Iterator[Any]:
+            advance = self.timed(name, next)
+            items = function(*args, **options)
+            while (item := advance(items, None)) is not None:
+                yield item
+
+        return call
+
+
+_STAGES = (
+    ("slideprep.scan", "fingerprint", "fingerprint"),
+    ("slideprep.scan", "open_slide", "open"),
+    ("slideprep.shard_writer", "open_slide", "open"),
+    ("slideprep.scan", "read_overview", "overview"),
+    ("slideprep.scan", "auto_mask", "tissue mask"),
+    ("slideprep.scan", "auto_regions", "tissue mask"),
+    ("slideprep.downsample", "_Band.append", "keep rows"),
+    ("slideprep.downsample", "_Band.copy_to", "to float32"),
+    ("slideprep.downsample", "_Filter.plan_rows", "weights"),
+    ("slideprep.downsample", "_Filter.filter_rows", "filter along y"),
+    ("slideprep.downsample", "_Filter.filter_columns", "filter along x, round"),
+    ("slideprep.encode", "_JpegEncoder.write", "encode"),
+    ("slideprep.encode", "simplejpeg.decode_jpeg", "decode for statistics"),
+    ("slideprep.encode", "PixelSums.add", "add up statistics"),
+    ("slideprep.shard_writer", "_Tar.add", "tar, checksum"),
+    ("slideprep.shard_writer", "_Tar.__exit__", "tar, checksum"),
+)
+"""Module, function and the part of the work that its time is counted for."""
+
+
+def _watch(clock: _StageClock) -> None:
+    from slideprep.read_tiff_jpeg import TiffJpegSlide
+
+    for module, path, stage in _STAGES:
+        owner: Any = importlib.import_module(module)
+        *outer, name = path.split(".")
+        for part in outer:
+            owner = _own(owner, part)
+        setattr(owner, name, clock.timed(stage, getattr(owner, name)))
+    timed = clock.timed_iterator("decode", TiffJpegSlide.strips)
+    setattr(TiffJpegSlide, "strips", timed)  # noqa: B010 - a method's replacement
+
+
+def _own(owner: Any, name: str) -> Any:
+    """An attribute; of a module imported there a copy, so that its other users stay untimed."""
+    found = getattr(owner, name)
+    if type(found) is type(sys):
+        found = type(sys)(name)
+        found.__dict__.update(getattr(owner, name).__dict__)
+        setattr(owner, name, found)
+    return found
+
+
+def openslide_pillow(slide: Path, folder: Path) -> Mapping[str, float]:
+    """(a): the region read once with OpenSlide, reduced five times with Pillow's LANCZOS, encoded with Pillow."""
+    import openslide
+    from PIL import Image
+
+    with openslide.OpenSlide(slide) as handle:
+        width, height = handle.dimensions
+        region = handle.read_region((0, 0), 0, (width, height)).convert("RGB")
+    for magnification in MAGNIFICATIONS:
+        factor = int(OBJECTIVE / magnification)
+        image = region.resize((width // factor, height // factor), Image.Resampling.LANCZOS)
+        image.save(folder / f"{magnification:g}x.jpg", quality=QUALITY, subsampling=0)
+    return NO_STAGES
+
+
+def decode_encode(slide: Path, folder: Path) -> Mapping[str, float]:
+    """(b): every tile decoded once, the five images encoded; nothing in between. Making the images is not counted."""
+    from slideprep.jpeg_strips import JpegStrips
+    from slideprep.slide import STRIP_ROWS
+
+    images = _images(slide)
+    start = _cpu_seconds()
+    with _open(slide) as opened:
+        level0 = opened.levels[0]
+        for strip in opened.strips(0, 0, 0, level0.width, level0.height):
+            assert strip.shape[0] <= STRIP_ROWS
+    decoded = _cpu_seconds()
+    for image in images:
+        strips = JpegStrips(io.BytesIO(), width=image.shape[1], height=image.shape[0], quality=QUALITY)
+        for top in range(0, len(image), strips.rows_per_strip):
+            strips.write(image[top : top + strips.rows_per_strip])
+    return {"decode": decoded - start, "encode": _cpu_seconds() - decoded}
+
+
+def _images(slide: Path) -> list[Any]:
+    import numpy as np
+
+    from slideprep.extract import extract_region
+    from slideprep.layout import Grid, Layout
+    from slideprep.units import resolve_scale
+
+    with _open(slide) as opened:
+        level0 = opened.levels[0]
+        scale = resolve_scale(
+            name=opened.name, mode="objective", slide_objective=OBJECTIVE, slide_mpp=opened.mpp
+        )
+        side = Grid(scale, MAGNIFICATIONS).cell_l0
+        layout = Layout(x=0, y=0, columns=int(level0.width / side), rows=int(level0.height / side))
+        made = Grid(scale, MAGNIFICATIONS).images(layout, slide_width=level0.width, slide_height=level0.height)
+        rows: list[list[Any]] = [[] for _ in made]
+        extract_region(opened, layout, made, [part.append for part in rows])
+    return [np.concatenate(part) for part in rows]
+
+
+def _open(slide: Path) -> Any:
+    from slideprep.discover import discover
+    from slideprep.slide import open_slide
+
+    (file,), _ = discover([slide])
+    return open_slide(file)
+
+
+def vips_reduce(slide: Path, folder: Path) -> Mapping[str, float]:
+    """libvips, its 8-bit reduce(lanczos3): the slide decoded once per magnification (and biased: see accuracy.py)."""
+    import pyvips
+
+    for magnification in MAGNIFICATIONS:
+        factor = OBJECTIVE / magnification
+        image = pyvips.Image.new_from_file(str(slide), access="sequential")
+        image = image.reduce(factor, factor, kernel="lanczos3")
+        image.jpegsave(str(folder / f"{magnification:g}x.jpg"), Q=QUALITY, subsample_mode="off", keep="none")
+    return NO_STAGES
+
+
+VARIANTS: Mapping[str, tuple[Work, tuple[str, ...]]] = {
+    "labelled": (labelled, ("slideprep.scan", "slideprep.shard_writer")),
+    "unlabelled": (unlabelled, ("slideprep.scan", "slideprep.shard_writer")),
+    "stages": (stages, ("slideprep.scan", "slideprep.shard_writer")),
+    "openslide-pillow": (openslide_pillow, ("openslide", "PIL.Image", "PIL.JpegImagePlugin")),
+    "decode-encode": (decode_encode, ("slideprep.scan", "slideprep.shard_writer")),
+    "vips-reduce": (vips_reduce, ("pyvips",)),
+}
+"""What each name runs and what that imports."""
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(name: str, slide: Path, folder: Path) -> dict[str, Any]:
+    """Run one variant in this process and account for it."""
+    from threadpoolctl import threadpool_limits
+
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type] # as in build-shards' workers, which never need it
+    work, modules = VARIANTS[name]
+    begin = _cpu_seconds()
+    for module in modules:
+        importlib.import_module(module)
+    imported = _cpu_seconds()
+    with threadpool_limits(1):
+        parts = work(slide, folder)
+    cpu = sum(parts.values()) if name == "decode-encode" else _cpu_seconds() - imported
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"import_s": imported - begin, "cpu_s": cpu, "peak_mb": peak_kb / 1024, "stages": dict(parts)}
+
+
+if __name__ == "__main__":
+    _, chosen, slide_path, out = sys.argv
+    print(json.dumps(measure(chosen, Path(slide_path), Path(out))))
