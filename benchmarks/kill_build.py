@@ -150,30 +150,36 @@ def _is_whole_tar(path: Path) -> bool:
     return path.suffix == ".tar" and path.read_bytes().endswith(bytes(1024))
 
 
+def steps_done(out: Path) -> int:
+    """Slides scanned and shards finished."""
+    return sum(1 for kind in ("scans", "shards") for _ in out.glob(f".slideprep/{kind}/*.json"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When to kill: ``seconds`` after the start, or after the first slide was scanned."""
+    """When to kill: so many seconds after the start, or after so many slides were scanned and shards finished."""
 
+    steps: int
     seconds: float
-    after_scan: bool
 
     def wait(self, out: Path, process: subprocess.Popen[bytes]) -> None:
         """Return when it has come, or the build has ended."""
-        while self.after_scan and process.poll() is None and not any(out.glob(".slideprep/scans/*.json")):
-            time.sleep(0.01)
+        while process.poll() is None and steps_done(out) < self.steps:
+            time.sleep(0.005)
         with suppress(subprocess.TimeoutExpired):
             process.wait(self.seconds)
 
     def __str__(self) -> str:
-        return f"{'scan' if self.after_scan else 'start'} + {self.seconds:.2f} s"
+        return f"step {self.steps} + {self.seconds:.2f} s"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds until the first slide was scanned, and from there to the end."""
+    """Seconds until the first slide was scanned, from there to the end, and the steps that took."""
 
     start: float
     work: float
+    steps: int
 
 
 def undisturbed(inputs: list[str], out: Path, workers: int) -> Timing:
@@ -181,26 +187,25 @@ def undisturbed(inputs: list[str], out: Path, workers: int) -> Timing:
     log = out.with_suffix(".log")
     started = time.monotonic()
     process = start_build(inputs, out, workers, log)
-    Moment(seconds=0, after_scan=True).wait(out, process)
+    Moment(steps=1, seconds=0).wait(out, process)
     start = time.monotonic() - started
     if process.wait() != 0:
         raise click.ClickException(f"the undisturbed build failed:\n{log.read_text(errors='replace')}")
-    return Timing(start=start, work=time.monotonic() - started - start)
+    return Timing(start=start, work=time.monotonic() - started - start, steps=steps_done(out))
 
 
 def moments(times: int, whole: Timing, draw: random.Random) -> list[Moment]:
-    """A quarter of them before the first scan, the rest while slides are scanned and shards written.
+    """A fifth of them before the first scan, the rest while slides are scanned and shards written.
 
-    Each lies at random in a slice of its own, so no part of the build is passed over by chance.
+    Each lies at random in a slice of its own, so no part of the build is passed over by chance. The later ones are
+    counted in steps, which a busy machine does not shift.
     """
-    early = times // 4
-    before = [
-        Moment(seconds=(n + draw.random()) / early * whole.start, after_scan=False) for n in range(early)
-    ]
+    early = times // 5
+    before = [Moment(steps=0, seconds=(n + draw.random()) / early * whole.start) for n in range(early)]
     late = times - early
-    return before + [
-        Moment(seconds=(n + draw.random()) / late * whole.work, after_scan=True) for n in range(late)
-    ]
+    places = [(n + draw.random()) / late * whole.steps + 1 for n in range(late)]
+    pace = whole.work / whole.steps
+    return before + [Moment(steps=int(place), seconds=place % 1 * pace) for place in places]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +292,7 @@ def verifies(out: Path) -> bool:
 @click.command()
 @click.option("--times", default=20, show_default=True, help="Kills.")
 @click.option("--slides", default=12, show_default=True, help="Slides of the set.")
-@click.option("--side-px", default=4096, show_default=True, help="Their width and height, a multiple of 256.")
+@click.option("--side-px", default=6144, show_default=True, help="Their width and height, a multiple of 256.")
 @click.option("--workers", default=2, show_default=True, help="Worker processes of the killed build.")
 @click.option("--finish-with", default=2, show_default=True, help="Worker processes of the second run.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the moments.")

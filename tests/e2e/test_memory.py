@@ -1,0 +1,96 @@
+"""A region's size does not enter the memory that it takes: level 0 is read in strips, images are encoded in strips.
+
+What is held at once: the band of level 0 and half-filtered rows (``downsample.band_bytes``, which grows with the
+region's width alone), a strip of every image, and up to ``encode.SPOOL_BYTES`` of every encoded image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.builds import ONE_THREAD
+
+MEASURE = """
+import json, sys, time
+sys.modules["torch"] = None
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from slideprep import encode
+from slideprep.extract import extract_region
+from slideprep.geometry import Box
+from slideprep.layout import Grid
+from slideprep.slide import Level
+from slideprep.units import Scale
+
+width, height, spool, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+encode.SPOOL_BYTES = spool
+coarse = np.random.default_rng(0).integers(60, 250, (32, width // 8, 3), dtype=np.uint8)
+rows = coarse.repeat(8, axis=0).repeat(8, axis=1)
+
+def strips(level, x, y, columns, count):
+    for top in range(y, y + count, 256):
+        yield np.roll(rows, top // 256, axis=0)[: min(256, y + count - top), x : x + columns].copy()
+
+slide = SimpleNamespace(
+    levels=[Level(width=width, height=height, downsample_x=1, downsample_y=1)], background=(255,) * 3, strips=strips
+)
+scale = Scale(mode="objective", objective=20, objective_source="slide", mpp=0.5, mpp_source="slide")
+grid = Grid(scale, (10, 5, 2.5, 1.25, 0.625))
+layout = grid.lay_out(Box(x=0, y=0, width=width, height=height), slide_width=width, slide_height=height)
+images = grid.images(layout, slide_width=width, slide_height=height)
+started = time.monotonic()
+with ExitStack() as stack:
+    encoders = [
+        encode.encoder("jpeg", width=i.width, height=i.height, quality=95, with_sums=True, folder=folder)
+        for i in images
+    ]
+    for made in encoders:
+        stack.callback(made.close)
+    extract_region(slide, layout, images, [made.write for made in encoders])
+    sizes = [made.finish() for made in encoders]
+seconds = time.monotonic() - started
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmHWM"].split()[0]) / 1024
+print(json.dumps({"peak_mb": peak, "seconds": seconds, "bytes": sizes, "pixels": [i.width * i.height for i in images]}))
+"""
+"""Peak memory of a fresh process: VmHWM, because ru_maxrss starts from that of the process it was forked from."""
+
+
+def measure(folder: Path, width: int, height: int, *, spool: int) -> dict[str, float | list[int]]:
+    """Extract a made-up region at five magnifications in a process of its own."""
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(width), str(height), str(spool), str(folder)],
+        env={**os.environ, **ONE_THREAD},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, float | list[int]] = json.loads(run.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_a_gigapixel_region(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+    """A region of 24 576 x 43 776 px takes under 700 MB, interpreter and libraries included."""
+    width, height = 24_576, 43_776
+    assert width * height > 1e9
+    found = measure(tmp_path, width, height, spool=32 * 2**20)
+    record_property("megapixels_per_second", round(width * height / 1e6 / found["seconds"]))
+    assert found["pixels"] == [width * height // factor**2 for factor in (2, 4, 8, 16, 32)]
+    assert found["peak_mb"] < 700, found
+
+
+def test_height_does_not_enter(tmp_path: Path) -> None:
+    """Twice the height takes the same memory within 8 MB."""
+    single = measure(tmp_path, 8192, 4096, spool=2**20)
+    double = measure(tmp_path, 8192, 8192, spool=2**20)
+    assert double["bytes"][0] > 1.9 * single["bytes"][0]
+    assert abs(double["peak_mb"] - single["peak_mb"]) < 8, (single, double)
