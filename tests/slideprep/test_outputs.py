@@ -1,0 +1,233 @@
+"""The files that describe a finished set: index, tables, statistics, regions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+from rich.console import Console
+
+from fixtures.build_inputs import config, write_labels, write_slides
+from kdtrain.shard_format import read_index
+from slideprep.annotations_io import read_annotations
+from slideprep.build import Built, build
+from slideprep.geometry import Box
+from slideprep.prepare import prepare
+from slideprep.verify import verify
+
+SMALL = "small.png"
+BROKEN = "broken, really.svs"
+LABELLED = {f"slide{n}.png": ("gland" if n % 2 else "stroma") for n in range(6)}
+UNLABELLED = [f"more{n}.png" for n in range(3)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of three splits and two auxiliary sets, with a slide that is too small and one that is no slide."""
+    folder = tmp_path_factory.mktemp("outputs")
+    slides = write_slides(folder / "slides", [*LABELLED, *UNLABELLED])
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(slides / SMALL)
+    (slides / BROKEN).write_bytes(b"no slide\n\xff")
+    rows = [{"slide": n, "label": c, "patient": f'"{n[:6]}", Eva'} for n, c in LABELLED.items()]
+    write_labels(folder / "labels.csv", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(folder: Path) -> Built:
+    """The set, as build-shards makes it."""
+    settings = config(
+        folder / "out",
+        folder / "slides",
+        labels=folder / "labels.csv",
+        split="4,0,2",
+        aux="1,5",
+        save_regions=folder / "regions",
+    )
+    return build(settings, prepare(settings), Console(file=io.StringIO()))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _images(
+    out: Path, magnification: str, split: str
+) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    for path in sorted((out / magnification).glob(f"{split}-*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".jpg"):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    yield simplejpeg.decode_jpeg(file.read())
+
+
+def test_the_set_obeys_the_contract(built: Built, folder: Path) -> None:
+    """Every rule of the contract holds for a set with all kinds of splits, unions included."""
+    report = verify(folder / "out", workers=1)
+    assert [str(fault) for fault in report.faults] == []
+    assert report.ok
+
+
+def test_kdtrain_reads_the_index(built: Built, folder: Path) -> None:
+    """The reader's half opens it: classes, splits, unions, sizes and statistics."""
+    index = read_index(folder / "out")
+    assert index.document.classes == ("gland", "stroma")
+    assert {name: index.is_labelled(name) for name in index.document.sets} == {
+        "train": True, "test": True, "aux1": False, "aux2_added": False, "aux2": False
+    }  # fmt: skip
+    assert {shard.split for shard in index.shards_of("aux2")} == {"aux1", "aux2_added"}
+    assert {size for shard in index.shards_of("train") for size in index.sizes_of(shard, 10)} == {(80, 80)}
+    assert index.statistics_of(5).pixels == 4 * 40 * 40
+
+
+@pytest.mark.parametrize("magnification", ["10x", "5x"])
+def test_statistics_are_numpys_over_the_decoded_training_images(
+    built: Built, folder: Path, magnification: str
+) -> None:
+    """Mean and population standard deviation of every decoded pixel of train, and of nothing else."""
+    pixels = np.concatenate(
+        [image.reshape(-1, 3) for image in _images(folder / "out", magnification, "train")]
+    )
+    assert built.index.statistics is not None
+    statistics = built.index.statistics[magnification]
+    assert statistics.pixels == len(pixels)
+    assert np.allclose(statistics.mean, pixels.mean(axis=0, dtype=np.float64), atol=1e-9)
+    assert np.allclose(statistics.std, pixels.std(axis=0, dtype=np.float64), atol=1e-9)
+
+
+def test_counts_add_up(built: Built) -> None:
+    """Six labelled and three unlabelled slides are in the set, one failed, one region was left out."""
+    counts = built.index.counts
+    assert (counts.slides, counts.patients, counts.regions) == (9, 9, 9)
+    assert (counts.slides_failed, counts.regions_left_out) == (1, 1)
+
+
+def test_what_failed_and_what_was_left_out_are_two_tables(built: Built, folder: Path) -> None:
+    """failures.csv is for faults, left_out.csv for rules; commas in names and reasons are quoted."""
+    (failure,) = _rows(folder / "out" / "failures.csv")
+    assert (failure["slide"], failure["region"], failure["stage"]) == (BROKEN, "", "open")
+    assert BROKEN in failure["reason"]
+    left_out = {row["slide"]: row for row in _rows(folder / "out" / "left_out.csv")}
+    assert (left_out[SMALL]["region"], left_out[SMALL]["stage"]) == ("0", "layout")
+    assert left_out[SMALL]["reason"].startswith("only 10 px")
+
+
+def test_slides_csv_has_a_row_per_slide(built: Built, folder: Path) -> None:
+    """Labels, splits and scales as they were used; quotes and commas in a patient's name come back."""
+    rows = {row["slide"]: row for row in _rows(folder / "out" / "slides.csv")}
+    assert set(rows) == {*LABELLED, *UNLABELLED, SMALL, BROKEN}
+    row = rows["slide1.png"]
+    assert (row["patient"], row["label"], row["regions"]) == ('"slide1", Eva', "gland", "1")
+    assert (row["width"], row["objective"], row["objective_source"], row["mpp"]) == (
+        "160",
+        "20.0",
+        "--objective",
+        "",
+    )
+    assert rows["more0.png"]["label"] == rows[BROKEN]["width"] == ""
+
+
+def test_splits_csv_counts_slides_by_class_and_set(built: Built, folder: Path) -> None:
+    """The paper's table: two slides of each class in train, one in test."""
+    text = (folder / "out" / "splits.csv").read_text(encoding="utf-8")
+    header, *rows = list(csv.reader(io.StringIO(text)))
+    train = header.index("train")
+    counts = {tuple(row[:2]): row[train] for row in rows}
+    assert [count for key, count in counts.items() if "gland" in key] == ["2", "2", "2"]
+
+
+def test_saved_regions_come_back_as_annotations(built: Built, folder: Path) -> None:
+    """The exported GeoJSON is read by --annotations, with the same boxes."""
+    (region,) = read_annotations(folder / "regions" / "slide0.png.geojson").regions
+    assert region.box(width_l0=160, height_l0=160) == Box(x=0, y=0, width=160, height=160)
+    assert region.name == "r0"
+
+
+def test_the_preview_shows_every_slide(built: Built, folder: Path) -> None:
+    """Also those that failed."""
+    page = (folder / "out" / "preview.html").read_text(encoding="utf-8")
+    assert [name for name in (*LABELLED, *UNLABELLED, SMALL, BROKEN) if name not in page] == []
+
+
+def test_nothing_else_lies_in_the_folder(built: Built, folder: Path) -> None:
+    """Tars, index, sidecars, and the builder's workspace without partial shards."""
+    out = folder / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".slideprep", "10x", "5x", "failures.csv", "index.json", "left_out.csv", "preview.html", "slides.csv",
+        "splits.csv",
+    ]  # fmt: skip
+    assert not list(out.rglob("*.partial"))
+
+
+def test_a_pseudonymised_set_holds_no_name(tmp_path: Path) -> None:
+    """No byte of any file under DIR, the builder's own included, is a slide's or patient's name or a path."""
+    slides = write_slides(tmp_path / "slides", [f"Evamaria{n}.png" for n in range(4)])
+    (slides / "Evamaria-broken.svs").write_bytes(b"no slide")
+    rows = [
+        {"slide": f"Evamaria{n}.png", "label": "ab"[n % 2], "patient": f"Kernberger{n}"} for n in range(4)
+    ]
+    settings = config(
+        tmp_path / "out",
+        slides,
+        labels=write_labels(tmp_path / "labels.csv", rows),
+        split="2,0,2",
+        pseudonymise=tmp_path / "mapping.csv",
+    )
+    finished = build(settings, prepare(settings), Console(file=io.StringIO())).finished
+    assert len(finished.all_failures) == 1
+    assert finished.all_failures[0].slide.startswith("slide-")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    told = [
+        (path.name, name)
+        for path in files
+        for name in (b"Evamaria", b"evamaria", b"Kernberger", str(slides).encode())
+        if name in path.read_bytes() or name.decode() in path.name
+    ]
+    assert told == []
+
+
+def test_a_set_of_generated_slides_says_so(tmp_path: Path) -> None:
+    """Also under pseudonyms; one real slide among them makes the set real."""
+    write_slides(tmp_path / "slides", ["synthetic-0.png", "synthetic-1.png"])
+    settings = config(tmp_path / "out", tmp_path / "slides", pseudonymise=tmp_path / "map.csv")
+    assert build(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
+    write_slides(tmp_path / "slides", ["real.png"], side_px=200)
+    settings = config(tmp_path / "mixed", tmp_path / "slides")
+    assert not build(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
+
+
+def test_a_region_without_a_class_is_a_failed_region_not_a_failed_slide(tmp_path: Path) -> None:
+    """In a labelled split an annotation without a class is listed; the slide's other regions are written."""
+    slides = write_slides(tmp_path / "slides", ["a.png"])
+    (tmp_path / "annotations").mkdir()
+    corners = [[0, 0], [160, 0], [160, 160], [0, 160], [0, 0]]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [corners]},
+            "properties": {"objectType": "annotation", **named},
+        }
+        for named in ({"classification": {"name": "acinar"}}, {})
+    ]
+    path = tmp_path / "annotations" / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    settings = config(
+        tmp_path / "out", slides, tissue="annotations", annotations=tmp_path / "annotations", split="1,0,0"
+    )
+    done = build(settings, prepare(settings), Console(file=io.StringIO()))
+    assert [(f.slide, f.region, f.stage) for f in done.finished.all_failures] == [("a.png", 1, "label")]
+    assert (done.index.counts.regions, done.index.counts.regions_left_out) == (1, 1)
+    assert done.index.counts.slides_failed == 0
+    assert verify(tmp_path / "out", workers=1).ok
