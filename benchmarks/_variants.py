@@ -58,7 +58,9 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=_settings()))
     assert isinstance(scan, Scan), scan
     label = "benchmark" if with_sums else None
-    sample = Sample(key="benchmark", slide=file.name, index=0, layout=_layout(scan), source="whole", label=label)
+    sample = Sample(
+        key="benchmark", slide=file.name, index=0, layout=_layout(scan), source="whole", label=label
+    )
     source = SourceSlide(
         file=file, name=file.name, patient="p", scale=scan.scale, fingerprint=scan.fingerprint
     )
@@ -134,7 +136,9 @@ class _StageClock:
 
         return call
 
-    def timed_iterator(self, name: str, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def timed_iterator(
+        self, name: str, function: Callable[..., Iterator[Any]]
+    ) -> Callable[..., Iterator[Any]]:
         def call(*args: Any, **options: Any) -> Iterator[Any]:
             advance = self.timed(name, next)
             items = function(*args, **options)
@@ -236,7 +240,9 @@ def _images(slide: Path) -> list[Any]:
         )
         side = Grid(scale, MAGNIFICATIONS).cell_l0
         layout = Layout(x=0, y=0, columns=int(level0.width / side), rows=int(level0.height / side))
-        made = Grid(scale, MAGNIFICATIONS).images(layout, slide_width=level0.width, slide_height=level0.height)
+        made = Grid(scale, MAGNIFICATIONS).images(
+            layout, slide_width=level0.width, slide_height=level0.height
+        )
         rows: list[list[Any]] = [[] for _ in made]
         extract_region(opened, layout, made, [part.append for part in rows])
     return [np.concatenate(part) for part in rows]
