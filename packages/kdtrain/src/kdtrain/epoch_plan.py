@@ -1,0 +1,162 @@
+"""Which sample is read when, and by whom: the order of an epoch and its groups. Pure; sizes and seeds in.
+
+In: the number of samples of every shard, a seed, an epoch. Out: the order of the epoch's samples, cut into groups
+(one optimizer step each), cut into each rank's part, cut into micro-batches. No file is opened here, and nothing
+depends on workers, on time or on what was read before, so a run can go on from any (epoch, group).
+
+The order is the same for any number of ranks. Group g is the next accumulate × world_size samples of it, so that
+runs with the same product make the same steps out of the same samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_T = TypeVar("_T")
+
+WINDOW_SHARDS = 16
+"""Shards mixed with each other at a time: about 4 GB of tars of the default size, which a page cache can hold."""
+
+
+class SampleRef(NamedTuple):
+    """A sample by place: the shard's position in its split or set, and its own in the shard, both from 0."""
+
+    shard: int
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupPlan:
+    """One rank's part of one optimizer step.
+
+    Attributes:
+        number: Of the group in its epoch, from 0; the same on all ranks.
+        global_size: Samples of the group over all ranks: what a sample's loss is divided by.
+        backwards: Micro-batches of the rank that has the most, so that ranks with fewer can keep step with it.
+        micro_batches: This rank's samples, in the order in which they are read; may be empty.
+    """
+
+    number: int
+    global_size: int
+    backwards: int
+    micro_batches: tuple[tuple[SampleRef, ...], ...]
+
+
+def epoch_order(
+    n_per_shard: Sequence[int],
+    *,
+    seed: int,
+    epoch: int,
+    shuffle: bool = True,
+    window_shards: int = WINDOW_SHARDS,
+) -> tuple[SampleRef, ...]:
+    """Every sample of a split exactly once, in the order of an epoch.
+
+    Shards are shuffled, dealt into windows of nearly equal length, and samples are shuffled within their window.
+    A wide window mixes better; a narrow one reads fewer tars at a time, which matters where they lie on a
+    network disk and do not fit the page cache. Two samples of different windows are not near each other in this
+    epoch, but other windows are drawn in the next. Slides are in seeded order over shards already, so that
+    even one shard is a random part of the split.
+
+    Args:
+        n_per_shard: Samples of every shard; zeros are fine.
+        seed: Of the run, 0 or more.
+        epoch: From 0.
+        shuffle: False gives the stored order, for evaluation.
+        window_shards: At most so many shards are mixed with each other.
+    """
+    assert seed >= 0 and epoch >= 0 and window_shards > 0
+    if not shuffle:
+        return _refs(range(len(n_per_shard)), n_per_shard)
+    random = np.random.Philox(np.random.SeedSequence([seed, epoch]))
+    shards = _permutation(random, len(n_per_shard))
+    order: list[SampleRef] = []
+    for window in np.array_split(shards, max(1, -(-len(shards) // window_shards))):
+        refs = _refs(window.tolist(), n_per_shard)
+        order.extend(refs[i] for i in _permutation(random, len(refs)).tolist())
+    return tuple(order)
+
+
+def _permutation(random: np.random.Philox, n: int) -> NDArray[np.intp]:
+    # NumPy promises the raw stream of a bit generator for ever, but not what Generator.permutation makes of it; a
+    # run that is resumed after an upgrade would see some samples twice.
+    return np.argsort(random.random_raw(n), kind="stable")
+
+
+def _refs(shards: Sequence[int], n_per_shard: Sequence[int]) -> tuple[SampleRef, ...]:
+    return tuple(SampleRef(shard, i) for shard in shards for i in range(n_per_shard[shard]))
+
+
+def n_groups(n_samples: int, *, accumulate: int, world_size: int) -> int:
+    """Optimizer steps of an epoch, an unequal last one included; the same on all ranks."""
+    return -(-n_samples // (accumulate * world_size))
+
+
+def rank_slice(items: Sequence[_T], *, rank: int, world_size: int) -> Sequence[_T]:
+    """One rank's contiguous part; parts differ by at most one item, and are empty where there are fewer than ranks."""
+    return items[rank * len(items) // world_size : (rank + 1) * len(items) // world_size]
+
+
+def rank_groups(
+    order: Sequence[SampleRef],
+    *,
+    rank: int,
+    world_size: int,
+    accumulate: int,
+    micro_batch: int = 1,
+    size_of: Callable[[SampleRef], Hashable] | None = None,
+    start_group: int = 0,
+) -> Iterator[GroupPlan]:
+    """One rank's part of every group of an epoch, from ``start_group`` on.
+
+    Args:
+        order: Of the epoch, the same on all ranks.
+        rank: From 0.
+        world_size: Number of ranks.
+        accumulate: Samples of a full group on each rank.
+        micro_batch: Samples of one forward pass at most.
+        size_of: A sample's image size; only samples of the same size share a micro-batch. Not needed where
+            micro_batch is 1.
+        start_group: Groups that were trained on already.
+    """
+    assert 0 <= rank < world_size and accumulate > 0
+    step = accumulate * world_size
+    for number in range(start_group, n_groups(len(order), accumulate=accumulate, world_size=world_size)):
+        group = order[number * step : (number + 1) * step]
+        parts = [
+            micro_batches(rank_slice(group, rank=r, world_size=world_size), micro_batch, size_of)
+            for r in range(world_size)
+        ]
+        yield GroupPlan(
+            number=number,
+            global_size=len(group),
+            backwards=max(len(part) for part in parts),
+            micro_batches=parts[rank],
+        )
+
+
+def micro_batches(
+    samples: Sequence[SampleRef], micro_batch: int, size_of: Callable[[SampleRef], Hashable] | None = None
+) -> tuple[tuple[SampleRef, ...], ...]:
+    """A rank's part of a group in batches of up to ``micro_batch`` samples of one size.
+
+    Batches come in the order of their first samples, so with micro_batch 1 nothing moves. No sample leaves its
+    group: the step's gradient is the same sum, in another order.
+    """
+    assert micro_batch > 0 and (micro_batch == 1 or size_of is not None)
+    if micro_batch == 1 or size_of is None:
+        return tuple((sample,) for sample in samples)
+    batches: list[list[SampleRef]] = []
+    filling: dict[Hashable, list[SampleRef]] = {}
+    for sample in samples:
+        size = size_of(sample)
+        if size not in filling or len(filling[size]) == micro_batch:
+            filling[size] = []
+            batches.append(filling[size])
+        filling[size].append(sample)
+    return tuple(tuple(batch) for batch in batches)

@@ -1,0 +1,167 @@
+"""WebDataset's pipeline and loader over a plan: places in, decoded samples out in the same order, with clocks.
+
+In: a plan, which is called at the start of every pass, in every worker, and gives the places to read in order.
+Out: the samples, exactly those and in that order. WebDataset serves as pipeline (DataPipeline, split_by_worker,
+map) and loader (WebLoader). Two of its stages are left out, because they cannot give an exact epoch: its shard
+lists hand out whole shards, so that ranks get unequal counts, and raise where there are fewer shards than ranks
+or workers; and its tar expansion ends silently at a damaged header. A plan hands out single samples instead. The
+loader asks its workers in turn and worker w reads the places w, w + workers, w + 2 × workers and so on, so the
+order of the plan is kept for any number of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import webdataset as wds
+
+from kdtrain.epoch_plan import SampleRef
+from kdtrain.errors import TrainingError
+from kdtrain.sample_io import LoadedSample, SampleReader
+from kdtrain.shard_error import ShardError
+
+PREFETCH = 2
+"""Samples that each worker reads ahead. Whole-tissue images at 10x take 100 MB and more, so not many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadStats:
+    """What was delivered so far; subtract an earlier one to get what came between.
+
+    Attributes:
+        samples: Delivered to this rank.
+        pixels: Of all their images.
+        wait_s: Seconds that the consumer waited for samples, the start of the workers included.
+        elapsed_s: Seconds from the beginning of a pass to the arrival of its last sample, summed over passes: the
+            waiting and the consumer's own work between samples.
+    """
+
+    samples: int = 0
+    pixels: int = 0
+    wait_s: float = 0.0
+    elapsed_s: float = 0.0
+
+    def __add__(self, other: LoadStats) -> LoadStats:
+        return LoadStats(
+            samples=self.samples + other.samples,
+            pixels=self.pixels + other.pixels,
+            wait_s=self.wait_s + other.wait_s,
+            elapsed_s=self.elapsed_s + other.elapsed_s,
+        )
+
+    def __sub__(self, earlier: LoadStats) -> LoadStats:
+        return LoadStats(
+            samples=self.samples - earlier.samples,
+            pixels=self.pixels - earlier.pixels,
+            wait_s=self.wait_s - earlier.wait_s,
+            elapsed_s=self.elapsed_s - earlier.elapsed_s,
+        )
+
+    @property
+    def samples_per_s(self) -> float:
+        """Samples per second of elapsed time; 0 before the first."""
+        return self.samples / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def megapixels_per_s(self) -> float:
+        """Millions of pixels, all magnifications together, per second of elapsed time; 0 before the first."""
+        return self.pixels / 1e6 / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the elapsed time that was spent waiting for data, 0 to 1."""
+        return self.wait_s / self.elapsed_s if self.elapsed_s else 0.0
+
+
+class Loader:
+    """Reads the places of a plan, ahead of its consumer where there are workers. Each ``iter`` is one pass.
+
+    Only one pass runs at a time; a new one ends the one before.
+
+    Args:
+        plan: Called at the start of every pass, in every worker: the places to read, in order.
+        reader: Of the split that the places are in.
+        workers: Processes, kept from pass to pass; 0 reads in this one.
+        prefetch: Samples that each worker reads ahead.
+        pin_memory: Deliver images in page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[], Iterator[SampleRef]],
+        reader: SampleReader,
+        *,
+        workers: int,
+        prefetch: int = PREFETCH,
+        pin_memory: bool = False,
+    ) -> None:
+        assert workers >= 0 and prefetch > 0
+        self.stats = LoadStats()
+        self._reader = reader
+        self._pipeline = wds.DataPipeline(plan, wds.split_by_worker, wds.map(_Read(reader=reader)))
+        self._options: dict[str, Any] = {
+            "batch_size": None,
+            "num_workers": workers,
+            "pin_memory": pin_memory,
+        }
+        if workers:
+            self._options |= {"prefetch_factor": prefetch, "persistent_workers": True}
+        self._loader: Any = None
+        self._passes = 0
+
+    def __iter__(self) -> Iterator[LoadedSample]:
+        """One pass.
+
+        Raises:
+            ShardError: At the place of a damaged sample, in the order of the plan.
+            TrainingError: A worker was killed.
+        """
+        asked = last = time.perf_counter()
+        if self._loader is None:
+            self._loader = wds.WebLoader(self._pipeline, **self._options)
+        samples = iter(self._loader)
+        self._passes += 1
+        this_pass = self._passes
+        while (sample := self._next(samples)) is not None:
+            now = time.perf_counter()
+            self.stats += LoadStats(samples=1, pixels=sample.pixels, wait_s=now - asked, elapsed_s=now - last)
+            last = now
+            yield sample
+            assert this_pass == self._passes, "a new pass ends the one before"
+            asked = time.perf_counter()
+
+    def close(self) -> None:
+        """End the workers and close the tars. A later pass starts them again."""
+        self._loader = None
+        self._reader.close()
+
+    def _next(self, samples: Iterator[Any]) -> LoadedSample | None:
+        try:
+            item: LoadedSample | ShardError | None = next(samples, None)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            reason = f"a loader worker was killed, most likely for want of memory: {error}"
+            remedy = (
+                "use fewer workers or a smaller prefetch; in a container, also give it more shared memory"
+            )
+            raise TrainingError(f"{reason}; {remedy}") from error
+        if isinstance(item, ShardError):
+            raise item
+        return item
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """The reading stage. A fault is handed over as a value: torch would raise it again as text within a trace."""
+
+    reader: SampleReader
+
+    def __call__(self, ref: SampleRef) -> LoadedSample | ShardError:
+        try:
+            return self.reader.load(ref)
+        except ShardError as error:
+            return error

@@ -1,0 +1,240 @@
+"""Random access to samples: a place in, the decoded sample out, at one or several magnifications.
+
+In: an index, a split or set, and where in it. Out: a LoadedSample. A tar is opened at the first sample that is
+wanted of it: its headers are walked once, by the same rules as in shard_tar, and its keys are held against the
+index; after that a sample costs one read per member. An image is not touched before it is asked for, so a damaged
+one stops the run at the sample that needs it and not before.
+
+``tarfile`` (and so WebDataset's own expansion of tars) is not used: it ends silently at a damaged header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from kdtrain.epoch_plan import SampleRef
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_format import Index
+from kdtrain.shard_index import Shard, magnification_name
+from kdtrain.shard_sample import Sample, SampleRecord, decode_sample
+from kdtrain.shard_tar import _MAX_BYTES, BLOCK, RawSample, _check_order, _Member, _members
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_OPEN_TARS = 128
+"""Per process. An open tar costs a file descriptor, of which systems allow 1024 by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSample:
+    """A sample as training and evaluation take it.
+
+    Attributes:
+        key: The same at every magnification.
+        images: By magnification, (3, rows, columns) uint8, RGB; a view of (rows, columns, 3), so channels last
+            in memory.
+        label: Index into the set's classes; None in unlabelled splits.
+        shard: Split and number of the shard: ``train-000003``.
+        record: Provenance, at the first magnification that was asked for.
+    """
+
+    key: str
+    images: dict[float, torch.Tensor]
+    label: int | None
+    shard: str
+    record: SampleRecord
+
+    @property
+    def slide(self) -> str:
+        """Name of the slide."""
+        return self.record.slide
+
+    @property
+    def patient(self) -> str:
+        """Name of the patient."""
+        return self.record.patient
+
+    @property
+    def sizes(self) -> dict[float, tuple[int, int]]:
+        """(width, height) in pixels, by magnification."""
+        return {m: (image.shape[2], image.shape[1]) for m, image in self.images.items()}
+
+    @property
+    def pixels(self) -> int:
+        """Of all its images together."""
+        return sum(width * height for width, height in self.sizes.values())
+
+    def pin_memory(self) -> LoadedSample:
+        """The same sample in page-locked memory; torch's loader calls this by name."""
+        return replace(self, images={m: image.pin_memory() for m, image in self.images.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a sample lies in its tar: (offset, size) in bytes of each member's content, by extension."""
+
+    key: str
+    members: dict[str, tuple[int, int]]
+
+
+class SampleReader:
+    """Reads the samples of a split or set in any order.
+
+    Open tars are closed again, the longest unused first; their tables of places are kept (some 0.5 KB a sample).
+    A copy sent to another process opens its own files.
+
+    Args:
+        index: The opened set.
+        split: A split or a set.
+        magnifications: One or more; the images of a sample at all of them are read together.
+        max_open_tars: Tars held open at a time, over all magnifications.
+
+    Raises:
+        ShardError: The set does not hold the split or a magnification.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        split: str,
+        magnifications: Sequence[float],
+        *,
+        max_open_tars: int = MAX_OPEN_TARS,
+    ) -> None:
+        assert magnifications and max_open_tars > 0
+        for magnification in magnifications:
+            index.require(magnification=magnification)
+        self.index = index
+        self.split = split
+        self.magnifications = tuple(magnifications)
+        self.shards = index.shards_of(split)
+        self._max_open_tars = max_open_tars
+        self._places: dict[Path, tuple[_Place, ...]] = {}
+        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but open files."""
+        return self.__dict__ | {"_open": OrderedDict()}
+
+    def load(self, ref: SampleRef) -> LoadedSample:
+        """Read, check and decode one sample at every magnification.
+
+        Raises:
+            ShardError: F07 where a tar has gone since the index was opened, F11 to F22 at the first rule that is
+                broken, F23 where the magnifications disagree on slide, patient or label.
+        """
+        import torch
+
+        shard = self.shards[ref.shard]
+        samples = {m: self._read(shard, ref.position, m) for m in self.magnifications}
+        first = samples[self.magnifications[0]]
+        for magnification, sample in samples.items():
+            _check_paired(first, sample, self.index.path_of(shard, magnification))
+        images = {m: torch.from_numpy(sample.image).permute(2, 0, 1) for m, sample in samples.items()}
+        name = f"{shard.split}-{shard.number:06d}"
+        return LoadedSample(key=first.key, images=images, label=first.label, shard=name, record=first.record)
+
+    def close(self) -> None:
+        """Close all tars; the next sample opens its own again."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _read(self, shard: Shard, position: int, magnification: float) -> Sample:
+        path = self.index.path_of(shard, magnification)
+        try:
+            tar = self._tar(path)
+            if path not in self._places:
+                self._places[path] = _checked_places(tar, path, shard)
+            raw = _raw_sample(tar, path, self._places[path][position])
+        except OSError as error:
+            remedy = "check that the disk is there and the file may be read"
+            reason = f"the file cannot be read: {error.strerror or error}"
+            raise ShardError("F07 file-present", path, reason, remedy=remedy) from error
+        size = self.index.sizes_of(shard, magnification)[position]
+        return decode_sample(raw, self.index, split=shard.split, magnification=magnification, size=size)
+
+    def _tar(self, path: Path) -> BinaryIO:
+        if path not in self._open:
+            if len(self._open) == self._max_open_tars:
+                self._open.popitem(last=False)[1].close()
+            self._open[path] = path.open("rb")
+        self._open.move_to_end(path)
+        return self._open[path]
+
+
+def _checked_places(tar: BinaryIO, path: Path, shard: Shard) -> tuple[_Place, ...]:
+    # The keys' checksum is the pairing: a tar that passes has the keys of its number, in order, at its magnification.
+    places = tuple(_places(tar, path))
+    if len(places) != shard.samples:
+        reason = f"{len(places)} samples, but the index states {shard.samples}"
+        raise ShardError("F17 pairing", path, reason)
+    if hashlib.sha256("\n".join(place.key for place in places).encode()).hexdigest() != shard.keys_sha256:
+        raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")
+    return places
+
+
+def _places(tar: BinaryIO, path: Path) -> Iterator[_Place]:
+    seen: set[str] = set()
+    current: RawSample | None = None
+    members: dict[str, tuple[int, int]] = {}
+    for member in _members(tar, path):
+        if current is None or member.key != current.key:
+            if current is not None:
+                yield _Place(key=current.key, members=members)
+            if member.key in seen:
+                raise ShardError("F15 member-order", path, "the key comes up twice", member=member.key)
+            seen.add(member.key)
+            current, members = RawSample(key=member.key, fields={}, path=path), {}
+        _check_order(current, member)
+        current.fields[member.extension] = b""
+        members[member.extension] = (tar.tell(), member.size)
+        _skip(tar, path, member)
+    if current is not None:
+        yield _Place(key=current.key, members=members)
+
+
+def _skip(tar: BinaryIO, path: Path, member: _Member) -> None:
+    limit = _MAX_BYTES.get(member.extension)
+    if limit is not None and member.size > limit:
+        reason = f".{member.extension} has {member.size} bytes, over {limit}"
+        raise ShardError("F16 sample-members", path, reason, member=member.key)
+    end = tar.tell() + -(-member.size // BLOCK) * BLOCK
+    if end > os.fstat(tar.fileno()).st_size:
+        raise ShardError("F11 tar-whole", path, "the archive is cut off inside a member", member=member.key)
+    tar.seek(end)
+
+
+def _raw_sample(tar: BinaryIO, path: Path, place: _Place) -> RawSample:
+    # pread, since a forked process shares the file's own position.
+    fields = {e: _pread(tar.fileno(), size, offset) for e, (offset, size) in place.members.items()}
+    for extension, data in fields.items():
+        if len(data) != place.members[extension][1]:
+            reason = f"the file ends inside .{extension}: it was cut off while it was being read"
+            raise ShardError("F11 tar-whole", path, reason, member=place.key)
+    return RawSample(key=place.key, fields=fields, path=path)
+
+
+def _pread(descriptor: int, size: int, offset: int) -> bytes:
+    # One call returns 2 GiB at most; members may have 8.
+    parts = [os.pread(descriptor, size, offset)]
+    while parts[-1] and (missing := size - sum(map(len, parts))):
+        parts.append(os.pread(descriptor, missing, offset + size - missing))
+    return b"".join(parts)
+
+
+def _check_paired(first: Sample, other: Sample, path: Path) -> None:
+    assert first.key == other.key, "both tars have the keys of the index"
+    given, wanted = (
+        (sample.record.slide, sample.record.patient, sample.record.label) for sample in (other, first)
+    )
+    if given != wanted:
+        name = magnification_name(first.record.magnification)
+        reason = f"slide, patient and label are {given} here, but {wanted} at {name}"
+        raise ShardError("F23 record-paired", path, reason, member=other.key)
