@@ -19,7 +19,7 @@ HEAVY = ("ray", "torch", "webdataset", "deepspeed")
 
 def _python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=240
     )
 
 

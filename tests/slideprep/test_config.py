@@ -129,7 +129,7 @@ def test_a_configuration_cannot_be_changed() -> None:
     """Settings are frozen once checked."""
     config = load_config(GIVEN, None)
     with pytest.raises(ValidationError, match="frozen"):
-        config.seed = 3  # type: ignore[misc]
+        config.seed = 3
 
 
 def test_png_has_no_quality() -> None:

@@ -46,7 +46,7 @@ def test_results_come_one_by_one() -> None:
 def test_an_exception_ends_the_run() -> None:
     """What a function does not handle itself is not swallowed."""
     with pytest.raises(TypeError):
-        list(InProcess().map(abs, ["x"], on_crash=_never, on_wait=lambda: None))  # type: ignore[list-item]
+        list(InProcess().map(abs, ["x"], on_crash=_never, on_wait=lambda: None))
 
 
 def test_libraries_use_one_thread() -> None:

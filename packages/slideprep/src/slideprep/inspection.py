@@ -8,7 +8,7 @@ from typing import Any
 from slideprep.config import BuildConfig
 from slideprep.discover import discover
 from slideprep.errors import InputError, MagnificationError, UsageError
-from slideprep.slide import open_slide
+from slideprep.slide import Slide, open_slide
 from slideprep.units import Scale, resolve_scale
 
 
@@ -30,22 +30,7 @@ def inspect_slide(path: Path, *, objective: float | None, mpp: float | None) -> 
     if len(slides) > 1:
         raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); inspect one at a time")
     with open_slide(slides[0]) as slide:
-        level0 = slide.levels[0]
-        facts: dict[str, Any] = {
-            "slide": slide.name,
-            "files": len(slides[0].files),
-            "vendor": slide.vendor,
-            "reader": slide.reader,
-            "width": level0.width,
-            "height": level0.height,
-            "levels": [
-                {"width": level.width, "height": level.height, "downsample": round(level.downsample_x, 4)}
-                for level in slide.levels
-            ],
-            "mpp": slide.mpp,
-            "objective": slide.objective,
-            "background": list(slide.background),
-        }
+        facts = _facts(slide) | {"files": len(slides[0].files)}
         try:
             scale = resolve_scale(
                 name=slide.name,
@@ -56,17 +41,32 @@ def inspect_slide(path: Path, *, objective: float | None, mpp: float | None) -> 
                 run_mpp=mpp,
             )
         except MagnificationError as error:
-            facts["magnifications"] = None
-            facts["warnings"] = [*slide.warnings, str(error)]
-        else:
-            facts |= {
-                "objective": scale.objective,
-                "objective_source": scale.objective_source,
-                "mpp": scale.mpp,
-            }
-            facts["magnifications"] = _magnifications(scale, level0.width, level0.height)
-            facts["warnings"] = [*slide.warnings, *([scale.warning] if scale.warning else [])]
-    return facts
+            return facts | {"magnifications": None, "warnings": [*slide.warnings, str(error)]}
+        return facts | {
+            "objective": scale.objective,
+            "objective_source": scale.objective_source,
+            "mpp": scale.mpp,
+            "magnifications": _magnifications(scale, facts["width"], facts["height"]),
+            "warnings": [*slide.warnings, *([scale.warning] if scale.warning else [])],
+        }
+
+
+def _facts(slide: Slide) -> dict[str, Any]:
+    """What the file itself says."""
+    return {
+        "slide": slide.name,
+        "vendor": slide.vendor,
+        "reader": slide.reader,
+        "width": slide.levels[0].width,
+        "height": slide.levels[0].height,
+        "levels": [
+            {"width": level.width, "height": level.height, "downsample": round(level.downsample_x, 4)}
+            for level in slide.levels
+        ],
+        "mpp": slide.mpp,
+        "objective": slide.objective,
+        "background": list(slide.background),
+    }
 
 
 def _magnifications(scale: Scale, width: int, height: int) -> list[dict[str, Any]]:
