@@ -1,0 +1,197 @@
+"""Augmentation, drawn once per sample and applied alike at every magnification; and standardisation.
+
+An 8-bit image goes in, a float32 one in [0, 1] comes out, on the device it came on; standardise it last. The draw is a
+pure function of seed, epoch and the sample's key, so that it does not matter which rank, worker or resumed run makes
+it. The paper names brightness, contrast, hue, saturation, both flips and rotations (section 3.2); rotations are by
+quarter turns, which need no interpolation and keep the whole field.
+
+Legend: B images of a batch, C = 3 channels (RGB), H and W rows and columns.
+"""
+
+# ruff: noqa: N803, N806 - shape suffixes are capitals
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings:
+    """How strongly to augment; the defaults are those of the published code, with the paper's rotations.
+
+    Attributes:
+        brightness: Factors are uniform in [max(0, 1 - brightness), 1 + brightness]; 0 switches it off.
+        contrast: The same, about the image's mean grey level.
+        saturation: The same, about each pixel's grey level.
+        hue: Shifts are uniform in [-hue, hue] turns of the colour circle, at most 0.5.
+        horizontal_flip: Mirror left and right, every other sample.
+        vertical_flip: Mirror top and bottom, every other sample.
+        rotate: Turn by 0, 90, 180 or 270 degrees, each as often.
+
+    Raises:
+        ValueError: A strength is out of range.
+    """
+
+    brightness: float = 0.5
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue: float = 0.2
+    horizontal_flip: bool = True
+    vertical_flip: bool = True
+    rotate: bool = True
+
+    def __post_init__(self) -> None:
+        for name in OPERATIONS:
+            strength, most = getattr(self, name), 0.5 if name == "hue" else math.inf
+            if not 0 <= strength <= most or math.isinf(strength):
+                raise ValueError(f"augmentation strength {name}={strength} is not in [0, {most}]; 0 is off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What happens to one sample in one epoch; the defaults leave it as it is.
+
+    Attributes:
+        order: Order of the four colour operations, which do not commute.
+        brightness: Factor; 1 changes nothing.
+        contrast: Factor.
+        saturation: Factor.
+        hue: Shift in turns; 0 changes nothing.
+        horizontal_flip: Mirror left and right.
+        vertical_flip: Mirror top and bottom.
+        quarter_turns: 0 to 3 turns by 90 degrees, anticlockwise, after the flips.
+    """
+
+    order: tuple[str, ...] = OPERATIONS
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    quarter_turns: int = 0
+
+
+IDENTITY = Draw()
+"""No augmentation: what evaluation applies."""
+
+
+def draw(settings: AugmentSettings, *, seed: int, epoch: int, key: str) -> Draw:
+    """The augmentation of a sample in an epoch: the same for the same arguments, on every machine.
+
+    Factors and their order follow torchvision's ColorJitter. A strength of 0 changes nothing else in the draw.
+    """
+    digest = hashlib.sha256(f"{seed}\n{epoch}\n{key}".encode()).digest()
+    # Not numpy's default_rng, whose algorithm may change between versions.
+    rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+    order = tuple(OPERATIONS[i] for i in rng.permutation(len(OPERATIONS)))
+    unit = rng.random(len(OPERATIONS))
+    flips, turns = rng.integers(2, size=2), int(rng.integers(4))
+    return Draw(
+        order=order,
+        brightness=_factor(settings.brightness, unit[0]),
+        contrast=_factor(settings.contrast, unit[1]),
+        saturation=_factor(settings.saturation, unit[2]),
+        hue=settings.hue * float(2 * unit[3] - 1),
+        horizontal_flip=settings.horizontal_flip and bool(flips[0]),
+        vertical_flip=settings.vertical_flip and bool(flips[1]),
+        quarter_turns=turns if settings.rotate else 0,
+    )
+
+
+def _factor(strength: float, unit: float) -> float:
+    low, high = max(0.0, 1 - strength), 1 + strength
+    return low + (high - low) * float(unit)
+
+
+def apply(image_CHW: Tensor, drawn: Draw) -> Tensor:
+    """Augment one image.
+
+    Args:
+        image_CHW: (3, H, W), uint8, or floating point in [0, 1]; not changed.
+        drawn: The sample's draw, the same at every magnification.
+
+    Returns:
+        (3, H, W) in [0, 1], or (3, W, H) after an odd number of quarter turns; float32 for uint8.
+
+    Raises:
+        ValueError: Another shape or type.
+    """
+    if image_CHW.ndim != 3 or image_CHW.shape[0] != 3:
+        raise ValueError(f"an image is (3, H, W); got shape {tuple(image_CHW.shape)}")
+    x_CHW = _recolour(_unit_range(image_CHW), drawn)
+    axes = [axis for axis, flip in ((-1, drawn.horizontal_flip), (-2, drawn.vertical_flip)) if flip]
+    x_CHW = x_CHW.flip(axes) if axes else x_CHW
+    return torch.rot90(x_CHW, drawn.quarter_turns, (-2, -1)) if drawn.quarter_turns else x_CHW
+
+
+def apply_batch(images_BCHW: Tensor, drawn: Sequence[Draw]) -> Tensor:
+    """Augment images of one size, each by its own draw.
+
+    Images that are not square can be stacked only if all lie the same way: they then take the first one's choice
+    between upright and lying, and each keeps its own choice between the two turns that are left. As shapes are alike
+    at all magnifications, teacher and student still see the same.
+
+    Raises:
+        ValueError: Not one draw per image; or as apply.
+    """
+    if images_BCHW.ndim != 4 or images_BCHW.shape[0] != len(drawn):
+        raise ValueError(f"{len(drawn)} draws for images of shape {tuple(images_BCHW.shape)}; give one each")
+    if images_BCHW.shape[2] != images_BCHW.shape[3]:
+        lying = drawn[0].quarter_turns % 2
+        drawn = [replace(d, quarter_turns=d.quarter_turns // 2 * 2 + lying) for d in drawn]
+    return torch.stack([apply(image_CHW, d) for image_CHW, d in zip(images_BCHW, drawn, strict=True)])
+
+
+def standardise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(image - mean) / std per channel.
+
+    Args:
+        image: (..., 3, H, W) in [0, 1], as apply returns it; not changed.
+        mean: Per channel, in grey levels 0 to 255, as the index of a shard set states it.
+        std: The same; of the labelled training split.
+
+    Raises:
+        ValueError: Not three of each, or a standard deviation that is not positive.
+    """
+    if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
+        raise ValueError(
+            f"standardising needs 3 means and 3 standard deviations > 0, got {mean} and {std}; "
+            "a deviation of 0 means that all training images are of one colour"
+        )
+    mean_C11 = torch.tensor(mean, dtype=image.dtype, device=image.device).div_(255).view(3, 1, 1)
+    std_C11 = torch.tensor(std, dtype=image.dtype, device=image.device).div_(255).view(3, 1, 1)
+    return (image - mean_C11).div_(std_C11)
+
+
+def _unit_range(image_CHW: Tensor) -> Tensor:
+    if image_CHW.is_floating_point():
+        return image_CHW
+    if image_CHW.dtype != torch.uint8:
+        raise ValueError(f"an image is uint8, or floating point in [0, 1]; got {image_CHW.dtype}")
+    return image_CHW.to(torch.float32).div_(255)
+
+
+def _recolour(x_CHW: Tensor, drawn: Draw) -> Tensor:
+    # Here, because importing torchvision's transforms takes longer than all of the rest.
+    from torchvision.transforms.v2 import functional as tv
+
+    adjust = {
+        "brightness": tv.adjust_brightness,
+        "contrast": tv.adjust_contrast,
+        "saturation": tv.adjust_saturation,
+        "hue": tv.adjust_hue,
+    }
+    for operation in drawn.order:
+        value = getattr(drawn, operation)
+        if value != getattr(IDENTITY, operation):
+            x_CHW = adjust[operation](x_CHW, value)
+    return x_CHW

@@ -1,0 +1,147 @@
+"""The distillation loss, eq. 1 to 3 of the paper, as pure functions of both models' outputs.
+
+Logits and feature maps in, scalars out; labels play no part. Gradients reach the student only. Everything is
+computed in float32 at least, whatever autocast gave, because a KL divergence of near-equal distributions and a mean
+over a large map lose their meaning in 8 bits of mantissa.
+
+Legend: B images of a batch, C channels, H and W rows and columns of a feature map, K classes.
+"""
+
+# ruff: noqa: N803, N806 - shape suffixes are capitals
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own abbreviation
+
+Resize = Literal["maxpool", "bicubic"]
+
+RESIZES: dict[str, tuple[Resize, ...]] = {
+    "none": (),
+    "maxpool": ("maxpool",),
+    "bicubic": ("bicubic",),
+    "maxpool+bicubic": ("maxpool", "bicubic"),
+}
+"""The four variants of the paper's ablation (KD, KD+MP, KD+INT, KD+MP+INT); the last is the one it chose."""
+
+
+class DistillationLoss(NamedTuple):
+    """Scalars of a batch.
+
+    Attributes:
+        total: alpha · soft + beta · pixel, eq. 1: what is minimised.
+        soft: Eq. 2, before its weight.
+        pixel: Eq. 3, before its weight; 0 with ``none``.
+    """
+
+    total: Tensor
+    soft: Tensor
+    pixel: Tensor
+
+
+def soft_loss(teacher_logits_BK: Tensor, student_logits_BK: Tensor, *, temperature: float) -> Tensor:
+    """Eq. 2: KL(σ(t / T) ‖ σ(s / T)) · T², averaged over the batch.
+
+    The teacher's distribution is the first argument of the divergence, so the student is pulled wherever the
+    teacher sees something. T² undoes what the temperature does to the size of the gradients.
+
+    Args:
+        teacher_logits_BK: (B, K); no gradient flows to it.
+        student_logits_BK: (B, K).
+        temperature: T > 0.
+
+    Raises:
+        ValueError: The shapes differ, or the temperature is not positive.
+    """
+    if teacher_logits_BK.shape != student_logits_BK.shape or teacher_logits_BK.ndim != 2:
+        shapes = f"{tuple(teacher_logits_BK.shape)} and {tuple(student_logits_BK.shape)}"
+        raise ValueError(f"logits of teacher and student must be of one shape (B, K), got {shapes}")
+    if not temperature > 0:
+        raise ValueError(f"the temperature divides the logits and must be > 0, got {temperature}")
+    log_teacher_BK = F.log_softmax(_wide(teacher_logits_BK.detach()) / temperature, dim=1)
+    log_student_BK = F.log_softmax(_wide(student_logits_BK) / temperature, dim=1)
+    divergence = F.kl_div(log_student_BK, log_teacher_BK, reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+def resize_map(map_BCHW: Tensor, size: tuple[int, int], how: Resize) -> Tensor:
+    """Bring a feature map to (H, W) = size: g₁ or g₂ of the paper.
+
+    ``maxpool`` is adaptive max-pooling: a cell of the result is the maximum over the cells of the map that it
+    overlaps, also in part, so non-integer ratios need no rounding. ``bicubic`` is Keys' convolution with a = -0.75
+    at the cells' centres (align_corners false), edge cells repeated outwards, and without smoothing when it shrinks,
+    as in the published code. Both are defined where the result is larger than the map: a student with a lower
+    output stride may have the finer one.
+
+    Raises:
+        ValueError: There is no such way.
+    """
+    if how == "maxpool":
+        return F.adaptive_max_pool2d(map_BCHW, size)
+    if how == "bicubic":
+        return F.interpolate(map_BCHW, size=size, mode="bicubic", align_corners=False)
+    raise ValueError(f"no resize {how!r}; choose 'maxpool' or 'bicubic'")
+
+
+def pixel_loss(teacher_map_BCHW: Tensor, student_map_BCHW: Tensor, resizes: tuple[Resize, ...]) -> Tensor:
+    """Eq. 3: mean over the resizes g of MSE(g(F_t), F_s), and MSE over all elements of the student's map.
+
+    The mean over the chosen ones gives the ½ of eq. 3 for two, and for one the loss of the ablation, unhalved.
+
+    Args:
+        teacher_map_BCHW: (B, C, any H, any W); no gradient flows to it.
+        student_map_BCHW: (B, C, H, W); the teacher's is resized to it.
+        resizes: A value of RESIZES; empty gives 0.
+
+    Raises:
+        ValueError: Images or channels of the two differ.
+    """
+    if teacher_map_BCHW.shape[:2] != student_map_BCHW.shape[:2]:
+        shapes = f"{tuple(teacher_map_BCHW.shape)} and {tuple(student_map_BCHW.shape)}"
+        raise ValueError(
+            f"feature maps of teacher and student must agree in images and channels, got {shapes}; "
+            "train the student with the teacher's --model"
+        )
+    student_BCHW, teacher_BCHW = _wide(student_map_BCHW), _wide(teacher_map_BCHW.detach())
+    size = (student_BCHW.shape[2], student_BCHW.shape[3])
+    losses = [F.mse_loss(student_BCHW, resize_map(teacher_BCHW, size, how)) for how in resizes]
+    return torch.stack(losses).mean() if losses else student_BCHW.new_zeros(())
+
+
+def distillation_loss(
+    *,
+    teacher_map_BCHW: Tensor,
+    teacher_logits_BK: Tensor,
+    student_map_BCHW: Tensor,
+    student_logits_BK: Tensor,
+    resize: str = "maxpool+bicubic",
+    temperature: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+) -> DistillationLoss:
+    """Eq. 1: alpha · soft loss + beta · pixel loss; the paper has no weights, hence the defaults of 1.
+
+    Args:
+        teacher_map_BCHW: Feature map of the teacher.
+        teacher_logits_BK: Logits of the teacher.
+        student_map_BCHW: Feature map of the student.
+        student_logits_BK: Logits of the student.
+        resize: A name of RESIZES.
+        temperature: T of eq. 2; 1 in the published code.
+        alpha: Weight of the soft loss.
+        beta: Weight of the pixel loss.
+
+    Raises:
+        ValueError: As soft_loss and pixel_loss; or an unknown resize.
+    """
+    if resize not in RESIZES:
+        raise ValueError(f"no resize {resize!r}; choose one of {', '.join(RESIZES)}")
+    soft = soft_loss(teacher_logits_BK, student_logits_BK, temperature=temperature)
+    pixel = pixel_loss(teacher_map_BCHW, student_map_BCHW, RESIZES[resize])
+    return DistillationLoss(total=alpha * soft + beta * pixel, soft=soft, pixel=pixel)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
