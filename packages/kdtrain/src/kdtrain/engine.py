@@ -1,0 +1,367 @@
+"""One update after the other through DeepSpeed: the only file that imports it.
+
+In: a model, settings, and for each group of samples this rank's micro-batches with a function that gives their
+loss. Out: the updated model, and the group's mean loss and gradient norm. What is updated is the mean over the
+group, exactly, whatever its size and however its samples lie on ranks and in micro-batches: each sample's loss is
+weighted by (ranks / samples of the group), since DeepSpeed averages gradients over ranks.
+
+It knows nothing of images, labels, epochs or folders.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from kdtrain.engine_config import EngineConfigError, EngineSettings, deepspeed_config
+from kdtrain.engine_launch import join, launch_from, pick_device
+from kdtrain.engine_precision import Autocast, LossScale
+from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
+from kdtrain.schedules import learning_rate_factor
+
+T = TypeVar("T")
+
+
+class TrainingError(Exception):
+    """Training cannot go on; the message names the step and the samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchLoss:
+    """The loss of one micro-batch.
+
+    Attributes:
+        total: Scalar with a gradient: the sum over the samples, not the mean.
+        samples: How many there are.
+        parts: Scalars to report, sums over the samples as well, such as the soft and the pixel loss.
+    """
+
+    total: Tensor
+    samples: int
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupResult:
+    """One update.
+
+    Attributes:
+        step: Updates taken, this one included.
+        loss: Mean over the group's samples, on all ranks.
+        parts: Means of BatchLoss.parts.
+        grad_norm: Euclidean norm of the gradient over all trained weights, before clipping.
+        learning_rate: That the update was taken with.
+        skipped: fp16 only: gradients overflowed, so the weights stayed and the loss scale was halved.
+    """
+
+    step: int
+    loss: float
+    parts: Mapping[str, float]
+    grad_norm: float
+    learning_rate: float
+    skipped: bool
+
+
+class Engine:
+    """A model, its optimizer and DeepSpeed, on this rank.
+
+    Started without a launcher it is a single process; torchrun, deepspeed and srun are recognised. All ranks start
+    from rank 0's weights. Frozen parameters are left out of everything but the model's forward pass.
+
+    Args:
+        model: Float32 weights; the output is a tensor or a tuple of tensors.
+        settings: How to train.
+        example_inputs: Inputs of the model, as small as it takes: a rank without a sample runs them with weight
+            zero, because with ZeRO 2 every backward pass is a meeting of all ranks.
+
+    Attributes:
+        module: The model itself, for saving, freezing and counting.
+        inference: The model in the precision of the settings, for evaluation.
+        device: Where the model is.
+        rank: Of this process, from 0.
+        world_size: Number of processes.
+        step: Updates taken.
+
+    Raises:
+        EngineConfigError: The user's DeepSpeed JSON contradicts an option, or DeepSpeed refuses it.
+        ValueError: The launcher's variables, or the device asked for, do not fit this machine.
+    """
+
+    def __init__(
+        self, model: nn.Module, settings: EngineSettings, *, example_inputs: Sequence[Tensor]
+    ) -> None:
+        launch = launch_from(os.environ)
+        self.rank, self.world_size = launch.rank, launch.world_size
+        config = deepspeed_config(settings, self.world_size)
+        self.device = pick_device(settings.device, launch)
+        join(launch, self.device)
+        self.module = model.to(self.device)
+        self.inference: nn.Module = Autocast(self.module, settings.precision)
+        self.step = 0
+        self._settings = settings
+        self._example_inputs = [tensor.to(self.device) for tensor in example_inputs]
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._loss_scale = LossScale(self._trained, self.device) if settings.precision == "fp16" else None
+        self._deepspeed = _initialize(
+            self.inference, _optimizer(self._trained, settings), config, self.device
+        )
+        self._norm = 0.0
+        if settings.zero_stage == 0:
+            self._deepspeed.optimizer.register_step_pre_hook(self._measure_and_clip)
+
+    def train_group(
+        self,
+        micro_batches: Iterable[T],
+        loss_of: Callable[[nn.Module, T], BatchLoss],
+        *,
+        count: int,
+        group_size: int,
+        describe: Callable[[T], str],
+        parts: Sequence[str] = (),
+    ) -> GroupResult:
+        """Take one update with the mean loss over a group; every rank must call it for every group.
+
+        Args:
+            micro_batches: Those of this rank, read one at a time; none is allowed.
+            loss_of: The loss of a micro-batch; it must call the model that it is given, once.
+            count: How many micro-batches come.
+            group_size: Samples in the group, over all ranks.
+            describe: Keys and sizes of a micro-batch's samples, for messages.
+            parts: Names of BatchLoss.parts, needed where a rank may have no sample.
+
+        Raises:
+            TrainingError: A loss or a gradient is not finite (the update is not taken; every rank raises), or
+                memory does not suffice (this rank raises).
+            ValueError: More or fewer samples came than announced.
+        """
+        backwards = self._largest(count)
+        learning_rate = self._set_learning_rate()
+        tally = _Tally(parts, self.device)
+        weight = self.world_size / group_size * (self._loss_scale.scale if self._loss_scale else 1.0)
+        for batch in micro_batches:
+            names = describe(batch)
+            with _memory_errors_named(names, self.step):
+                loss = loss_of(self._deepspeed, batch)
+                self._deepspeed.backward(loss.total * weight, scale_wrt_gas=False)
+            tally.add(names, loss)
+            del batch, loss
+        if len(tally.names) != count:
+            raise ValueError(f"{len(tally.names)} micro-batches came, {count} were announced")
+        for _ in range(backwards - count):
+            self._idle_backward()
+        sums = self._checked_sums(tally, group_size)
+        skipped = self._update(overflowed=sums.pop() > 0)
+        means = [total / group_size for total in sums[2:]]
+        return GroupResult(
+            step=self.step,
+            loss=means[0],
+            parts=dict(zip(parts, means[1:], strict=True)),
+            grad_norm=self._norm,
+            learning_rate=learning_rate,
+            skipped=skipped,
+        )
+
+    def state(self) -> TrainingState:
+        """All that a run continues from; every rank must call it, between two updates."""
+        scale = self._loss_scale
+        return TrainingState(
+            weights=weights_of(self.module),
+            optimizer=optimizer_state_of(self.module, self._deepspeed.optimizer),
+            step=self.step,
+            loss_scale=(scale.scale, scale.steps) if scale else (1.0, 0),
+        )
+
+    def load_state(self, state: TrainingState) -> None:
+        """Continue from a state, before any update was taken; every rank must call it with the same state.
+
+        Raises:
+            ValueError: The state is of another model or optimizer.
+        """
+        assert self.step == 0
+        restore(self.module, self._deepspeed.optimizer, state)
+        self.step = state.step
+        if self._loss_scale:
+            self._loss_scale.scale, self._loss_scale.steps = state.loss_scale
+
+    def gather(self, items: Collection[T]) -> list[T]:
+        """The items of all ranks, rank by rank, on every rank; each rank may have another number of them."""
+        if self.world_size == 1:
+            return list(items)
+        received: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(received, list(items))
+        return [item for part in received for item in part]
+
+    def on_first_rank(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 while the others wait, and give its result to all.
+
+        Raises:
+            Exception: What the work raised, on every rank, so that none is left waiting.
+        """
+        outcome: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                outcome[0] = work()
+            except Exception as error:  # noqa: BLE001 - raised again below, on every rank
+                outcome[1] = error
+        if self.world_size > 1:
+            torch.distributed.broadcast_object_list(outcome, src=0)
+        if outcome[1] is not None:
+            raise outcome[1]
+        result: T = outcome[0]
+        return result
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        torch.distributed.barrier()
+
+    def _largest(self, count: int) -> int:
+        if self.world_size == 1:
+            return count
+        tensor = torch.tensor(count, device=self.device)
+        torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
+        return int(tensor)
+
+    def _set_learning_rate(self) -> float:
+        rate = self._settings.learning_rate * learning_rate_factor(self._settings.schedule, self.step)
+        for group in self._deepspeed.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _idle_backward(self) -> None:
+        # A true forward pass: ZeRO 2 lays gradients into its buckets in the order in which they arrive, which
+        # must be the same on every rank.
+        output = self._deepspeed(*self._example_inputs)
+        tensors = [output] if isinstance(output, Tensor) else output
+        self._deepspeed.backward(sum((tensor * 0).sum() for tensor in tensors), scale_wrt_gas=False)
+
+    def _checked_sums(self, tally: _Tally, group_size: int) -> list[float]:
+        """[bad losses, samples, loss, *parts, overflows] over all ranks, with the first two checked."""
+        overflow = self._loss_scale.take_overflow() if self._loss_scale else False
+        sums = tally.sums(overflow)
+        if self.world_size > 1:
+            torch.distributed.all_reduce(sums)
+        values: list[float] = sums.tolist()
+        if values[0]:
+            bad = "; ".join(self.gather(tally.bad()))
+            reason = f"the loss is not finite at step {self.step}, for {bad}"
+            raise TrainingError(f"{reason}; the update was not taken. {_REMEDY}")
+        if values[1] != group_size:
+            raise ValueError(f"{values[1]:g} samples came over all ranks, {group_size} were announced")
+        return values
+
+    def _update(self, *, overflowed: bool) -> bool:
+        if overflowed and self._settings.zero_stage == 0:
+            self._deepspeed.zero_grad()
+        else:
+            self._deepspeed.step()
+            if self._settings.zero_stage:
+                self._norm = float(self._deepspeed.get_global_grad_norm())
+                # ZeRO passes over an update whose gradient is not finite without a word.
+                if not self._deepspeed.was_step_applied() and not overflowed:
+                    raise self._gradient_error()
+        if self._loss_scale:
+            self._loss_scale.update(overflowed=overflowed)
+            if self._loss_scale.scale < 1:
+                raise self._gradient_error()
+        self.step += 1
+        return overflowed
+
+    def _measure_and_clip(self, *_: Any) -> None:
+        """Before a plain optimizer's step: the gradients are averaged by then, and not yet used."""
+        gradients = [parameter.grad for parameter in self._trained if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        self._norm = float(norm)
+        if not torch.isfinite(norm):
+            raise self._gradient_error()
+        if self._settings.gradient_clipping:
+            nn.utils.clip_grads_with_norm_(self._trained, self._settings.gradient_clipping, norm)
+
+    def _gradient_error(self) -> TrainingError:
+        reason = f"the loss is finite at step {self.step}, but its gradient is not"
+        return TrainingError(f"{reason}; the update was not taken. {_REMEDY}")
+
+
+_REMEDY = "Lower --learning-rate, set --gradient-clipping 1, or use --precision fp32 or bf16"
+
+
+class _Tally:
+    """Sums over this rank's micro-batches; they stay on the device until the group's end, so as not to wait."""
+
+    def __init__(self, parts: Sequence[str], device: torch.device) -> None:
+        self.names: list[str] = []
+        self._parts = parts
+        self._rows = [torch.zeros(2 + len(parts), dtype=torch.float64, device=device)]
+
+    def add(self, names: str, loss: BatchLoss) -> None:
+        self.names.append(names)
+        samples = torch.tensor(loss.samples)
+        values = [samples, loss.total, *(loss.parts[part] for part in self._parts)]
+        self._rows.append(torch.stack([v.detach().to(self._rows[0]) for v in values]))
+
+    def sums(self, overflow: Tensor | bool) -> Tensor:
+        """[bad losses, samples, loss, *parts, overflows], float64."""
+        rows = torch.stack(self._rows)
+        bad = (~torch.isfinite(rows)).any(dim=1).sum()
+        last = torch.as_tensor(overflow).to(rows)
+        return torch.cat([bad.to(rows)[None], rows.sum(dim=0), last[None]])
+
+    def bad(self) -> list[str]:
+        """Names of the micro-batches whose loss is not finite."""
+        return [n for n, row in zip(self.names, self._rows[1:], strict=True) if not torch.isfinite(row).all()]
+
+
+def _optimizer(parameters: list[nn.Parameter], settings: EngineSettings) -> torch.optim.Optimizer:
+    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
+    return torch.optim.Adam(parameters, **common)
+
+
+def _initialize(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any], device: torch.device
+) -> Any:
+    # Said before the import, since DeepSpeed otherwise tries every kind of device and reports it on the screen.
+    os.environ.setdefault("DS_ACCELERATOR", device.type)
+    _put_ninja_on_path()
+    # On its first use on a CPU DeepSpeed compiles a small extension, and prints that it did.
+    with redirect_stdout(io.StringIO()):
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        try:
+            engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+        except (AssertionError, ValueError) as error:
+            remedy = "remove what is not needed from the DeepSpeed JSON"
+            raise EngineConfigError(f"DeepSpeed refuses its configuration: {error}; {remedy}") from error
+        except RuntimeError as error:
+            remedy = "on a CPU it compiles a small extension once, which takes a C++ compiler such as g++"
+            raise EngineConfigError(f"DeepSpeed cannot start: {error}; {remedy}") from error
+    return engine
+
+
+def _put_ninja_on_path() -> None:
+    """Let DeepSpeed find the ninja of this environment where its folder is not on PATH."""
+    if shutil.which("ninja") is None:
+        os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+
+
+@contextmanager
+def _memory_errors_named(names: str, step: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        remedy = "--activation-checkpointing, --precision bf16, --micro-batch 1 or a lower --magnification"
+        raise TrainingError(f"not enough memory at step {step} for {names}; try {remedy}") from error
