@@ -15,7 +15,8 @@ from fixtures.slides import slide_file
 from slideprep.build import scan_with_cache
 from slideprep.errors import UsageError
 from slideprep.files import OutputError, write_atomically
-from slideprep.scan import Scan, ScanFailure, ScanJob, ScanSettings
+from slideprep.scan import Scan, ScanFailure
+from slideprep.scan_job import ScanJob, ScanSettings
 from slideprep.shard_writer import write_shard
 from slideprep.workspace import WORKSPACE, Workspace
 

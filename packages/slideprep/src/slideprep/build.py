@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -19,15 +20,18 @@ from rich.console import Console
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError
 from slideprep.fingerprint import fingerprint
+from slideprep.finished import Finished
 from slideprep.layout import Grid
 from slideprep.leaks import check_leaks
-from slideprep.outputs import Finished, created_by, save_regions, write_outputs, write_sidecars
+from slideprep.outputs import save_regions, write_outputs, write_sidecars
 from slideprep.pipeline import Executor, executor
 from slideprep.plan import Sample, Shard, plan_shards
 from slideprep.prepare import Prepared, total_bytes
 from slideprep.progress import BuildProgress, scan_progress
 from slideprep.records import Failure, ShardRecord
-from slideprep.scan import Scan, ScanFailure, ScanJob, ScanSettings, scan_slide
+from slideprep.scan import Scan, ScanFailure, scan_slide
+from slideprep.scan_job import ScanJob, ScanSettings
+from slideprep.set_index import created_by
 from slideprep.shard_format import Index, key_for, magnification_name
 from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
 from slideprep.workspace import Workspace
@@ -96,14 +100,11 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
     workspace = Workspace(config.out)
     with workspace.locked():
         workspace.begin(_identity(config, prepared))
-        with console.status("Starting workers"):
-            run = executor(workers=config.workers, ray_address=config.ray_address)
-            pool = run.__enter__()
-        try:
+        with ExitStack() as stack:
+            with console.status("Starting workers"):
+                pool = stack.enter_context(executor(workers=config.workers, ray_address=config.ray_address))
             planned = plan(config, prepared, pool, console, workspace)
             records = _write_shards(config, planned, pool, console, workspace)
-        finally:
-            run.__exit__(None, None, None)
         finished = Finished(
             config=config,
             prepared=prepared,

@@ -115,7 +115,10 @@ def build_shards(config_file: Path | None, **options: Any) -> None:
 @main.command("plan")
 @_build_options
 def plan_command(config_file: Path | None, **options: Any) -> None:
-    """Dry run: find tissue, split, and show what build-shards would write. Writes nothing."""
+    """Dry run: find tissue, split, and show what build-shards would write. Writes no shard.
+
+    Only --save-masks, --save-regions and --pseudonymise write the files that they name.
+    """
     with _exit_codes("nothing was written"):
         sys.exit(_plan(_config({**options, "out": Path("unused")}, config_file)))
 
@@ -219,9 +222,11 @@ def _plan(config: BuildConfig) -> int:
 
 
 def _announce(console: Any, prepared: Prepared) -> None:
-    splits = len({slide.split for slide in prepared.plan.slides.values() if slide.split})
+    splits = sorted({slide.split for slide in prepared.plan.slides.values() if slide.split})
     console.print(
-        f"{len(prepared.files):,} slides found, {len(prepared.wanted):,} in {splits} splits", highlight=False
+        f"slides found: {len(prepared.files):,}, of these in a split: {len(prepared.wanted):,} "
+        f"({', '.join(splits)})",
+        highlight=False,
     )
 
 

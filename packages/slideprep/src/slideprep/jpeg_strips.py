@@ -89,7 +89,7 @@ class JpegStrips:
 
 def _segments(jpeg: bytes) -> list[tuple[int, int, int]]:
     """(marker, first byte, one past the last) of every header segment up to and including the scan's."""
-    found = []
+    found: list[tuple[int, int, int]] = []
     position = 2
     while not found or found[-1][0] != _SOS:
         assert jpeg[position] == 0xFF, "an encoder's header has markers only"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ _SHOWN = 8
 
 def print_summary(built: Built, console: Console, *, seconds: float) -> None:
     """Say what a finished build holds."""
-    from slideprep.outputs import class_table
+    from slideprep.finished import class_table
 
     finished, index = built.finished, built.index
     console.print(class_table(finished.prepared, finished.samples.values()).as_rich())
@@ -111,7 +110,7 @@ def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -
 def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
     """Say what a build would write."""
     from slideprep.build import shard_pixels
-    from slideprep.outputs import class_table
+    from slideprep.finished import class_table
 
     samples = [sample for shard in planned.shards for sample in shard.samples]
     console.print(class_table(planned.prepared, samples).as_rich())

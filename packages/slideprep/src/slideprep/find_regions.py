@@ -1,0 +1,162 @@
+"""An opened slide in, the bounding boxes of its tissue or annotations out, whatever the mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from slideprep.annotations import AnnotatedRegion, leave_out, overlapping
+from slideprep.annotations_io import read_annotations
+from slideprep.errors import InputError, TissueError
+from slideprep.files import output_errors
+from slideprep.geometry import Box
+from slideprep.scan_job import ScanJob
+from slideprep.slide import Pixels, Slide, read_level, read_overview
+from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask
+from slideprep.tissue_auto import OVERVIEW_MPP, auto_mask, auto_regions
+from slideprep.units import Scale
+
+THUMBNAIL_PX = 320
+"""Longer side of a thumbnail: enough to see whether tissue was found, 15 KB a slide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueBox:
+    """A region's bounding box, level-0 pixels, and the annotation that it came from."""
+
+    box: Box
+    annotation: AnnotatedRegion | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The regions of a slide in reading order, what a person should know, and the overview they were found on."""
+
+    items: Sequence[TissueBox]
+    notes: Sequence[str]
+    overview: Pixels
+
+
+def find_regions(slide: Slide, scale: Scale, job: ScanJob) -> Found:
+    """Find a slide's regions in the mode of the settings.
+
+    Raises:
+        TissueError: There is none, or the mode cannot be used on this slide.
+        OutputError: The mask is to be saved and cannot be.
+    """
+    find = {"auto": _auto, "tissueloc": _tissueloc, "whole": _whole, "annotations": _annotated}[
+        job.settings.tissue
+    ]
+    return find(slide, scale, job)
+
+
+def _auto(slide: Slide, scale: Scale, job: ScanJob) -> Found:
+    mpp = scale.physical_mpp()
+    level0 = slide.levels[0]
+    overview = read_overview(slide, downsample=max(1.0, OVERVIEW_MPP / mpp))
+    mpp_overview = mpp * (overview.downsample_x + overview.downsample_y) / 2
+    result = auto_mask(overview.image, mpp_overview=mpp_overview)
+    boxes = auto_regions(
+        result.mask,
+        mpp_overview=mpp_overview,
+        downsample_x=overview.downsample_x,
+        downsample_y=overview.downsample_y,
+        width_l0=level0.width,
+        height_l0=level0.height,
+    )
+    _save_mask(result.mask, job)
+    _require_tissue(boxes, job)
+    return Found(items=[TissueBox(box=box) for box in boxes], notes=result.notes, overview=overview.image)
+
+
+def _tissueloc(slide: Slide, _scale: Scale, job: ScanJob) -> Found:
+    settings = job.settings
+    level = tissueloc_level(
+        [(level.width, level.height) for level in slide.levels], settings.tissueloc_level_px
+    )
+    image = read_level(slide, level)
+    mask = tissueloc_mask(
+        image,
+        sigma=settings.tissueloc_sigma,
+        threshold=settings.tissueloc_threshold,
+        min_component_px=settings.tissueloc_min_px,
+    )
+    boxes = regions_from_mask(
+        mask,
+        downsample_x=slide.levels[level].downsample_x,
+        downsample_y=slide.levels[level].downsample_y,
+        width_l0=slide.levels[0].width,
+        height_l0=slide.levels[0].height,
+    )
+    _save_mask(mask, job)
+    _require_tissue(boxes, job)
+    return Found(items=[TissueBox(box=box) for box in boxes], notes=(), overview=image)
+
+
+def _whole(slide: Slide, _scale: Scale, _job: ScanJob) -> Found:
+    level0 = slide.levels[0]
+    box = Box(x=0, y=0, width=level0.width, height=level0.height)
+    return Found(items=[TissueBox(box=box)], notes=(), overview=small_overview(slide))
+
+
+def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> Found:
+    if job.annotations is None:
+        raise TissueError(
+            f"slide '{job.shown_name}' has no annotation file; put its GeoJSON or XML, named like the slide, into the "
+            "folder of --annotations, or leave the slide out"
+        )
+    read = read_annotations(job.annotations)
+    kept = [_nameless(region, job) for region in leave_out(read.regions, job.settings.exclude_classes)]
+    notes = list(read.notes)
+    items, outside = [], []
+    for annotation in kept:
+        try:
+            box = annotation.box(width_l0=slide.levels[0].width, height_l0=slide.levels[0].height)
+        except InputError as error:
+            outside.append(str(error))
+        else:
+            items.append(TissueBox(box=box, annotation=annotation))
+    if outside:
+        raise TissueError("; ".join(outside))
+    if not items:
+        raise TissueError(
+            f"slide '{job.shown_name}' has no annotated region left ({job.annotations.name} holds "
+            f"{len(read.regions)}, --exclude-class removed {len(read.regions) - len(kept)})"
+        )
+    notes += [
+        f"boxes of {a.label} and {b.label} overlap although their classes differ"
+        for a, b in overlapping(kept)
+    ]
+    return Found(items=items, notes=notes, overview=small_overview(slide))
+
+
+def _nameless(region: AnnotatedRegion, job: ScanJob) -> AnnotatedRegion:
+    """Where names are replaced, an annotation's own goes too: people write what they like there."""
+    if job.shown_name == job.file.name:
+        return region
+    return replace(region, name=None, where=job.shown(region.where))
+
+
+def _require_tissue(boxes: Sequence[Box], job: ScanJob) -> None:
+    if not boxes:
+        raise TissueError(
+            f"slide '{job.shown_name}' has no tissue that --tissue {job.settings.tissue} could find; look at it in "
+            "preview.html, and use --tissue whole or annotations if there is some"
+        )
+
+
+def small_overview(slide: Slide) -> Pixels:
+    """The whole slide at about the size of a thumbnail."""
+    level0 = slide.levels[0]
+    return read_overview(slide, downsample=max(1.0, max(level0.width, level0.height) / THUMBNAIL_PX)).image
+
+
+def _save_mask(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], job: ScanJob) -> None:
+    folder = job.settings.save_masks
+    if folder is not None:
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{job.shown_name}.png")
