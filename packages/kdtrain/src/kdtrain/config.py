@@ -1,0 +1,199 @@
+"""The settings of a run: a phase's options, the keys of its YAML file and the record in the run folder, one by one.
+
+Frozen models, checked on construction. The four phases share what they share (:class:`PhaseConfig`); the paper's
+numbers are the defaults (section 4.4, and the authors' published settings where the paper is silent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kdtrain.errors import UsageError
+
+Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Schedule = Literal["constant", "cosine", "step", "exponential"]
+ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+SelectBy = Literal["loss", "balanced_accuracy", "accuracy", "f1"]
+
+NOT_IN_RECORD = frozenset({"shards", "out", "workers", "tensorboard", "wandb", "log_every", "keep"})
+"""Settings that cannot change a weight, and paths: a resumed run may change them."""
+
+
+class PhaseConfig(BaseModel):
+    """What every phase is told.
+
+    Attributes:
+        shards: Folder of the shard set.
+        out: Folder of the run.
+        train_on: Splits or named sets whose samples are trained on.
+        validate_on: Split or set that chooses the best checkpoint; "none" keeps the last; None for the phase's rule.
+        select_by: What is best on it; the loss is the phase's own.
+        epochs: Passes over the training samples (the paper's 100).
+        lr: Learning rate of Adam (the paper's 0.001).
+        weight_decay: L2 penalty (the published settings' 1e-4).
+        schedule: How the learning rate changes over the run.
+        warmup_steps: Optimizer steps over which it rises first.
+        accumulate: Samples per optimizer step and process (the published settings' 32).
+        micro_batch: Same-size samples that go through the network together.
+        precision: Of the network's arithmetic.
+        zero_stage: DeepSpeed's ZeRO stage.
+        clip: Largest norm of the gradient; 0 for no limit.
+        deepspeed: JSON file with further DeepSpeed settings.
+        activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
+        seed: Of weights, order and augmentation.
+        augment: Whether to augment (the paper's colour jitter, flips and quarter turns).
+        jitter: Strength of brightness, contrast, saturation and hue.
+        workers: Loader processes.
+        keep: Checkpoints kept besides the best.
+        log_every: Optimizer steps between two lines of the log.
+        tensorboard: Whether to write TensorBoard events.
+        wandb: Weights & Biases project to log to; None for none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    phase: ClassVar[str]
+
+    shards: Path
+    out: Path
+    train_on: tuple[str, ...] = ("train",)
+    validate_on: str | None = None
+    select_by: SelectBy = "balanced_accuracy"
+    epochs: Annotated[int, Field(ge=1)] = 100
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule: Schedule = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    accumulate: Annotated[int, Field(ge=1)] = 32
+    micro_batch: Annotated[int, Field(ge=1)] = 1
+    precision: Precision = "fp32"
+    zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    deepspeed: Path | None = None
+    activation_checkpointing: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+    augment: bool = True
+    jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.2)
+    workers: Annotated[int, Field(ge=0)] = 2
+    keep: Annotated[int, Field(ge=1)] = 2
+    log_every: Annotated[int, Field(ge=1)] = 1
+    tensorboard: bool = True
+    wandb: str | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What decides the weights, JSON-able: a run is only ever resumed with the same."""
+        settings: dict[str, Any] = self.model_dump(mode="json")
+        return {"phase": self.phase} | {k: v for k, v in settings.items() if k not in NOT_IN_RECORD}
+
+
+class TeacherConfig(PhaseConfig):
+    """Phase I, and the baseline: the same from scratch at a lower magnification.
+
+    Attributes:
+        magnification: Of the images (the paper's teacher: 10x).
+        model: The network; teacher and student share it.
+        output_stride: Input pixels per feature-map pixel; less than 32 for images of few pixels.
+        init: A run or a torchvision weights file to start from; None for He initialisation.
+    """
+
+    phase: ClassVar[str] = "teacher"
+    magnification: Annotated[float, Field(gt=0)] = 10.0
+    model: ModelName = "resnet10"
+    output_stride: Literal[32, 16, 8] = 32
+    init: Path | None = None
+
+
+class BaselineConfig(TeacherConfig):
+    """A network trained from scratch at a low magnification, to compare the student with."""
+
+    phase: ClassVar[str] = "baseline"
+    magnification: Annotated[float, Field(gt=0)]
+
+
+class DistillConfig(PhaseConfig):
+    """Phase II: the teacher's logits and feature maps teach the student; labels are never read.
+
+    Attributes:
+        teacher: The teacher's run.
+        magnification: Of the student's images.
+        resize: How teacher maps become the student's size (eq. 3; the supplement's four variants).
+        temperature: T of eq. 2.
+        soft_weight: Of the soft loss in eq. 1.
+        pixel_weight: Of the pixel-wise loss in eq. 1.
+        output_stride: Of the student; None for the teacher's.
+        start_from: The student's first weights: random, or the teacher's.
+        select_by: What chooses the best checkpoint.
+    """
+
+    phase: ClassVar[str] = "distill"
+    teacher: Path
+    magnification: Annotated[float, Field(gt=0)]
+    resize: Resize = "maxpool+bicubic"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    soft_weight: Annotated[float, Field(ge=0)] = 1.0
+    pixel_weight: Annotated[float, Field(ge=0)] = 1.0
+    output_stride: Literal[32, 16, 8] | None = None
+    start_from: Literal["random", "teacher"] = "random"
+
+
+class FinetuneConfig(PhaseConfig):
+    """Phase III: everything frozen but the fully connected layer.
+
+    Attributes:
+        student: The distilled student's run; its magnification is kept.
+        same_training_set: Allow the training set that the student was distilled on, which the paper saw overfit.
+    """
+
+    phase: ClassVar[str] = "finetune"
+    student: Path
+    same_training_set: bool = False
+
+
+Config = TypeVar("Config", bound=PhaseConfig)
+
+
+def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Path | None) -> Config:
+    """Merge the command line over a YAML file over the defaults.
+
+    Args:
+        kind: The phase's model.
+        options: Options that were given, by field name.
+        config_file: ``--config``.
+
+    Raises:
+        UsageError: A value or a combination is refused; the message names the option or the key.
+    """
+    given = _yaml(config_file) if config_file is not None else {}
+    try:
+        return kind(**{**given, **options})
+    except ValidationError as error:
+        raise UsageError("; ".join(_plain(problem, kind) for problem in error.errors())) from None
+
+
+def _plain(problem: Any, kind: type[PhaseConfig]) -> str:
+    name = "-".join(str(problem["loc"][0]).split("_")) if problem["loc"] else ""
+    if problem["type"] == "missing":
+        return f"--{name} is missing; give it, or set it in the file of --config"
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"'{name}' is no setting of {kind.phase}; its settings are {', '.join(sorted(kind.model_fields))}"
+        )
+    return f"--{name}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {path} is not YAML: {error}") from None
+    if not isinstance(content, dict | None):
+        raise UsageError(f"--config {path} must map settings to values, such as 'epochs: 20'")
+    return {str(key).replace("-", "_"): value for key, value in (content or {}).items()}

@@ -1,0 +1,9 @@
+"""What can go wrong with a run as a whole; trouble in a shard set is a ShardError (:mod:`kdtrain.shard_error`)."""
+
+
+class UsageError(Exception):
+    """The command, its options or its files cannot be used; found before any work (exit code 2)."""
+
+
+class TrainingError(Exception):
+    """A run had to stop: a loss that is no number, memory that does not suffice (exit code 1)."""

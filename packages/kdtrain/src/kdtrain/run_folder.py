@@ -1,0 +1,152 @@
+"""A run's folder: what was asked for, what happened, and the network that came out.
+
+::
+
+    RUN/run.json            settings, versions, shard set, model: enough to load the network and to resume
+    RUN/log.jsonl           one JSON object per logged step and per epoch
+    RUN/events.*            TensorBoard
+    RUN/checkpoints/        see kdtrain.checkpoints
+    RUN/model.safetensors   the chosen network
+    RUN/evaluation-<split>/ see kdtrain.evaluation
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import kdtrain
+from kdtrain.errors import UsageError
+from kdtrain.files import write_atomically
+
+RUN_FILE = "run.json"
+LOG_FILE = "log.jsonl"
+MODEL_FILE = "model.safetensors"
+LIBRARIES = ("deepspeed", "numpy", "pillow", "torch", "torchvision", "webdataset")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, kdtrain and the libraries behind the numbers."""
+    return {
+        "python": platform.python_version(),
+        "kdtrain": kdtrain.__version__,
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def read_run(folder: Path, *, what: str) -> dict[str, Any]:
+    """run.json of a finished or unfinished run.
+
+    Args:
+        folder: The run's folder.
+        what: The option that named it, for messages: "--teacher".
+
+    Raises:
+        UsageError: The folder holds no run.
+    """
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except OSError:
+        raise UsageError(
+            f"{what} {folder} is no run: it has no {RUN_FILE}; give the --out of an earlier phase"
+        ) from None
+    except ValueError as error:
+        raise UsageError(
+            f"{what} {folder}: {RUN_FILE} is damaged ({error}); restore it or train again"
+        ) from None
+    if not isinstance(content, dict) or "settings" not in content or "network" not in content:
+        raise UsageError(
+            f"{what} {folder}: {RUN_FILE} was not written by kdtrain; give the --out of an earlier phase"
+        )
+    return content
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: ``--out``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(
+        self, settings: Mapping[str, Any], shard_set: Mapping[str, Any], network: Mapping[str, Any]
+    ) -> None:
+        """Start a run, or go on with the same one.
+
+        Args:
+            settings: What decides the weights.
+            shard_set: Identity of the data, colour statistics, classes.
+            network: What is needed to build the model.
+
+        Raises:
+            UsageError: The folder holds another run, or something else.
+        """
+        new = json.loads(
+            json.dumps(
+                {"settings": settings, "shard_set": shard_set, "network": network, "versions": versions()}
+            )
+        )
+        file = self.path / RUN_FILE
+        if file.exists():
+            old = read_run(self.path, what="--out")
+            differing = _differences(
+                {k: v for k, v in old.items() if k != "versions"},
+                {k: v for k, v in new.items() if k != "versions"},
+            )
+            if differing:
+                raise UsageError(
+                    f"--out {self.path} holds a run with other settings, and runs are never mixed:\n  "
+                    + "\n  ".join(differing)
+                    + "\ngive the settings it was begun with, or a new --out"
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
+        write_atomically(file, json.dumps(new, indent=1, sort_keys=True).encode())
+
+    def truncate_log(self, step: int) -> None:
+        """Drop lines after ``step``: a resumed run writes them again."""
+        path = self.path / LOG_FILE
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # the line that was being written when the run was killed
+            if entry.get("step", 0) <= step:
+                kept.append(line)
+        write_atomically(path, "".join(line + "\n" for line in kept).encode())
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Append one line."""
+        with (self.path / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, sort_keys=True) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """All lines, oldest first."""
+        path = self.path / LOG_FILE
+        return (
+            [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if path.exists()
+            else []
+        )
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {json.dumps(before)} there, {json.dumps(after)} now")
+    return lines
