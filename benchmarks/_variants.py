@@ -51,7 +51,8 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     """
     from slideprep.discover import discover
     from slideprep.plan import Sample, Shard
-    from slideprep.scan import Scan, ScanJob, scan_slide
+    from slideprep.scan import Scan, scan_slide
+    from slideprep.scan_job import ScanJob
     from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
 
     (file,), _ = discover([path])
@@ -81,7 +82,7 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
 
 
 def _settings() -> Any:
-    from slideprep.scan import ScanSettings
+    from slideprep.scan_job import ScanSettings
 
     return ScanSettings(
         magnifications=MAGNIFICATIONS,
@@ -152,9 +153,9 @@ _STAGES = (
     ("slideprep.scan", "fingerprint", "fingerprint"),
     ("slideprep.scan", "open_slide", "open"),
     ("slideprep.shard_writer", "open_slide", "open"),
-    ("slideprep.scan", "read_overview", "overview"),
-    ("slideprep.scan", "auto_mask", "tissue mask"),
-    ("slideprep.scan", "auto_regions", "tissue mask"),
+    ("slideprep.find_regions", "read_overview", "overview"),
+    ("slideprep.find_regions", "auto_mask", "tissue mask"),
+    ("slideprep.find_regions", "auto_regions", "tissue mask"),
     ("slideprep.downsample", "_Band.append", "keep rows"),
     ("slideprep.downsample", "_Band.copy_to", "to float32"),
     ("slideprep.downsample", "_Filter.plan_rows", "weights"),
@@ -268,12 +269,20 @@ def vips_reduce(slide: Path, folder: Path) -> Mapping[str, float]:
     return NO_STAGES
 
 
+_OURS = (
+    "slideprep.scan",
+    "slideprep.shard_writer",
+    "slideprep.read_openslide",
+    "slideprep.read_plain",
+    "slideprep.read_tiff_jpeg",
+    "scipy.ndimage",
+)
 VARIANTS: Mapping[str, tuple[Work, tuple[str, ...]]] = {
-    "labelled": (labelled, ("slideprep.scan", "slideprep.shard_writer")),
-    "unlabelled": (unlabelled, ("slideprep.scan", "slideprep.shard_writer")),
-    "stages": (stages, ("slideprep.scan", "slideprep.shard_writer")),
+    "labelled": (labelled, _OURS),
+    "unlabelled": (unlabelled, _OURS),
+    "stages": (stages, _OURS),
     "openslide-pillow": (openslide_pillow, ("openslide", "PIL.Image", "PIL.JpegImagePlugin")),
-    "decode-encode": (decode_encode, ("slideprep.scan", "slideprep.shard_writer")),
+    "decode-encode": (decode_encode, _OURS),
     "vips-reduce": (vips_reduce, ("pyvips",)),
 }
 """What each name runs and what that imports."""
