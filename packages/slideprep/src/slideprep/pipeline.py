@@ -172,10 +172,12 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray takes over the termination signal and would end the program with a dump instead of a message."""
+    """Ray takes over the termination signal and would end the program in silence, or with a dump."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit as ended:  # Ray's handler, while it starts
+        raise KeyboardInterrupt from ended
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
