@@ -1,0 +1,143 @@
+"""Costs against hand counts, torchvision's published figures, and what autograd really keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch.autograd.graph import saved_tensors_hooks
+
+from kdtrain.flops import activation_bytes, count, mean_gflops
+from kdtrain.models import Model, ModelSpec, activation_checkpointing, build_model
+
+
+def _meta(name: str, n_classes: int = 3, output_stride: int = 32) -> Model:
+    with torch.device("meta"):
+        return Model(ModelSpec(name=name, n_classes=n_classes, output_stride=output_stride))
+
+
+def test_resnet10_counts_as_by_hand() -> None:
+    """resnet10 at 64 x 64 px: kernel area · inputs · outputs · output pixels of every layer."""
+    expected = {
+        "conv1": 7 * 7 * 3 * 32 * 32 * 32,
+        "layer1.0.conv1": 3 * 3 * 32 * 32 * 16 * 16,
+        "layer1.0.conv2": 3 * 3 * 32 * 32 * 16 * 16,
+        "layer2.0.conv1": 3 * 3 * 32 * 64 * 8 * 8,
+        "layer2.0.conv2": 3 * 3 * 64 * 64 * 8 * 8,
+        "layer2.0.downsample.0": 32 * 64 * 8 * 8,
+        "layer3.0.conv1": 3 * 3 * 64 * 128 * 4 * 4,
+        "layer3.0.conv2": 3 * 3 * 128 * 128 * 4 * 4,
+        "layer3.0.downsample.0": 64 * 128 * 4 * 4,
+        "layer4.0.conv1": 3 * 3 * 128 * 256 * 2 * 2,
+        "layer4.0.conv2": 3 * 3 * 256 * 256 * 2 * 2,
+        "layer4.0.downsample.0": 128 * 256 * 2 * 2,
+        "fc": 256 * 3,
+    }
+    flops = count(_meta("resnet10"), 64, 64)
+    assert dict(flops.by_layer) == expected
+    assert flops.macs == sum(expected.values()) == 5016 * 64 * 64 + 256 * 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 64), (1024, 2048), (32_000, 64_000)])
+def test_resnet10_takes_5016_multiply_adds_per_pixel(height: int, width: int) -> None:
+    """Where both sides are multiples of 32 it is exact, up to sizes that no memory would hold."""
+    assert count(_meta("resnet10"), height, width).macs == 5016 * height * width + 256 * 3
+
+
+def test_flops_are_two_per_multiply_add() -> None:
+    """A megapixel costs resnet10 5.26 GMACs, hence 10.52 GFLOPs."""
+    flops = count(_meta("resnet10"), 1024, 1024)
+    assert flops.gmacs == pytest.approx(5.2597, abs=1e-4)
+    assert flops.gflops == 2 * flops.gmacs
+
+
+@pytest.mark.parametrize("name", ["ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152"])
+def test_larger_networks_cost_what_torchvision_states(name: str) -> None:
+    """At 224 x 224 px and 1000 classes, multiply-adds and parameters are those that torchvision publishes."""
+    stated = getattr(torchvision.models, f"{name}_Weights").IMAGENET1K_V1.meta
+    model = _meta(name.lower(), n_classes=1000)
+    assert round(count(model, 224, 224).gmacs, 3) == stated["_ops"]
+    assert sum(p.numel() for p in model.parameters()) == stated["num_params"]
+
+
+def test_lower_output_stride_costs_more() -> None:
+    """At output stride 16 layer 4 of resnet10 has 4 times the pixels, at 8 it has 16 times, and layer 3 has 4."""
+    by_layer = {stride: count(_meta("resnet10", 3, stride), 64, 64).by_layer for stride in (32, 16, 8)}
+    assert by_layer[16]["layer4.0.conv2"] == 4 * by_layer[32]["layer4.0.conv2"]
+    assert by_layer[8]["layer4.0.conv2"] == 16 * by_layer[32]["layer4.0.conv2"]
+    assert by_layer[8]["layer3.0.conv2"] == 4 * by_layer[32]["layer3.0.conv2"]
+    assert by_layer[16]["layer3.0.conv2"] == by_layer[32]["layer3.0.conv2"]
+
+
+def test_mean_is_over_images_not_pixels() -> None:
+    """The mean of 64 x 64 and 32 x 96 px is half the sum of both."""
+    model = _meta("resnet10")
+    total = count(model, 64, 64).gflops + count(model, 32, 96).gflops
+    assert mean_gflops(model, [(64, 64), (32, 96)]) == pytest.approx(total / 2)
+    with pytest.raises(ValueError, match="no images"):
+        mean_gflops(model, [])
+
+
+def test_counting_leaves_the_model_alone() -> None:
+    """A real model is counted without a hook left on it, and counts are read-only."""
+    model = build_model("resnet10", n_classes=3, seed=0)
+    flops = count(model, 64, 64)
+    assert not any(module._forward_hooks for module in model.modules())
+    with pytest.raises(TypeError):
+        flops.by_layer["conv1"] = 0  # type: ignore[index]
+
+
+# Bytes of resnet10 at 64 x 64 px in float32: values of 4 bytes, but pooling's positions of 8.
+IMAGE, STEM_OUT = 3 * 64 * 64 * 4, 32 * 16 * 16 * 4
+STATISTICS = 2 * 32 * 4  # mean and deviation of each group, per normalisation
+STEM = 2 * (32 * 32 * 32 * 4) + STATISTICS + 32 * 16 * 16 * 8
+LAYER_1 = 4 * (32 * 16 * 16 * 4) + 2 * STATISTICS
+LAYERS_2_TO_4 = sum(
+    5 * (channels * side * side * 4) + 3 * STATISTICS for channels, side in [(64, 8), (128, 4), (256, 2)]
+)
+
+
+def test_memory_is_as_counted_by_hand() -> None:
+    """Inputs of convolutions and normalisations, outputs of ReLUs and pooling's positions are kept, each once."""
+    given = activation_bytes(_meta("resnet10"), 64, 64)
+    assert given == IMAGE + STEM + STEM_OUT + LAYER_1 + LAYERS_2_TO_4
+
+
+def test_memory_with_recomputation_is_the_boundaries_and_the_stem() -> None:
+    """Inputs of the five parts and, the largest of all, the stem while it is recomputed."""
+    model = _meta("resnet10")
+    boundaries = IMAGE + 2 * STEM_OUT + 64 * 8 * 8 * 4 + 128 * 4 * 4 * 4
+    assert activation_bytes(model, 64, 64, checkpointing=True) == boundaries + STEM
+    activation_checkpointing(model, True)
+    assert activation_bytes(model, 64, 64) == boundaries + STEM
+
+
+@pytest.mark.parametrize("name", ["resnet10", "resnet50"])
+def test_memory_is_what_autograd_keeps_in_a_real_pass(name: str) -> None:
+    """On a real image the tensors that autograd keeps, by storage and without weights, take that many bytes."""
+    model = build_model(name, n_classes=3, seed=0)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+    with saved_tensors_hooks(lambda t: kept.setdefault(t.untyped_storage().data_ptr(), t), lambda t: t):
+        output = model(torch.rand(1, 3, 65, 48))
+    pooled = (
+        output.feature_map_BCHW.shape[1] * 4
+    )  # the input of fc, left out as it does not grow with the image
+    real = sum(t.untyped_storage().nbytes() for pointer, t in kept.items() if pointer not in weights)
+    assert activation_bytes(model, 65, 48) == real - pooled
+
+
+def test_memory_does_not_depend_on_where_it_is_asked() -> None:
+    """Inside inference mode, as in an evaluation, the answer for a training step is the same; bfloat16 is less."""
+    model = _meta("resnet10", n_classes=4)
+    with torch.inference_mode():
+        inside = activation_bytes(model, 80, 80)
+    assert inside == activation_bytes(_meta("resnet10"), 80, 80) > 0
+    assert activation_bytes(model, 80, 80, dtype=torch.bfloat16) < 0.7 * inside
+
+
+def test_too_small_images_have_no_cost() -> None:
+    """An image that the model refuses is refused here too."""
+    for ask in (count, activation_bytes):
+        with pytest.raises(ValueError, match="64 x 4 px is too small"):
+            ask(_meta("resnet10"), 4, 64)
