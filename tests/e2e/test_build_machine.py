@@ -60,6 +60,18 @@ def test_full_disk(tmp_path: Path, small_disk: Path, image_format: str) -> None:
     assert_verified(small_disk / "out")
 
 
+@pytest.mark.usefixtures("shared_ray")
+def test_full_disk_under_worker_processes(tmp_path: Path, small_disk: Path) -> None:
+    """What a worker process says of a full disk reaches the person, and the set is completed all the same."""
+    good_slides(tmp_path / "slides", 4)
+    run = build(tmp_path / "slides", "--out", small_disk / "out", workers=2)
+    assert run.code == 1
+    assert "error: cannot write to" in run.said and "No space left on device" in run.said
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    assert build(tmp_path / "slides", "--out", small_disk / "out", workers=2).code == 0
+    assert_verified(small_disk / "out")
+
+
 def test_killed_while_describing_the_set(tmp_path: Path) -> None:
     """Half-written sidecars of a killed build are gone after the next one."""
     good_slides(tmp_path / "slides", 1)
@@ -122,8 +134,7 @@ def test_slide_that_crashes_its_reader(
     assert_verified(tmp_path / "out")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
 def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals, workers: int) -> None:
     """Ctrl-C and a termination signal end the build with a message and no trace; the same command goes on."""
     good_slides(tmp_path / "slides", 24)
