@@ -10,13 +10,11 @@ It knows nothing of images, labels, epochs or folders.
 
 from __future__ import annotations
 
-import io
 import logging
+import math
 import os
-import shutil
-import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -60,7 +58,7 @@ class GroupResult:
         step: Updates taken, this one included.
         loss: Mean over the group's samples, on all ranks.
         parts: Means of BatchLoss.parts.
-        grad_norm: Euclidean norm of the gradient over all trained weights, before clipping.
+        grad_norm: Euclidean norm of the gradient over all trained weights, before clipping; inf where skipped.
         learning_rate: That the update was taken with.
         skipped: fp16 only: gradients overflowed, so the weights stayed and the loss scale was halved.
     """
@@ -84,6 +82,16 @@ class Engine:
         settings: How to train.
         example_inputs: Inputs of the model, as small as it takes: a rank without a sample runs them with weight
             zero, because with ZeRO 2 every backward pass is a meeting of all ranks.
+
+    A checkpoint is written and read by one rank's leave for all::
+
+        state = engine.state()
+        engine.on_first_rank(lambda: store.save(state, record))
+
+        path = engine.on_first_rank(store.newest)
+        if path is not None:
+            state, record = checkpoints.load(path)
+            engine.load_state(state)
 
     Attributes:
         module: The model itself, for saving, freezing and counting.
@@ -263,6 +271,7 @@ class Engine:
     def _update(self, *, overflowed: bool) -> bool:
         if overflowed and self._settings.zero_stage == 0:
             self._deepspeed.zero_grad()
+            self._norm = math.inf
         else:
             self._deepspeed.step()
             if self._settings.zero_stage:
@@ -301,20 +310,22 @@ class _Tally:
     def __init__(self, parts: Sequence[str], device: torch.device) -> None:
         self.names: list[str] = []
         self._parts = parts
-        self._rows = [torch.zeros(2 + len(parts), dtype=torch.float64, device=device)]
+        self._samples = 0
+        # The row of zeros stands for a rank without a sample.
+        self._rows = [torch.zeros(1 + len(parts), dtype=torch.float64, device=device)]
 
     def add(self, names: str, loss: BatchLoss) -> None:
         self.names.append(names)
-        samples = torch.tensor(loss.samples)
-        values = [samples, loss.total, *(loss.parts[part] for part in self._parts)]
-        self._rows.append(torch.stack([v.detach().to(self._rows[0]) for v in values]))
+        self._samples += loss.samples
+        values = [loss.total, *(loss.parts[part] for part in self._parts)]
+        self._rows.append(torch.stack([value.detach().to(self._rows[0]) for value in values]))
 
     def sums(self, overflow: Tensor | bool) -> Tensor:
         """[bad losses, samples, loss, *parts, overflows], float64."""
         rows = torch.stack(self._rows)
         bad = (~torch.isfinite(rows)).any(dim=1).sum()
-        last = torch.as_tensor(overflow).to(rows)
-        return torch.cat([bad.to(rows)[None], rows.sum(dim=0), last[None]])
+        first = torch.stack([bad.to(rows), torch.tensor(self._samples).to(rows)])
+        return torch.cat([first, rows.sum(dim=0), torch.as_tensor(overflow).to(rows)[None]])
 
     def bad(self) -> list[str]:
         """Names of the micro-batches whose loss is not finite."""
@@ -333,27 +344,21 @@ def _initialize(
 ) -> Any:
     # Said before the import, since DeepSpeed otherwise tries every kind of device and reports it on the screen.
     os.environ.setdefault("DS_ACCELERATOR", device.type)
-    _put_ninja_on_path()
-    # On its first use on a CPU DeepSpeed compiles a small extension, and prints that it did.
-    with redirect_stdout(io.StringIO()):
-        import deepspeed
+    import deepspeed
+    import deepspeed.ops
 
-        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        try:
-            engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-        except (AssertionError, ValueError) as error:
-            remedy = "remove what is not needed from the DeepSpeed JSON"
-            raise EngineConfigError(f"DeepSpeed refuses its configuration: {error}; {remedy}") from error
-        except RuntimeError as error:
-            remedy = "on a CPU it compiles a small extension once, which takes a C++ compiler such as g++"
-            raise EngineConfigError(f"DeepSpeed cannot start: {error}; {remedy}") from error
+    # Errors only at first: it warns of every optimizer but its own.
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # On a CPU DeepSpeed would compile an extension for inference over several ranks, which training never calls;
+    # declared unavailable here, so that no C++ compiler is needed and a run starts in seconds.
+    deepspeed.ops.__compatible_ops__ = {}
+    try:
+        engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+    except (AssertionError, ValueError) as error:
+        remedy = "remove what is not needed from the DeepSpeed JSON"
+        raise EngineConfigError(f"DeepSpeed refuses its configuration: {error}; {remedy}") from error
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return engine
-
-
-def _put_ninja_on_path() -> None:
-    """Let DeepSpeed find the ninja of this environment where its folder is not on PATH."""
-    if shutil.which("ninja") is None:
-        os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
 
 
 @contextmanager

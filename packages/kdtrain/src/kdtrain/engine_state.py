@@ -61,7 +61,7 @@ def optimizer_state_of(module: nn.Module, optimizer: Any) -> dict[str, Tensor]:
     return state
 
 
-def _entries(optimizer: Any) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
+def _entries(optimizer: Any) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     if isinstance(optimizer, torch.optim.Optimizer):
         for parameter, entries in optimizer.state.items():
             yield parameter, {key: _copy(value) for key, value in entries.items() if value is not None}
