@@ -133,6 +133,18 @@ def test_open_tars_are_limited(tmp_path: Path) -> None:
     assert _open_files() == before
 
 
+def test_tar_in_use_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two tars open at a time, shards 0, 1, 0, 2, 0 open three files: the longest unused one is closed."""
+    index = read_index(write_set(tmp_path / "set", {"train": [1, 1, 1]}))
+    reader = SampleReader(index, "train", [10], max_open_tars=2)
+    opened: list[str] = []
+    plain_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: opened.append(path.stem) or plain_open(path, mode))
+    for shard in (0, 1, 0, 2, 0):
+        reader.load(SampleRef(shard, 0))
+    assert opened == ["train-000000", "train-000001", "train-000002"]
+
+
 def test_copy_opens_its_own_files(tmp_path: Path) -> None:
     """A copy of a reader, such as a worker gets, reads on after the original was closed."""
     reader = SampleReader(read_index(write_set(tmp_path / "set", {"train": [1]})), "train", [10])
