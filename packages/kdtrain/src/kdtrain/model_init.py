@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdtrain.errors import UsageError
+
 MODEL_FILE = "model.safetensors"
 """The best weights of a run, in its folder."""
 _CLASSIFIER = ("fc.weight", "fc.bias")
 _NAMED_FAULTS = 3
 
 
-class InitError(ValueError):
+class InitError(UsageError):
     """A file cannot serve as initial weights: damaged, not weights, or of another architecture."""
 
 
