@@ -60,7 +60,12 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     assert isinstance(scan, Scan), scan
     label = "benchmark" if with_sums else None
     sample = Sample(
-        key="benchmark", slide=file.name, index=0, layout=_layout(scan), source="whole", label=label
+        key="benchmark",
+        slide=file.name,
+        index=0,
+        layout=_whole_cells(scan.scale, scan.width, scan.height),
+        source="whole",
+        label=label,
     )
     source = SourceSlide(
         file=file, name=file.name, patient="p", scale=scan.scale, fingerprint=scan.fingerprint
@@ -101,13 +106,12 @@ def _settings() -> Any:
     )
 
 
-def _layout(scan: Any) -> Any:
-    from slideprep.geometry import Box
-    from slideprep.layout import Grid
+def _whole_cells(scale: Any, width: int, height: int) -> Any:
+    """The largest region from the slide's corner that it fills at every magnification."""
+    from slideprep.layout import Grid, Layout
 
-    whole = Box(x=0, y=0, width=scan.width, height=scan.height)
-    grid = Grid(scan.scale, MAGNIFICATIONS)
-    return grid.lay_out(whole, slide_width=scan.width, slide_height=scan.height)
+    side = Grid(scale, MAGNIFICATIONS).cell_l0
+    return Layout(x=0, y=0, columns=int(width / side), rows=int(height / side))
 
 
 class _StageClock:
@@ -231,7 +235,7 @@ def _images(slide: Path) -> list[Any]:
     import numpy as np
 
     from slideprep.extract import extract_region
-    from slideprep.layout import Grid, Layout
+    from slideprep.layout import Grid
     from slideprep.units import resolve_scale
 
     with _open(slide) as opened:
@@ -239,8 +243,7 @@ def _images(slide: Path) -> list[Any]:
         scale = resolve_scale(
             name=opened.name, mode="objective", slide_objective=OBJECTIVE, slide_mpp=opened.mpp
         )
-        side = Grid(scale, MAGNIFICATIONS).cell_l0
-        layout = Layout(x=0, y=0, columns=int(level0.width / side), rows=int(level0.height / side))
+        layout = _whole_cells(scale, level0.width, level0.height)
         made = Grid(scale, MAGNIFICATIONS).images(
             layout, slide_width=level0.width, slide_height=level0.height
         )

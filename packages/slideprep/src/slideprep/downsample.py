@@ -41,7 +41,10 @@ BLOCK = 4
 CHUNK_COLUMNS = 96
 """Level-0 columns filtered along y at a time: in float32 they stay in a core's cache."""
 
-PANEL_CHUNKS = 8
+JOINED_ROWS = 64
+"""Strips shorter than this are joined: every strip costs a call per chunk."""
+
+PANEL_CHUNKS = 4
 """Chunks filtered along y before what they suffice for is filtered along x: what lies between stays in the cache."""
 
 PADDING = 16
@@ -88,9 +91,11 @@ def batch_rows(targets: Sequence[Target], source_width: int) -> int:
 
 
 def band_rows(targets: Sequence[Target], *, source_width: int, strip_rows: int) -> int:
-    """Level-0 rows that the band holds: a batch, the widest kernel on both sides, a strip."""
+    """Level-0 rows that the band holds: a batch, the widest kernel on both sides, parts of a first and a last strip."""
     largest = max(int(t.factor) + 1 for t in targets)
-    return batch_rows(targets, source_width) + 2 * (LOBES + 1) * largest + strip_rows
+    return (
+        batch_rows(targets, source_width) + 2 * (LOBES + 1) * largest + 2 * max(strip_rows, 2 * JOINED_ROWS)
+    )
 
 
 def band_bytes(targets: Sequence[Target], *, source_width: int, strip_rows: int) -> int:
@@ -114,7 +119,8 @@ def downsample(
     """Reduce a region to every target in one pass over its level-0 pixels.
 
     Args:
-        strips: Consecutive strips (rows, source.width, 3) uint8, top to bottom, together covering ``source``.
+        strips: Consecutive strips (rows, source.width, 3) uint8, top to bottom, together covering ``source``; they
+            are kept as they are for some time, so each must be an array of its own.
         source: What the strips cover, level-0 pixels: :func:`source_box` of the targets.
         targets: The images to make.
         strip_rows: No strip has more rows than this.
@@ -122,12 +128,13 @@ def downsample(
     Yields:
         ``(index of the target, rows)``: the next rows (n, width, 3) uint8 of that image, top to bottom.
     """
-    band = _Band(band_rows(targets, source_width=source.width, strip_rows=strip_rows), source)
+    band = _Band(source)
     filters = [_Filter(target, source) for target in targets]
     step = batch_rows(targets, source.width)
     # Batches end at fixed rows of the region, so the way in which the strips are cut cannot touch the result.
     goal = source.y + step
     for strip in strips:
+        assert len(strip) <= strip_rows, "a strip is taller than announced"
         band.append(strip, keep_from=min(f.needs_from for f in filters))
         while goal <= band.stop or band.stop == source.bottom:
             yield from _advance(band, filters, min(goal, source.bottom))
@@ -160,35 +167,38 @@ def _advance(band: _Band, filters: Sequence[_Filter], goal: int) -> Iterator[tup
 
 
 class _Band:
-    """The level-0 rows at hand: rows ``start`` to ``stop - 1`` of the slide, one behind the other in memory."""
+    """The level-0 rows at hand: rows ``start`` to ``stop - 1`` of the slide, in the strips in which they came.
 
-    def __init__(self, capacity: int, source: Box) -> None:
-        self._rows = np.empty((capacity, source.width, 3), dtype=np.uint8)
-        self._first = 0  # row of the buffer that holds slide row `start`
+    Strips are kept, not copied; only short ones are joined, so that there are never many.
+    """
+
+    def __init__(self, source: Box) -> None:
+        self._strips: list[Pixels] = []  # (rows, columns * 3), one below the other
         self.start = self.stop = source.y
         self.left, self.right = source.x, source.right
 
     def append(self, strip: Pixels, *, keep_from: int) -> None:
-        end = self._first + self.stop - self.start
-        if end + len(strip) > len(self._rows):
-            keep_from = min(max(keep_from, self.start), self.stop)
-            kept = self._rows[self._first + keep_from - self.start : end]
-            self._rows[: len(kept)] = kept  # numpy copies overlapping slices safely
-            self._first, self.start, end = 0, keep_from, len(kept)
-        assert end + len(strip) <= len(self._rows), "a strip is taller than announced"
-        self._rows[end : end + len(strip)] = strip
+        """Add the next strip; forget those that lie wholly above row ``keep_from``."""
+        while self._strips and self.start + len(self._strips[0]) <= keep_from:
+            self.start += len(self._strips.pop(0))
         self.stop += len(strip)
+        added = strip.reshape(len(strip), -1)
+        while self._strips and len(self._strips[-1]) <= len(added) < JOINED_ROWS:
+            added = np.concatenate([self._strips.pop(), added])
+        self._strips.append(added)
 
     def copy_to(self, chunk: Floats, top: int, left: int) -> None:
         """Rows from slide row ``top`` and column ``left`` on, float32 (rows, columns * 3); 0 where no slide is."""
-        first, last = max(top, self.start), min(top + len(chunk), self.stop)
-        rows = slice(first - self.start + self._first, last - self.start + self._first)
         column = 3 * (left - self.left)
-        chunk[: first - top] = 0
-        chunk[first - top : last - top] = self._rows.reshape(len(self._rows), -1)[
-            rows, column : column + chunk.shape[1]
-        ]
-        chunk[last - top :] = 0
+        columns = slice(column, column + chunk.shape[1])
+        chunk[: max(0, self.start - top)] = 0
+        strip_top = self.start
+        for strip in self._strips:
+            first, last = max(top, strip_top), min(top + len(chunk), strip_top + len(strip))
+            if first < last:
+                chunk[first - top : last - top] = strip[first - strip_top : last - strip_top, columns]
+            strip_top += len(strip)
+        chunk[max(0, self.stop - top) :] = 0
 
 
 class _Filter:
@@ -216,6 +226,7 @@ class _Filter:
             source_start=source.x,
             source_stop=source.right,
         )
+        self._panels: dict[tuple[int, int], WeightBlocks] = {}  # the same in every batch
         self._half = np.empty((0, 0), dtype=np.float32)
         self._half_start = 0  # level-0 column of the first half-filtered one
         self._done_blocks = 0  # of columns, in this batch
@@ -283,11 +294,10 @@ class _Filter:
         first, last = self._done_blocks, self._columns.count_within(right)
         if first == last:
             return
-        blocks = self._columns[first:last]
-        lines = self._half.reshape(-1, 3, self._half.shape[1])[:, :, : len(self._image)]
+        blocks = self._panels.setdefault((first, last), self._columns[first:last])
+        lines = self._half.reshape(-1, 3, self._half.shape[1])[:, :, : len(self._image)].transpose(1, 0, 2)
         exact = np.empty((3, len(self._image), (last - first) * BLOCK), dtype=np.float32)
-        for channel in range(3):
-            _filter(blocks, _spans(blocks, lines[:, channel]), exact[channel].T)
+        _filter(blocks, _spans(blocks, lines), exact.transpose(0, 2, 1))
         rounded = np.rint(
             np.clip(exact, 0, 255, out=exact), out=np.empty_like(exact, np.uint8), casting="unsafe"
         )
@@ -312,27 +322,28 @@ class _Filter:
 
 
 def _spans(blocks: WeightBlocks, source: Floats) -> list[Floats]:
-    """Per run, overlapping views (blocks, taps, n) of ``source`` (taps in all, n), one per block: no copies."""
-    taps, columns = blocks.taps, source.shape[1]
+    """Per run, overlapping views (..., blocks, taps, n) of ``source`` (..., taps in all, n): nothing is copied."""
+    *lead, _, columns = source.shape
+    *lead_strides, stride, unit = source.strides
     return [
         as_strided(
-            source[blocks.starts[run.start] - blocks.start :],
-            (run.stop - run.start, taps, columns),
-            (blocks.step * source.strides[0], *source.strides),
+            source[..., blocks.starts[run.start] - blocks.start :, :],
+            (*lead, run.stop - run.start, blocks.taps, columns),
+            (*lead_strides, blocks.step * stride, stride, unit),
         )
         for run in blocks.runs
     ]
 
 
 def _filter(blocks: WeightBlocks, spans: Sequence[Floats], out: Floats) -> None:
-    """Weigh the source along its first axis: ``out[i] = sum over k of weights[i, k] * source[start_i + k]``.
+    """Weigh the source along its axis of taps: ``out[i] = sum over k of weights[i, k] * source[start_i + k]``.
 
     Args:
         blocks: The weights.
         spans: :func:`_spans` of the blocks and the source, whose first row is the first tap of the first block.
-        out: (blocks * BLOCK, n) float32, in either memory order.
+        out: (..., blocks * BLOCK, n) float32; of the last two axes either may be the contiguous one.
     """
-    results = out.reshape(len(blocks.starts), BLOCK, -1)
-    assert np.may_share_memory(results, out), "splitting an axis copies nothing"
+    *lead, _, columns = out.shape
+    results = out.reshape(*lead, len(blocks.starts), BLOCK, columns)  # a view: an axis is split
     for run, span in zip(blocks.runs, spans, strict=True):
-        np.matmul(blocks.weights[run], span, out=results[run])
+        np.matmul(blocks.weights[run], span, out=results[..., run, :, :])

@@ -31,8 +31,6 @@ MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "
 SPOOL_BYTES = 32 * 1024 * 1024
 """Encoded images up to this size stay in memory until they are in the tar; larger ones wait on disk."""
 
-_SQUARES_ROWS = 16
-
 
 @dataclass
 class PixelSums:
@@ -43,15 +41,16 @@ class PixelSums:
     squares: tuple[int, int, int] = (0, 0, 0)
 
     def add(self, image: Pixels) -> None:
-        """Count every pixel of an image (rows, columns, 3)."""
-        lines = image.reshape(len(image), -1)
-        sums = np.zeros(lines.shape[1], dtype=np.uint64)
-        squares = np.zeros(lines.shape[1], dtype=np.uint64)
-        for top in range(0, len(lines), _SQUARES_ROWS):  # a few rows at a time stay in the cache
-            part = lines[top : top + _SQUARES_ROWS]
-            sums += part.sum(axis=0, dtype=np.uint32)
-            squares += np.multiply(part, part, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
-        self._merge(image.shape[0] * image.shape[1], _per_channel(sums), _per_channel(squares))
+        """Count every pixel of an image (rows, columns, 3).
+
+        libvips adds up ten times as fast as NumPy does by channel. Its table has a row for all bands, then one per
+        band; columns 2 and 3 are the sum and the sum of squares, whole numbers below 2**53.
+        """
+        rows, columns, _ = image.shape
+        pixels = np.ascontiguousarray(image).data
+        table = pyvips.Image.new_from_memory(pixels, columns, rows, 3, "uchar").stats().numpy()
+        red, green, blue = ((int(band[2]), int(band[3])) for band in table[1:])
+        self._merge(rows * columns, (red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
 
     def merge(self, other: PixelSums) -> None:
         """Add what another sum has counted."""
@@ -63,11 +62,6 @@ class PixelSums:
         self.squares = cast(
             "tuple[int, int, int]", tuple(a + b for a, b in zip(self.squares, squares, strict=True))
         )
-
-
-def _per_channel(lines: NDArray[np.uint64]) -> tuple[int, int, int]:
-    red, green, blue = (int(value) for value in lines.reshape(-1, 3).sum(axis=0))
-    return red, green, blue
 
 
 class Encoder(Protocol):

@@ -70,10 +70,13 @@ def _target(layout: Layout, image: ImageGeometry) -> Target:
 
 
 def _pieces(strips: Iterator[Pixels]) -> Iterator[Pixels]:
-    """Strips of at most STRIP_ROWS rows: some files have taller tiles."""
+    """Strips of at most STRIP_ROWS rows: some files have taller tiles, which are not kept for a part of them."""
     for strip in strips:
+        if len(strip) <= STRIP_ROWS:
+            yield strip
+            continue
         for top in range(0, len(strip), STRIP_ROWS):
-            yield strip[top : top + STRIP_ROWS]
+            yield strip[top : top + STRIP_ROWS].copy()
 
 
 class _Canvas:
@@ -109,8 +112,9 @@ class _Canvas:
             rows = np.where(inside[:, :, None], rows, self._background)
         if valid.width < self._image.width:
             padded = np.empty((len(rows), self._image.width, 3), dtype=np.uint8)
-            padded[:] = self._background
+            padded[:, : valid.x] = self._background
             padded[:, valid.x : valid.x + valid.width] = rows
+            padded[:, valid.x + valid.width :] = self._background
             rows = padded
         self._sink(rows)
         self._row += len(rows)

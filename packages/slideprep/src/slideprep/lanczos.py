@@ -63,17 +63,17 @@ class WeightBlocks:
     weights: NDArray[np.float32]
     step: int
 
-    @property
+    @cached_property
     def start(self) -> int:
         """First source pixel of the first block."""
         return int(self.starts[0])
 
-    @property
+    @cached_property
     def stop(self) -> int:
         """One past the last source pixel of the last block."""
         return int(self.starts[-1]) + self.taps
 
-    @property
+    @cached_property
     def taps(self) -> int:
         """Source pixels per block."""
         return int(self.weights.shape[2])
