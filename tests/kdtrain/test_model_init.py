@@ -28,7 +28,7 @@ def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 def test_convolutions_follow_he() -> None:
-    """A 3x3 convolution from 128 to 256 channels has standard deviation √(2 / (256 · 9)) and mean 0, within sampling error."""
+    """A 3x3 convolution from 128 to 256 channels has deviation √(2 / (256 · 9)) and mean 0, within sampling error."""
     weight = _model().get_submodule("layer4").get_parameter("0.conv1.weight")
     expected = (2 / (256 * 9)) ** 0.5
     assert weight.std().item() == pytest.approx(expected, rel=0.01)
