@@ -11,9 +11,8 @@ one stops the run at the sample that needs it and not before.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,7 +22,7 @@ from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index
 from kdtrain.shard_index import Shard, magnification_name
 from kdtrain.shard_sample import Sample, SampleRecord, decode_sample
-from kdtrain.shard_tar import _MAX_BYTES, BLOCK, RawSample, _check_order, _Member, _members
+from kdtrain.shard_tar import SamplePlace, iter_places, read_place
 
 if TYPE_CHECKING:
     import torch
@@ -76,14 +75,6 @@ class LoadedSample:
         return replace(self, images={m: image.pin_memory() for m, image in self.images.items()})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where a sample lies in its tar: (offset, size) in bytes of each member's content, by extension."""
-
-    key: str
-    members: dict[str, tuple[int, int]]
-
-
 class SampleReader:
     """Reads the samples of a split or set in any order.
 
@@ -116,7 +107,7 @@ class SampleReader:
         self.magnifications = tuple(magnifications)
         self.shards = index.shards_of(split)
         self._max_open_tars = max_open_tars
-        self._places: dict[Path, tuple[_Place, ...]] = {}
+        self._places: dict[Path, tuple[SamplePlace, ...]] = {}
         self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
 
     def __getstate__(self) -> dict[str, object]:
@@ -152,7 +143,7 @@ class SampleReader:
             tar = self._tar(path)
             if path not in self._places:
                 self._places[path] = _checked_places(tar, path, shard)
-            raw = _raw_sample(tar, path, self._places[path][position])
+            raw = read_place(tar, path, self._places[path][position])
         except OSError as error:
             remedy = "check that the disk is there and the file may be read"
             reason = f"the file cannot be read: {error.strerror or error}"
@@ -169,64 +160,15 @@ class SampleReader:
         return self._open[path]
 
 
-def _checked_places(tar: BinaryIO, path: Path, shard: Shard) -> tuple[_Place, ...]:
+def _checked_places(tar: BinaryIO, path: Path, shard: Shard) -> tuple[SamplePlace, ...]:
     # The keys' checksum is the pairing: a tar that passes has the keys of its number, in order, at its magnification.
-    places = tuple(_places(tar, path))
+    places = tuple(iter_places(tar, path))
     if len(places) != shard.samples:
         reason = f"{len(places)} samples, but the index states {shard.samples}"
         raise ShardError("F17 pairing", path, reason)
     if hashlib.sha256("\n".join(place.key for place in places).encode()).hexdigest() != shard.keys_sha256:
         raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")
     return places
-
-
-def _places(tar: BinaryIO, path: Path) -> Iterator[_Place]:
-    seen: set[str] = set()
-    current: RawSample | None = None
-    members: dict[str, tuple[int, int]] = {}
-    for member in _members(tar, path):
-        if current is None or member.key != current.key:
-            if current is not None:
-                yield _Place(key=current.key, members=members)
-            if member.key in seen:
-                raise ShardError("F15 member-order", path, "the key comes up twice", member=member.key)
-            seen.add(member.key)
-            current, members = RawSample(key=member.key, fields={}, path=path), {}
-        _check_order(current, member)
-        current.fields[member.extension] = b""
-        members[member.extension] = (tar.tell(), member.size)
-        _skip(tar, path, member)
-    if current is not None:
-        yield _Place(key=current.key, members=members)
-
-
-def _skip(tar: BinaryIO, path: Path, member: _Member) -> None:
-    limit = _MAX_BYTES.get(member.extension)
-    if limit is not None and member.size > limit:
-        reason = f".{member.extension} has {member.size} bytes, over {limit}"
-        raise ShardError("F16 sample-members", path, reason, member=member.key)
-    end = tar.tell() + -(-member.size // BLOCK) * BLOCK
-    if end > os.fstat(tar.fileno()).st_size:
-        raise ShardError("F11 tar-whole", path, "the archive is cut off inside a member", member=member.key)
-    tar.seek(end)
-
-
-def _raw_sample(tar: BinaryIO, path: Path, place: _Place) -> RawSample:
-    # pread, since a forked process shares the file's own position.
-    fields = {e: _pread(tar.fileno(), size, offset) for e, (offset, size) in place.members.items()}
-    for extension, data in fields.items():
-        if len(data) != place.members[extension][1]:
-            reason = f"the file ends inside .{extension}: it was cut off while it was being read"
-            raise ShardError("F11 tar-whole", path, reason, member=place.key)
-    return RawSample(key=place.key, fields=fields, path=path)
-
-
-def _pread(descriptor: int, size: int, offset: int) -> bytes:
-    # One call returns 2 GiB at most; members may have 8.
-    parts = [os.pread(descriptor, size, offset)]
-    while parts[-1] and (missing := size - sum(map(len, parts))):
-        parts.append(os.pread(descriptor, missing, offset + size - missing))
-    return b"".join(parts)
 
 
 def _check_paired(first: Sample, other: Sample, path: Path) -> None:

@@ -9,6 +9,7 @@ links and extended headers: a half-read shard would look like a short one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ class RawSample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplePlace:
+    """Where a sample lies in its tar: (offset, size) in bytes of each member's content, by extension."""
+
+    key: str
+    members: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Member:
     key: str
     extension: str
@@ -50,25 +59,55 @@ def iter_tar(path: Path) -> Iterator[RawSample]:
     Raises:
         ShardError: F11 to F16, at the first member that breaks one.
     """
-    seen: set[str] = set()
-    current: RawSample | None = None
     with path.open("rb") as tar:
-        for member in _members(tar, path):
-            if current is None or member.key != current.key:
-                if current is not None:
-                    yield current
-                if member.key in seen:
-                    raise ShardError("F15 member-order", path, "the key comes up twice", member=member.key)
-                seen.add(member.key)
-                current = RawSample(key=member.key, fields={}, path=path)
-            _check_order(current, member)
-            current.fields[member.extension] = _content(tar, member, path)
+        for place in iter_places(tar, path):
+            yield read_place(tar, path, place)
+
+
+def iter_places(tar: BinaryIO, path: Path) -> Iterator[SamplePlace]:
+    """Where the samples of a tar lie, in order: its headers are read and the contents skipped.
+
+    Args:
+        tar: The open file, at its beginning; its position is not to be moved until the last sample.
+        path: Of the file, for messages.
+
+    Raises:
+        ShardError: F11 to F16, at the first member that breaks one.
+    """
+    seen: set[str] = set()
+    current: SamplePlace | None = None
+    for member in _members(tar, path):
+        if current is None or member.key != current.key:
+            if current is not None:
+                yield current
+            if member.key in seen:
+                raise ShardError("F15 member-order", path, "the key comes up twice", member=member.key)
+            seen.add(member.key)
+            current = SamplePlace(key=member.key, members={})
+        _check_order(current, member, path)
+        current.members[member.extension] = (tar.tell(), member.size)
+        _skip(tar, member, path)
     if current is not None:
         yield current
 
 
+def read_place(tar: BinaryIO, path: Path, place: SamplePlace) -> RawSample:
+    """Read the members of one sample; the file's position stays where it is.
+
+    Raises:
+        ShardError: F11 where the file has become shorter since its places were read.
+    """
+    # pread, since a forked process shares the file's own position.
+    fields = {e: _pread(tar.fileno(), size, offset) for e, (offset, size) in place.members.items()}
+    for extension, data in fields.items():
+        if len(data) != place.members[extension][1]:
+            reason = f"the file ends inside .{extension}: it was cut off while it was being read"
+            raise ShardError("F11 tar-whole", path, reason, member=place.key)
+    return RawSample(key=place.key, fields=fields, path=path)
+
+
 def _members(tar: BinaryIO, path: Path) -> Iterator[_Member]:
-    # The caller reads each member's content before it asks for the next header.
+    # The caller skips each member's content before it asks for the next header.
     while (block := tar.read(BLOCK)) != bytes(BLOCK):
         yield _parse(block, path)
     if tar.read(BLOCK) != bytes(BLOCK):
@@ -106,21 +145,28 @@ def _parse(block: bytes, path: Path) -> _Member:
     return _Member(key=key, extension=extension, size=int(block[124:135], 8))
 
 
-def _check_order(sample: RawSample, member: _Member) -> None:
-    previous = next(reversed(sample.fields), "")
+def _check_order(sample: SamplePlace, member: _Member, path: Path) -> None:
+    previous = next(reversed(sample.members), "")
     if member.extension <= previous:
         reason = f"the members of a sample are not sorted: .{member.extension} after .{previous}"
-        raise ShardError("F15 member-order", sample.path, reason, member=member.key)
+        raise ShardError("F15 member-order", path, reason, member=member.key)
 
 
-def _content(tar: BinaryIO, member: _Member, path: Path) -> bytes:
+def _skip(tar: BinaryIO, member: _Member, path: Path) -> None:
     limit = _MAX_BYTES.get(member.extension)
     if limit is not None and member.size > limit:
         reason = f".{member.extension} has {member.size} bytes, over {limit}"
         raise ShardError("F16 sample-members", path, reason, member=member.key)
-    # Asked first, since a false size would otherwise be allocated.
-    left = path.stat().st_size - tar.tell()
-    padded = -(-member.size // BLOCK) * BLOCK
-    if padded > left:
+    # Asked here, since a false size would be allocated when the member is read.
+    end = tar.tell() + -(-member.size // BLOCK) * BLOCK
+    if end > os.fstat(tar.fileno()).st_size:
         raise ShardError("F11 tar-whole", path, "the archive is cut off inside a member", member=member.key)
-    return tar.read(padded)[: member.size]
+    tar.seek(end)
+
+
+def _pread(descriptor: int, size: int, offset: int) -> bytes:
+    # One call returns 2 GiB at most; members may have 8.
+    parts = [os.pread(descriptor, size, offset)]
+    while parts[-1] and (missing := size - sum(map(len, parts))):
+        parts.append(os.pread(descriptor, missing, offset + size - missing))
+    return b"".join(parts)
