@@ -41,16 +41,14 @@ class PixelSums:
     squares: tuple[int, int, int] = (0, 0, 0)
 
     def add(self, image: Pixels) -> None:
-        """Count every pixel of an image (rows, columns, 3).
-
-        libvips adds up ten times as fast as NumPy does by channel. Its table has a row for all bands, then one per
-        band; columns 2 and 3 are the sum and the sum of squares, whole numbers below 2**53.
-        """
+        """Count every pixel of an image (rows, columns, 3): from its histogram, which is exact and fast."""
         rows, columns, _ = image.shape
         pixels = np.ascontiguousarray(image).data
-        table = pyvips.Image.new_from_memory(pixels, columns, rows, 3, "uchar").stats().numpy()
-        red, green, blue = ((int(band[2]), int(band[3])) for band in table[1:])
-        self._merge(rows * columns, (red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
+        histogram = pyvips.Image.new_from_memory(pixels, columns, rows, 3, "uchar").hist_find().numpy()
+        counts, levels = histogram.reshape(256, 3).astype(np.int64), np.arange(256)
+        red, green, blue = (levels @ counts).tolist()
+        red2, green2, blue2 = (levels**2 @ counts).tolist()
+        self._merge(rows * columns, (red, green, blue), (red2, green2, blue2))
 
     def merge(self, other: PixelSums) -> None:
         """Add what another sum has counted."""
