@@ -1,12 +1,17 @@
 """A tiny model and its data for the engine's tests, and what each of two ranks does with them.
 
-As a program, ``engine_worker.py train|resume FOLDER`` runs as one rank, with torchrun's variables set by the test;
-rank 0 leaves the weights of every case in FOLDER/<case>.safetensors.
+As a program, ``engine_worker.py FOLDER`` lets two processes train, and when they have ended two new ones resume;
+rank 0 leaves the weights of every case in FOLDER/<case>.safetensors. The processes are forked from one that has
+imported everything, because the imports take longer than all the rest.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import multiprocessing
+import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,7 +177,44 @@ def _resume(folder: Path) -> None:
         _leave(engine, folder, f"resumed-{stage}")
 
 
-if __name__ == "__main__":
+def _one_rank(phase: str, folder: Path, rank: int, port: int) -> None:
+    launch = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": 2,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    os.environ.update({name: str(value) for name, value in launch.items()})
     torch.set_num_threads(1)
     make_engine(sgd(0))  # joins the ranks
-    {"train": _train, "resume": _resume}[sys.argv[1]](Path(sys.argv[2]))
+    {"train": _train, "resume": _resume}[phase](folder)
+
+
+def _two_ranks(phase: str, folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=_one_rank, args=(phase, folder, rank, port)) for rank in (0, 1)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(timeout=100)
+        rank.kill()
+        rank.join()
+    codes = [rank.exitcode for rank in ranks]
+    if codes != [0, 0]:
+        sys.exit(f"the ranks ended with {codes} in phase {phase}")
+
+
+if __name__ == "__main__":
+    for module in (
+        "deepspeed",
+        "deepspeed.runtime.zero.stage_1_and_2",
+        "deepspeed.runtime.zero.muon",
+        "torch._dynamo",
+    ):
+        importlib.import_module(module)
+    for name in ("train", "resume"):
+        _two_ranks(name, Path(sys.argv[1]))
