@@ -1,0 +1,280 @@
+"""Two models on the same samples: the difference of every metric, with a paired bootstrap interval.
+
+In: ``predictions.csv`` of two runs on one split. Out: a Comparison, JSON-able or as a table for the terminal.
+
+Both models are scored on the same draws, so what makes a draw easy or hard cancels out of the difference: two wide
+intervals that overlap may still differ for certain. A difference is B minus A; where its interval holds 0, these
+samples do not tell the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from kdtrain.bootstrap import ITERATIONS, Unit, bootstrap, interval, score
+from kdtrain.evaluation import (
+    PREDICTIONS_FILE,
+    BootstrapRecord,
+    bootstrap_record,
+    evaluation_folder,
+    null_if_nan,
+    outcomes_of,
+)
+from kdtrain.metrics import CLASS_METRICS, FloatArray, Scores
+from kdtrain.predictions import (
+    LEVELS,
+    Level,
+    Prediction,
+    PredictionsError,
+    check_predictions,
+    items_at,
+    read_predictions_csv,
+)
+
+_TITLES = {
+    **{
+        f"macro_{name}": f"{name.upper() if name in {'auc', 'f1'} else name} (macro)"
+        for name in CLASS_METRICS
+    },
+    "plain_accuracy": "plain accuracy",
+    "balanced_accuracy": "balanced accuracy",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One metric of two models; fractions, None where undefined."""
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    """B minus A."""
+    low: float | None
+    """Of the 95 % interval of the difference; None also where there are fewer than two units."""
+    high: float | None
+    undefined_draws: int
+    """Draws that the interval leaves out because the metric is undefined there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelComparison:
+    """The differences at one level."""
+
+    n: int
+    """Items compared."""
+    units: int
+    """Bootstrap units among them."""
+    mixed_left_out: int
+    """Slides or patients left out because their samples have several labels."""
+    absent_classes: tuple[str, ...]
+    """Classes that no item has; left out of every macro mean."""
+    metrics: dict[str, Difference]
+    """By macro_<name> for each name of CLASS_METRICS, plain_accuracy and balanced_accuracy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What ``kdtrain compare`` says."""
+
+    a: str
+    """Name of the first model."""
+    b: str
+    split: str
+    classes: tuple[str, ...]
+    bootstrap: BootstrapRecord
+    levels: dict[Level, LevelComparison]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, with the names of the fields."""
+        return asdict(self)
+
+    def as_rich(self) -> Table:
+        """For the terminal, in percent; differences whose interval leaves out 0 are bold."""
+        made = self.bootstrap
+        caption = f"95 % intervals: {made['iterations']:,} paired draws by {made['unit']}"
+        title = Text(f"B {self.b} against A {self.a}, {self.split}")
+        table = Table(title=title, caption=caption, title_justify="left")
+        table.add_column("")
+        for name in ("A, %", "B, %", "B - A", "95 % interval"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, level in self.levels.items():
+            table.add_row(Text(_heading(name, level), style="bold"))
+            for metric, difference in level.metrics.items():
+                table.add_row(f"  {_TITLES[metric]}", *_cells(difference))
+            table.add_section()
+        return table
+
+
+def compare(
+    run_a: Path,
+    run_b: Path,
+    split: str,
+    *,
+    iterations: int = ITERATIONS,
+    seed: int = 0,
+    unit: Unit = "patient",
+) -> Comparison:
+    """Compare two evaluated runs.
+
+    Args:
+        run_a: Folder of the run that is the reference.
+        run_b: Folder of the other run.
+        split: Both have ``evaluation-<split>/predictions.csv``.
+        iterations: Bootstrap draws.
+        seed: Of the draws.
+        unit: What is drawn, as in ``evaluate_predictions``.
+
+    Raises:
+        PredictionsError: A file cannot be read, or the two are not of the same samples and classes.
+    """
+    tables = [
+        read_predictions_csv(evaluation_folder(run, split) / PREDICTIONS_FILE) for run in (run_a, run_b)
+    ]
+    if tables[0].classes != tables[1].classes:
+        raise PredictionsError(
+            f"{run_a} has the classes {tables[0].classes} and {run_b} has {tables[1].classes}; compare runs on one "
+            "shard set"
+        )
+    return compare_predictions(
+        tables[0].predictions,
+        tables[1].predictions,
+        tables[0].classes,
+        names=(str(run_a), str(run_b)),
+        split=split,
+        iterations=iterations,
+        seed=seed,
+        unit=unit,
+    )
+
+
+def compare_predictions(
+    predictions_a: Sequence[Prediction],
+    predictions_b: Sequence[Prediction],
+    classes: Sequence[str],
+    *,
+    names: tuple[str, str],
+    split: str,
+    iterations: int = ITERATIONS,
+    seed: int = 0,
+    unit: Unit = "patient",
+) -> Comparison:
+    """Compare two models' predictions of the same samples, in any order; the rest is as for ``compare``.
+
+    Args:
+        predictions_a: Of the model that is the reference.
+        predictions_b: Of the other model.
+        classes: Names, in the order of labels and probabilities.
+        names: Of the two models, for the record and for messages.
+        split: Its name, for the record.
+        iterations: Bootstrap draws.
+        seed: Of the draws.
+        unit: What is drawn.
+
+    Raises:
+        PredictionsError: The keys differ, or a sample's slide, patient or label does.
+    """
+    ordered = [check_predictions(given, classes) for given in (predictions_a, predictions_b)]
+    _check_paired(ordered[0], ordered[1], names)
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        split=split,
+        classes=tuple(classes),
+        bootstrap=bootstrap_record(iterations=iterations, seed=seed, unit=unit),
+        levels={level: _compare_level(level, ordered, classes, iterations, seed, unit) for level in LEVELS},
+    )
+
+
+def _check_paired(
+    ordered_a: Sequence[Prediction], ordered_b: Sequence[Prediction], names: tuple[str, str]
+) -> None:
+    keys_a, keys_b = {one.key for one in ordered_a}, {one.key for one in ordered_b}
+    if keys_a != keys_b:
+        raise PredictionsError(
+            f"the runs are not of the same samples: {len(keys_a & keys_b)} in both, {len(keys_a - keys_b)} only in "
+            f"{names[0]}, {len(keys_b - keys_a)} only in {names[1]}; evaluate both on the same shards and split"
+        )
+    for one, other in zip(ordered_a, ordered_b, strict=True):
+        said = [(prediction.slide, prediction.patient, prediction.label) for prediction in (one, other)]
+        if said[0] != said[1]:
+            raise PredictionsError(
+                f"sample {one.key!r} has (slide, patient, label) {said[0]} in {names[0]} and {said[1]} in {names[1]}; "
+                "evaluate both on the same shards"
+            )
+
+
+def _compare_level(
+    level: Level,
+    models: Sequence[Sequence[Prediction]],
+    classes: Sequence[str],
+    iterations: int,
+    seed: int,
+    unit: Unit,
+) -> LevelComparison:
+    items = [items_at(level, predictions) for predictions in models]
+    outcomes = [outcomes_of(one, unit) for one in items]
+    a, b = (score(one) for one in outcomes)
+    draws = bootstrap(outcomes, iterations=iterations, seed=seed)
+    draws_a, draws_b = (_overall(scores) for scores in draws)
+    return LevelComparison(
+        n=len(items[0].names),
+        units=outcomes[0].units,
+        mixed_left_out=len(items[0].mixed),
+        absent_classes=tuple(np.array(classes)[~a.present].tolist()),
+        metrics={
+            name: _difference(value, _overall(b)[name], draws_b[name] - draws_a[name])
+            for name, value in _overall(a).items()
+        },
+    )
+
+
+def _overall(scores: Scores) -> dict[str, FloatArray]:
+    return {
+        **{f"macro_{name}": scores.macro[name] for name in CLASS_METRICS},
+        "plain_accuracy": scores.plain_accuracy,
+        "balanced_accuracy": scores.balanced_accuracy,
+    }
+
+
+def _difference(a: FloatArray, b: FloatArray, draws: FloatArray) -> Difference:
+    bounds = interval(draws)
+    return Difference(
+        a=null_if_nan(float(a)),
+        b=null_if_nan(float(b)),
+        difference=null_if_nan(float(b - a)),
+        low=bounds.low,
+        high=bounds.high,
+        undefined_draws=bounds.undefined_draws,
+    )
+
+
+def _heading(name: Level, level: LevelComparison) -> str:
+    notes = [f"{level.n} of {level.units} patients"] if level.units != level.n else [str(level.n)]
+    if level.mixed_left_out:
+        notes.append(f"{level.mixed_left_out} of mixed labels left out")
+    if level.absent_classes:
+        notes.append(f"absent: {', '.join(level.absent_classes)}")
+    return f"by {name} ({'; '.join(notes)})"
+
+
+def _cells(difference: Difference) -> list[Text]:
+    low, high = difference.low, difference.high
+    certain = low is not None and high is not None and (low > 0 or high < 0)
+    bounds = "-" if low is None or high is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
+    return [
+        Text(_percent(difference.a)),
+        Text(_percent(difference.b)),
+        Text(_percent(difference.difference, "+"), style="bold" if certain else ""),
+        Text(bounds, style="bold" if certain else ""),
+    ]
+
+
+def _percent(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{100 * value:{sign}.2f}"

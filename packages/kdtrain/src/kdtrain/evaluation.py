@@ -1,0 +1,221 @@
+"""From predictions to ``metrics.json``: every metric with its interval, by sample, by slide and by patient.
+
+In: predictions of one model on one split. Out: a JSON-able record, and the two files of ``RUN/evaluation-<split>/``.
+No model is run here.
+
+Every value is a fraction from 0 to 1, and null where it is undefined (see metrics.py for what is, and for what is done
+about absent classes). Classes are named; ``confusion`` has the true class in its rows and the predicted one in its
+columns, both in the order of ``classes``.
+"""
+
+# ruff: noqa: N803 - axes are upper-case suffixes
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from kdtrain.bootstrap import CONFIDENCE, ITERATIONS, Outcomes, Unit, bootstrap, interval, score
+from kdtrain.files import write_atomically
+from kdtrain.metrics import CLASS_METRICS, BoolArray, FloatArray, confusion_matrix
+from kdtrain.predictions import (
+    LEVELS,
+    Level,
+    LevelItems,
+    Prediction,
+    check_predictions,
+    items_at,
+    write_predictions_csv,
+)
+
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+class EstimateRecord(TypedDict):
+    """A metric and its percentile interval."""
+
+    value: float | None
+    low: float | None
+    """Null where there are fewer than two units: one patient says nothing about others."""
+    high: float | None
+    undefined_draws: int
+    """Draws that the interval leaves out because the metric is undefined there."""
+
+
+class LevelRecord(TypedDict):
+    """The metrics of one level: its items are samples, slides or patients."""
+
+    n: int
+    """Items evaluated."""
+    units: int
+    """Bootstrap units among them."""
+    mixed_left_out: int
+    """Slides or patients left out because their samples have several labels."""
+    absent_classes: list[str]
+    """Classes that no item has; left out of every macro mean."""
+    never_predicted: list[str]
+    """Classes that some item has and none was given; their precision counts as 0."""
+    draws_with_absent_classes: int
+    """Draws in which a class is absent that the level has; the macro means of these are over fewer classes."""
+    plain_accuracy: EstimateRecord
+    balanced_accuracy: EstimateRecord
+    macro: dict[str, EstimateRecord]
+    """By the names of CLASS_METRICS: means over the classes that are present."""
+    per_class: dict[str, dict[str, EstimateRecord]]
+    """By class, then by the names of CLASS_METRICS: the class against the rest."""
+    class_counts: dict[str, int]
+    """Items of each class."""
+    confusion: list[list[int]]
+
+
+class BootstrapRecord(TypedDict):
+    """How the intervals were made."""
+
+    method: str
+    confidence: float
+    iterations: int
+    seed: int
+    unit: Unit
+
+
+class MetricsRecord(TypedDict):
+    """The content of ``metrics.json``, as far as it comes from predictions."""
+
+    classes: list[str]
+    bootstrap: BootstrapRecord
+    levels: dict[Level, LevelRecord]
+
+
+def evaluate_predictions(
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    *,
+    iterations: int = ITERATIONS,
+    seed: int = 0,
+    unit: Unit = "patient",
+) -> MetricsRecord:
+    """Every metric with its 95 % interval, at every level.
+
+    Args:
+        predictions: Of one model on one split, in any order.
+        classes: Names, in the order of labels and probabilities.
+        iterations: Bootstrap draws.
+        seed: Of the draws.
+        unit: What is drawn: the level's items one by one ("sample"), or patients with all their items.
+
+    Raises:
+        PredictionsError: As ``check_predictions``.
+    """
+    ordered = check_predictions(predictions, classes)
+    return {
+        "classes": list(classes),
+        "bootstrap": bootstrap_record(iterations=iterations, seed=seed, unit=unit),
+        "levels": {
+            level: _level_record(
+                items_at(level, ordered), classes, iterations=iterations, seed=seed, unit=unit
+            )
+            for level in LEVELS
+        },
+    }
+
+
+def bootstrap_record(*, iterations: int, seed: int, unit: Unit) -> BootstrapRecord:
+    """How intervals were made, for a record."""
+    return {
+        "method": "percentile",
+        "confidence": CONFIDENCE,
+        "iterations": iterations,
+        "seed": seed,
+        "unit": unit,
+    }
+
+
+def outcomes_of(items: LevelItems, unit: Unit) -> Outcomes:
+    """The items of a level with their bootstrap units."""
+    names = items.names if unit == "sample" else items.patients
+    _, unit_of = np.unique(np.array(names, dtype=str), return_inverse=True)
+    return Outcomes(labels=items.labels, probabilities=items.probabilities, unit_of=unit_of)
+
+
+def evaluation_folder(run: Path, split: str) -> Path:
+    """``RUN/evaluation-<split>``."""
+    return run / f"evaluation-{split}"
+
+
+def write_evaluation(
+    folder: Path,
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    *,
+    metrics: Mapping[str, Any],
+    provenance: Mapping[str, str],
+) -> None:
+    """Write ``predictions.csv`` and then ``metrics.json``, each whole or not at all; older ones are replaced.
+
+    Args:
+        folder: From ``evaluation_folder``.
+        predictions: In any order.
+        classes: Names, in the order of labels and probabilities.
+        metrics: A MetricsRecord and whatever else is known of the evaluation; JSON-able, without NaN.
+        provenance: Columns of ``predictions.csv``.
+
+    Raises:
+        PredictionsError: As ``check_predictions``.
+        OSError: A file cannot be written.
+    """
+    text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_predictions_csv(folder / PREDICTIONS_FILE, predictions, classes, provenance)
+    write_atomically(folder / METRICS_FILE, text.encode())
+
+
+def _level_record(
+    items: LevelItems, classes: Sequence[str], *, iterations: int, seed: int, unit: Unit
+) -> LevelRecord:
+    outcomes = outcomes_of(items, unit)
+    scores = score(outcomes)
+    draws = bootstrap([outcomes], iterations=iterations, seed=seed)[0]
+    counts = confusion_matrix(items.labels, outcomes.predicted, len(classes))
+    return {
+        "n": len(items.names),
+        "units": outcomes.units,
+        "mixed_left_out": len(items.mixed),
+        "absent_classes": _named(classes, ~scores.present),
+        "never_predicted": _named(classes, scores.never_predicted),
+        "draws_with_absent_classes": int((scores.present & ~draws.present).any(axis=-1).sum()),
+        "plain_accuracy": _estimate(scores.plain_accuracy, draws.plain_accuracy),
+        "balanced_accuracy": _estimate(scores.balanced_accuracy, draws.balanced_accuracy),
+        "macro": {name: _estimate(scores.macro[name], draws.macro[name]) for name in CLASS_METRICS},
+        "per_class": {
+            label: {
+                name: _estimate(scores.per_class[name][number], draws.per_class[name][:, number])
+                for name in CLASS_METRICS
+            }
+            for number, label in enumerate(classes)
+        },
+        "class_counts": dict(zip(classes, counts.sum(axis=1).tolist(), strict=True)),
+        "confusion": counts.tolist(),
+    }
+
+
+def _estimate(value: FloatArray, draws_B: FloatArray) -> EstimateRecord:
+    bounds = interval(draws_B)
+    return {
+        "value": null_if_nan(float(value)),
+        "low": bounds.low,
+        "high": bounds.high,
+        "undefined_draws": bounds.undefined_draws,
+    }
+
+
+def null_if_nan(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
+
+
+def _named(classes: Sequence[str], chosen_K: BoolArray) -> list[str]:
+    return [name for name, yes in zip(classes, chosen_K, strict=True) if yes]
