@@ -31,6 +31,12 @@ MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "
 SPOOL_BYTES = 32 * 1024 * 1024
 """Encoded images up to this size stay in memory until they are in the tar; larger ones wait on disk."""
 
+_EXACT_ROWS = 256
+"""Squares of so many 8-bit values add up to less than 2**24: float32 counts them without error, in any order."""
+
+_SUMMED_COLUMNS = 768
+"""So many columns of 256 rows, as float32, stay in a core's cache."""
+
 
 @dataclass
 class PixelSums:
@@ -41,14 +47,12 @@ class PixelSums:
     squares: tuple[int, int, int] = (0, 0, 0)
 
     def add(self, image: Pixels) -> None:
-        """Count every pixel of an image (rows, columns, 3): from its histogram, which is exact and fast."""
-        rows, columns, _ = image.shape
-        pixels = np.ascontiguousarray(image).data
-        histogram = pyvips.Image.new_from_memory(pixels, columns, rows, 3, "uchar").hist_find().numpy()
-        counts, levels = histogram.reshape(256, 3).astype(np.int64), np.arange(256)
-        red, green, blue = (levels @ counts).tolist()
-        red2, green2, blue2 = (levels**2 @ counts).tolist()
-        self._merge(rows * columns, (red, green, blue), (red2, green2, blue2))
+        """Count every pixel of an image (rows, columns, 3)."""
+        lines = image.reshape(len(image), -1)
+        for top in range(0, len(lines), _EXACT_ROWS):
+            part = lines[top : top + _EXACT_ROWS]
+            sums, squares = _column_sums(part)
+            self._merge(part.size // 3, _per_channel(sums), _per_channel(squares))
 
     def merge(self, other: PixelSums) -> None:
         """Add what another sum has counted."""
@@ -60,6 +64,24 @@ class PixelSums:
         self.squares = cast(
             "tuple[int, int, int]", tuple(a + b for a, b in zip(self.squares, squares, strict=True))
         )
+
+
+def _column_sums(lines: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sums down each column, and those of the squares: products in float32 take two thirds of the time of integer sums."""
+    width = lines.shape[1]
+    sums, squares = np.empty(width, np.float32), np.empty(width, np.float32)
+    ones = np.ones(len(lines), np.float32)
+    for left in range(0, width, _SUMMED_COLUMNS):
+        columns = slice(left, left + _SUMMED_COLUMNS)
+        values = lines[:, columns].astype(np.float32)
+        sums[columns] = ones @ values
+        squares[columns] = ones @ np.square(values, out=values)
+    return sums, squares
+
+
+def _per_channel(columns: NDArray[np.float32]) -> tuple[int, int, int]:
+    red, green, blue = columns.astype(np.int64).reshape(-1, 3).sum(axis=0).tolist()
+    return red, green, blue
 
 
 class Encoder(Protocol):
