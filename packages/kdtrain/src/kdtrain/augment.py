@@ -8,7 +8,6 @@ quarter turns, which need no interpolation and keep the whole field.
 Legend: B images of a batch, C = 3 channels (RGB), H and W rows and columns.
 """
 
-# ruff: noqa: N803, N806 - shape suffixes are capitals
 from __future__ import annotations
 
 import hashlib

@@ -11,7 +11,6 @@ Memory is bounded by drawing in chunks; the draws depend on the number of units,
 Legend: N items, U units, B draws, K classes.
 """
 
-# ruff: noqa: N803, N806 - axes are upper-case suffixes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -29,6 +29,7 @@ import safetensors.torch
 from torch import Tensor
 
 from kdtrain.engine_state import TrainingState
+from kdtrain.errors import UsageError
 
 FORMAT = "kdtrain-checkpoint-1"
 _FILES = ("model.safetensors", "optimizer.safetensors", "record.json")
@@ -36,7 +37,7 @@ _SUMS = "SHA256SUMS"
 _NAME = re.compile(r"step-(\d{6,})")
 
 
-class CheckpointError(Exception):
+class CheckpointError(UsageError):
     """A checkpoint cannot be used; the message says which, why, and what to do."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kdtrain.errors import UsageError
 
@@ -19,9 +19,11 @@ Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-SelectBy = Literal["loss", "balanced_accuracy", "accuracy", "f1"]
+SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
 
-NOT_IN_RECORD = frozenset({"shards", "out", "workers", "tensorboard", "wandb", "log_every", "keep"})
+NOT_IN_RECORD = frozenset(
+    {"shards", "out", "workers", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"}
+)
 """Settings that cannot change a weight, and paths: a resumed run may change them."""
 
 
@@ -39,7 +41,9 @@ class PhaseConfig(BaseModel):
         weight_decay: L2 penalty (the published settings' 1e-4).
         schedule: How the learning rate changes over the run.
         warmup_steps: Optimizer steps over which it rises first.
-        accumulate: Samples per optimizer step and process (the published settings' 32).
+        accumulate: Samples per optimizer step, over all processes (the published settings' 32).
+        step_every: Optimizer steps between two drops of the "step" schedule.
+        checkpoint_every: Optimizer steps between two checkpoints; 0 for the ends of epochs alone.
         micro_batch: Same-size samples that go through the network together.
         precision: Of the network's arithmetic.
         zero_stage: DeepSpeed's ZeRO stage.
@@ -69,6 +73,8 @@ class PhaseConfig(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     schedule: Schedule = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    step_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
     accumulate: Annotated[int, Field(ge=1)] = 32
     micro_batch: Annotated[int, Field(ge=1)] = 1
     precision: Precision = "fp32"
@@ -84,6 +90,20 @@ class PhaseConfig(BaseModel):
     log_every: Annotated[int, Field(ge=1)] = 1
     tensorboard: bool = True
     wandb: str | None = None
+
+    @field_validator("train_on", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("jitter", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return tuple(value.split(",")) if isinstance(value, str) else value
 
     @property
     def record(self) -> dict[str, Any]:
@@ -128,7 +148,7 @@ class DistillConfig(PhaseConfig):
         pixel_weight: Of the pixel-wise loss in eq. 1.
         output_stride: Of the student; None for the teacher's.
         start_from: The student's first weights: random, or the teacher's.
-        select_by: What chooses the best checkpoint.
+        select_by: Always the distillation loss: this phase reads no label, not even of the validation set.
     """
 
     phase: ClassVar[str] = "distill"
@@ -140,6 +160,7 @@ class DistillConfig(PhaseConfig):
     pixel_weight: Annotated[float, Field(ge=0)] = 1.0
     output_stride: Literal[32, 16, 8] | None = None
     start_from: Literal["random", "teacher"] = "random"
+    select_by: Literal["loss"] = "loss"
 
 
 class FinetuneConfig(PhaseConfig):

@@ -26,13 +26,10 @@ from kdtrain.engine_config import EngineConfigError, EngineSettings, deepspeed_c
 from kdtrain.engine_launch import join, launch_from, pick_device
 from kdtrain.engine_precision import Autocast, LossScale
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
+from kdtrain.errors import TrainingError
 from kdtrain.schedules import learning_rate_factor
 
 T = TypeVar("T")
-
-
-class TrainingError(Exception):
-    """Training cannot go on; the message names the step and the samples."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from kdtrain.errors import UsageError
 from kdtrain.schedules import Schedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -49,7 +50,7 @@ _REFUSED = {
 """Keys of a user's JSON that cannot be obeyed, with what to do or why."""
 
 
-class EngineConfigError(ValueError):
+class EngineConfigError(UsageError):
     """A setting of the engine is wrong, or the user's DeepSpeed JSON contradicts an option."""
 
 

@@ -8,7 +8,6 @@ about absent classes). Classes are named; ``confusion`` has the true class in it
 columns, both in the order of ``classes``.
 """
 
-# ruff: noqa: N803 - axes are upper-case suffixes
 from __future__ import annotations
 
 import json

@@ -7,7 +7,6 @@ over a large map lose their meaning in 8 bits of mantissa.
 Legend: B images of a batch, C channels, H and W rows and columns of a feature map, K classes.
 """
 
-# ruff: noqa: N803, N806 - shape suffixes are capitals
 from __future__ import annotations
 
 from typing import Literal, NamedTuple

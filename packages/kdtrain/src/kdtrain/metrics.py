@@ -12,7 +12,6 @@ there but is never predicted has precision 0, as scikit-learn has it (``zero_div
 reward the model that gives up on a rare class. Both are reported, so that nothing is scored 0 in silence.
 """
 
-# ruff: noqa: N803, N806 - axes are upper-case suffixes
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -8,7 +8,6 @@ Nothing here is trained, loaded or moved to a device.
 Legend: B images of a batch, C channels, H and W rows and columns of the image or of the feature map, K classes.
 """
 
-# ruff: noqa: N803, N806, N815 - shape suffixes are capitals
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -24,6 +24,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
 from kdtrain.metrics import FloatArray, IntArray
 
@@ -35,7 +36,7 @@ _FIXED_COLUMNS = ("key", "slide", "patient", "label", "predicted")
 _SUM_TOLERANCE = 1e-3  # a softmax in bfloat16 is off by less
 
 
-class PredictionsError(Exception):
+class PredictionsError(UsageError):
     """Predictions that cannot be evaluated: which, why, and what to do."""
 
 

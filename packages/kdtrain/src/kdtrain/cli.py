@@ -1,0 +1,151 @@
+"""The command line: options to a configuration, one call, an exit code.
+
+0: all done. 1: failed. 2: wrong usage or configuration, found before any work. Libraries are imported by the command
+that needs them, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from kdtrain import __version__
+from kdtrain.config import (
+    BaselineConfig,
+    DistillConfig,
+    FinetuneConfig,
+    PhaseConfig,
+    TeacherConfig,
+    load_config,
+)
+from kdtrain.errors import TrainingError, UsageError
+from kdtrain.options import config_options
+from kdtrain.shard_error import ShardError
+
+if TYPE_CHECKING:
+    from kdtrain.training import Summary
+
+FAILED, WRONG_USAGE = 1, 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kdtrain")
+def main() -> None:
+    """Train on slideprep shards: a teacher, a student distilled from it, optional fine-tuning, evaluation."""
+
+
+def _phase(kind: type[PhaseConfig], module: str, help_text: str) -> None:
+    @main.command(kind.phase, help=help_text)
+    @config_options(kind)
+    def command(config_file: Path | None, **options: Any) -> None:
+        with _exit_codes():
+            config = load_config(kind, {k: v for k, v in options.items() if v is not None}, config_file)
+            _run_phase(module, config)
+
+
+_phase(
+    TeacherConfig,
+    "teacher",
+    "Phase I: train a teacher on labelled images. The same command again resumes the run.",
+)
+_phase(
+    BaselineConfig, "teacher", "Train the same network from scratch at a low magnification, to compare with."
+)
+_phase(
+    DistillConfig,
+    "distill",
+    "Phase II: distil a student at a low magnification from a teacher, without labels.",
+)
+_phase(FinetuneConfig, "finetune", "Phase III, optional: train a student's fully connected layer on labels.")
+
+
+def _run_phase(module: str, config: PhaseConfig) -> None:
+    if not config.shards.is_dir():
+        raise UsageError(f"--shards {config.shards} is no folder; give the folder of a shard set")
+    from rich.console import Console
+
+    from kdtrain.progress import Monitor
+
+    console = Console(stderr=True)
+    active = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    monitor = Monitor(console, config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb)
+    try:
+        summary: Summary = import_module(f"kdtrain.phases.{module}").run(config, monitor)
+    finally:
+        monitor.close()
+    if active:
+        from kdtrain.summary import print_summary
+
+        print_summary(summary, Console())
+
+
+@main.command("evaluate")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Folder of the shard set.")
+@click.option("--split", default="test", show_default=True, help="Labelled split or set.")
+@click.option(
+    "--unit",
+    type=click.Choice(["patient", "sample"]),
+    default="patient",
+    show_default=True,
+    help="What the bootstrap draws.",
+)
+@click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws.")
+@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option("--workers", default=2, show_default=True, help="Loader processes.")
+def evaluate_command(**options: Any) -> None:
+    """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from kdtrain.evaluate import evaluate
+        from kdtrain.summary import print_evaluation
+
+        print_evaluation(evaluate(**options, console=Console(stderr=True)), Console())
+
+
+@main.command("compare")
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Split on which both were evaluated.")
+def compare_command(run_a: Path, run_b: Path, split: str) -> None:
+    """How RUN_B differs from RUN_A, both evaluated: paired bootstrap differences with 95 % intervals."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from kdtrain.comparison import compare
+
+        Console().print(compare(run_a, run_b, split=split).as_rich())
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn errors into messages and exit codes."""
+    try:
+        yield
+    except UsageError as error:
+        _stop(error, WRONG_USAGE)
+    except ShardError as error:
+        _stop(error, WRONG_USAGE if error.rule == "request" else FAILED)
+    except TrainingError as error:
+        _stop(error, FAILED)
+    except KeyboardInterrupt:
+        _stop("interrupted; run the same command again to go on from the last checkpoint", FAILED)
+    except OSError as error:
+        _stop(
+            f"{error.strerror or error}: {error.filename or ''}; make room or check permissions, then run the same "
+            "command again",
+            FAILED,
+        )
+
+
+def _stop(message: object, code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

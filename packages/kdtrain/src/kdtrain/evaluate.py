@@ -1,0 +1,141 @@
+"""``kdtrain evaluate``: a run and a labelled split in, metrics.json and predictions.csv out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from kdtrain.errors import UsageError
+from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
+from kdtrain.flops import count, mean_gflops
+from kdtrain.network import Trained, load_trained
+from kdtrain.predicting import predict_sample, sizes_of_split
+from kdtrain.predictions import Prediction
+from kdtrain.run_folder import versions
+from kdtrain.shard_format import Index, read_index
+from kdtrain.stream import EvaluationStream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        run: The run's folder.
+        split: The split.
+        metrics: The content of metrics.json.
+        folder: Where it lies.
+    """
+
+    run: Path
+    split: str
+    metrics: dict[str, Any]
+    folder: Path
+
+
+def evaluate(
+    *,
+    run: Path,
+    shards: Path,
+    split: str,
+    unit: str,
+    iterations: int,
+    seed: int,
+    workers: int,
+    console: Console,
+) -> Evaluation:
+    """Measure a run's network.
+
+    Args:
+        run: The run's folder.
+        shards: The shard set.
+        split: A labelled split or set.
+        unit: "patient" or "sample": what the bootstrap draws.
+        iterations: Bootstrap draws.
+        seed: Of the draws.
+        workers: Loader processes.
+        console: For the progress bar.
+
+    Raises:
+        UsageError: The run is not finished, or the classes differ.
+        ShardError: The set lacks the split or the magnification, or is damaged.
+    """
+    trained = load_trained(run, what="RUN")
+    index = read_index(shards)
+    _check(trained, index, split, shards)
+    predictions = _predict(trained, index, split, workers, console)
+    record: MetricsRecord = evaluate_predictions(
+        predictions,
+        trained.network.classes,
+        iterations=iterations,
+        seed=seed,
+        unit="patient" if unit == "patient" else "sample",
+    )
+    sizes = sizes_of_split(index, split, trained.network.magnification)
+    metrics = {
+        **record,
+        "split": split,
+        "phase": trained.run["settings"]["phase"],
+        "magnification": trained.network.magnification,
+        "model": trained.network.model,
+        "output_stride": trained.network.output_stride,
+        "weights_sha256": trained.sha256,
+        "shard_set_sha256": index.sha256,
+        "cost": _cost(trained, sizes),
+        "versions": versions(),
+    }
+    folder = evaluation_folder(run, split)
+    write_evaluation(
+        folder,
+        predictions,
+        trained.network.classes,
+        metrics=metrics,
+        provenance={"split": split, "weights_sha256": trained.sha256, "shard_set_sha256": index.sha256},
+    )
+    return Evaluation(run=run, split=split, metrics=metrics, folder=folder)
+
+
+def _check(trained: Trained, index: Index, split: str, shards: Path) -> None:
+    index.require(magnification=trained.network.magnification, split=split)
+    if not index.is_labelled(split):
+        raise UsageError(
+            f"--split {split} of {shards} carries no labels, so nothing can be measured on it; choose another"
+        )
+    if tuple(index.document.classes) != trained.network.classes:
+        raise UsageError(
+            f"the run knows the classes {', '.join(trained.network.classes)}, {shards} has "
+            f"{', '.join(index.document.classes)}; build the set with --classes {','.join(trained.network.classes)}"
+        )
+
+
+def _predict(trained: Trained, index: Index, split: str, workers: int, console: Console) -> list[Prediction]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = trained.model.to(device)
+    stream = EvaluationStream(index, split, [trained.network.magnification], workers=workers)
+    try:
+        with torch.no_grad():
+            return [
+                predict_sample(model, trained.network, sample, device)
+                for sample in track(
+                    stream, description="Evaluating", total=stream.n_samples, console=console, transient=True
+                )
+            ]
+    finally:
+        stream.close()
+
+
+def _cost(trained: Trained, sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """Multiply-adds of a forward pass, averaged over the images as they are (the paper's GFLOPS)."""
+    return {
+        "gflops_mean": mean_gflops(trained.model, sizes),
+        "gflops_total": sum(count(trained.model, *size).gflops for size in sizes),
+        "gmacs_mean": sum(count(trained.model, *size).gmacs for size in sizes) / len(sizes),
+        "convention": "gflops = 2 x multiply-adds of convolutions and the fully connected layer, per forward pass",
+        "images": len(sizes),
+        "megapixels_mean": sum(h * w for h, w in sizes) / len(sizes) / 1e6,
+    }

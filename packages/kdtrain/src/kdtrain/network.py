@@ -1,0 +1,102 @@
+"""A network as a run keeps it: how to build it, what its pixels looked like, what its outputs mean."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from kdtrain.errors import UsageError
+from kdtrain.models import Model, build_model
+from kdtrain.run_folder import MODEL_FILE, read_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Everything but the weights.
+
+    Attributes:
+        model: Name of the architecture.
+        output_stride: Input pixels per feature-map pixel.
+        classes: In the order of the logits.
+        magnification: Of the images.
+        mean: Grey levels per channel, of the labelled training split at that magnification.
+        std: Grey levels per channel, likewise.
+    """
+
+    model: str
+    output_stride: int
+    classes: tuple[str, ...]
+    magnification: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def build(self, *, seed: int | None) -> Model:
+        """A model with fresh weights."""
+        return build_model(
+            self.model, n_classes=len(self.classes), output_stride=self.output_stride, seed=seed
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """JSON-able; read back by :meth:`of`."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Network:
+        """From a run's record."""
+        fields = dict(record)
+        for name in ("classes", "mean", "std"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network with its weights, out of a run.
+
+    Attributes:
+        network: How it is built and fed.
+        model: With weights, on the CPU, in evaluation mode.
+        run: The content of run.json.
+        folder: The run's folder.
+        sha256: Of the weights' file.
+    """
+
+    network: Network
+    model: Model
+    run: Mapping[str, Any]
+    folder: Path
+    sha256: str
+
+
+def load_trained(folder: Path, *, what: str) -> Trained:
+    """The chosen network of a run.
+
+    Args:
+        folder: The run's folder.
+        what: The option that named it, for messages.
+
+    Raises:
+        UsageError: The folder is no run, or its training has not chosen a network yet.
+    """
+    run = read_run(folder, what=what)
+    network = Network.of(run["network"])
+    model = network.build(seed=0)
+    try:
+        weights = safetensors.torch.load_file(folder / MODEL_FILE)
+        model.load_state_dict(weights)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{what} {folder} has no {MODEL_FILE}: its training is not finished; run that command again to go on"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - safetensors has an error type of its own per fault
+        raise UsageError(
+            f"{what} {folder}: {MODEL_FILE} cannot be used ({error}); restore it or train again"
+        ) from None
+    digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    return Trained(network=network, model=model.eval(), run=run, folder=folder, sha256=digest)

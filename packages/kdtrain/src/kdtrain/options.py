@@ -1,0 +1,76 @@
+"""Command-line options out of a configuration: the same fields, names, defaults and sentences, said once."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+
+from kdtrain.config import PhaseConfig
+
+Command = Callable[..., Any]
+
+
+def config_options(kind: type[PhaseConfig]) -> Callable[[Command], Command]:
+    """Options for every field of a configuration, in its order, and ``--config``."""
+
+    def decorate(command: Command) -> Command:
+        command = click.option(
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            help="YAML file with any of these settings.",
+        )(command)
+        sentences = field_sentences(kind)
+        for name in reversed(kind.model_fields):
+            command = _option(kind, name, sentences[name])(command)
+        return command
+
+    return decorate
+
+
+def field_sentences(kind: type[PhaseConfig]) -> dict[str, str]:
+    """What the docstrings of a configuration and its bases say of each field."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        section = (base.__dict__.get("__doc__") or "").partition("Attributes:")[2]
+        for name, sentence in re.findall(
+            r"^\s{8}(\w+): (.*?)(?=^\s{8}\w+: |\Z)", section + "\n", re.M | re.S
+        ):
+            found[name] = " ".join(sentence.split())
+    return found
+
+
+def _option(kind: type[PhaseConfig], name: str, sentence: str) -> Callable[[Command], Command]:
+    field = kind.model_fields[name]
+    default = "required" if field.is_required() else _shown(field.default)
+    help_text = f"{sentence}  [{default}]" if field.is_required() else f"{sentence}  [default: {default}]"
+    flag = "--" + name.replace("_", "-")
+    click_type, is_flag = _click_type(field.annotation)
+    if is_flag:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text)
+    return click.option(flag, name, type=click_type, default=None, help=help_text)
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "none" if default is None else str(default)
+
+
+def _click_type(annotation: Any) -> tuple[Any, bool]:
+    """The type of an option, and whether it is an on-off switch."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _click_type(arguments[0])
+    if origin in (Union, types.UnionType):
+        return _click_type(next(argument for argument in arguments if argument is not type(None)))
+    if origin is Literal:
+        return click.Choice([str(argument) for argument in arguments]), False
+    if annotation is bool:
+        return None, True
+    return {int: int, float: float, Path: click.Path(path_type=Path)}.get(annotation, str), False

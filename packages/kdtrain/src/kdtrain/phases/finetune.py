@@ -1,0 +1,66 @@
+"""Phase III, optional: the distilled student's fully connected layer is trained on labels, everything else frozen.
+
+The paper (section 3.4) skips it where phases I and II saw the same training set, since it overfitted there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from kdtrain.config import FinetuneConfig
+from kdtrain.errors import UsageError
+from kdtrain.model_init import freeze_all_but_fc
+from kdtrain.network import Trained, load_trained
+from kdtrain.phases.teacher import label_loss
+from kdtrain.predicting import validate_labels
+from kdtrain.progress import Monitor
+from kdtrain.shard_format import read_index
+from kdtrain.training import Phase, Summary, check_phase, train
+
+
+def run(config: FinetuneConfig, monitor: Monitor) -> Summary:
+    """Fine-tune a student."""
+    index = read_index(config.shards)
+    student = load_trained(config.student, what="--student")
+    network = student.network
+    check_phase(config, index, [network.magnification], labelled=True)
+    check_student(config, student, tuple(index.document.classes))
+    freeze_all_but_fc(student.model)
+    return train(
+        Phase(
+            config=config,
+            index=index,
+            network=network,
+            model=student.model,
+            magnifications=(network.magnification,),
+            labelled=True,
+            loss_of=partial(label_loss, network),
+            parts=(),
+            validate=partial(validate_labels, index, network, config.workers),
+            higher_is_better=config.select_by != "loss",
+            provenance={"student": {"weights_sha256": student.sha256}},
+        ),
+        monitor,
+    )
+
+
+def check_student(config: FinetuneConfig, student: Trained, classes: tuple[str, ...]) -> None:
+    """Refuse what the paper advises against, and what cannot work.
+
+    Raises:
+        UsageError: The classes differ; or teacher and student were trained on the same set.
+    """
+    if classes != student.network.classes:
+        raise UsageError(
+            f"--student {config.student} has the classes {', '.join(student.network.classes)}, --shards "
+            f"{config.shards} has {', '.join(classes)}; build the set with --classes in the student's order"
+        )
+    shard_set = student.run["shard_set"]
+    teacher = shard_set.get("teacher")
+    same = teacher is not None and set(teacher["train_on"]) == set(shard_set["train_on"])
+    if same and not config.same_training_set:
+        raise UsageError(
+            f"--student {config.student} was distilled on the set that its teacher was trained on "
+            f"({', '.join(shard_set['train_on'])}): fine-tuning on it again overfitted in the paper (section 3.4); "
+            "distil on an auxiliary set first, or pass --same-training-set to do it all the same"
+        )

@@ -1,0 +1,66 @@
+"""Phase I: a network trained on labels; at 10x it is the teacher, at a low magnification the baseline.
+
+Cross-entropy on the labelled training split, He initialisation, Adam (the paper, sections 3.2 and 4.4).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
+from torch import nn
+
+from kdtrain.config import TeacherConfig
+from kdtrain.engine import BatchLoss
+from kdtrain.inputs import Drawing, image_batch, label_batch
+from kdtrain.model_init import load_init
+from kdtrain.network import Network
+from kdtrain.predicting import validate_labels
+from kdtrain.progress import Monitor
+from kdtrain.shard_format import read_index
+from kdtrain.training import Batch, Phase, Summary, check_phase, train
+
+
+def run(config: TeacherConfig, monitor: Monitor) -> Summary:
+    """Train a teacher or a baseline."""
+    index = read_index(config.shards)
+    check_phase(config, index, [config.magnification], labelled=True)
+    statistics = index.statistics_of(config.magnification)
+    network = Network(
+        model=config.model,
+        output_stride=config.output_stride,
+        classes=index.document.classes,
+        magnification=config.magnification,
+        mean=statistics.mean,
+        std=statistics.std,
+    )
+    model = network.build(seed=config.seed)
+    provenance = {}
+    if config.init is not None:
+        report = load_init(model, config.init)
+        monitor.say(str(report))
+        provenance["init"] = str(report)
+    return train(
+        Phase(
+            config=config,
+            index=index,
+            network=network,
+            model=model,
+            magnifications=(config.magnification,),
+            labelled=True,
+            loss_of=partial(label_loss, network),
+            parts=(),
+            validate=partial(validate_labels, index, network, config.workers),
+            higher_is_better=config.select_by != "loss",
+            provenance=provenance,
+        ),
+        monitor,
+    )
+
+
+def label_loss(network: Network, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
+    """Cross-entropy with the ground-truth labels, summed over the micro-batch."""
+    device = next(model.parameters()).device
+    _, logits_BK = model(image_batch(batch, network, drawing, device))
+    total = F.cross_entropy(logits_BK.float(), label_batch(batch, device), reduction="sum")
+    return BatchLoss(total=total, samples=len(batch))

@@ -1,0 +1,118 @@
+"""A network and a split in, class probabilities of every sample out: for validation and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdtrain.engine import Engine
+from kdtrain.inputs import NO_DRAWING, image_batch
+from kdtrain.network import Network
+from kdtrain.predictions import Prediction
+from kdtrain.sample_io import LoadedSample
+from kdtrain.shard_format import Index
+from kdtrain.stream import EvaluationStream
+
+
+def predict_sample(
+    model: nn.Module, network: Network, sample: LoadedSample, device: torch.device
+) -> Prediction:
+    """Probabilities of one sample, without augmentation."""
+    _, logits_BK = model(image_batch([sample], network, NO_DRAWING, device))
+    probabilities = torch.softmax(logits_BK[0].double(), dim=0)
+    assert sample.label is not None
+    return Prediction(
+        key=sample.key,
+        slide=sample.slide,
+        patient=sample.patient,
+        label=sample.label,
+        probabilities=tuple(probabilities.tolist()),
+    )
+
+
+def predict_split(
+    model: nn.Module,
+    network: Network,
+    index: Index,
+    split: str,
+    *,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+    on_sample: Callable[[], None] = lambda: None,
+) -> list[Prediction]:
+    """This rank's share of a split's predictions; every sample comes once over all ranks.
+
+    Args:
+        model: In evaluation mode, on ``device``.
+        network: How it is fed.
+        index: The shard set.
+        split: A labelled split or set.
+        device: Where the model is.
+        rank: Of this process.
+        world_size: Number of processes.
+        workers: Loader processes.
+        on_sample: Called after every sample.
+    """
+    stream = EvaluationStream(
+        index, split, [network.magnification], rank=rank, world_size=world_size, workers=workers
+    )
+    predictions = []
+    try:
+        with torch.no_grad():
+            for sample in stream:
+                predictions.append(predict_sample(model, network, sample, device))
+                on_sample()
+    finally:
+        stream.close()
+    return predictions
+
+
+def validate_labels(
+    index: Index, network: Network, workers: int, engine: Engine, split: str
+) -> dict[str, float]:
+    """Cross-entropy, accuracy and balanced accuracy on a labelled split, every sample once over all ranks."""
+    own = predict_split(
+        engine.inference,
+        network,
+        index,
+        split,
+        device=engine.device,
+        rank=engine.rank,
+        world_size=engine.world_size,
+        workers=workers,
+    )
+    return quick_metrics(engine.gather(own))
+
+
+def quick_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """What an epoch is judged by; classes that the split lacks are left out of the balanced accuracy."""
+    labels = np.array([p.label for p in predictions])
+    predicted = np.array([p.predicted for p in predictions])
+    of_truth = np.array([max(p.probabilities[p.label], 1e-300) for p in predictions])
+    correct = labels == predicted
+    recalls = [correct[labels == label].mean() for label in np.unique(labels)]
+    return {
+        "loss": float(-np.log(of_truth).mean()),
+        "accuracy": float(correct.mean()),
+        "balanced_accuracy": float(np.mean(recalls)),
+    }
+
+
+def sizes_of_split(index: Index, split: str, magnification: float) -> list[tuple[int, int]]:
+    """(height, width) of every sample, without opening a tar."""
+    return [
+        (height, width)
+        for shard in index.shards_of(split)
+        for width, height in index.sizes_of(shard, magnification)
+    ]
+
+
+def run_name(folder: Path) -> str:
+    """How tables call a run."""
+    return folder.resolve().name

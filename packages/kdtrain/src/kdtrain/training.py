@@ -1,0 +1,419 @@
+"""The one loop of all phases: groups of samples in, a trained network in the run's folder out.
+
+A phase (:mod:`kdtrain.phases`) says what the loss is and how the network is validated; everything else happens here:
+the order of samples, updates, validation, checkpoints, the log, the progress bar. Whatever moment a run is killed at, the
+same command goes on from the last checkpoint and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdtrain import checkpoints
+from kdtrain.augment import AugmentSettings
+from kdtrain.checkpoints import CheckpointStore, Record
+from kdtrain.config import PhaseConfig
+from kdtrain.engine import BatchLoss, Engine, GroupResult
+from kdtrain.engine_config import EngineSettings
+from kdtrain.errors import UsageError
+from kdtrain.inputs import Drawing
+from kdtrain.model_init import MODEL_FILE
+from kdtrain.models import Model, activation_checkpointing
+from kdtrain.network import Network
+from kdtrain.progress import Monitor
+from kdtrain.run_folder import RunFolder
+from kdtrain.sample_io import LoadedSample
+from kdtrain.schedules import Schedule
+from kdtrain.shard_format import Index
+from kdtrain.stream import SampleStream, check_training_set
+
+Batch = Sequence[LoadedSample]
+LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]
+Validate = Callable[[Engine, str], Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """What one phase brings to the loop.
+
+    Attributes:
+        config: Its settings.
+        index: The shard set.
+        network: What is trained: how it is built and fed.
+        model: Its first weights.
+        magnifications: Read for every sample: the teacher's and the student's, or one.
+        labelled: Whether labels are read.
+        loss_of: Loss of a micro-batch under the model that it is given.
+        parts: Names of the loss's parts.
+        validate: Metrics on a split; "loss" among them. None where the phase has none to choose by.
+        higher_is_better: Of the metric that the configuration selects by.
+        provenance: What else the run's record should hold: the teacher, the weights that were loaded.
+    """
+
+    config: PhaseConfig
+    index: Index
+    network: Network
+    model: Model
+    magnifications: tuple[float, ...]
+    labelled: bool
+    loss_of: LossOf
+    parts: tuple[str, ...]
+    validate: Validate
+    higher_is_better: bool
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        folder: The run's folder.
+        steps: Optimizer steps in all.
+        epochs: Passes in all.
+        chosen_step: The step whose weights are in model.safetensors.
+        chosen_by: The metric and the split that chose it, or "the last epoch".
+        metric: Its value, or None.
+        seconds: Of this process; a run that was finished before takes none.
+        stats: Samples and megapixels per second, and the share of time spent waiting for data.
+    """
+
+    folder: Path
+    steps: int
+    epochs: int
+    chosen_step: int
+    chosen_by: str
+    metric: float | None
+    seconds: float
+    stats: Mapping[str, float]
+
+
+def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
+    """One set out of several splits or sets, each stored split once.
+
+    Args:
+        index: The shard set.
+        names: Splits or named sets.
+
+    Raises:
+        ShardError: One of them does not exist.
+    """
+    for name in names:
+        index.require(split=name)
+    if len(names) == 1:
+        return index, names[0]
+    joined = "+".join(names)
+    parts = tuple(dict.fromkeys(part for name in names for part in index.document.sets[name]))
+    sets = {**index.document.sets, joined: parts}
+    return replace(index, document=index.document.model_copy(update={"sets": sets})), joined
+
+
+def validation_split(config: PhaseConfig, index: Index) -> str | None:
+    """The split that chooses the checkpoint: as asked for, else val for labelled sets and dev for auxiliary ones.
+
+    The paper validates so (section 4.2); its lung protocol has neither split, and keeps the last epoch.
+
+    Raises:
+        ShardError: The split asked for does not exist.
+        UsageError: It is trained on as well.
+    """
+    if config.validate_on == "none":
+        return None
+    trained = {part for name in config.train_on for part in index.document.sets[name]}
+    if config.validate_on is not None:
+        index.require(split=config.validate_on)
+        shared = trained & set(index.document.sets[config.validate_on])
+        if shared:
+            raise UsageError(
+                f"--validate-on {config.validate_on} and --train-on {','.join(config.train_on)} share the split "
+                f"{', '.join(sorted(shared))}, so validation would measure memory; choose another, or 'none'"
+            )
+        return config.validate_on
+    preferred = "val" if all(index.is_labelled(name) for name in config.train_on) else "dev"
+    return preferred if preferred in index.document.sets and preferred not in trained else None
+
+
+def check_phase(
+    config: PhaseConfig, index: Index, magnifications: Sequence[float], *, labelled: bool
+) -> None:
+    """Refuse in the first second what could only fail later.
+
+    Raises:
+        ShardError: The set lacks a magnification or split, or cannot be trained on.
+        UsageError: The test split is to be trained on.
+    """
+    for magnification in magnifications:
+        index.require(magnification=magnification)
+    joined, name = union_of(index, config.train_on)
+    if "test" in joined.document.sets[name]:
+        raise UsageError(
+            f"--train-on {','.join(config.train_on)} includes the test split, which is there to "
+            "measure with; leave it out"
+        )
+    check_training_set(joined, name, labelled=labelled)
+
+
+def train(phase: Phase, monitor: Monitor) -> Summary:
+    """Train a phase to its end, from the last checkpoint where there is one.
+
+    Raises:
+        UsageError: The run's folder holds another run.
+        TrainingError: A loss is not finite, or memory does not suffice.
+        ShardError: A sample is damaged.
+    """
+    return _Loop(phase, monitor).run()
+
+
+def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSettings:
+    """The engine's part of a configuration."""
+    try:
+        schedule = Schedule(
+            kind=config.schedule,
+            warmup_steps=config.warmup_steps,
+            total_steps=config.epochs * steps_per_epoch,
+            step_every=config.step_every,
+        )
+    except ValueError as error:
+        raise UsageError(f"--schedule {config.schedule}: {error}") from None
+    further = {}
+    if config.deepspeed is not None:
+        try:
+            further = json.loads(config.deepspeed.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--deepspeed {config.deepspeed} is no JSON file that can be read: {error}"
+            ) from None
+    return EngineSettings(
+        accumulate=config.accumulate,
+        micro_batch=config.micro_batch,
+        precision=config.precision,
+        zero_stage=config.zero_stage,
+        gradient_clipping=config.clip,
+        learning_rate=config.lr,
+        weight_decay=config.weight_decay,
+        schedule=schedule,
+        deepspeed=further,
+    )
+
+
+class _Loop:
+    def __init__(self, phase: Phase, monitor: Monitor) -> None:
+        self._phase = phase
+        self._config = config = phase.config
+        self._monitor = monitor
+        self._folder = RunFolder(config.out)
+        self._validate_on = validation_split(config, phase.index)
+        self._index, self._train_on = union_of(phase.index, config.train_on)
+        self._began = time.monotonic()
+        activation_checkpointing(phase.model, config.activation_checkpointing)
+        samples = sum(shard.samples for shard in self._index.shards_of(self._train_on))
+        settings = engine_settings(config, steps_per_epoch=-(-samples // config.accumulate))
+        self._engine = Engine(phase.model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
+        self._store = CheckpointStore(config.out / "checkpoints", keep_last=config.keep, warn=monitor.say)
+        self._best: tuple[int | None, float | None] = (None, None)
+
+    def run(self) -> Summary:
+        engine, config = self._engine, self._config
+        engine.on_first_rank(self._begin)
+        epoch, group = self._resume()
+        stream = self._stream()
+        try:
+            for number in range(epoch, config.epochs):
+                self._epoch(stream, number, group)
+                group = 0
+        finally:
+            stream.close()
+        engine.on_first_rank(self._publish)
+        stats = stream.stats
+        step, metric = self._best
+        return Summary(
+            folder=config.out,
+            steps=engine.step,
+            epochs=config.epochs,
+            chosen_step=engine.step if step is None else step,
+            chosen_by=self._chosen_by,
+            metric=metric,
+            seconds=time.monotonic() - self._began,
+            stats={
+                "samples_per_s": stats.samples_per_s,
+                "megapixels_per_s": stats.megapixels_per_s,
+                "wait_share": stats.wait_share,
+            },
+        )
+
+    @property
+    def _chosen_by(self) -> str:
+        if self._validate_on is None:
+            return "the last epoch"
+        return f"{self._config.select_by} on {self._validate_on}"
+
+    def _begin(self) -> None:
+        phase = self._phase
+        shard_set = {
+            "sha256": phase.index.sha256,
+            "classes": list(phase.index.document.classes),
+            "train_on": list(self._index.document.sets[self._train_on]),
+            "validate_on": self._validate_on,
+            "chosen_by": self._chosen_by,
+            **phase.provenance,
+        }
+        self._folder.begin(self._config.record, shard_set, phase.network.record)
+
+    def _stream(self) -> SampleStream:
+        config, engine = self._config, self._engine
+        per_rank, rest = divmod(config.accumulate, engine.world_size)
+        if rest:
+            raise UsageError(
+                f"--accumulate {config.accumulate} samples per step cannot be shared evenly by {engine.world_size} "
+                f"processes; give a multiple of {engine.world_size}"
+            )
+        return SampleStream(
+            self._index,
+            self._train_on,
+            self._phase.magnifications,
+            labelled=self._phase.labelled,
+            seed=config.seed,
+            rank=engine.rank,
+            world_size=engine.world_size,
+            accumulate=per_rank,
+            micro_batch=config.micro_batch,
+            workers=config.workers,
+            pin_memory=engine.device.type == "cuda",
+        )
+
+    # One epoch
+
+    def _epoch(self, stream: SampleStream, epoch: int, start_group: int) -> None:
+        config, engine = self._config, self._engine
+        engine.module.train()
+        drawing = Drawing(settings=self._augmentation(), seed=config.seed, epoch=epoch)
+        with self._monitor.epoch(epoch, config.epochs, stream.n_samples) as bar:
+            if start_group:
+                bar.skip(start_group * config.accumulate)
+            for group in stream.epoch(epoch, start_group=start_group):
+                result = engine.train_group(
+                    group,
+                    lambda model, batch: self._phase.loss_of(model, batch, drawing),
+                    count=group.n_micro_batches,
+                    group_size=group.global_size,
+                    describe=describe,
+                    parts=self._phase.parts,
+                )
+                bar.step(group.global_size, result.loss, stream.stats)
+                self._log_step(epoch, result, stream)
+                done = group.number + 1
+                if (
+                    config.checkpoint_every
+                    and engine.step % config.checkpoint_every == 0
+                    and done < stream.n_groups
+                ):
+                    self._save(epoch, done)
+        metrics = self._validation(epoch)
+        self._choose(metrics)
+        self._save(epoch + 1, 0)
+
+    def _augmentation(self) -> AugmentSettings | None:
+        if not self._config.augment:
+            return None
+        brightness, contrast, saturation, hue = self._config.jitter
+        return AugmentSettings(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+
+    def _log_step(self, epoch: int, result: GroupResult, stream: SampleStream) -> None:
+        if self._engine.rank or result.step % self._config.log_every:
+            return
+        entry = {
+            "kind": "step",
+            "step": result.step,
+            "epoch": epoch,
+            "loss": result.loss,
+            **{f"loss_{name}": value for name, value in result.parts.items()},
+            "grad_norm": result.grad_norm,
+            "lr": result.learning_rate,
+            "skipped": result.skipped,
+            "wait_share": stream.stats.wait_share,
+        }
+        self._folder.log(entry)
+        self._monitor.record(entry)
+
+    def _validation(self, epoch: int) -> Mapping[str, float]:
+        if self._validate_on is None:
+            return {}
+        self._engine.module.eval()
+        metrics = self._phase.validate(self._engine, self._validate_on)
+        if self._engine.rank == 0:
+            entry = {
+                "kind": "validation",
+                "step": self._engine.step,
+                "epoch": epoch,
+                "split": self._validate_on,
+            }
+            self._folder.log({**entry, **metrics})
+            self._monitor.record({**entry, **metrics})
+            self._monitor.validated(epoch, metrics)
+        return metrics
+
+    def _choose(self, metrics: Mapping[str, float]) -> None:
+        if not metrics:
+            return
+        value = metrics[self._config.select_by]
+        best = self._best[1]
+        sign = 1 if self._phase.higher_is_better else -1
+        if best is None or sign * value > sign * best:
+            self._best = (self._engine.step, value)
+
+    # Checkpoints
+
+    def _save(self, epoch: int, group: int) -> None:
+        state = self._engine.state()
+        record = Record(
+            step=self._engine.step,
+            epoch=epoch,
+            position=group,
+            world_size=self._engine.world_size,
+            best_step=self._best[0],
+            best_metric=self._best[1],
+        )
+        self._engine.on_first_rank(lambda: self._store.save(state, record))
+
+    def _resume(self) -> tuple[int, int]:
+        """(epoch, group) to go on with, after loading the newest whole checkpoint."""
+        path = self._engine.on_first_rank(self._store.newest)
+        if path is None:
+            return 0, 0
+        state, record = checkpoints.load(path)
+        self._engine.load_state(state)
+        self._best = (record.best_step, record.best_metric)
+        if self._engine.rank == 0:
+            self._folder.truncate_log(record.step)
+            self._monitor.say(f"going on from step {record.step}, epoch {record.epoch + 1}")
+        return record.epoch, record.position
+
+    def _publish(self) -> None:
+        """Write the chosen weights to model.safetensors."""
+        step = self._engine.step if self._best[0] is None else self._best[0]
+        state, _ = checkpoints.load(self._store.path_of(step))
+        checkpoints.write_weights(
+            self._config.out / MODEL_FILE,
+            state.weights,
+            {
+                "step": str(step),
+                "chosen_by": self._chosen_by,
+                "network": json.dumps(self._phase.network.record),
+            },
+        )
+
+
+def describe(batch: Batch) -> str:
+    """Keys and sizes of a micro-batch, for messages."""
+    return ", ".join(
+        f"{sample.key} ({' and '.join(f'{w} x {h} px' for w, h in sample.sizes.values())})"
+        for sample in batch
+    )
