@@ -34,7 +34,8 @@ class PhaseConfig(BaseModel):
         shards: Folder of the shard set.
         out: Folder of the run.
         train_on: Splits or named sets whose samples are trained on.
-        validate_on: Split or set that chooses the best checkpoint; "none" keeps the last; None for the phase's rule.
+        validate_on: Split or set that chooses the best checkpoint; "none" keeps the last. Left out: val for labelled
+            training sets, dev for auxiliary ones, as in the paper.
         select_by: What is best on it; the loss is the phase's own.
         epochs: Passes over the training samples (the paper's 100).
         lr: Learning rate of Adam (the paper's 0.001).
@@ -48,7 +49,7 @@ class PhaseConfig(BaseModel):
         precision: Of the network's arithmetic.
         zero_stage: DeepSpeed's ZeRO stage.
         clip: Largest norm of the gradient; 0 for no limit.
-        deepspeed: JSON file with further DeepSpeed settings.
+        deepspeed: JSON file with further DeepSpeed settings, if any.
         activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
         seed: Of weights, order and augmentation.
         augment: Whether to augment (the paper's colour jitter, flips and quarter turns).
@@ -57,7 +58,7 @@ class PhaseConfig(BaseModel):
         keep: Checkpoints kept besides the best.
         log_every: Optimizer steps between two lines of the log.
         tensorboard: Whether to write TensorBoard events.
-        wandb: Weights & Biases project to log to; None for none.
+        wandb: Weights & Biases project to log to, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,7 +120,7 @@ class TeacherConfig(PhaseConfig):
         magnification: Of the images (the paper's teacher: 10x).
         model: The network; teacher and student share it.
         output_stride: Input pixels per feature-map pixel; less than 32 for images of few pixels.
-        init: A run or a torchvision weights file to start from; None for He initialisation.
+        init: A run or a torchvision weights file to start from. Left out: He initialisation.
     """
 
     phase: ClassVar[str] = "teacher"
@@ -146,7 +147,7 @@ class DistillConfig(PhaseConfig):
         temperature: T of eq. 2.
         soft_weight: Of the soft loss in eq. 1.
         pixel_weight: Of the pixel-wise loss in eq. 1.
-        output_stride: Of the student; None for the teacher's.
+        output_stride: Of the student. Left out: the teacher's.
         start_from: The student's first weights: random, or the teacher's.
         select_by: Always the distillation loss: this phase reads no label, not even of the validation set.
     """

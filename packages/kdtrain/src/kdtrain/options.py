@@ -47,8 +47,9 @@ def field_sentences(kind: type[PhaseConfig]) -> dict[str, str]:
 
 def _option(kind: type[PhaseConfig], name: str, sentence: str) -> Callable[[Command], Command]:
     field = kind.model_fields[name]
-    default = "required" if field.is_required() else _shown(field.default)
-    help_text = f"{sentence}  [{default}]" if field.is_required() else f"{sentence}  [default: {default}]"
+    note = "  [required]" if field.is_required() else f"  [default: {_shown(field.default)}]"
+    # Where None is the default, the sentence says what it stands for.
+    help_text = sentence if not field.is_required() and field.default is None else sentence + note
     flag = "--" + name.replace("_", "-")
     click_type, is_flag = _click_type(field.annotation)
     if is_flag:
@@ -59,7 +60,7 @@ def _option(kind: type[PhaseConfig], name: str, sentence: str) -> Callable[[Comm
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
-    return "none" if default is None else str(default)
+    return str(default)
 
 
 def _click_type(annotation: Any) -> tuple[Any, bool]:
@@ -70,7 +71,8 @@ def _click_type(annotation: Any) -> tuple[Any, bool]:
     if origin in (Union, types.UnionType):
         return _click_type(next(argument for argument in arguments if argument is not type(None)))
     if origin is Literal:
-        return click.Choice([str(argument) for argument in arguments]), False
+        whole = all(isinstance(argument, int) for argument in arguments)
+        return (int if whole else click.Choice([str(argument) for argument in arguments])), False
     if annotation is bool:
         return None, True
     return {int: int, float: float, Path: click.Path(path_type=Path)}.get(annotation, str), False

@@ -12,7 +12,7 @@ from kdtrain.evaluate import Evaluation
 from kdtrain.run_folder import MODEL_FILE
 from kdtrain.training import Summary
 
-_COLUMNS = (
+_ROWS = (
     ("accuracy", "Accuracy"),
     ("f1", "F1"),
     ("precision", "Precision"),
@@ -39,13 +39,25 @@ def print_summary(summary: Summary, console: Console) -> None:
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Show the metrics of an evaluation."""
     metrics = evaluation.metrics
-    table = Table(title=f"{evaluation.run} on {evaluation.split}, macro averages in %, 95 % intervals")
-    for column in ("level", "n", *(title for _, title in _COLUMNS), "Balanced acc."):
-        table.add_column(column, justify="left" if column == "level" else "right")
-    for level, record in metrics["levels"].items():
-        cells = [_estimate(record["macro"][name]) for name, _ in _COLUMNS]
-        table.add_row(level, f"{record['n']:,}", *cells, _estimate(record["balanced_accuracy"]))
+    levels = metrics["levels"]
+    table = Table(
+        title=f"{evaluation.run.name} on {evaluation.split}: % with 95 % intervals", title_justify="left"
+    )
+    table.add_column("macro average")
+    for level, record in levels.items():
+        table.add_column(f"{level}s ({record['n']:,})", justify="right")
+    for name, title in _ROWS:
+        table.add_row(title, *(_estimate(record["macro"][name]) for record in levels.values()))
+    table.add_row(
+        "Balanced accuracy", *(_estimate(record["balanced_accuracy"]) for record in levels.values())
+    )
     console.print(table)
+    for level, record in levels.items():
+        if record["absent_classes"]:
+            names = ", ".join(record["absent_classes"])
+            console.print(
+                Text(f"{level}s: no {names} in this split; left out of the averages", style="yellow")
+            )
     cost = metrics["cost"]
     console.print(
         Text(
