@@ -1,0 +1,150 @@
+"""Predictions: what is refused, how they are summed up, and that the file reads back to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kdtrain.predictions import (
+    Prediction,
+    PredictionsError,
+    check_predictions,
+    items_at,
+    read_predictions_csv,
+    write_predictions_csv,
+)
+
+CLASSES = ("Normal", 'Celiac, "Sprue"')
+
+
+def _prediction(key: str, slide: str, patient: str, label: int, second: float) -> Prediction:
+    return Prediction(key=key, slide=slide, patient=patient, label=label, probabilities=(1 - second, second))
+
+
+FOUR = (
+    _prediction("k1", "s1", "p1", 0, 0.2),
+    _prediction("k2", "s1", "p1", 0, 0.6),
+    _prediction("k3", "s2", "p1", 1, 0.7),
+    _prediction("k4", "s3", "p2", 1, 0.9),
+)
+
+
+def test_slide_has_the_mean_of_its_samples() -> None:
+    """Samples of .2 and .6 give the slide .4, so class 0 although one sample says class 1."""
+    items = items_at("slide", FOUR)
+    assert items.names == ("s1", "s2", "s3")
+    assert items.patients == ("p1", "p1", "p2")
+    assert items.labels.tolist() == [0, 1, 1]
+    np.testing.assert_allclose(items.probabilities, [[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]])
+
+
+def test_patient_of_mixed_labels_is_left_out_and_named() -> None:
+    """Patient p1 has slides of both classes, so p2 alone is left."""
+    items = items_at("patient", FOUR)
+    assert (items.names, items.mixed) == (("p2",), ("p1",))
+
+
+def test_patient_has_the_mean_of_samples_not_of_slides() -> None:
+    """Two samples of one slide and one of another count a third each: (.2 + .6 + .7) / 3."""
+    samples = (*FOUR[:2], dataclasses.replace(FOUR[2], label=0))
+    items = items_at("patient", samples)
+    np.testing.assert_allclose(items.probabilities, [[0.5, 0.5]])
+
+
+def test_no_item_may_be_left() -> None:
+    """Where every patient is mixed, no item and an empty table of two classes are left."""
+    items = items_at("patient", FOUR[:3])
+    assert items.names == ()
+    assert items.probabilities.shape == (0, 2)
+
+
+def test_file_reads_back_to_the_last_bit(tmp_path: Path) -> None:
+    """Thirds, the smallest number, names with commas, quotes and line ends come back as they were, sorted by key."""
+    odd = dataclasses.replace(FOUR[0], slide='a,"b"\r\nc', probabilities=(1 - 5e-324, 5e-324))
+    third = dataclasses.replace(FOUR[1], slide="s4", probabilities=(1 / 3, 2 / 3))
+    path = tmp_path / "new" / "predictions.csv"
+    write_predictions_csv(path, [third, odd], CLASSES, {"split": "test", "set": "5f"})
+    table = read_predictions_csv(path)
+    assert table.predictions == (odd, third)
+    assert (table.classes, table.provenance) == (CLASSES, {"split": "test", "set": "5f"})
+    assert [entry.name for entry in path.parent.iterdir()] == ["predictions.csv"]
+
+
+def test_file_is_plain_to_read(tmp_path: Path) -> None:
+    """One line per sample: names for label and predicted class, a column per class, and the provenance."""
+    path = tmp_path / "predictions.csv"
+    write_predictions_csv(path, [_prediction("k1", "s1", "p1", 0, 0.75)], ("A", "B"), {"split": "val"})
+    assert path.read_text().splitlines() == [
+        "key,slide,patient,label,predicted,p_A,p_B,split",
+        "k1,s1,p1,A,B,0.25,0.75,val",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": 2}, r"'k1' has label 2, but the classes are 0 to 1"),
+        ({"label": -1}, r"label -1"),
+        ({"probabilities": (0.5, 0.4)}, r"add up to 1; give the softmax"),
+        ({"probabilities": (float("nan"), 0.4)}, r"probabilities \(nan, 0\.4\): not 2 numbers"),
+        ({"probabilities": (1.5, -0.5)}, r"not 2 numbers from 0 to 1"),
+        ({"probabilities": (0.5, 0.3, 0.2)}, r"not 2 numbers"),
+        ({"key": "k2"}, r"'k2' is predicted twice"),
+        ({"patient": "p9"}, r"slide 's1' belongs to patients 'p9' and 'p1'"),
+    ],
+)
+def test_what_would_give_wrong_numbers_is_refused(changes: dict[str, Any], message: str) -> None:
+    """Labels out of range, probabilities that are none, repeated samples and slides of two patients are refused."""
+    with pytest.raises(PredictionsError, match=message):
+        check_predictions([dataclasses.replace(FOUR[0], **changes), *FOUR[1:]], CLASSES)
+
+
+def test_no_prediction_is_refused() -> None:
+    """An empty list is refused, not scored."""
+    with pytest.raises(PredictionsError, match="there are no predictions"):
+        check_predictions([], CLASSES)
+
+
+def test_provenance_names_the_split_and_no_other_column(tmp_path: Path) -> None:
+    """Provenance without a split, or with a column that is there already, is refused before anything is written."""
+    for provenance in ({"run": "x"}, {"split": "test", "key": "x"}):
+        with pytest.raises(ValueError, match="must hold 'split' and none of"):
+            write_predictions_csv(tmp_path / "p.csv", FOUR, CLASSES, provenance)
+    assert not list(tmp_path.iterdir())
+
+
+HEADER = "key,slide,patient,label,predicted,p_A,p_B,split\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"its columns are \[\]"),
+        ("key,slide\n", r"its columns are"),
+        (HEADER.replace(",split", ""), r"its columns are"),
+        (HEADER, r"there are no predictions"),
+        (HEADER + "k,s,p,A,A,0.9,0.1\n", r"line 2 has 7 values for 8 columns"),
+        (HEADER + "k,s,p,C,A,0.9,0.1,test\n", r"line 2: .*not in tuple"),
+        (HEADER + "k,s,p,A,A,much,0.1,test\n", r"line 2: could not convert string to float"),
+        (HEADER + "k,s,p,A,B,0.9,0.1,test\n", r"line 2: 'B' is not the most probable class"),
+        (HEADER + "k,s,p,A,A,0.9,0.1,test\nl,s,p,A,A,0.9,0.1,val\n", r"\['split'\] differ between its lines"),
+        (HEADER + 'k,s,p,A,A,"0.9"x,0.1,test\n', r"cannot read"),
+        ("\xff", r"cannot read"),
+    ],
+)
+def test_damaged_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    """A file that was not written by us, or was edited, is refused with the line and what to do."""
+    path = tmp_path / "predictions.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(PredictionsError, match=message):
+        read_predictions_csv(path)
+
+
+def test_missing_file_says_what_to_run(tmp_path: Path) -> None:
+    """Without the file the message says to run kdtrain evaluate."""
+    with pytest.raises(PredictionsError, match=r"cannot read .*No such file.*run 'kdtrain evaluate' again"):
+        read_predictions_csv(tmp_path / "predictions.csv")
