@@ -29,22 +29,22 @@ from slideprep.lanczos import LOBES, SPARE_TAPS, WeightBlocks, reach, weight_blo
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-BATCH_ROWS = 512
+BATCH_ROWS = 768
 """Level-0 rows per batch: large enough that the kernels' overlap between batches costs little."""
 
 BATCH_PX = 24 * 1024 * 1024
-"""Level-0 pixels per batch at most: regions wider than 49 152 px get shorter batches."""
+"""Level-0 pixels per batch at most: regions wider than 32 768 px get shorter batches."""
 
 BLOCK = 4
 """Outputs per matrix product: more would multiply by more zeros, fewer would starve the processor's pipelines."""
 
-CHUNK_COLUMNS = 96
-"""Level-0 columns filtered along y at a time: in float32 they stay in a core's cache."""
+CHUNK_COLUMNS = 192
+"""Level-0 columns filtered along y at a time: as float32 they stay in the cache, and Python is called seldom."""
 
 JOINED_ROWS = 64
 """Strips shorter than this are joined: every strip costs a call per chunk."""
 
-PANEL_CHUNKS = 4
+PANEL_CHUNKS = 2
 """Chunks filtered along y before what they suffice for is filtered along x: what lies between stays in the cache."""
 
 PADDING = 16

@@ -67,7 +67,7 @@ class PixelSums:
 
 
 def _column_sums(lines: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sums down each column, and those of the squares: products in float32 take two thirds of the time of integer sums."""
+    """Sums down each column, and those of the squares, as products in float32: faster than integer sums."""
     width = lines.shape[1]
     sums, squares = np.empty(width, np.float32), np.empty(width, np.float32)
     ones = np.ones(len(lines), np.float32)
