@@ -16,6 +16,7 @@ pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 from kdtrain.checkpoints import CheckpointStore
 from kdtrain.engine import BatchLoss, Engine, TrainingError
 from kdtrain.engine_config import EngineConfigError, EngineSettings
+from kdtrain.errors import UsageError
 from kdtrain.schedules import Schedule
 
 _PATH = Path(__file__).with_name("engine_worker.py")
@@ -316,11 +317,11 @@ def test_state_of_another_model_is_refused():
     """A state whose weights or optimizer entries do not fit is refused before anything is trained."""
     state = worker.make_engine(worker.adam(0)).state()
     other = torch.nn.Conv2d(3, 4, 3)
-    with pytest.raises(ValueError, match="the checkpoint is of another model"):
+    with pytest.raises(UsageError, match="the checkpoint is of another model"):
         Engine(other, worker.adam(0), example_inputs=[torch.zeros(1, 3, 3, 3)]).load_state(state)
     engine = worker.make_engine(worker.adam(0))
     worker.train_uneven(engine, range(1))
-    with pytest.raises(ValueError, match=r"optimizer state for 'conv\.weight', which is not trained here"):
+    with pytest.raises(UsageError, match=r"optimizer state for 'conv\.weight', which is not trained here"):
         worker.make_engine(worker.adam(0), model=_classifier_only(1)).load_state(engine.state())
 
 
@@ -372,5 +373,5 @@ def test_absent_gpu_is_told():
     """Asking for a GPU where there is none fails with the remedy."""
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ValueError, match="there are 0; start fewer processes, or use --device cpu"):
+    with pytest.raises(UsageError, match="there are 0; start fewer processes, or use --device cpu"):
         worker.make_engine(EngineSettings(device="cuda"))

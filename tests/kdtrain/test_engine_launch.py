@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kdtrain.engine_launch import Launch, first_node, launch_from, pick_device
+from kdtrain.errors import UsageError
 
 SLURM = {
     "SLURM_STEP_NUM_TASKS": "8",
@@ -43,9 +44,9 @@ def test_batch_script_without_srun_is_alone():
 
 def test_half_a_launch_is_refused():
     """Launcher variables without the rest are named, instead of a hang or a KeyError."""
-    with pytest.raises(ValueError, match=r"LOCAL_RANK, MASTER_PORT is not set; start with torchrun"):
+    with pytest.raises(UsageError, match=r"LOCAL_RANK, MASTER_PORT is not set; start with torchrun"):
         launch_from({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"})
-    with pytest.raises(ValueError, match="SLURM_PROCID is not set"):
+    with pytest.raises(UsageError, match="SLURM_PROCID is not set"):
         launch_from({name: value for name, value in SLURM.items() if name != "SLURM_PROCID"})
 
 
@@ -66,7 +67,7 @@ def test_first_node_of_a_list(nodes, host):
 
 def test_node_list_without_a_host_is_refused():
     """A list that names no host is refused with the variable that helps."""
-    with pytest.raises(ValueError, match="names no host; set MASTER_ADDR"):
+    with pytest.raises(UsageError, match="names no host; set MASTER_ADDR"):
         first_node("[1-2]")
 
 
@@ -76,5 +77,5 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("auto", Launch(local_rank=1)) == torch.device("cuda", 1)
     assert pick_device("cpu", Launch(local_rank=1)) == torch.device("cpu")
-    with pytest.raises(ValueError, match="process 2 of this machine needs a GPU of its own, and there are 2"):
+    with pytest.raises(UsageError, match="process 2 of this machine needs a GPU of its own, and there are 2"):
         pick_device("auto", Launch(local_rank=2))

@@ -13,9 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -23,49 +21,16 @@ import torch.distributed
 from torch import Tensor, nn
 
 from kdtrain.engine_config import EngineConfigError, EngineSettings, deepspeed_config
+from kdtrain.engine_group import BatchLoss, GroupResult, Tally, memory_errors_named
 from kdtrain.engine_launch import join, launch_from, pick_device
 from kdtrain.engine_precision import Autocast, LossScale
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.errors import TrainingError
 from kdtrain.schedules import learning_rate_factor
 
+__all__ = ["BatchLoss", "Engine", "GroupResult", "TrainingError"]
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchLoss:
-    """The loss of one micro-batch.
-
-    Attributes:
-        total: Scalar with a gradient: the sum over the samples, not the mean.
-        samples: How many there are.
-        parts: Scalars to report, sums over the samples as well, such as the soft and the pixel loss.
-    """
-
-    total: Tensor
-    samples: int
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupResult:
-    """One update.
-
-    Attributes:
-        step: Updates taken, this one included.
-        loss: Mean over the group's samples, on all ranks.
-        parts: Means of BatchLoss.parts.
-        grad_norm: Euclidean norm of the gradient over all trained weights, before clipping; inf where skipped.
-        learning_rate: That the update was taken with.
-        skipped: fp16 only: gradients overflowed, so the weights stayed and the loss scale was halved.
-    """
-
-    step: int
-    loss: float
-    parts: Mapping[str, float]
-    grad_norm: float
-    learning_rate: float
-    skipped: bool
 
 
 class Engine:
@@ -100,7 +65,7 @@ class Engine:
 
     Raises:
         EngineConfigError: The user's DeepSpeed JSON contradicts an option, or DeepSpeed refuses it.
-        ValueError: The launcher's variables, or the device asked for, do not fit this machine.
+        UsageError: The launcher's variables, or the device asked for, do not fit this machine.
     """
 
     def __init__(
@@ -152,11 +117,11 @@ class Engine:
         """
         backwards = self._largest(count)
         learning_rate = self._set_learning_rate()
-        tally = _Tally(parts, self.device)
+        tally = Tally(parts, self.device)
         weight = self.world_size / group_size * (self._loss_scale.scale if self._loss_scale else 1.0)
         for batch in micro_batches:
             names = describe(batch)
-            with _memory_errors_named(names, self.step):
+            with memory_errors_named(names, self.step):
                 loss = loss_of(self._deepspeed, batch)
                 self._deepspeed.backward(loss.total * weight, scale_wrt_gas=False)
             tally.add(names, loss)
@@ -191,7 +156,7 @@ class Engine:
         """Continue from a state, before any update was taken; every rank must call it with the same state.
 
         Raises:
-            ValueError: The state is of another model or optimizer.
+            UsageError: The state is of another model or optimizer.
         """
         assert self.step == 0
         restore(self.module, self._deepspeed.optimizer, state)
@@ -250,7 +215,7 @@ class Engine:
         tensors = [output] if isinstance(output, Tensor) else output
         self._deepspeed.backward(sum((tensor * 0).sum() for tensor in tensors), scale_wrt_gas=False)
 
-    def _checked_sums(self, tally: _Tally, group_size: int) -> list[float]:
+    def _checked_sums(self, tally: Tally, group_size: int) -> list[float]:
         """[bad losses, samples, loss, *parts, overflows] over all ranks, with the first two checked."""
         overflow = self._loss_scale.take_overflow() if self._loss_scale else False
         sums = tally.sums(overflow)
@@ -301,34 +266,6 @@ class Engine:
 _REMEDY = "Lower --learning-rate, set --gradient-clipping 1, or use --precision fp32 or bf16"
 
 
-class _Tally:
-    """Sums over this rank's micro-batches; they stay on the device until the group's end, so as not to wait."""
-
-    def __init__(self, parts: Sequence[str], device: torch.device) -> None:
-        self.names: list[str] = []
-        self._parts = parts
-        self._samples = 0
-        # The row of zeros stands for a rank without a sample.
-        self._rows = [torch.zeros(1 + len(parts), dtype=torch.float64, device=device)]
-
-    def add(self, names: str, loss: BatchLoss) -> None:
-        self.names.append(names)
-        self._samples += loss.samples
-        values = [loss.total, *(loss.parts[part] for part in self._parts)]
-        self._rows.append(torch.stack([value.detach().to(self._rows[0]) for value in values]))
-
-    def sums(self, overflow: Tensor | bool) -> Tensor:
-        """[bad losses, samples, loss, *parts, overflows], float64."""
-        rows = torch.stack(self._rows)
-        bad = (~torch.isfinite(rows)).any(dim=1).sum()
-        first = torch.stack([bad.to(rows), torch.tensor(self._samples).to(rows)])
-        return torch.cat([first, rows.sum(dim=0), torch.as_tensor(overflow).to(rows)[None]])
-
-    def bad(self) -> list[str]:
-        """Names of the micro-batches whose loss is not finite."""
-        return [n for n, row in zip(self.names, self._rows[1:], strict=True) if not torch.isfinite(row).all()]
-
-
 def _optimizer(parameters: list[nn.Parameter], settings: EngineSettings) -> torch.optim.Optimizer:
     common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "sgd":
@@ -356,14 +293,3 @@ def _initialize(
         raise EngineConfigError(f"DeepSpeed refuses its configuration: {error}; {remedy}") from error
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return engine
-
-
-@contextmanager
-def _memory_errors_named(names: str, step: int) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        remedy = "--activation-checkpointing, --precision bf16, --micro-batch 1 or a lower --magnification"
-        raise TrainingError(f"not enough memory at step {step} for {names}; try {remedy}") from error

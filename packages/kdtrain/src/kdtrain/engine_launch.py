@@ -16,6 +16,8 @@ from typing import Literal
 import torch
 import torch.distributed
 
+from kdtrain.errors import UsageError
+
 _TIMEOUT = timedelta(hours=1)
 """The other ranks wait this long for one that evaluates or writes; a dead rank is reported by the launcher."""
 _FIRST_PORT = 20_000
@@ -46,7 +48,7 @@ def launch_from(environ: Mapping[str, str]) -> Launch:
         environ: The environment, such as os.environ.
 
     Raises:
-        ValueError: The launcher's variables are there, but not all of them.
+        UsageError: The launcher's variables are there, but not all of them.
     """
     if "RANK" in environ and "WORLD_SIZE" in environ:
         _require(environ, ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), "RANK and WORLD_SIZE")
@@ -73,7 +75,7 @@ def _require(environ: Mapping[str, str], names: tuple[str, ...], given: str) -> 
     missing = [name for name in names if name not in environ]
     if missing:
         reason = f"{given} say that several processes were launched, but {', '.join(missing)} is not set"
-        raise ValueError(
+        raise UsageError(
             f"{reason}; start with torchrun, deepspeed or srun, or unset them for a single process"
         )
 
@@ -90,7 +92,7 @@ def first_node(nodes: str) -> str:
     """First host of a SLURM node list: ``gpu[03-05,9],login`` is ``gpu03``."""
     first = re.match(r"([^,\[]+)(?:\[(\w+)[^\]]*\]([^,\[]*))?", nodes)
     if first is None:
-        raise ValueError(f"the SLURM node list {nodes!r} names no host; set MASTER_ADDR")
+        raise UsageError(f"the SLURM node list {nodes!r} names no host; set MASTER_ADDR")
     prefix, number, suffix = first.groups(default="")
     return f"{prefix}{number}{suffix}"
 
@@ -99,14 +101,14 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"], launch: Launch) -> torch
     """The device of this rank.
 
     Raises:
-        ValueError: A GPU was asked for and there is none, or fewer than processes on this machine.
+        UsageError: A GPU was asked for and there is none, or fewer than processes on this machine.
     """
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     n_gpus = torch.cuda.device_count()
     if launch.local_rank >= n_gpus:
         given = f"process {launch.local_rank} of this machine needs a GPU of its own, and there are {n_gpus}"
-        raise ValueError(f"{given}; start fewer processes, or use --device cpu")
+        raise UsageError(f"{given}; start fewer processes, or use --device cpu")
     return torch.device("cuda", launch.local_rank)
 
 

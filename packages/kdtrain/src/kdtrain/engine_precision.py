@@ -1,7 +1,8 @@
 """Mixed precision around a model with float32 weights: autocast, and the loss scale that fp16 needs.
 
-DeepSpeed 0.19.8 could do both (``torch_autocast``), but its scale is in no checkpoint, and with ZeRO an overflow
-skips the update without lowering the scale, so that every later one is skipped as well.
+DeepSpeed 0.19.8 could do both (``torch_autocast``), but with ZeRO, as measured, an overflow skips the update and
+leaves the scale at 65536, so that later ones are skipped as well; the norm that it reports and clips by is that of
+the scaled gradient; and its scale is in no checkpoint.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from kdtrain.errors import UsageError
+
 _COUNTER = "step"
 """The one entry of Adam's state that is not of its parameter's shape; the same on every rank."""
 
@@ -100,12 +102,12 @@ def restore(module: nn.Module, optimizer: Any, state: TrainingState) -> None:
         state: From the same model; the number of ranks and the ZeRO stage may differ.
 
     Raises:
-        ValueError: The state is of another model, or of another optimizer.
+        UsageError: The state is of another model, or of another optimizer.
     """
     try:
         module.load_state_dict(dict(state.weights))
     except RuntimeError as error:
-        raise ValueError(f"the checkpoint is of another model: {error}") from error
+        raise UsageError(f"the checkpoint is of another model: {error}") from error
     by_name = _by_parameter(module, state.optimizer)
     if isinstance(optimizer, torch.optim.Optimizer):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -122,13 +124,13 @@ def _by_parameter(module: nn.Module, state: Mapping[str, Tensor]) -> dict[int, d
     for name, tensor in state.items():
         parameter, _, key = name.rpartition("/")
         if parameter not in parameters:
-            raise ValueError(
+            raise UsageError(
                 f"the checkpoint has optimizer state for {parameter!r}, which is not trained here"
             )
         found.setdefault(id(parameters[parameter]), {})[key] = tensor
     if found and len(found) != len(parameters):
         given = f"the checkpoint has optimizer state for {len(found)} of {len(parameters)} trained parameters"
-        raise ValueError(f"{given}; it is of a run that trained others")
+        raise UsageError(f"{given}; it is of a run that trained others")
     return found
 
 

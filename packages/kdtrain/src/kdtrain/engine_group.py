@@ -1,0 +1,93 @@
+"""What goes into one update and what comes out: losses of micro-batches, their sums, and the group's result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from kdtrain.errors import TrainingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchLoss:
+    """The loss of one micro-batch.
+
+    Attributes:
+        total: Scalar with a gradient: the sum over the samples, not the mean.
+        samples: How many there are.
+        parts: Scalars to report, sums over the samples as well, such as the soft and the pixel loss.
+    """
+
+    total: Tensor
+    samples: int
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupResult:
+    """One update.
+
+    Attributes:
+        step: Updates taken, this one included.
+        loss: Mean over the group's samples, on all ranks.
+        parts: Means of BatchLoss.parts.
+        grad_norm: Euclidean norm of the gradient over all trained weights, before clipping; inf where skipped.
+        learning_rate: That the update was taken with.
+        skipped: fp16 only: gradients overflowed, so the weights stayed and the loss scale was halved.
+    """
+
+    step: int
+    loss: float
+    parts: Mapping[str, float]
+    grad_norm: float
+    learning_rate: float
+    skipped: bool
+
+
+class Tally:
+    """Sums over this rank's micro-batches; they stay on the device until the group's end, so as not to wait."""
+
+    def __init__(self, parts: Sequence[str], device: torch.device) -> None:
+        self.names: list[str] = []
+        self._parts = parts
+        self._samples = 0
+        # The row of zeros stands for a rank without a sample.
+        self._rows = [torch.zeros(1 + len(parts), dtype=torch.float64, device=device)]
+
+    def add(self, names: str, loss: BatchLoss) -> None:
+        """Add a micro-batch, whose samples are called ``names``."""
+        self.names.append(names)
+        self._samples += loss.samples
+        values = [loss.total, *(loss.parts[part] for part in self._parts)]
+        self._rows.append(torch.stack([value.detach().to(self._rows[0]) for value in values]))
+
+    def sums(self, overflow: Tensor | bool) -> Tensor:
+        """[bad losses, samples, loss, *parts, overflows], float64."""
+        rows = torch.stack(self._rows)
+        bad = (~torch.isfinite(rows)).any(dim=1).sum()
+        first = torch.stack([bad.to(rows), torch.tensor(self._samples).to(rows)])
+        return torch.cat([first, rows.sum(dim=0), torch.as_tensor(overflow).to(rows)[None]])
+
+    def bad(self) -> list[str]:
+        """Names of the micro-batches whose loss is not finite."""
+        return [n for n, row in zip(self.names, self._rows[1:], strict=True) if not torch.isfinite(row).all()]
+
+
+@contextmanager
+def memory_errors_named(names: str, step: int) -> Iterator[None]:
+    """Tell which samples did not fit into memory, and what helps, instead of a trace.
+
+    Raises:
+        TrainingError: In place of the device's or the CPU allocator's error; other errors come through.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        remedy = "--activation-checkpointing, --precision bf16, --micro-batch 1 or a lower --magnification"
+        raise TrainingError(f"not enough memory at step {step} for {names}; try {remedy}") from error
