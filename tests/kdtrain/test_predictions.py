@@ -42,6 +42,13 @@ def test_slide_has_the_mean_of_its_samples() -> None:
     np.testing.assert_allclose(items.probabilities, [[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]])
 
 
+def test_items_are_sorted_by_their_own_names() -> None:
+    """Slides named against the order of their samples' keys still come in the order of the slides' names."""
+    given = [_prediction("k1", "s9", "p1", 0, 0.2), _prediction("k2", "s1", "p1", 1, 0.7)]
+    items = items_at("slide", given)
+    assert (items.names, items.labels.tolist()) == (("s1", "s9"), [1, 0])
+
+
 def test_patient_of_mixed_labels_is_left_out_and_named() -> None:
     """Patient p1 has slides of both classes, so p2 alone is left."""
     items = items_at("patient", FOUR)
