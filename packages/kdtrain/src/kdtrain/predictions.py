@@ -25,7 +25,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from kdtrain.errors import UsageError
-from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
 from kdtrain.metrics import FloatArray, IntArray
 
