@@ -212,7 +212,7 @@ if __name__ == "__main__":
     for module in (
         "deepspeed",
         "deepspeed.runtime.zero.stage_1_and_2",
-        "deepspeed.runtime.zero.muon",
+        "deepspeed.runtime.zero.muon.muon_optimizer",
         "torch._dynamo",
     ):
         importlib.import_module(module)
