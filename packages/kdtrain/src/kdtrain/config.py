@@ -21,10 +21,12 @@ Schedule = Literal["constant", "cosine", "step", "exponential"]
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
 
-NOT_IN_RECORD = frozenset(
-    {"shards", "out", "workers", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"}
-)
-"""Settings that cannot change a weight, and paths: a resumed run may change them."""
+PATHS = frozenset({"shards", "out", "teacher", "student", "init", "deepspeed"})
+"""Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
+HARMLESS = frozenset({"workers", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"})
+"""Settings that cannot change a weight."""
+NOT_IN_RECORD = PATHS | HARMLESS
+"""What a resumed run may change."""
 
 
 class PhaseConfig(BaseModel):
@@ -48,7 +50,7 @@ class PhaseConfig(BaseModel):
         micro_batch: Same-size samples that go through the network together.
         precision: Of the network's arithmetic.
         zero_stage: DeepSpeed's ZeRO stage.
-        clip: Largest norm of the gradient; 0 for no limit.
+        gradient_clipping: Largest norm of the gradient; 0 for no limit.
         deepspeed: JSON file with further DeepSpeed settings, if any.
         activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
         seed: Of weights, order and augmentation.
@@ -66,7 +68,7 @@ class PhaseConfig(BaseModel):
 
     shards: Path
     out: Path
-    train_on: tuple[str, ...] = ("train",)
+    train_on: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
     validate_on: str | None = None
     select_by: SelectBy = "balanced_accuracy"
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -80,7 +82,7 @@ class PhaseConfig(BaseModel):
     micro_batch: Annotated[int, Field(ge=1)] = 1
     precision: Precision = "fp32"
     zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
-    clip: Annotated[float, Field(ge=0)] = 0.0
+    gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
     deepspeed: Path | None = None
     activation_checkpointing: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
@@ -111,6 +113,11 @@ class PhaseConfig(BaseModel):
         """What decides the weights, JSON-able: a run is only ever resumed with the same."""
         settings: dict[str, Any] = self.model_dump(mode="json")
         return {"phase": self.phase} | {k: v for k, v in settings.items() if k not in NOT_IN_RECORD}
+
+    @property
+    def other_settings(self) -> dict[str, Any]:
+        """The rest of the settings, JSON-able: a resumed run may change them."""
+        return self.model_dump(mode="json", include=set(NOT_IN_RECORD))
 
 
 class TeacherConfig(PhaseConfig):

@@ -12,7 +12,7 @@ import safetensors.torch
 
 from kdtrain.errors import UsageError
 from kdtrain.models import Model, build_model
-from kdtrain.run_folder import MODEL_FILE, read_run
+from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +85,14 @@ def load_trained(folder: Path, *, what: str) -> Trained:
         UsageError: The folder is no run, or its training has not chosen a network yet.
     """
     run = read_run(folder, what=what)
-    network = Network.of(run["network"])
-    model = network.build(seed=0)
+    try:
+        network = Network.of(run["network"])
+        model = network.build(seed=0)
+    except (TypeError, KeyError, ValueError) as error:
+        raise UsageError(
+            f"{what} {folder}: the network in {RUN_FILE} cannot be built ({error}); restore the file, use the version "
+            "of kdtrain that wrote it, or train again"
+        ) from None
     try:
         weights = safetensors.torch.load_file(folder / MODEL_FILE)
         model.load_state_dict(weights)
@@ -95,8 +101,11 @@ def load_trained(folder: Path, *, what: str) -> Trained:
             f"{what} {folder} has no {MODEL_FILE}: its training is not finished; run that command again to go on"
         ) from None
     except Exception as error:  # noqa: BLE001 - safetensors has an error type of its own per fault
+        # Of weights that do not fit, PyTorch lists every tensor.
+        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{what} {folder}: {MODEL_FILE} cannot be used ({error}); restore it or train again"
+            f"{what} {folder}: {MODEL_FILE} cannot be used as the {network.model} of {RUN_FILE} ({reason}); restore "
+            "it or train again"
         ) from None
     digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     return Trained(network=network, model=model.eval(), run=run, folder=folder, sha256=digest)

@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/run.json            settings, versions, shard set, model: enough to load the network and to resume
+    RUN/run.json            settings, versions, data, network: enough to load the network and to resume
     RUN/log.jsonl           one JSON object per logged step and per epoch
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.checkpoints
@@ -58,7 +58,7 @@ def read_run(folder: Path, *, what: str) -> dict[str, Any]:
         raise UsageError(
             f"{what} {folder}: {RUN_FILE} is damaged ({error}); restore it or train again"
         ) from None
-    if not isinstance(content, dict) or "settings" not in content or "network" not in content:
+    if not isinstance(content, dict) or not {"settings", "shard_set", "network"} <= set(content):
         raise UsageError(
             f"{what} {folder}: {RUN_FILE} was not written by kdtrain; give the --out of an earlier phase"
         )
@@ -76,30 +76,30 @@ class RunFolder:
         self.path = path
 
     def begin(
-        self, settings: Mapping[str, Any], shard_set: Mapping[str, Any], network: Mapping[str, Any]
+        self,
+        settings: Mapping[str, Any],
+        shard_set: Mapping[str, Any],
+        network: Mapping[str, Any],
+        other_settings: Mapping[str, Any],
     ) -> None:
         """Start a run, or go on with the same one.
 
         Args:
             settings: What decides the weights.
-            shard_set: Identity of the data, colour statistics, classes.
+            shard_set: Identity of the data, and of the weights and files that were begun with.
             network: What is needed to build the model.
+            other_settings: Paths, and what cannot change a weight: kept as they were at the beginning, and free
+                to differ when the run goes on.
 
         Raises:
             UsageError: The folder holds another run, or something else.
         """
-        new = json.loads(
-            json.dumps(
-                {"settings": settings, "shard_set": shard_set, "network": network, "versions": versions()}
-            )
-        )
+        identity = {"settings": settings, "shard_set": shard_set, "network": network}
+        new = json.loads(json.dumps(identity))
         file = self.path / RUN_FILE
         if file.exists():
             old = read_run(self.path, what="--out")
-            differing = _differences(
-                {k: v for k, v in old.items() if k != "versions"},
-                {k: v for k, v in new.items() if k != "versions"},
-            )
+            differing = _differences({name: old[name] for name in identity}, new)
             if differing:
                 raise UsageError(
                     f"--out {self.path} holds a run with other settings, and runs are never mixed:\n  "
@@ -109,7 +109,8 @@ class RunFolder:
             return
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
-        write_atomically(file, json.dumps(new, indent=1, sort_keys=True).encode())
+        content = {**new, "other_settings": other_settings, "versions": versions()}
+        write_atomically(file, json.dumps(content, indent=1, sort_keys=True).encode())
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: a resumed run writes them again."""

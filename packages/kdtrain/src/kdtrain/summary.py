@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -26,14 +27,20 @@ def print_summary(summary: Summary, console: Console) -> None:
     metric = "" if summary.metric is None else f" ({summary.metric:.4f})"
     lines = [
         f"{summary.epochs} epochs, {summary.steps:,} steps, {summary.seconds:,.0f} s",
-        f"{summary.stats['samples_per_s']:.1f} samples/s, {summary.stats['megapixels_per_s']:.1f} megapixels/s, "
-        f"{summary.stats['wait_share']:.0%} of the time waiting for data",
+        *_throughput(summary.stats),
         f"chosen: step {summary.chosen_step:,}, by {summary.chosen_by}{metric}",
         f"network  {summary.folder / MODEL_FILE}",
         f"next     kdtrain evaluate {summary.folder} --shards DIR",
     ]
     for line in lines:
         console.print(Text(line))
+
+
+def _throughput(stats: Mapping[str, float]) -> list[str]:
+    if not stats["samples_per_s"]:  # finished before: nothing was read
+        return []
+    speed = f"{stats['samples_per_s']:.1f} samples/s, {stats['megapixels_per_s']:.1f} megapixels/s"
+    return [f"{speed}, {stats['wait_share']:.0%} of the time waiting for data"]
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -1,8 +1,8 @@
 """The one loop of all phases: groups of samples in, a trained network in the run's folder out.
 
 A phase (:mod:`kdtrain.phases`) says what the loss is and how the network is validated; everything else happens here:
-the order of samples, updates, validation, checkpoints, the log, the progress bar. Whatever moment a run is killed at, the
-same command goes on from the last checkpoint and ends with the same weights.
+the order of samples, updates, validation, checkpoints, the log, the progress bar. Whatever moment a run is killed at,
+the same command goes on from the last checkpoint and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ from kdtrain.run_folder import RunFolder
 from kdtrain.sample_io import LoadedSample
 from kdtrain.schedules import Schedule
 from kdtrain.shard_format import Index
-from kdtrain.stream import SampleStream, check_training_set
+from kdtrain.stream import SampleStream
+from kdtrain.training_sets import samples_of, union_of, validation_split
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]
@@ -96,71 +97,6 @@ class Summary:
     stats: Mapping[str, float]
 
 
-def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
-    """One set out of several splits or sets, each stored split once.
-
-    Args:
-        index: The shard set.
-        names: Splits or named sets.
-
-    Raises:
-        ShardError: One of them does not exist.
-    """
-    for name in names:
-        index.require(split=name)
-    if len(names) == 1:
-        return index, names[0]
-    joined = "+".join(names)
-    parts = tuple(dict.fromkeys(part for name in names for part in index.document.sets[name]))
-    sets = {**index.document.sets, joined: parts}
-    return replace(index, document=index.document.model_copy(update={"sets": sets})), joined
-
-
-def validation_split(config: PhaseConfig, index: Index) -> str | None:
-    """The split that chooses the checkpoint: as asked for, else val for labelled sets and dev for auxiliary ones.
-
-    The paper validates so (section 4.2); its lung protocol has neither split, and keeps the last epoch.
-
-    Raises:
-        ShardError: The split asked for does not exist.
-        UsageError: It is trained on as well.
-    """
-    if config.validate_on == "none":
-        return None
-    trained = {part for name in config.train_on for part in index.document.sets[name]}
-    if config.validate_on is not None:
-        index.require(split=config.validate_on)
-        shared = trained & set(index.document.sets[config.validate_on])
-        if shared:
-            raise UsageError(
-                f"--validate-on {config.validate_on} and --train-on {','.join(config.train_on)} share the split "
-                f"{', '.join(sorted(shared))}, so validation would measure memory; choose another, or 'none'"
-            )
-        return config.validate_on
-    preferred = "val" if all(index.is_labelled(name) for name in config.train_on) else "dev"
-    return preferred if preferred in index.document.sets and preferred not in trained else None
-
-
-def check_phase(
-    config: PhaseConfig, index: Index, magnifications: Sequence[float], *, labelled: bool
-) -> None:
-    """Refuse in the first second what could only fail later.
-
-    Raises:
-        ShardError: The set lacks a magnification or split, or cannot be trained on.
-        UsageError: The test split is to be trained on.
-    """
-    for magnification in magnifications:
-        index.require(magnification=magnification)
-    joined, name = union_of(index, config.train_on)
-    if "test" in joined.document.sets[name]:
-        raise UsageError(
-            f"--train-on {','.join(config.train_on)} includes the test split, which is there to "
-            "measure with; leave it out"
-        )
-    check_training_set(joined, name, labelled=labelled)
-
-
 def train(phase: Phase, monitor: Monitor) -> Summary:
     """Train a phase to its end, from the last checkpoint where there is one.
 
@@ -183,25 +119,32 @@ def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSetti
         )
     except ValueError as error:
         raise UsageError(f"--schedule {config.schedule}: {error}") from None
-    further = {}
-    if config.deepspeed is not None:
-        try:
-            further = json.loads(config.deepspeed.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--deepspeed {config.deepspeed} is no JSON file that can be read: {error}"
-            ) from None
     return EngineSettings(
         accumulate=config.accumulate,
         micro_batch=config.micro_batch,
         precision=config.precision,
         zero_stage=config.zero_stage,
-        gradient_clipping=config.clip,
+        gradient_clipping=config.gradient_clipping,
         learning_rate=config.lr,
         weight_decay=config.weight_decay,
         schedule=schedule,
-        deepspeed=further,
+        deepspeed={} if config.deepspeed is None else deepspeed_json(config.deepspeed),
     )
+
+
+def deepspeed_json(path: Path) -> dict[str, Any]:
+    """The content of ``--deepspeed``.
+
+    Raises:
+        UsageError: It is no JSON object that can be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--deepspeed {path} is no JSON file that can be read: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f'--deepspeed {path} must hold an object, such as {{"prescale_gradients": true}}')
+    return content
 
 
 class _Loop:
@@ -210,11 +153,11 @@ class _Loop:
         self._config = config = phase.config
         self._monitor = monitor
         self._folder = RunFolder(config.out)
-        self._validate_on = validation_split(config, phase.index)
+        self._validate_on = validation_split(config, phase.index, labelled=phase.labelled)
         self._index, self._train_on = union_of(phase.index, config.train_on)
         self._began = time.monotonic()
         activation_checkpointing(phase.model, config.activation_checkpointing)
-        samples = sum(shard.samples for shard in self._index.shards_of(self._train_on))
+        samples = samples_of(self._index, self._train_on)
         settings = engine_settings(config, steps_per_epoch=-(-samples // config.accumulate))
         self._engine = Engine(phase.model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
         self._store = CheckpointStore(config.out / "checkpoints", keep_last=config.keep, warn=monitor.say)
@@ -224,6 +167,7 @@ class _Loop:
         engine, config = self._engine, self._config
         engine.on_first_rank(self._begin)
         epoch, group = self._resume()
+        finished = epoch >= config.epochs
         stream = self._stream()
         try:
             for number in range(epoch, config.epochs):
@@ -241,7 +185,7 @@ class _Loop:
             chosen_step=engine.step if step is None else step,
             chosen_by=self._chosen_by,
             metric=metric,
-            seconds=time.monotonic() - self._began,
+            seconds=0.0 if finished else time.monotonic() - self._began,
             stats={
                 "samples_per_s": stats.samples_per_s,
                 "megapixels_per_s": stats.megapixels_per_s,
@@ -265,7 +209,10 @@ class _Loop:
             "chosen_by": self._chosen_by,
             **phase.provenance,
         }
-        self._folder.begin(self._config.record, shard_set, phase.network.record)
+        if self._config.deepspeed is not None:
+            shard_set["deepspeed"] = deepspeed_json(self._config.deepspeed)
+        config = self._config
+        self._folder.begin(config.record, shard_set, phase.network.record, config.other_settings)
 
     def _stream(self) -> SampleStream:
         config, engine = self._config, self._engine
@@ -387,12 +334,16 @@ class _Loop:
         """(epoch, group) to go on with, after loading the newest whole checkpoint."""
         path = self._engine.on_first_rank(self._store.newest)
         if path is None:
+            # Killed before its first checkpoint, a run has a log all the same.
+            self._engine.on_first_rank(lambda: self._folder.truncate_log(0))
             return 0, 0
         state, record = checkpoints.load(path)
         self._engine.load_state(state)
         self._best = (record.best_step, record.best_metric)
-        if self._engine.rank == 0:
-            self._folder.truncate_log(record.step)
+        self._engine.on_first_rank(lambda: self._folder.truncate_log(record.step))
+        if record.epoch >= self._config.epochs:
+            self._monitor.say(f"finished already, at step {record.step}; nothing is trained")
+        else:
             self._monitor.say(f"going on from step {record.step}, epoch {record.epoch + 1}")
         return record.epoch, record.position
 

@@ -21,7 +21,8 @@ from kdtrain.network import Network, Trained, load_trained
 from kdtrain.progress import Monitor
 from kdtrain.shard_format import Index, read_index
 from kdtrain.stream import EvaluationStream
-from kdtrain.training import Batch, Phase, Summary, check_phase, train
+from kdtrain.training import Batch, Phase, Summary, train
+from kdtrain.training_sets import check_phase
 
 
 def run(config: DistillConfig, monitor: Monitor) -> Summary:

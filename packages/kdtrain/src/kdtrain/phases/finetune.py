@@ -15,7 +15,8 @@ from kdtrain.phases.teacher import label_loss
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
 from kdtrain.shard_format import read_index
-from kdtrain.training import Phase, Summary, check_phase, train
+from kdtrain.training import Phase, Summary, train
+from kdtrain.training_sets import check_phase
 
 
 def run(config: FinetuneConfig, monitor: Monitor) -> Summary:

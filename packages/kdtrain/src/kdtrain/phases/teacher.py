@@ -5,7 +5,9 @@ Cross-entropy on the labelled training split, He initialisation, Adam (the paper
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
+from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
 from torch import nn
@@ -13,12 +15,13 @@ from torch import nn
 from kdtrain.config import TeacherConfig
 from kdtrain.engine import BatchLoss
 from kdtrain.inputs import Drawing, image_batch, label_batch
-from kdtrain.model_init import load_init
+from kdtrain.model_init import InitReport, load_init
 from kdtrain.network import Network
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
 from kdtrain.shard_format import read_index
-from kdtrain.training import Batch, Phase, Summary, check_phase, train
+from kdtrain.training import Batch, Phase, Summary, train
+from kdtrain.training_sets import check_phase
 
 
 def run(config: TeacherConfig, monitor: Monitor) -> Summary:
@@ -39,7 +42,7 @@ def run(config: TeacherConfig, monitor: Monitor) -> Summary:
     if config.init is not None:
         report = load_init(model, config.init)
         monitor.say(str(report))
-        provenance["init"] = str(report)
+        provenance["init"] = init_record(report)
     return train(
         Phase(
             config=config,
@@ -56,6 +59,16 @@ def run(config: TeacherConfig, monitor: Monitor) -> Summary:
         ),
         monitor,
     )
+
+
+def init_record(report: InitReport) -> dict[str, Any]:
+    """What a run keeps of the weights it began with: the file by its content, and what was made of it."""
+    return {
+        "sha256": hashlib.sha256(report.path.read_bytes()).hexdigest(),
+        "loaded": len(report.loaded),
+        "mapped": len(report.mapped),
+        "skipped": dict(report.skipped),
+    }
 
 
 def label_loss(network: Network, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
