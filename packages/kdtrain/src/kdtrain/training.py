@@ -351,15 +351,10 @@ class _Loop:
         """Write the chosen weights to model.safetensors."""
         step = self._engine.step if self._best[0] is None else self._best[0]
         state, _ = checkpoints.load(self._store.path_of(step))
-        checkpoints.write_weights(
-            self._config.out / MODEL_FILE,
-            state.weights,
-            {
-                "step": str(step),
-                "chosen_by": self._chosen_by,
-                "network": json.dumps(self._phase.network.record),
-            },
-        )
+        origin = {"step": step, "chosen_by": self._chosen_by, "network": self._phase.network.record}
+        # In one entry: safetensors writes several in an order of chance, and the file's hash would change with it.
+        metadata = {"kdtrain": json.dumps(origin, sort_keys=True)}
+        checkpoints.write_weights(self._config.out / MODEL_FILE, state.weights, metadata)
 
 
 def describe(batch: Batch) -> str:
