@@ -6,6 +6,7 @@ numbers are the defaults (section 4.4, and the authors' published settings where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -106,7 +107,18 @@ class PhaseConfig(BaseModel):
     @field_validator("jitter", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+        numbers = value.split(",") if isinstance(value, str) else value
+        if isinstance(numbers, list | tuple) and len(numbers) != 4:
+            raise ValueError("must be 4 numbers: of brightness, contrast, saturation and hue")
+        return numbers
+
+    @field_validator("jitter")
+    @classmethod
+    def _in_range(cls, value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        *factors, hue = value
+        if not (all(0 <= factor < math.inf for factor in factors) and 0 <= hue <= 0.5):
+            raise ValueError("strengths are 0 or more, and that of hue, in turns of the circle, 0.5 at most")
+        return value
 
     @property
     def record(self) -> dict[str, Any]:

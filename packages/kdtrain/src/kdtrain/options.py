@@ -37,7 +37,9 @@ def field_sentences(kind: type[PhaseConfig]) -> dict[str, str]:
     """What the docstrings of a configuration and its bases say of each field."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        section = (base.__dict__.get("__doc__") or "").partition("Attributes:")[2]
+        if not issubclass(base, PhaseConfig):
+            continue
+        section = (base.__doc__ or "").partition("Attributes:")[2]
         for name, sentence in re.findall(
             r"^\s{8}(\w+): (.*?)(?=^\s{8}\w+: |\Z)", section + "\n", re.M | re.S
         ):
