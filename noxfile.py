@@ -18,10 +18,9 @@ PACKAGES = ("packages/slideprep", "packages/kdtrain")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
 
 
-def _install(session: nox.Session, lock: str, *, editable: bool = False) -> None:
+def _install(session: nox.Session, lock: str) -> None:
     session.install("--require-hashes", "-r", f"requirements/{lock}.txt")
-    packages = [part for path in PACKAGES for part in (("-e", path) if editable else (path,))]
-    session.install("--no-deps", "--no-build-isolation", *packages)
+    session.install("--no-deps", "--no-build-isolation", *PACKAGES)
 
 
 @nox.session
@@ -34,7 +33,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, formatting, types, and that neither package imports the other."""
-    _install(session, "dev", editable=True)
+    _install(session, "dev")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     for path in PACKAGES:
