@@ -59,7 +59,17 @@ def test_only_what_was_given_is_passed_on():
     def command(config_file, **options):
         seen.update({name: value for name, value in options.items() if value is not None})
 
-    arguments = ["--shards", "set", "--no-augment", "--output-stride", "16", "--lr", "0.01", "--train-on", "a,b"]
+    arguments = [
+        "--shards",
+        "set",
+        "--no-augment",
+        "--output-stride",
+        "16",
+        "--lr",
+        "0.01",
+        "--train-on",
+        "a,b",
+    ]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert {name: str(value) for name, value in seen.items()} == {

@@ -165,10 +165,10 @@ class _Loop:
 
     def run(self) -> Summary:
         engine, config = self._engine, self._config
+        stream = self._stream()
         engine.on_first_rank(self._begin)
         epoch, group = self._resume()
         finished = epoch >= config.epochs
-        stream = self._stream()
         try:
             for number in range(epoch, config.epochs):
                 self._epoch(stream, number, group)
