@@ -1,0 +1,353 @@
+"""The loop's rules: what is trained and validated on, when a run goes on, and that it always ends the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fixtures.shard_sets import write_set
+from fixtures.training_runs import (
+    QUICK,
+    kdtrain,
+    log_of,
+    record_of,
+    trained,
+    weights_sha256,
+    write_training_set,
+)
+from kdtrain.config import DistillConfig, TeacherConfig
+from kdtrain.errors import UsageError
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_format import Index, read_index
+from kdtrain.training import deepspeed_json, engine_settings
+from kdtrain.training_sets import check_phase, samples_of, union_of, validation_split
+
+pytest.importorskip("deepspeed", reason="needs DeepSpeed")
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """A set with every kind of split."""
+    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
+
+
+@pytest.fixture(scope="module")
+def index(shards) -> Index:
+    """The same, opened."""
+    return read_index(shards)
+
+
+@pytest.fixture(scope="module")
+def teacher(shards, tmp_path_factory) -> Path:
+    """A finished run of one epoch."""
+    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
+
+
+def config_of(train_on: str = "train", validate_on: str | None = None, **more: object) -> TeacherConfig:
+    """A teacher's settings."""
+    return TeacherConfig(shards="set", out="run", train_on=train_on, validate_on=validate_on, **more)
+
+
+def test_a_union_holds_each_stored_split_once(index):
+    """train,aux1,aux2 is 5 + 3 + 2 samples: aux1 is inside aux2 and is not counted twice."""
+    union, name = union_of(index, ["train", "aux1", "aux2"])
+    assert union.document.sets[name] == ("train", "aux1", "added")
+    assert samples_of(union, name) == 10
+    assert union_of(index, ["train"]) == (index, "train")
+
+
+def test_a_union_of_an_unknown_split_is_refused(index):
+    """The message names the split and those that there are."""
+    with pytest.raises(ShardError, match=r"no .*aux9.*aux1"):
+        union_of(index, ["train", "aux9"])
+
+
+@pytest.mark.parametrize(
+    ("train_on", "validate_on", "labelled", "expected"),
+    [
+        ("train", None, True, "val"),
+        ("aux1", None, False, "dev"),
+        ("aux2", None, False, "dev"),
+        ("train,aux1", None, False, "dev"),
+        ("train,val", None, True, None),
+        ("train", "dev", True, "dev"),
+        ("aux1", "val", False, "val"),
+        ("train", "none", True, None),
+        ("train", "aux1", False, "aux1"),
+    ],
+)
+def test_the_validation_split_is_the_papers(index, train_on, validate_on, labelled, expected):
+    """Left out it is val for labelled sets and dev where an auxiliary one is among them, unless trained on."""
+    assert validation_split(config_of(train_on, validate_on), index, labelled=labelled) == expected
+
+
+def test_without_val_and_dev_the_last_epoch_is_kept(tmp_path):
+    """A set of train and test alone, the lung protocol, validates on nothing."""
+    index = read_index(write_set(tmp_path / "set", {"train": [3], "test": [2]}))
+    assert validation_split(config_of(), index, labelled=True) is None
+
+
+@pytest.mark.parametrize(
+    ("train_on", "validate_on", "labelled", "message"),
+    [
+        ("train", "train", True, "shares train with --train-on, so validation would measure memory"),
+        ("aux2", "aux1", False, "shares aux1 with --train-on"),
+        ("train", "test", True, "would choose the network by the very samples that are there to measure it"),
+        ("train", "aux1", True, "carries no labels, and this phase validates with them"),
+    ],
+)
+def test_a_split_that_cannot_choose_is_refused(index, train_on, validate_on, labelled, message):
+    """Overlap, the test split and missing labels are refused before any work, naming the option."""
+    with pytest.raises(UsageError, match=f"--validate-on {validate_on} {message}.*or 'none'"):
+        validation_split(config_of(train_on, validate_on), index, labelled=labelled)
+
+
+@pytest.mark.parametrize(
+    ("train_on", "magnification", "error", "message"),
+    [
+        ("test", 10, UsageError, "includes the test split, which is there to measure with"),
+        ("train,test", 10, UsageError, "includes the test split"),
+        ("aux1", 10, ShardError, "'aux1' carries no labels, and this phase learns from them"),
+        ("train", 20, ShardError, "no .*20"),
+        ("absent", 10, ShardError, "no .*absent"),
+    ],
+)
+def test_a_phase_that_could_only_fail_later_is_refused_at_once(
+    index, train_on, magnification, error, message
+):
+    """Test split, missing labels, missing magnification and missing split end in a sentence."""
+    with pytest.raises(error, match=message):
+        check_phase(config_of(train_on), index, [magnification], labelled=True)
+
+
+def test_a_training_set_of_one_class_is_refused(tmp_path):
+    """With a single class there is nothing to learn, and the message says so."""
+    index = read_index(write_set(tmp_path / "set", {"train": [3]}, classes=["gland"]))
+    with pytest.raises(ShardError, match="single class 'gland'"):
+        check_phase(config_of(), index, [10], labelled=True)
+
+
+def test_schedules_end_where_the_run_ends():
+    """Three epochs of four steps make a cosine schedule of 12 steps; warm-up as long as that is refused."""
+    settings = engine_settings(config_of(epochs=3, schedule="cosine"), steps_per_epoch=4)
+    assert settings.schedule.total_steps == 12
+    with pytest.raises(UsageError, match=r"--schedule cosine: .*warmup_steps 12"):
+        engine_settings(config_of(epochs=3, schedule="cosine", warmup_steps=12), steps_per_epoch=4)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "no JSON file"), ("[1]", "must hold an object")])
+def test_a_deepspeed_file_that_is_no_object_is_refused(tmp_path, text, message):
+    """The message names the option and the file."""
+    path = tmp_path / "ds.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"--deepspeed .*ds.json {'is ' if text == '{' else ''}{message}"):
+        deepspeed_json(path)
+
+
+def test_the_deepspeed_file_is_kept_in_the_record_by_its_content(shards, tmp_path):
+    """Moving the file does not forbid going on; changing it does, naming the key."""
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text('{"prescale_gradients": false}')
+    run = trained("teacher", shards, tmp_path / "run", "--deepspeed", first)
+    assert record_of(run)["shard_set"]["deepspeed"] == {"prescale_gradients": False}
+    first.rename(second)
+    trained("teacher", shards, run, "--deepspeed", second)
+    second.write_text('{"prescale_gradients": true}')
+    refused = kdtrain("teacher", "--shards", shards, "--out", run, *QUICK, "--deepspeed", second)
+    assert refused.code == 2
+    assert "shard_set.deepspeed.prescale_gradients: false there, true now" in refused.said
+
+
+def test_the_same_command_makes_the_same_file(shards, teacher, tmp_path):
+    """Two runs of one command agree in every byte of model.safetensors and in the log."""
+    again = trained("teacher", shards, tmp_path / "again")
+    assert weights_sha256(again) == weights_sha256(teacher)
+    assert log_of(again) == log_of(teacher)
+
+
+def test_loader_processes_and_checkpoints_change_no_weight(shards, teacher, tmp_path):
+    """More workers than shards, a checkpoint a step and a rare log end with the same network."""
+    options = ("--workers", 4, "--checkpoint-every", 1, "--log-every", 2, "--keep", 5)
+    again = trained("teacher", shards, tmp_path / "again", *options)
+    assert weights_sha256(again) == weights_sha256(teacher)
+    assert [line["step"] for line in log_of(again) if line["kind"] == "step"] == [2]
+
+
+def test_another_seed_is_another_network(shards, teacher, tmp_path):
+    """The seed decides the first weights and the order."""
+    other = trained("teacher", shards, tmp_path / "other", "--seed", 1)
+    assert weights_sha256(other) != weights_sha256(teacher)
+
+
+def test_a_finished_run_is_not_trained_again(shards, teacher):
+    """The same command says that all is done, and leaves log, checkpoints and network as they are."""
+    before = (weights_sha256(teacher), log_of(teacher), sorted((teacher / "checkpoints").iterdir()))
+    again = kdtrain("teacher", "--shards", shards, "--out", teacher, *QUICK)
+    assert again.code == 0
+    assert "finished already, at step 2; nothing is trained" in again.said
+    assert "samples/s" not in again.said
+    assert (weights_sha256(teacher), log_of(teacher), sorted((teacher / "checkpoints").iterdir())) == before
+
+
+def test_a_run_may_be_moved(shards, teacher, tmp_path):
+    """Run and shards under other names are the same run, not one with other settings."""
+    run, moved = tmp_path / "moved", tmp_path / "set"
+    shutil.copytree(teacher, run)
+    shutil.copytree(shards, moved)
+    assert "finished already" in kdtrain("teacher", "--shards", moved, "--out", run, *QUICK).said
+
+
+def test_a_lost_network_is_written_again_from_the_checkpoints(shards, teacher, tmp_path):
+    """A run that was killed between its last checkpoint and model.safetensors ends with the same file."""
+    run = tmp_path / "run"
+    shutil.copytree(teacher, run)
+    (run / "model.safetensors").unlink()
+    assert kdtrain("teacher", "--shards", shards, "--out", run, *QUICK).code == 0
+    assert weights_sha256(run) == weights_sha256(teacher)
+
+
+def test_a_log_without_a_checkpoint_is_begun_again(shards, teacher, tmp_path):
+    """Killed before its first checkpoint, a run starts afresh and logs each step once."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(teacher / "run.json", run)
+    (run / "log.jsonl").write_text('{"kind": "step", "step": 1, "loss": 9}\n{"kind": "st')
+    assert kdtrain("teacher", "--shards", shards, "--out", run, *QUICK).code == 0
+    assert log_of(run) == log_of(teacher)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(shards, teacher, tmp_path):
+    """It is named, the run goes on from the one before, and ends with the same weights."""
+    run = trained("teacher", shards, tmp_path / "run", "--checkpoint-every", 1)
+    newest = max((run / "checkpoints").iterdir())
+    (newest / "model.safetensors").write_bytes(b"damaged")
+    again = kdtrain("teacher", "--shards", shards, "--out", run, *QUICK, "--checkpoint-every", 1)
+    assert again.code == 0
+    assert "step-000002 is damaged" in again.said
+    assert "going on from step 1, epoch 1" in again.said
+    assert weights_sha256(run) == weights_sha256(teacher)
+    assert log_of(run) == log_of(teacher)
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (("--lr", "0.5"), ["settings.lr: 0.001 there, 0.5 now"]),
+        (
+            ("--seed", "3", "--model", "resnet18"),
+            [
+                'network.model: "resnet10" there, "resnet18" now',
+                "settings.seed: 0 there, 3 now",
+                'settings.model: "resnet10" there, "resnet18" now',
+            ],
+        ),
+        (("--validate-on", "none"), ['shard_set.validate_on: "val" there, null now']),
+    ],
+)
+def test_another_configuration_is_refused_with_the_fields_that_differ(shards, teacher, options, lines):
+    """Nothing is mixed: the message lists each field with both values, and the exit code is 2."""
+    refused = kdtrain("teacher", "--shards", shards, "--out", teacher, *QUICK, *options)
+    assert refused.code == 2
+    for line in lines:
+        assert line in refused.said
+
+
+def test_another_shard_set_is_refused(teacher, tmp_path):
+    """The set's hash is part of a run."""
+    other = write_training_set(tmp_path / "other", cells=[(32, 32)])
+    refused = kdtrain("teacher", "--shards", other, "--out", teacher, *QUICK)
+    assert refused.code == 2
+    assert "shard_set.sha256" in refused.said
+
+
+def test_the_best_checkpoint_is_the_network(shards, tmp_path):
+    """By loss on val, model.safetensors holds the weights of the step whose logged loss is the smallest."""
+    options = ("--epochs", 4, "--select-by", "loss", "--keep", 9, "--lr", "0.02")
+    run = trained("teacher", shards, tmp_path / "run", *options)
+    losses = {line["step"]: line["loss"] for line in log_of(run) if line["kind"] == "validation"}
+    assert len(losses) == 4
+    best = min(losses, key=losses.__getitem__)
+    from safetensors.torch import load_file
+
+    from fixtures.training_runs import weights
+
+    expected = load_file(run / "checkpoints" / f"step-{best:06d}" / "model.safetensors")
+    assert all((expected[name] == tensor).all() for name, tensor in weights(run).items())
+
+
+def test_accumulation_that_ranks_cannot_share_is_refused(shards, tmp_path, monkeypatch):
+    """Four samples a step over three processes: refused by the arithmetic, with a remedy."""
+    import kdtrain.engine as engine
+
+    original = engine.Engine.__init__
+
+    def of_three(self, *arguments, **options):
+        original(self, *arguments, **options)
+        self.world_size = 3
+
+    monkeypatch.setattr(engine.Engine, "__init__", of_three)
+    monkeypatch.setattr(engine.Engine, "on_first_rank", lambda self, work: work())
+    refused = kdtrain("teacher", "--shards", shards, "--out", tmp_path / "run", *QUICK)
+    assert refused.code == 2
+    assert "--accumulate 4 samples per step cannot be shared evenly by 3 processes" in refused.said
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_sample_is_trained_on_once_an_epoch(shards, tmp_path, monkeypatch):
+    """Over two epochs, in micro-batches of two, each of the five samples is seen twice."""
+    from kdtrain.phases import teacher as phase
+
+    seen: list[str] = []
+    original = phase.label_loss
+
+    def spy(network, model, batch, drawing):
+        seen.extend(sample.key for sample in batch)
+        return original(network, model, batch, drawing)
+
+    monkeypatch.setattr(phase, "label_loss", spy)
+    trained("teacher", shards, tmp_path / "run", "--epochs", 2, "--micro-batch", 2)
+    assert len(seen) == 10
+    assert sorted(seen[:5]) == sorted(seen[5:])
+    assert len(set(seen)) == 5
+
+
+def test_a_loss_that_is_no_number_stops_the_run_naming_step_and_samples(shards, tmp_path):
+    """A learning rate of 1e30 ends the run with exit code 1, and no network is published."""
+    run = kdtrain("teacher", "--shards", shards, "--out", tmp_path / "run", *QUICK, "--lr", "1e30")
+    assert run.code == 1
+    assert "not finite at step" in run.said
+    assert "train-" in run.said
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_record_says_what_was_done(teacher, shards):
+    """run.json: settings, shard set, network, versions, and the paths for the reader."""
+    record = record_of(teacher)
+    assert record["settings"]["phase"] == "teacher"
+    assert record["shard_set"]["classes"] == ["gland", "stroma"]
+    assert record["shard_set"]["train_on"] == ["train"]
+    assert record["shard_set"]["chosen_by"] == "balanced_accuracy on val"
+    assert record["network"]["mean"] == list(read_index(shards).statistics_of(10).mean)
+    assert record["other_settings"]["shards"] == str(shards)
+    assert {"torch", "deepspeed", "python", "kdtrain"} <= set(record["versions"])
+
+
+def test_distillation_validates_on_dev_for_unlabelled_training(index):
+    """The rule holds for the phase that may train on unlabelled sets."""
+    config = DistillConfig(shards="s", out="o", teacher="t", magnification=2.5, train_on="aux2")
+    assert validation_split(config, index, labelled=False) == "dev"
+
+
+def test_a_deepspeed_setting_of_ours_is_refused(shards, tmp_path):
+    """A user's JSON that contradicts an option ends with exit code 2 and names the option."""
+    path = tmp_path / "ds.json"
+    path.write_text(json.dumps({"gradient_clipping": 1.0}))
+    out = tmp_path / "run"
+    refused = kdtrain("teacher", "--shards", shards, "--out", out, *QUICK, "--deepspeed", path)
+    assert refused.code == 2
+    assert "follows from --gradient-clipping" in refused.said
+    assert not out.exists()
