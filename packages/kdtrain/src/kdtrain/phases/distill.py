@@ -106,7 +106,7 @@ class Distillation:
         self._config = config
         self._teacher_network = teacher.network
         self._student_network = student
-        self._teacher: nn.Module = Autocast(teacher.model.eval(), config.precision)
+        self._teacher: nn.Module = Autocast(teacher.model, config.precision).eval()
 
     def loss_of(self, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
         """Eq. 1, summed over the micro-batch; gradients reach the student alone."""
