@@ -45,7 +45,10 @@ JOINED_ROWS = 64
 """Strips shorter than this are joined: every strip costs a call per chunk."""
 
 PANEL_CHUNKS = 2
-"""Chunks filtered along y before what they suffice for is filtered along x: what lies between stays in the cache."""
+"""Chunks filtered along y before what they suffice for is filtered along x: what lies between stays in the cache.
+
+Where that is little, the calls would cost more than the work: see :func:`panel_chunks`.
+"""
 
 PADDING = 16
 """Unused floats behind each half-filtered line: keeps lines off a power-of-two stride, which caches punish."""
@@ -90,6 +93,11 @@ def batch_rows(targets: Sequence[Target], source_width: int) -> int:
     return max(largest, min(BATCH_ROWS, BATCH_PX // source_width))
 
 
+def panel_chunks(target: Target) -> int:
+    """Chunks that an image filters along x at a time: more at large factors, whose half-filtered lines are few."""
+    return PANEL_CHUNKS * max(1, int(target.factor / 8))
+
+
 def band_rows(targets: Sequence[Target], *, source_width: int, strip_rows: int) -> int:
     """Level-0 rows that the band holds: a batch, the widest kernel on both sides, parts of a first and a last strip."""
     largest = max(int(t.factor) + 1 for t in targets)
@@ -102,11 +110,11 @@ def band_bytes(targets: Sequence[Target], *, source_width: int, strip_rows: int)
     """Bytes that :func:`downsample` keeps at most: the band, a chunk, a panel of each image, a batch of each image."""
     band = band_rows(targets, source_width=source_width, strip_rows=strip_rows)
     batch = batch_rows(targets, source_width)
-    panel = PANEL_CHUNKS * CHUNK_COLUMNS
     kept = 3 * band * source_width + 12 * band * CHUNK_COLUMNS
     for target in targets:
         rows = int(batch / target.factor) + 1 + BLOCK + PADDING
         taps = ceil((BLOCK + 2 * LOBES) * target.factor * (1 + 1 / SPARE_TAPS))
+        panel = panel_chunks(target) * CHUNK_COLUMNS
         half_filtered = 12 * rows * (panel + 2 * taps)
         outputs = ceil((panel + taps) / target.factor) + BLOCK
         kept += half_filtered + 15 * rows * outputs + 3 * rows * target.width
@@ -159,8 +167,8 @@ def _advance(band: _Band, filters: Sequence[_Filter], goal: int) -> Iterator[tup
         band.copy_to(chunk[:, : 3 * (right - left)], top, left)
         for _, wanted in due:
             wanted.filter_rows(left, right)
-        if number % PANEL_CHUNKS == 0 or right == band.right:
-            for _, wanted in due:
+        for _, wanted in due:
+            if number % wanted.panel_chunks == 0 or right == band.right:
                 wanted.filter_columns(right)
     for index, wanted in due:
         yield index, wanted.take_image()
@@ -214,6 +222,7 @@ class _Filter:
     def __init__(self, target: Target, source: Box) -> None:
         self._target = target
         self._source = source
+        self.panel_chunks = panel_chunks(target)
         self._done_rows = 0
         self._count = 0
         self._spans: list[Floats] = []
@@ -270,7 +279,7 @@ class _Filter:
     def begin_batch(self, chunk: Floats, top: int) -> None:
         """Get ready for the rows planned; ``chunk``'s first row is slide row ``top``."""
         self._spans = _spans(self.rows, chunk[self.rows.start - top :])
-        columns = PANEL_CHUNKS * CHUNK_COLUMNS + 2 * self._columns.taps
+        columns = self.panel_chunks * CHUNK_COLUMNS + 2 * self._columns.taps
         self._half = np.empty((columns * 3, len(self.rows.starts) * BLOCK + PADDING), dtype=np.float32)
         self._image = np.empty((self._count, self._target.width, 3), dtype=np.uint8)
         self._done_blocks = 0
