@@ -72,12 +72,13 @@ def test_a_wide_jpeg_needs_more_than_eight_restart_markers() -> None:
 
 
 def test_the_bytes_do_not_depend_on_how_rows_arrive(tmp_path: Path) -> None:
-    """Single rows and one large piece make the same file, in every format."""
-    image = picture(300, 60)
+    """Single rows, pieces that straddle JPEG's strips of 256 and one large piece make the same file."""
+    image = picture(600, 60)
     for image_format, quality in (("jpeg", 95), ("png", None), ("webp", 95)):
         one = encode(image, image_format, tmp_path, step=1, quality=quality)
-        all_at_once = encode(image, image_format, tmp_path, step=300, quality=quality)
-        assert one == all_at_once
+        straddling = encode(image, image_format, tmp_path, step=290, quality=quality)
+        all_at_once = encode(image, image_format, tmp_path, step=600, quality=quality)
+        assert one == straddling == all_at_once
 
 
 @pytest.mark.parametrize(("image_format", "quality"), [("jpeg", 90), ("png", None), ("webp", 90)])

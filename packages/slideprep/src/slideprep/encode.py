@@ -129,22 +129,31 @@ class _JpegEncoder:
         self._left = height
         self._waiting = np.empty((self._strips.rows_per_strip, width, 3), dtype=np.uint8)
         self._filled = 0
+        self._decoded = np.empty(self._waiting.size if with_sums else 0, dtype=np.uint8)
 
     def write(self, rows: Pixels) -> None:
         while len(rows):
-            taken = rows[: len(self._waiting) - self._filled]
-            self._waiting[self._filled : self._filled + len(taken)] = taken
-            self._filled += len(taken)
+            if self._filled == 0 and len(rows) >= self._next_strip:
+                taken = rows[: self._next_strip]  # a whole strip need not wait, nor be copied
+                self._encode(taken)
+            else:
+                taken = rows[: self._next_strip - self._filled]
+                self._waiting[self._filled : self._filled + len(taken)] = taken
+                self._filled += len(taken)
+                if self._filled == self._next_strip:
+                    self._encode(self._waiting[: self._filled])
+                    self._filled = 0
             rows = rows[len(taken) :]
-            if self._filled in (len(self._waiting), self._left):
-                self._flush()
 
-    def _flush(self) -> None:
-        jpeg = self._strips.write(self._waiting[: self._filled])
+    @property
+    def _next_strip(self) -> int:
+        return min(len(self._waiting), self._left)
+
+    def _encode(self, strip: Pixels) -> None:
+        jpeg = self._strips.write(strip)
         if self._with_sums:
-            self.sums.add(simplejpeg.decode_jpeg(jpeg, strict=True))
-        self._left -= self._filled
-        self._filled = 0
+            self.sums.add(simplejpeg.decode_jpeg(jpeg, buffer=self._decoded, strict=True))
+        self._left -= len(strip)
 
     def finish(self) -> int:
         assert self._left == 0, f"{self._left} rows are missing"
