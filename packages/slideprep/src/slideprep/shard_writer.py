@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from slideprep.discover import SlideFile
 from slideprep.encode import Encoder, PixelSums, encoder
@@ -47,6 +47,9 @@ from slideprep.workspace import Workspace
 
 SLIDES_OPEN = 8
 """Slides that a task keeps open: each holds files and a cache of tiles, and a shard can be of a thousand small ones."""
+
+WRITE_BYTES = 1024 * 1024
+"""Bytes of a tar that go to disk at a time: tarfile hands over 10 KB, and a system call for each would cost more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,7 +336,7 @@ class _Tar:
     def __enter__(self) -> _Tar:
         import webdataset  # here, because it takes seconds and the process that plans never writes
 
-        self._hashing = _HashingFile(cast("BinaryIO", self.path.open("wb")))
+        self._hashing = _HashingFile(self.path.open("wb", buffering=WRITE_BYTES))
         self._writer = webdataset.TarWriter(
             self._hashing,
             user=TAR_OWNER,
