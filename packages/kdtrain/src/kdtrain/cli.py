@@ -6,6 +6,7 @@ that needs them, so ``--help`` answers at once.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -115,14 +116,28 @@ def evaluate_command(**options: Any) -> None:
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Split on which both were evaluated.")
-def compare_command(run_a: Path, run_b: Path, split: str) -> None:
+@click.option(
+    "--unit",
+    type=click.Choice(["patient", "sample"]),
+    default="patient",
+    show_default=True,
+    help="What the bootstrap draws.",
+)
+@click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws.")
+@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> None:
     """How RUN_B differs from RUN_A, both evaluated: paired bootstrap differences with 95 % intervals."""
     with _exit_codes():
         from rich.console import Console
 
         from kdtrain.comparison import compare
 
-        Console().print(compare(run_a, run_b, split=split).as_rich())
+        comparison = compare(run_a, run_b, **options)
+        if as_json:
+            click.echo(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False))
+        else:
+            Console().print(comparison.as_rich())
 
 
 @contextmanager
