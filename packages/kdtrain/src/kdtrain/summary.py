@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -48,7 +48,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     metrics = evaluation.metrics
     levels = metrics["levels"]
     table = Table(
-        title=f"{evaluation.run.name} on {evaluation.split}: % with 95 % intervals", title_justify="left"
+        title=Text(f"{evaluation.run.name} on {evaluation.split}: % with 95 % intervals"),
+        title_justify="left",
     )
     table.add_column("macro average")
     for level, record in levels.items():
@@ -60,11 +61,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     )
     console.print(table)
     for level, record in levels.items():
-        if record["absent_classes"]:
-            names = ", ".join(record["absent_classes"])
-            console.print(
-                Text(f"{level}s: no {names} in this split; left out of the averages", style="yellow")
-            )
+        for sentence in _notes(record):
+            console.print(Text(f"{level}s: {sentence}", style="yellow"))
     cost = metrics["cost"]
     console.print(
         Text(
@@ -73,6 +71,16 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         )
     )
     console.print(Text(f"look at  {evaluation.folder / 'metrics.json'} and predictions.csv beside it"))
+
+
+def _notes(record: Mapping[str, Any]) -> Iterator[str]:
+    """What the averages leave out or punish, where they do."""
+    if record["absent_classes"]:
+        yield f"no {', '.join(record['absent_classes'])} in this split; left out of the averages"
+    if record["never_predicted"]:
+        yield f"{', '.join(record['never_predicted'])} never predicted; counted with precision 0"
+    if record["mixed_left_out"]:
+        yield f"{record['mixed_left_out']:,} left out, whose samples have several labels"
 
 
 def _estimate(estimate: dict[str, Any]) -> str:
