@@ -1,0 +1,22 @@
+"""Synthetic shard sets for the training benchmarks: squares in label-coloured noise, by the format's own builders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+try:
+    from fixtures.shard_sets import write_set
+finally:
+    sys.path.pop(0)
+
+CELLS = ((64, 64), (96, 64), (64, 96), (128, 128))
+"""(columns, rows): 256 x 256 to 512 x 512 px at 10x, 64 x 64 to 128 x 128 px at 2.5x."""
+
+
+def write_benchmark_set(folder: Path, samples: int) -> Path:
+    """A set of two classes at 10x and 2.5x: training samples in three shards, and eight to validate on."""
+    third = samples // 3
+    shards = {"train": [third, third, samples - 2 * third], "val": [8]}
+    return write_set(folder, shards, cells=CELLS)

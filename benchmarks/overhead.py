@@ -1,0 +1,224 @@
+"""Seconds per optimizer step of ``kdtrain teacher`` against a bare PyTorch loop that does the same arithmetic.
+
+    python benchmarks/overhead.py [--workers 0]
+
+Both train resnet10 at 10x on the same synthetic samples of 256 to 512 px, one after the other in the same order with
+the same draws, on the CPU with one thread: in turn, an epoch each, several rounds. The bare loop is what one would
+write without kdtrain: tarfile, Pillow, cross-entropy, torch.optim.Adam, gradients accumulated over the group.
+kdtrain's steps hold all that its loop does between two updates: checked reading, DeepSpeed, the norm of the gradient,
+log, progress bar and TensorBoard. Validation and checkpoints come between epochs and are left out.
+
+The table gives medians over the rounds, summed over an epoch's steps. The weights of both must agree after every round:
+the largest difference is printed, and one above 1e-4 ends with exit code 1. The aim: a ratio of at most 1.05.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
+from _common import markdown_table
+from _training import write_benchmark_set
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kdtrain.augment import AugmentSettings, apply, draw, standardise
+from kdtrain.config import TeacherConfig
+from kdtrain.models import build_model
+from kdtrain.phases import teacher
+from kdtrain.progress import EpochBar, Monitor
+from kdtrain.shard_format import read_index
+from kdtrain.stream import SampleStream
+
+MAGNIFICATION, SEED = 10.0, 0
+AGREEMENT = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """A moment, on the wall and in seconds of this process's CPU time."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Clock:
+        """This moment."""
+        return cls(wall=time.perf_counter(), cpu=time.process_time())
+
+    def since(self, earlier: Clock) -> Clock:
+        """What lies between."""
+        return Clock(wall=self.wall - earlier.wall, cpu=self.cpu - earlier.cpu)
+
+
+class Stopwatch(Monitor):
+    """A run's usual monitor that also notes when each step is done."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(Console(file=io.StringIO(), force_terminal=True), out)
+        self.steps: list[Clock] = []
+
+    @contextmanager
+    def epoch(self, epoch: int, epochs: int, samples: int) -> Iterator[EpochBar]:
+        """As usual; the first step begins here."""
+        with super().epoch(epoch, epochs, samples) as bar:
+            self._last = Clock.now()
+            yield bar
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """As usual; a step ends here."""
+        super().record(entry)
+        if entry["kind"] == "step":
+            now = Clock.now()
+            self.steps.append(now.since(self._last))
+            self._last = now
+
+
+def run_kdtrain(
+    shards: Path, out: Path, accumulate: int, workers: int
+) -> tuple[list[Clock], dict[str, Tensor]]:
+    """One epoch of ``kdtrain teacher``."""
+    monitor = Stopwatch(out)
+    config = TeacherConfig(
+        shards=shards,
+        out=out,
+        epochs=1,
+        accumulate=accumulate,
+        workers=workers,
+        seed=SEED,
+        validate_on="none",
+    )
+    try:
+        teacher.run(config, monitor)
+    finally:
+        monitor.close()
+    return monitor.steps, load_file(out / "model.safetensors")
+
+
+class Tars(Dataset[tuple[str, Tensor, int]]):
+    """Samples of a set's tars in a given order: key, image (3, H, W) uint8, label."""
+
+    def __init__(self, shards: Path, order: list[str]) -> None:
+        self._order = order
+        self._places: dict[str, tuple[Path, int, int]] = {}
+        self._labels: dict[str, int] = {}
+        for path in sorted((shards / f"{MAGNIFICATION:g}x").glob("train-*.tar")):
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    key, _, field = member.name.partition(".")
+                    if field == "jpg":
+                        self._places[key] = (path, member.offset_data, member.size)
+                    elif field == "cls":
+                        self._labels[key] = int(tar.extractfile(member).read())  # type: ignore[union-attr]
+
+    def __len__(self) -> int:
+        """Of an epoch."""
+        return len(self._order)
+
+    def __getitem__(self, number: int) -> tuple[str, Tensor, int]:
+        """Read and decode one."""
+        key = self._order[number]
+        path, offset, size = self._places[key]
+        with path.open("rb") as file:
+            file.seek(offset)
+            image = np.array(Image.open(io.BytesIO(file.read(size))))
+        return key, torch.from_numpy(image).permute(2, 0, 1), self._labels[key]
+
+
+def run_bare(
+    shards: Path, order: list[str], accumulate: int, workers: int
+) -> tuple[list[Clock], dict[str, Tensor]]:
+    """One epoch of a loop without kdtrain's engine, loader, log or bar."""
+    document = json.loads((shards / "index.json").read_text())
+    statistics = document["statistics"][f"{MAGNIFICATION:g}x"]
+    model = build_model("resnet10", n_classes=len(document["classes"]), seed=SEED)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4)
+    settings = AugmentSettings()
+    steps = []
+    last = Clock.now()
+    loader = DataLoader(Tars(shards, order), batch_size=None, num_workers=workers)
+    for done, (key, image, label) in enumerate(loader, start=1):
+        drawn = draw(settings, seed=SEED, epoch=0, key=key)
+        x = standardise(apply(image, drawn)[None], statistics["mean"], statistics["std"])
+        group = min(accumulate, len(order) - (done - 1) // accumulate * accumulate)
+        _, logits = model(x)
+        (F.cross_entropy(logits, torch.tensor([label])) / group).backward()
+        if done % accumulate == 0 or done == len(order):
+            optimizer.step()
+            optimizer.zero_grad()
+            now = Clock.now()
+            steps.append(now.since(last))
+            last = now
+    return steps, model.state_dict()
+
+
+def order_of(shards: Path) -> list[str]:
+    """Keys in the order of the first epoch."""
+    stream = SampleStream(read_index(shards), "train", [MAGNIFICATION], seed=SEED)
+    return [sample.key for group in stream.epoch(0) for sample in group.samples()]
+
+
+def epoch_seconds(rounds: list[list[Clock]], clock: str) -> float:
+    """Sum over an epoch's steps of the median over the rounds."""
+    return sum(median(getattr(step, clock) for step in steps) for steps in zip(*rounds, strict=True))
+
+
+@click.command()
+@click.option("--samples", default=30, show_default=True, help="Of an epoch.")
+@click.option("--accumulate", default=10, show_default=True, help="Samples per step.")
+@click.option("--rounds", default=5, show_default=True, help="Epochs of each, in turn.")
+@click.option("--workers", default=0, show_default=True, help="Loader processes of both.")
+def main(samples: int, accumulate: int, rounds: int, workers: int) -> None:
+    """Compare seconds per step."""
+    torch.set_num_threads(1)
+    measured: dict[str, list[list[Clock]]] = {"kdtrain teacher": [], "bare PyTorch": []}
+    furthest = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        shards = write_benchmark_set(Path(name) / "set", samples)
+        order = order_of(shards)
+        for number in range(rounds + 1):
+            ours, weights = run_kdtrain(shards, Path(name) / f"run-{number}", accumulate, workers)
+            theirs, expected = run_bare(shards, order, accumulate, workers)
+            furthest = max(furthest, *(float((weights[n] - expected[n]).abs().max()) for n in expected))
+            if number:  # the first round warms up
+                measured["kdtrain teacher"].append(ours)
+                measured["bare PyTorch"].append(theirs)
+    steps = len(ours)
+    rows = []
+    for variant, clocks in measured.items():
+        row = [variant]
+        for clock in ("wall", "cpu"):
+            seconds, bare = (epoch_seconds(c, clock) for c in (clocks, measured["bare PyTorch"]))
+            row += [f"{seconds / steps:.3f}", f"{seconds / bare:.3f}"]
+        rows.append(row)
+    click.echo(markdown_table(["loop", "s per step", "ratio", "CPU s per step", "ratio"], rows))
+    click.echo(
+        f"\n{samples} samples, {accumulate} a step, medians of {rounds} rounds, {workers} loader processes; weights "
+        f"differ by {furthest:.1e} at most after {steps} steps."
+    )
+    sys.exit(0 if furthest <= AGREEMENT else 1)
+
+
+if __name__ == "__main__":
+    main()
