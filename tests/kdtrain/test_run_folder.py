@@ -1,0 +1,115 @@
+"""The folder of a run: its record, its log, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kdtrain.errors import UsageError
+from kdtrain.run_folder import RunFolder, read_run, versions
+
+SETTINGS = {"lr": 0.001, "train_on": ("train",), "phase": "teacher"}
+DATA = {"sha256": "ab", "classes": ["a", "b"]}
+NETWORK = {"model": "resnet10", "mean": (1.0, 2.0, 3.0)}
+OTHER = {"shards": "here", "workers": 2}
+
+
+def begun(folder, **changes) -> RunFolder:
+    """A run that was begun, with changes to its settings."""
+    run = RunFolder(folder)
+    run.begin({**SETTINGS, **changes}, DATA, NETWORK, OTHER)
+    return run
+
+
+def test_a_record_holds_what_was_asked_for(tmp_path):
+    """Settings, data, network, other settings and versions, in a folder that is made."""
+    begun(tmp_path / "a" / "run")
+    record = read_run(tmp_path / "a" / "run", what="--out")
+    assert record["settings"] == {"lr": 0.001, "train_on": ["train"], "phase": "teacher"}
+    assert record["shard_set"] == DATA
+    assert record["other_settings"] == OTHER
+    assert record["versions"] == versions()
+    assert [path.name for path in (tmp_path / "a" / "run").iterdir()] == ["run.json"]
+
+
+def test_the_same_run_goes_on_under_other_versions_and_paths(tmp_path):
+    """Neither decides a weight; the record stays as it was begun."""
+    begun(tmp_path)
+    path = tmp_path / "run.json"
+    record = json.loads(path.read_text())
+    record["versions"]["torch"] = "0.1"
+    path.write_text(json.dumps(record))
+    RunFolder(tmp_path).begin(SETTINGS, DATA, NETWORK, {"shards": "there"})
+    assert json.loads(path.read_text()) == record
+
+
+def test_another_run_is_refused_field_by_field(tmp_path):
+    """Changed, added and nested settings are named with both values."""
+    begun(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        RunFolder(tmp_path).begin({**SETTINGS, "lr": 0.1, "new": 1}, {**DATA, "sha256": "cd"}, NETWORK, OTHER)
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert lines[1:4] == [
+        "settings.lr: 0.001 there, 0.1 now",
+        "settings.new: null there, 1 now",
+        'shard_set.sha256: "ab" there, "cd" now',
+    ]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_no_run_is_never_written_over(tmp_path, kind):
+    """A file, or a folder with something else, stays as it is."""
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "notes").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty and holds no run; give a new folder"):
+        begun(out)
+    assert (out if kind == "file" else out / "notes").read_text() == "mine"
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    """--out may exist if nothing is in it."""
+    begun(tmp_path)
+    assert (tmp_path / "run.json").exists()
+
+
+def test_a_log_is_cut_after_a_step(tmp_path):
+    """Lines of later steps and the line that was being written when the run was killed are gone."""
+    run = begun(tmp_path)
+    for step in (1, 2, 3):
+        run.log({"step": step, "kind": "step"})
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "ki')
+    run.truncate_log(2)
+    assert run.read_log() == [{"kind": "step", "step": 1}, {"kind": "step", "step": 2}]
+    run.log({"step": 3})
+    assert [line["step"] for line in run.read_log()] == [1, 2, 3]
+
+
+def test_a_run_without_a_log_has_nothing_to_cut(tmp_path):
+    """Nor is a log made."""
+    run = begun(tmp_path)
+    run.truncate_log(5)
+    assert run.read_log() == []
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is no run: it has no run.json"),
+        ("{", "run.json is damaged"),
+        ("[]", "was not written by kdtrain"),
+        ('{"settings": {}, "network": {}}', "was not written by kdtrain"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_refused_by_the_option_that_named_it(tmp_path, text, message):
+    """Missing, damaged and foreign records each have a sentence."""
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UsageError, match=f"--teacher .*{message}"):
+        read_run(tmp_path, what="--teacher")
