@@ -221,3 +221,14 @@ def test_a_pseudonymised_scan_names_nobody(tmp_path: Path) -> None:
     assert "Eva" not in _failed(job).reason
     (tmp_path / "Eva.png").write_bytes(b"")
     assert "Eva" not in _failed(job).reason
+
+
+def test_a_slide_without_tissue_can_be_looked_at(tmp_path: Path) -> None:
+    """A slide that opens but has no tissue fails with a picture of itself; one that does not open has none."""
+    Image.fromarray(np.full((256, 320, 3), 240, dtype=np.uint8)).save(tmp_path / "empty.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    empty, broken = (_failed(_job(tmp_path / name, tissue="auto")) for name in ("empty.png", "broken.png"))
+    assert empty.stage == "tissue"
+    assert empty.thumbnail is not None
+    assert Image.open(io.BytesIO(empty.thumbnail)).size == (320, 256)
+    assert broken.thumbnail is None

@@ -47,10 +47,12 @@ class Scanned:
     Attributes:
         scans: By name.
         failures: Slides that cannot be used, those known before the scan included.
+        pictures: Thumbnails of such slides, by name, where they could be opened.
     """
 
     scans: Mapping[str, Scan]
     failures: tuple[Failure, ...]
+    pictures: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,7 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
             shards=planned.shards,
             records=records,
             failures=planned.failures,
+            pictures=planned.scanned.pictures,
             warnings=planned.warnings,
         )
         if not planned.shards:
@@ -212,6 +215,7 @@ def _scan(
         for name in prepared.wanted
     ]
     scans: dict[str, Scan] = {}
+    pictures: dict[str, bytes] = {}
     failures = list(prepared.failures)
     crashes = _Crashes()
     run: Callable[[ScanJob], Scan | ScanFailure] = partial(scan_with_cache, workspace=workspace)
@@ -222,11 +226,13 @@ def _scan(
             if isinstance(result, Scan):
                 scans[job.shown_name] = result
             else:
+                if result.thumbnail is not None:
+                    pictures[result.name] = result.thumbnail
                 failures.append(
                     Failure(slide=result.name, region=None, stage=result.stage, reason=result.reason)
                 )
     failures += crashes.failures
-    return Scanned(scans=dict(sorted(scans.items())), failures=tuple(failures))
+    return Scanned(scans=dict(sorted(scans.items())), failures=tuple(failures), pictures=pictures)
 
 
 def _size_or_zero(job: ScanJob) -> int:

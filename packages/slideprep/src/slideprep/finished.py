@@ -26,6 +26,7 @@ class Finished:
         shards: As planned.
         records: One per shard, in the same order.
         failures: Of slides, before any shard was begun; those of regions are in the records.
+        pictures: Thumbnails of slides that failed, by name, where they could be opened.
         warnings: Of the run.
     """
 
@@ -35,6 +36,7 @@ class Finished:
     shards: Sequence[Shard]
     records: Sequence[ShardRecord]
     failures: Sequence[Failure]
+    pictures: Mapping[str, bytes]
     warnings: Sequence[str]
 
     @cached_property

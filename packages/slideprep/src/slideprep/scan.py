@@ -91,12 +91,14 @@ class ScanFailure:
         stage: What was being done: "open", "magnification" or "tissue".
         reason: The error's message.
         fingerprint: Of the content, where it could be read.
+        thumbnail: JPEG of the whole slide, where it could be opened.
     """
 
     name: str
     stage: str
     reason: str
     fingerprint: str | None = None
+    thumbnail: bytes | None = None
 
 
 def scan_slide(job: ScanJob) -> Scan | ScanFailure:
@@ -105,35 +107,50 @@ def scan_slide(job: ScanJob) -> Scan | ScanFailure:
     Raises:
         OutputError: Its mask is to be saved and cannot be.
     """
-    stage, mark = "open", None
+    mark, picture, stage = None, None, "open"
     try:
         mark = fingerprint(job.file)
         with open_slide(job.file) as slide:
-            stage = "magnification"
-            scale = _scale(slide, job)
-            grid = Grid(scale, job.settings.magnifications)
-            stage = "tissue"
-            found = find_regions(slide, scale, job)
-            regions = tuple(_lay_out(grid, slide, item, index, job) for index, item in enumerate(found.items))
-            level0 = slide.levels[0]
-            return Scan(
-                name=job.shown_name,
-                fingerprint=mark,
-                reader=slide.reader,
-                vendor=slide.vendor,
-                width=level0.width,
-                height=level0.height,
-                background=slide.background,
-                scale=scale,
-                regions=regions,
-                warnings=_warnings(job, slide.warnings, [scale.warning or ""], found.notes),
-                thumbnail=_thumbnail(_for_thumbnail(slide, found.overview)),
-            )
+            try:
+                stage = "magnification"
+                scale = _scale(slide, job)
+                grid = Grid(scale, job.settings.magnifications)
+                stage = "tissue"
+                return _scan(slide, scale, grid, job, mark)
+            except InputError:
+                picture = _picture(slide)
+                raise
     except InputError as error:
-        return ScanFailure(name=job.shown_name, stage=stage, reason=job.shown(str(error)), fingerprint=mark)
+        reason = job.shown(str(error))
     except OSError as error:
         reason = f"slide '{job.shown_name}' cannot be read: {error.strerror or error}; check the disk and permissions"
-        return ScanFailure(name=job.shown_name, stage=stage, reason=reason, fingerprint=mark)
+    return ScanFailure(name=job.shown_name, stage=stage, reason=reason, fingerprint=mark, thumbnail=picture)
+
+
+def _scan(slide: Slide, scale: Scale, grid: Grid, job: ScanJob, mark: str) -> Scan:
+    found = find_regions(slide, scale, job)
+    level0 = slide.levels[0]
+    return Scan(
+        name=job.shown_name,
+        fingerprint=mark,
+        reader=slide.reader,
+        vendor=slide.vendor,
+        width=level0.width,
+        height=level0.height,
+        background=slide.background,
+        scale=scale,
+        regions=tuple(_lay_out(grid, slide, item, index, job) for index, item in enumerate(found.items)),
+        warnings=_warnings(job, slide.warnings, [scale.warning or ""], found.notes),
+        thumbnail=_thumbnail(_for_thumbnail(slide, found.overview)),
+    )
+
+
+def _picture(slide: Slide) -> bytes | None:
+    """A thumbnail of a slide that cannot be used, so that a person can see why; None where it cannot be read."""
+    try:
+        return _thumbnail(small_overview(slide))
+    except (InputError, OSError):
+        return None
 
 
 def _warnings(job: ScanJob, *sources: Iterable[str]) -> tuple[str, ...]:

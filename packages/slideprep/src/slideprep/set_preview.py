@@ -56,7 +56,7 @@ def _preview_slide(name: str, finished: Finished, failures: tuple[str, ...]) -> 
         mpp_source=scan.scale.mpp_source if scan else None,
         objective=scan.scale.objective if scan else None,
         objective_source=scan.scale.objective_source if scan else None,
-        thumbnail_jpeg=scan.thumbnail if scan else None,
+        thumbnail_jpeg=scan.thumbnail if scan else finished.pictures.get(name),
         regions=tuple(_preview_region(region, name, finished) for region in (scan.regions if scan else ())),
         warnings=warnings,
         failures=failures,
