@@ -1,8 +1,8 @@
 """Seconds per optimizer step of ``kdtrain teacher`` against a bare PyTorch loop that does the same arithmetic.
 
-    python benchmarks/overhead.py [--workers 0]
+    python benchmarks/overhead.py [--magnification 10]
 
-Both train resnet10 at 10x on the same synthetic samples of 256 to 512 px, one after the other in the same order with
+Both train resnet10 on the same synthetic samples of 256 to 512 px at 10x, one after the other in the same order with
 the same draws, on the CPU with one thread: in turn, an epoch each, several rounds. The bare loop is what one would
 write without kdtrain: tarfile, Pillow, cross-entropy, torch.optim.Adam, gradients accumulated over the group.
 kdtrain's steps hold all that its loop does between two updates: checked reading, DeepSpeed, the norm of the gradient,
@@ -51,8 +51,25 @@ from kdtrain.progress import EpochBar, Monitor
 from kdtrain.shard_format import read_index
 from kdtrain.stream import SampleStream
 
-MAGNIFICATION, SEED = 10.0, 0
+SEED = 0
 AGREEMENT = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What both loops do.
+
+    Attributes:
+        shards: The set.
+        magnification: Of the images.
+        accumulate: Samples per step.
+        workers: Loader processes.
+    """
+
+    shards: Path
+    magnification: float
+    accumulate: int
+    workers: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +112,16 @@ class Stopwatch(Monitor):
             self._last = now
 
 
-def run_kdtrain(
-    shards: Path, out: Path, accumulate: int, workers: int
-) -> tuple[list[Clock], dict[str, Tensor]]:
+def run_kdtrain(task: Task, out: Path) -> tuple[list[Clock], dict[str, Tensor]]:
     """One epoch of ``kdtrain teacher``."""
     monitor = Stopwatch(out)
     config = TeacherConfig(
-        shards=shards,
+        shards=task.shards,
+        magnification=task.magnification,
         out=out,
         epochs=1,
-        accumulate=accumulate,
-        workers=workers,
+        accumulate=task.accumulate,
+        workers=task.workers,
         seed=SEED,
         validate_on="none",
     )
@@ -119,11 +135,11 @@ def run_kdtrain(
 class Tars(Dataset[tuple[str, Tensor, int]]):
     """Samples of a set's tars in a given order: key, image (3, H, W) uint8, label."""
 
-    def __init__(self, shards: Path, order: list[str]) -> None:
+    def __init__(self, task: Task, order: list[str]) -> None:
         self._order = order
         self._places: dict[str, tuple[Path, int, int]] = {}
         self._labels: dict[str, int] = {}
-        for path in sorted((shards / f"{MAGNIFICATION:g}x").glob("train-*.tar")):
+        for path in sorted((task.shards / f"{task.magnification:g}x").glob("train-*.tar")):
             with tarfile.open(path) as tar:
                 for member in tar:
                     key, _, field = member.name.partition(".")
@@ -146,25 +162,23 @@ class Tars(Dataset[tuple[str, Tensor, int]]):
         return key, torch.from_numpy(image).permute(2, 0, 1), self._labels[key]
 
 
-def run_bare(
-    shards: Path, order: list[str], accumulate: int, workers: int
-) -> tuple[list[Clock], dict[str, Tensor]]:
+def run_bare(task: Task, order: list[str]) -> tuple[list[Clock], dict[str, Tensor]]:
     """One epoch of a loop without kdtrain's engine, loader, log or bar."""
-    document = json.loads((shards / "index.json").read_text())
-    statistics = document["statistics"][f"{MAGNIFICATION:g}x"]
+    document = json.loads((task.shards / "index.json").read_text())
+    statistics = document["statistics"][f"{task.magnification:g}x"]
     model = build_model("resnet10", n_classes=len(document["classes"]), seed=SEED)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4)
     settings = AugmentSettings()
     steps = []
     last = Clock.now()
-    loader = DataLoader(Tars(shards, order), batch_size=None, num_workers=workers)
+    loader = DataLoader(Tars(task, order), batch_size=None, num_workers=task.workers)
     for done, (key, image, label) in enumerate(loader, start=1):
         drawn = draw(settings, seed=SEED, epoch=0, key=key)
         x = standardise(apply(image, drawn)[None], statistics["mean"], statistics["std"])
-        group = min(accumulate, len(order) - (done - 1) // accumulate * accumulate)
+        group = min(task.accumulate, len(order) - (done - 1) // task.accumulate * task.accumulate)
         _, logits = model(x)
         (F.cross_entropy(logits, torch.tensor([label])) / group).backward()
-        if done % accumulate == 0 or done == len(order):
+        if done % task.accumulate == 0 or done == len(order):
             optimizer.step()
             optimizer.zero_grad()
             now = Clock.now()
@@ -173,9 +187,9 @@ def run_bare(
     return steps, model.state_dict()
 
 
-def order_of(shards: Path) -> list[str]:
+def order_of(task: Task) -> list[str]:
     """Keys in the order of the first epoch."""
-    stream = SampleStream(read_index(shards), "train", [MAGNIFICATION], seed=SEED)
+    stream = SampleStream(read_index(task.shards), "train", [task.magnification], seed=SEED)
     return [sample.key for group in stream.epoch(0) for sample in group.samples()]
 
 
@@ -189,17 +203,21 @@ def epoch_seconds(rounds: list[list[Clock]], clock: str) -> float:
 @click.option("--accumulate", default=10, show_default=True, help="Samples per step.")
 @click.option("--rounds", default=5, show_default=True, help="Epochs of each, in turn.")
 @click.option("--workers", default=0, show_default=True, help="Loader processes of both.")
-def main(samples: int, accumulate: int, rounds: int, workers: int) -> None:
+@click.option(
+    "--magnification", default=10.0, show_default=True, help="10, or 2.5 for a sixteenth of the pixels."
+)
+def main(samples: int, accumulate: int, rounds: int, workers: int, magnification: float) -> None:
     """Compare seconds per step."""
     torch.set_num_threads(1)
     measured: dict[str, list[list[Clock]]] = {"kdtrain teacher": [], "bare PyTorch": []}
     furthest = 0.0
     with tempfile.TemporaryDirectory() as name:
         shards = write_benchmark_set(Path(name) / "set", samples)
-        order = order_of(shards)
+        task = Task(shards=shards, magnification=magnification, accumulate=accumulate, workers=workers)
+        order = order_of(task)
         for number in range(rounds + 1):
-            ours, weights = run_kdtrain(shards, Path(name) / f"run-{number}", accumulate, workers)
-            theirs, expected = run_bare(shards, order, accumulate, workers)
+            ours, weights = run_kdtrain(task, Path(name) / f"run-{number}")
+            theirs, expected = run_bare(task, order)
             furthest = max(furthest, *(float((weights[n] - expected[n]).abs().max()) for n in expected))
             if number:  # the first round warms up
                 measured["kdtrain teacher"].append(ours)
@@ -214,8 +232,8 @@ def main(samples: int, accumulate: int, rounds: int, workers: int) -> None:
         rows.append(row)
     click.echo(markdown_table(["loop", "s per step", "ratio", "CPU s per step", "ratio"], rows))
     click.echo(
-        f"\n{samples} samples, {accumulate} a step, medians of {rounds} rounds, {workers} loader processes; weights "
-        f"differ by {furthest:.1e} at most after {steps} steps."
+        f"\n{samples} samples at {magnification:g}x, {accumulate} a step, medians of {rounds} rounds, {workers} loader "
+        f"processes; weights differ by {furthest:.1e} at most after {steps} steps."
     )
     sys.exit(0 if furthest <= AGREEMENT else 1)
 
