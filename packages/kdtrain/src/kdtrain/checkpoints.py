@@ -48,7 +48,7 @@ class Record:
     Attributes:
         step: Updates taken.
         epoch: The epoch under way, from 0.
-        position: Samples of that epoch that are done, over all ranks.
+        position: Groups of that epoch that are done, each one optimizer step.
         world_size: Ranks that trained; with another number a run goes on, but not bit for bit.
         best_step: The step of the best checkpoint so far; None before any validation.
         best_metric: Its metric.

@@ -263,7 +263,7 @@ class Engine:
         return TrainingError(f"{reason}; the update was not taken. {_REMEDY}")
 
 
-_REMEDY = "Lower --learning-rate, set --gradient-clipping 1, or use --precision fp32 or bf16"
+_REMEDY = "Lower --lr, set --gradient-clipping 1, or use --precision fp32 or bf16"
 
 
 def _optimizer(parameters: list[nn.Parameter], settings: EngineSettings) -> torch.optim.Optimizer:

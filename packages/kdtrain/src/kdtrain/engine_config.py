@@ -27,7 +27,7 @@ _BUCKET_ELEMENTS = 25_000_000
 
 _PRECISION_REASON = "precision is autocast with float32 weights here"
 _REFUSED = {
-    "optimizer": "use --optimizer, --learning-rate and --weight-decay",
+    "optimizer": "use --optimizer, --lr and --weight-decay",
     "scheduler": "use --schedule",
     "fp16": f"{_PRECISION_REASON}; use --precision fp16",
     "bf16": f"{_PRECISION_REASON}; use --precision bf16",

@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
 from kdtrain.flops import count, mean_gflops
 from kdtrain.network import Trained, load_trained
-from kdtrain.predicting import predict_sample, sizes_of_split
+from kdtrain.predicting import predict_split, sizes_of_split
 from kdtrain.predictions import Prediction
 from kdtrain.run_folder import versions
 from kdtrain.shard_format import Index, read_index
-from kdtrain.stream import EvaluationStream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,18 +114,18 @@ def _check(trained: Trained, index: Index, split: str, shards: Path) -> None:
 
 def _predict(trained: Trained, index: Index, split: str, workers: int, console: Console) -> list[Prediction]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = trained.model.to(device)
-    stream = EvaluationStream(index, split, [trained.network.magnification], workers=workers)
-    try:
-        with torch.no_grad():
-            return [
-                predict_sample(model, trained.network, sample, device)
-                for sample in track(
-                    stream, description="Evaluating", total=stream.n_samples, console=console, transient=True
-                )
-            ]
-    finally:
-        stream.close()
+    samples = sum(shard.samples for shard in index.shards_of(split))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("Evaluating", total=samples)
+        return predict_split(
+            trained.model.to(device),
+            trained.network,
+            index,
+            split,
+            device=device,
+            workers=workers,
+            on_sample=lambda: progress.advance(task),
+        )
 
 
 def _cost(trained: Trained, sizes: list[tuple[int, int]]) -> dict[str, Any]:
