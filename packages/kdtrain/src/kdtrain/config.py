@@ -24,8 +24,8 @@ SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
 
 PATHS = frozenset({"shards", "out", "teacher", "student", "init", "deepspeed"})
 """Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
-HARMLESS = frozenset({"workers", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"})
-"""Settings that cannot change a weight."""
+HARMLESS = frozenset({"workers", "device", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"})
+"""Settings that change no weight, or only its last bits: a run may go on on another machine."""
 NOT_IN_RECORD = PATHS | HARMLESS
 """What a resumed run may change."""
 
@@ -41,7 +41,8 @@ class PhaseConfig(BaseModel):
             training sets, dev for auxiliary ones, as in the paper.
         select_by: What is best on it; the loss is the phase's own.
         epochs: Passes over the training samples (the paper's 100).
-        lr: Learning rate of Adam (the paper's 0.001).
+        optimizer: Adam (the paper's), or plain SGD.
+        lr: Learning rate (the paper's 0.001).
         weight_decay: L2 penalty (the published settings' 1e-4).
         schedule: How the learning rate changes over the run.
         warmup_steps: Optimizer steps over which it rises first.
@@ -58,6 +59,7 @@ class PhaseConfig(BaseModel):
         augment: Whether to augment (the paper's colour jitter, flips and quarter turns).
         jitter: Strength of brightness, contrast, saturation and hue.
         workers: Loader processes.
+        device: Where to compute; auto takes a GPU where there is one.
         keep: Checkpoints kept besides the best.
         log_every: Optimizer steps between two lines of the log.
         tensorboard: Whether to write TensorBoard events.
@@ -73,6 +75,7 @@ class PhaseConfig(BaseModel):
     validate_on: str | None = None
     select_by: SelectBy = "balanced_accuracy"
     epochs: Annotated[int, Field(ge=1)] = 100
+    optimizer: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     schedule: Schedule = "constant"
@@ -90,6 +93,7 @@ class PhaseConfig(BaseModel):
     augment: bool = True
     jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.2)
     workers: Annotated[int, Field(ge=0)] = 2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     keep: Annotated[int, Field(ge=1)] = 2
     log_every: Annotated[int, Field(ge=1)] = 1
     tensorboard: bool = True
