@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, environment, kdtrain, trained, write_training_set
+from kdtrain.cli import main
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -265,3 +267,10 @@ def test_evaluate_and_compare_refuse_what_is_no_run(shards, tmp_path):
         assert run.code == 2
         assert str(tmp_path) in run.said
         assert "Traceback" not in run.said
+
+
+def test_the_deepspeed_launchers_own_option_is_let_through() -> None:
+    """Deepspeed puts --local_rank before the command; it is accepted, and not advertised."""
+    result = CliRunner().invoke(main, ["--local_rank=1", "teacher", "--help"])
+    assert result.exit_code == 0
+    assert "local_rank" not in CliRunner().invoke(main, ["--help"]).output

@@ -38,6 +38,8 @@ FAILED, WRONG_USAGE = 1, 2
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="kdtrain")
+# The deepspeed launcher puts this before the command; the environment says the same.
+@click.option("--local_rank", type=int, hidden=True, expose_value=False)
 def main() -> None:
     """Train on slideprep shards: a teacher, a student distilled from it, optional fine-tuning, evaluation."""
 
