@@ -117,7 +117,7 @@ def test_the_result_does_not_depend_on_how_strips_are_cut(strip_rows: int, shift
 
 
 def test_the_band_bounds_memory_whatever_the_height() -> None:
-    """The stated bound does not grow with the region's height, and stays under 600 MB at the widest JPEG from 40x."""
+    """The stated bound does not grow with the region's height, and stays under 1 GB at the widest JPEG from 40x."""
     wide = [
         Target(factor=Fraction(f), x=Fraction(0), y=Fraction(0), width=262_000 // f, height=9)
         for f in (4, 64)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fixtures.build_inputs import SCAN_SETTINGS as SETTINGS
 from fixtures.build_inputs import write_slides
 from fixtures.slides import picture, slide_file, write_jpeg_tiff
 from slideprep.annotations_io import regions_geojson
@@ -20,23 +21,7 @@ from slideprep.find_regions import THUMBNAIL_PX
 from slideprep.geometry import Box
 from slideprep.layout import Layout
 from slideprep.scan import Scan, ScanFailure, scan_slide
-from slideprep.scan_job import ScanJob, ScanSettings
-
-SETTINGS = ScanSettings(
-    magnifications=(10.0, 5.0),
-    magnification_by="objective",
-    objective=20.0,
-    mpp=None,
-    tissue="whole",
-    tissueloc_sigma=2.0,
-    tissueloc_threshold=0.8,
-    tissueloc_min_px=50,
-    tissueloc_level_px=2048,
-    exclude_classes=(),
-    mask_outside=False,
-    image_format="jpeg",
-    save_masks=None,
-)
+from slideprep.scan_job import ScanJob
 
 
 def _job(path: Path, *, shown: str | None = None, annotations: Path | None = None, **changes: Any) -> ScanJob:

@@ -10,13 +10,14 @@ from typing import Any, NoReturn
 
 import pytest
 
+from fixtures.build_inputs import SCAN_SETTINGS as SETTINGS
 from fixtures.build_inputs import shard_job, write_slides
 from fixtures.slides import slide_file
 from slideprep.build import scan_with_cache
 from slideprep.errors import UsageError
 from slideprep.files import OutputError, write_atomically
 from slideprep.scan import Scan, ScanFailure
-from slideprep.scan_job import ScanJob, ScanSettings
+from slideprep.scan_job import ScanJob
 from slideprep.shard_writer import write_shard
 from slideprep.workspace import WORKSPACE, Workspace
 
@@ -24,21 +25,6 @@ IDENTITY: dict[str, Any] = {
     "settings": {"seed": 0, "magnifications": (10.0, 5.0)},
     "slides": {"a.svs": [100, "p1", "train"]},
 }
-SETTINGS = ScanSettings(
-    magnifications=(10.0, 5.0),
-    magnification_by="objective",
-    objective=20.0,
-    mpp=None,
-    tissue="whole",
-    tissueloc_sigma=13.0,
-    tissueloc_threshold=0.8,
-    tissueloc_min_px=10_000,
-    tissueloc_level_px=2048,
-    exclude_classes=(),
-    mask_outside=False,
-    image_format="png",
-    save_masks=None,
-)
 
 
 def _begun(out: Path) -> Workspace:
@@ -178,7 +164,7 @@ def test_a_scan_that_no_longer_fits_is_made_again(tmp_path: Path, cause: str) ->
         path.write_bytes(path.read_bytes()[:-20])
     elif cause == "wrong shape":
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "scan": {"name": "a.png"}}))
-    scan, made = _scan(folder, workspace, **({"image_format": "jpeg"} if cause == "settings" else {}))
+    scan, made = _scan(folder, workspace, **({"image_format": "png"} if cause == "settings" else {}))
     assert made
     assert isinstance(scan, Scan)
 

@@ -33,7 +33,10 @@ _HEADERS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PixelSums:
-    """Integer sums over decoded pixels, per channel: exact, so no order of addition matters."""
+    """Integer sums over decoded pixels, per channel: exact, so no order of addition matters.
+
+    Apart from the writer's on purpose: the check shares no code with what it checks.
+    """
 
     pixels: int = 0
     sums: tuple[int, ...] = (0, 0, 0)
@@ -85,7 +88,7 @@ def decode(data: memoryview, image_format: str, *, pixels: int) -> PixelSums:
 
 def _sums(image: NDArray[np.uint8]) -> PixelSums:
     rows, columns, _ = image.shape
-    # libvips adds up ten times as fast as NumPy does by channel.
+    # By libvips, not by encode.PixelSums: what checks the writer's sums must not share their code.
     return _vips_sums(pyvips.Image.new_from_memory(image.data, columns, rows, 3, "uchar"))
 
 
