@@ -1,0 +1,200 @@
+"""What a report consists of: sections of tables, figures and sentences, all of them plain values.
+
+Between reading runs and drawing pages: whoever fills these knows nothing of HTML, and whoever draws them knows nothing
+of runs. Numbers stand beside their text, so that a figure's or a table's download holds more digits than the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of a table's body.
+
+    Attributes:
+        text: As shown: "82.70 (81.23-84.14)".
+        value: The number behind it, in the unit of the text; None where there is none.
+        low: Lower end of its interval, if any.
+        high: Upper end of its interval.
+        best: Shown in bold: the best of what it is compared with.
+        note: What a reader may ask about it: "±1.2 over 5 seeds".
+        paper: The paper's number for this cell, as printed there; "" where there is none.
+    """
+
+    text: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    best: bool = False
+    note: str = ""
+    paper: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row: its heading, then a cell per column.
+
+    Attributes:
+        heading: First column.
+        cells: The rest; none for a row that only titles those below it ("mag = 1.25x").
+    """
+
+    heading: str
+    cells: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: Of its files and its anchor: "table-4".
+        title: "Table 4. Baseline and KD".
+        caption: What is in it and how it was measured.
+        corner: Heading of the first column.
+        columns: Headings of the others.
+        groups: Headings over them: (title, number of columns), adding up to all columns; empty for none.
+        rows: The body.
+    """
+
+    name: str
+    title: str
+    caption: str
+    corner: str
+    columns: tuple[str, ...]
+    groups: tuple[tuple[str, int], ...] = ()
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of a series.
+
+    Attributes:
+        x: In the figure's unit.
+        y: Likewise.
+        low: Lower end of y's interval, if any.
+        high: Upper end.
+        label: Written beside it: "1.25x".
+    """
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A line, or a set of bars, of one colour.
+
+    Attributes:
+        label: In the legend.
+        points: By x.
+        paper: Whether the numbers are the paper's: drawn thin, for comparison.
+    """
+
+    label: str
+    points: tuple[Point, ...]
+    paper: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A figure of series.
+
+    Attributes:
+        name: Of its files and its anchor: "figure-3".
+        title: "Figure 3. Accuracy against cost".
+        caption: What is in it.
+        kind: Lines through points, or bars in groups (one group per distinct label of the points).
+        x_title: Of the axis, with its unit.
+        y_title: Likewise.
+        x_log: Whether the x axis is logarithmic.
+        series: In the order of the legend.
+    """
+
+    name: str
+    title: str
+    caption: str
+    kind: Literal["lines", "bars"]
+    x_title: str
+    y_title: str
+    x_log: bool = False
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """A confusion matrix, drawn as a shaded table.
+
+    Attributes:
+        name: Of its anchor.
+        title: Whose it is.
+        caption: What is counted.
+        classes: In the order of rows and columns.
+        counts: True class in the rows, predicted in the columns.
+    """
+
+    name: str
+    title: str
+    caption: str
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """A sentence or several; a warning is set off from the rest."""
+
+    text: str
+    warning: bool = False
+
+
+Block = Table | Chart | Confusion | Paragraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the report with its heading; blocks that belong together in small (many curves) are folded away.
+
+    Attributes:
+        name: Anchor.
+        title: Heading.
+        blocks: In order.
+        folded: Whether it is closed at first.
+    """
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        title: Heading of the page.
+        subtitle: What was compared, on what, in a line.
+        synthetic: Whether the slides were made by a program, which the page then says at its top.
+        warnings: What a reader must know before any number: too few patients, runs that are missing.
+        answer: The result in one to three plain sentences, above all tables.
+        sections: In order.
+    """
+
+    title: str
+    subtitle: str
+    synthetic: bool
+    warnings: tuple[str, ...]
+    answer: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+    def tables(self) -> tuple[Table, ...]:
+        """Every table, in order."""
+        return tuple(b for section in self.sections for b in section.blocks if isinstance(b, Table))
