@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kdtrain.errors import UsageError
-from kdtrain.run_folder import RunFolder, read_run, versions
+from kdtrain.run_folder import RunFolder, Session, cost_hours, read_run, versions
 
 SETTINGS = {"lr": 0.001, "train_on": ("train",), "phase": "teacher"}
 DATA = {"sha256": "ab", "classes": ["a", "b"]}
@@ -113,3 +113,40 @@ def test_a_folder_that_is_no_run_is_refused_by_the_option_that_named_it(tmp_path
         (tmp_path / "run.json").write_text(text)
     with pytest.raises(UsageError, match=f"--teacher .*{message}"):
         read_run(tmp_path, what="--teacher")
+
+
+HOUR = Session(seconds=3600.0, device="cpu", processes=1, threads=2, from_step=0, to_step=9)
+SHARED = Session(seconds=900.0, device="NVIDIA H200", processes=4, threads=8, from_step=6, to_step=20)
+
+
+def test_sessions_come_back_as_written(tmp_path):
+    """In their order; a run without any, or from before they were kept, has none."""
+    run = begun(tmp_path)
+    assert run.sessions() == []
+    run.write_sessions([HOUR])
+    run.write_sessions([HOUR, SHARED])
+    assert run.sessions() == [HOUR, SHARED]
+    assert json.loads((tmp_path / "sessions.json").read_text())[1] == {
+        "seconds": 900.0,
+        "device": "NVIDIA H200",
+        "processes": 4,
+        "threads": 8,
+        "from_step": 6,
+        "to_step": 20,
+    }
+
+
+def test_four_processes_for_a_quarter_of_an_hour_cost_an_hour():
+    """Device-hours add up over processes and sessions; steps done twice are paid twice."""
+    assert cost_hours([]) == 0
+    assert cost_hours([SHARED]) == 1
+    assert cost_hours([HOUR, SHARED]) == 2
+
+
+@pytest.mark.parametrize("text", ["[{", "[1]", '[{"seconds": 1}]', "3", '[{"second": 1}]'])
+def test_damaged_sessions_are_refused(tmp_path, text):
+    """The message names the file and what to do."""
+    run = begun(tmp_path)
+    (tmp_path / "sessions.json").write_text(text)
+    with pytest.raises(UsageError, match=r"sessions.json is damaged .*restore it, or remove it"):
+        run.sessions()

@@ -19,10 +19,11 @@ from fixtures.training_runs import (
     write_training_set,
 )
 from kdtrain.config import DistillConfig, TeacherConfig
+from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.errors import UsageError
+from kdtrain.run_folder import RunFolder
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index, read_index
-from kdtrain.training import deepspeed_json, engine_settings
 from kdtrain.training_sets import check_phase, samples_of, union_of, validation_split
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
@@ -191,6 +192,46 @@ def test_a_finished_run_is_not_trained_again(shards, teacher):
     assert "finished already, at step 2; nothing is trained" in again.said
     assert "samples/s" not in again.said
     assert (weights_sha256(teacher), log_of(teacher), sorted((teacher / "checkpoints").iterdir())) == before
+
+
+def test_the_cost_of_every_start_is_kept(shards, tmp_path):
+    """A run that is started again adds an entry that begins where it went on; a finished one adds nothing."""
+    run = trained("teacher", shards, tmp_path / "run", "--checkpoint-every", 1)
+    (first,) = RunFolder(run).sessions()
+    assert (first.from_step, first.to_step, first.processes, first.threads) == (0, 2, 1, 1)
+    assert first.device == "cpu"
+    assert 0 < first.seconds < 60
+    (max((run / "checkpoints").iterdir()) / "model.safetensors").write_bytes(b"damaged")
+    trained("teacher", shards, run, "--checkpoint-every", 1)
+    kept, second = RunFolder(run).sessions()
+    assert kept == first
+    assert (second.from_step, second.to_step) == (1, 2)
+    trained("teacher", shards, run, "--checkpoint-every", 1)
+    assert RunFolder(run).sessions() == [first, second]
+
+
+def test_time_spent_before_a_failure_is_counted(shards, tmp_path):
+    """A run that ends in an error after its first epoch has cost what it has cost."""
+    options = (*QUICK, "--epochs", 9, "--lr", "1e30")
+    assert kdtrain("teacher", "--shards", shards, "--out", tmp_path / "run", *options).code == 1
+    (session,) = RunFolder(tmp_path / "run").sessions()
+    assert session.seconds > 0
+    assert session.from_step == 0
+
+
+def test_a_killed_run_has_paid_until_its_last_checkpoint(shards, tmp_path, monkeypatch):
+    """The session is on disk with every checkpoint, not only when all is over."""
+    steps: list[list[int]] = []
+    original = RunFolder.write_sessions
+
+    def spy(self, sessions):
+        original(self, sessions)
+        steps.append([session.to_step for session in self.sessions()])
+
+    monkeypatch.setattr(RunFolder, "write_sessions", spy)
+    trained("teacher", shards, tmp_path / "run", "--epochs", 2, "--checkpoint-every", 1)
+    # Two steps an epoch; the last one's end and the run's end are written as well.
+    assert steps == [[1], [2], [3], [4], [4]]
 
 
 def test_a_run_may_be_moved(shards, teacher, tmp_path):

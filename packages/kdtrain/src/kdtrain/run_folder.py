@@ -4,6 +4,7 @@
 
     RUN/run.json            settings, versions, data, network: enough to load the network and to resume
     RUN/log.jsonl           one JSON object per logged step and per epoch
+    RUN/sessions.json       how long it was trained, and on what: one entry per start
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.checkpoints
     RUN/model.safetensors   the chosen network
@@ -14,7 +15,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,37 @@ from kdtrain.files import write_atomically
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
+SESSIONS_FILE = "sessions.json"
 MODEL_FILE = "model.safetensors"
 LIBRARIES = ("deepspeed", "numpy", "pillow", "torch", "torchvision", "webdataset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One start of a run that trained, from the engine's making to its last word.
+
+    A resumed run has several, whose steps may overlap: what a kill lost was paid for all the same.
+
+    Attributes:
+        seconds: Wall time of a process.
+        device: "cpu", or the name of the GPU.
+        processes: How many trained together.
+        threads: PyTorch's, of a process.
+        from_step: Optimizer steps before it.
+        to_step: Optimizer steps when it was last written: at a checkpoint, at an epoch's end, or at its end.
+    """
+
+    seconds: float
+    device: str
+    processes: int
+    threads: int
+    from_step: int
+    to_step: int
+
+
+def cost_hours(sessions: Sequence[Session]) -> float:
+    """Device-hours: a process takes a GPU or, without one, a CPU for its wall time."""
+    return sum(session.seconds * session.processes for session in sessions) / 3600
 
 
 def versions() -> dict[str, str]:
@@ -140,6 +171,27 @@ class RunFolder:
             if path.exists()
             else []
         )
+
+    def sessions(self) -> list[Session]:
+        """All starts that trained, oldest first; none where the run did not train yet, or before this was kept.
+
+        Raises:
+            UsageError: The file is damaged.
+        """
+        path = self.path / SESSIONS_FILE
+        if not path.exists():
+            return []
+        try:
+            return [Session(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"{path} is damaged ({error}); restore it, or remove it, and the time spent so far is not counted"
+            ) from None
+
+    def write_sessions(self, sessions: Sequence[Session]) -> None:
+        """Replace the list of sessions."""
+        content = [asdict(session) for session in sessions]
+        write_atomically(self.path / SESSIONS_FILE, json.dumps(content, indent=1).encode())
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

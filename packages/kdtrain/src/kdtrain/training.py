@@ -7,7 +7,6 @@ the same command goes on from the last checkpoint and ends with the same weights
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,19 +20,18 @@ from kdtrain import checkpoints
 from kdtrain.augment import AugmentSettings
 from kdtrain.checkpoints import CheckpointStore, Record
 from kdtrain.config import PhaseConfig
-from kdtrain.engine import BatchLoss, Engine, GroupResult
-from kdtrain.engine_config import EngineSettings
+from kdtrain.engine import BatchLoss, Engine
+from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.errors import UsageError
 from kdtrain.inputs import Drawing
-from kdtrain.model_init import MODEL_FILE
 from kdtrain.models import Model, activation_checkpointing
 from kdtrain.network import Network
 from kdtrain.progress import Monitor
 from kdtrain.run_folder import RunFolder
 from kdtrain.sample_io import LoadedSample
-from kdtrain.schedules import Schedule
 from kdtrain.shard_format import Index
 from kdtrain.stream import SampleStream
+from kdtrain.training_record import TrainingRecord, publish
 from kdtrain.training_sets import samples_of, union_of, validation_split
 
 Batch = Sequence[LoadedSample]
@@ -108,47 +106,6 @@ def train(phase: Phase, monitor: Monitor) -> Summary:
     return _Loop(phase, monitor).run()
 
 
-def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSettings:
-    """The engine's part of a configuration."""
-    try:
-        schedule = Schedule(
-            kind=config.schedule,
-            warmup_steps=config.warmup_steps,
-            total_steps=config.epochs * steps_per_epoch,
-            step_every=config.step_every,
-        )
-    except ValueError as error:
-        raise UsageError(f"--schedule {config.schedule}: {error}") from None
-    return EngineSettings(
-        accumulate=config.accumulate,
-        micro_batch=config.micro_batch,
-        precision=config.precision,
-        zero_stage=config.zero_stage,
-        gradient_clipping=config.gradient_clipping,
-        optimizer=config.optimizer,
-        learning_rate=config.lr,
-        device=config.device,
-        weight_decay=config.weight_decay,
-        schedule=schedule,
-        deepspeed={} if config.deepspeed is None else deepspeed_json(config.deepspeed),
-    )
-
-
-def deepspeed_json(path: Path) -> dict[str, Any]:
-    """The content of ``--deepspeed``.
-
-    Raises:
-        UsageError: It is no JSON object that can be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--deepspeed {path} is no JSON file that can be read: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f'--deepspeed {path} must hold an object, such as {{"prescale_gradients": true}}')
-    return content
-
-
 class _Loop:
     def __init__(self, phase: Phase, monitor: Monitor) -> None:
         self._phase = phase
@@ -157,11 +114,12 @@ class _Loop:
         self._folder = RunFolder(config.out)
         self._validate_on = validation_split(config, phase.index, labelled=phase.labelled)
         self._index, self._train_on = union_of(phase.index, config.train_on)
-        self._began = time.monotonic()
+        self._began = began = time.monotonic()
         activation_checkpointing(phase.model, config.activation_checkpointing)
         samples = samples_of(self._index, self._train_on)
         settings = engine_settings(config, steps_per_epoch=-(-samples // config.accumulate))
         self._engine = Engine(phase.model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
+        self._record = TrainingRecord(self._folder, config, self._engine, monitor, began=began)
         self._store = CheckpointStore(config.out / "checkpoints", keep_last=config.keep, warn=monitor.say)
         self._best: tuple[int | None, float | None] = (None, None)
 
@@ -171,12 +129,15 @@ class _Loop:
         engine.on_first_rank(self._begin)
         epoch, group = self._resume()
         finished = epoch >= config.epochs
+        self._record.begin_session()
         try:
             for number in range(epoch, config.epochs):
                 self._epoch(stream, number, group)
                 group = 0
         finally:
             stream.close()
+            if not finished:
+                self._record.save_session()
         engine.on_first_rank(self._publish)
         stats = stream.stats
         step, metric = self._best
@@ -257,7 +218,7 @@ class _Loop:
                     parts=self._phase.parts,
                 )
                 bar.step(group.global_size, result.loss, stream.stats)
-                self._log_step(epoch, result, stream)
+                self._record.step(epoch, result, stream.stats.wait_share)
                 done = group.number + 1
                 if (
                     config.checkpoint_every
@@ -275,38 +236,12 @@ class _Loop:
         brightness, contrast, saturation, hue = self._config.jitter
         return AugmentSettings(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
 
-    def _log_step(self, epoch: int, result: GroupResult, stream: SampleStream) -> None:
-        if self._engine.rank or result.step % self._config.log_every:
-            return
-        entry = {
-            "kind": "step",
-            "step": result.step,
-            "epoch": epoch,
-            "loss": result.loss,
-            **{f"loss_{name}": value for name, value in result.parts.items()},
-            "grad_norm": result.grad_norm,
-            "lr": result.learning_rate,
-            "skipped": result.skipped,
-            "wait_share": stream.stats.wait_share,
-        }
-        self._folder.log(entry)
-        self._monitor.record(entry)
-
     def _validation(self, epoch: int) -> Mapping[str, float]:
         if self._validate_on is None:
             return {}
         self._engine.module.eval()
         metrics = self._phase.validate(self._engine, self._validate_on)
-        if self._engine.rank == 0:
-            entry = {
-                "kind": "validation",
-                "step": self._engine.step,
-                "epoch": epoch,
-                "split": self._validate_on,
-            }
-            self._folder.log({**entry, **metrics})
-            self._monitor.record({**entry, **metrics})
-            self._monitor.validated(epoch, metrics)
+        self._record.validated(epoch, self._validate_on, metrics)
         return metrics
 
     def _choose(self, metrics: Mapping[str, float]) -> None:
@@ -331,6 +266,7 @@ class _Loop:
             best_metric=self._best[1],
         )
         self._engine.on_first_rank(lambda: self._store.save(state, record))
+        self._record.save_session()
 
     def _resume(self) -> tuple[int, int]:
         """(epoch, group) to go on with, after loading the newest whole checkpoint."""
@@ -350,13 +286,9 @@ class _Loop:
         return record.epoch, record.position
 
     def _publish(self) -> None:
-        """Write the chosen weights to model.safetensors."""
         step = self._engine.step if self._best[0] is None else self._best[0]
-        state, _ = checkpoints.load(self._store.path_of(step))
         origin = {"step": step, "chosen_by": self._chosen_by, "network": self._phase.network.record}
-        # In one entry: safetensors writes several in an order of chance, and the file's hash would change with it.
-        metadata = {"kdtrain": json.dumps(origin, sort_keys=True)}
-        checkpoints.write_weights(self._config.out / MODEL_FILE, state.weights, metadata)
+        publish(self._store.path_of(step), self._folder.path, origin)
 
 
 def describe(batch: Batch) -> str:
