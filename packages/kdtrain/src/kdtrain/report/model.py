@@ -19,9 +19,10 @@ class Cell:
         value: The number behind it, in the unit of the text; None where there is none.
         low: Lower end of its interval, if any.
         high: Upper end of its interval.
-        best: Shown in bold: the best of what it is compared with.
+        best: Shown in bold: the best of what it is compared with; in a table of differences, an interval without 0.
         note: What a reader may ask about it: "±1.2 over 5 seeds".
         paper: The paper's number for this cell, as printed there; "" where there is none.
+        seeds: Runs that the number is the mean of; None where it is no measurement of runs.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Cell:
     best: bool = False
     note: str = ""
     paper: str = ""
+    seeds: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
