@@ -98,11 +98,14 @@ class Series:
         label: In the legend.
         points: By x.
         paper: Whether the numbers are the paper's: drawn thin, for comparison.
+        reference: Whether the others are measured against it, as students against their teacher: drawn as stars, with a
+            dashed line across the figure at their height.
     """
 
     label: str
     points: tuple[Point, ...]
     paper: bool = False
+    reference: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
