@@ -1,0 +1,107 @@
+"""Labels of points: once above a column that several series share, or beside each point where they do not.
+
+Students and baselines of one magnification cost the same, so their points stand above each other: one label at the top
+of the column, points and intervals set a few pixels apart, instead of a heap of labels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import log10
+from statistics import fmean
+
+from kdtrain.report.axes import Axis
+from kdtrain.report.frame import Area, Size
+from kdtrain.report.model import Chart
+from kdtrain.report.svg import text, text_width
+
+_NEAR = 0.03
+"""Points of one label share a column if they lie within this part of the axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Shared columns.
+
+    Attributes:
+        shared: (label, x in the figure's unit), by x; empty if labels go beside points.
+        members: For each label, the places of the series that have a point in its column.
+    """
+
+    shared: tuple[tuple[str, float], ...] = ()
+    members: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def spaced(self, x_axis: Axis, font_px: float) -> Columns:
+        """These columns with labels that do not touch: one that would is left out, as ticks are."""
+        kept: list[tuple[str, float]] = []
+        free_from = float("-inf")
+        for label, x in self.shared:
+            half = text_width(label, font_px) / 2
+            if x_axis.px(x) - half >= free_from:
+                kept.append((label, x))
+                free_from = x_axis.px(x) + half + 4
+        return replace(self, shared=tuple(kept))
+
+    def shift(self, place: int, label: str, radius: float) -> float:
+        """How far to the right of its column a point of a series stands, in pixels."""
+        members = self.members.get(label, (place,))
+        return (members.index(place) - (len(members) - 1) / 2) * 1.7 * radius
+
+
+def columns_of(chart: Chart) -> Columns:
+    """The columns that the labelled points of a chart share; none if any label is in two places."""
+    found: dict[str, list[float]] = defaultdict(list)
+    members: dict[str, list[int]] = defaultdict(list)
+    for place, series in enumerate(chart.series):
+        for point in series.points:
+            if point.label:
+                found[point.label].append(log10(point.x) if chart.x_log else point.x)
+                members[point.label].append(place)
+    values = [x for xs in found.values() for x in xs]
+    if not values or len(found) == len(values):
+        return Columns()
+    near = _NEAR * ((max(values) - min(values)) or 1.0)
+    if any(max(xs) - min(xs) > near for xs in found.values()):
+        return Columns()
+    means = sorted((fmean(xs), label) for label, xs in found.items())
+    return Columns(shared=tuple((label, 10**x if chart.x_log else x) for x, label in means), members=members)
+
+
+_Box = tuple[float, float, float, float]
+
+
+def place_labels(marks: Sequence[tuple[tuple[float, float], str]], area: Area, size: Size) -> list[str]:
+    """A label beside each point: above, below, right or left, the first place that is free; else none.
+
+    Args:
+        marks: ((x, y) of the point, its label), in pixels.
+        area: Within which labels stay.
+        size: Of the figure.
+    """
+    reach = size.radius + 2
+    taken: list[_Box] = [(x - reach, y - reach, x + reach, y + reach) for (x, y), _ in marks]
+    drawn = []
+    for (x, y), label in marks:
+        for box in _places(x, y, text_width(label, size.font_px), size) if label else ():
+            if _within(box, area) and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                drawn.append(text(label, box[0], box[3] - size.font_px * 0.2))
+                break
+    return drawn
+
+
+def _places(x: float, y: float, width: float, size: Size) -> tuple[_Box, ...]:
+    gap, height = size.radius + 3, size.font_px
+    lefts = (x - width / 2, x - width / 2, x + gap + 2, x - gap - 2 - width)
+    tops = (y - gap - height - 2, y + gap + 2, y - height / 2, y - height / 2)
+    return tuple((left, top, left + width, top + height) for left, top in zip(lefts, tops, strict=True))
+
+
+def _within(box: _Box, area: Area) -> bool:
+    return box[0] >= area.left and box[2] <= area.right and box[1] >= area.top and box[3] <= area.bottom
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

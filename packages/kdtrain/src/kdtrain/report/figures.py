@@ -1,0 +1,179 @@
+"""A chart becomes an SVG drawing: lines through points with their intervals, or bars in groups.
+
+In: a :class:`~kdtrain.report.model.Chart`. Out: SVG text that is right by itself in a document (light) and follows the
+page's theme when it stands in one. The same chart gives the same text. Points that have no place (a value that is no
+number, or not above 0 on a logarithmic axis) are left out of the drawing; :func:`not_drawn` counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from math import isfinite
+
+from kdtrain.report.axes import Axis, linear_axis, log_axis
+from kdtrain.report.bars import bar_chart
+from kdtrain.report.columns import Columns, columns_of, place_labels
+from kdtrain.report.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
+from kdtrain.report.marks import Style, dashed, interval, legend, marker, styles
+from kdtrain.report.model import Chart, Point, Series
+from kdtrain.report.svg import element, line, number, text, visible
+
+_MOST_MARKERS = 25
+"""If any line of a chart has more points, its lines are drawn without markers: they would hide them."""
+
+
+def chart_svg(chart: Chart, size: Size = WIDE) -> str:
+    """The chart as an SVG document.
+
+    Args:
+        chart: What to draw.
+        size: Of the drawing; its text is as large in any.
+    """
+    shown = _drawable(chart)
+    if not any(series.points for series in shown.series):
+        note = text("No points to show.", size.width / 2, size.height / 2, anchor="middle", colour="soft")
+        return whole(size, spoken(chart), note)
+    drawn = bar_chart(shown, size) if chart.kind == "bars" else _line_chart(shown, size)
+    return whole(size, spoken(chart), drawn)
+
+
+def spoken(chart: Chart) -> str:
+    """What a screen reader says instead of the drawing; the numbers are in the table beside it."""
+    names = ", ".join(series.label for series in chart.series)
+    return f"{chart.title}. {chart.y_title} against {chart.x_title}: {names}. The numbers follow as a table."
+
+
+def not_drawn(chart: Chart) -> int:
+    """Points that have no place in the drawing."""
+    return sum(len(series.points) for series in chart.series) - sum(
+        len(series.points) for series in _drawable(chart).series
+    )
+
+
+def _drawable(chart: Chart) -> Chart:
+    def has_place(point: Point) -> bool:
+        return isfinite(point.x) and isfinite(point.y) and (point.x > 0 or not chart.x_log)
+
+    series = tuple(replace(s, points=tuple(filter(has_place, s.points))) for s in chart.series)
+    return replace(chart, series=series)
+
+
+def _line_chart(chart: Chart, size: Size) -> str:
+    keys, top = legend(
+        chart.series, right=size.width - 4, font_px=size.font_px, lines=True, marks=_few(chart)
+    )
+    columns = columns_of(chart)
+    top += 16 + size.font_px + (size.font_px + 6 if columns.shared else 0)
+    bottom = size.height - bottom_margin(chart.x_title, size)
+    y_axis = _y_axis(chart, bottom, top)
+    area = Area(
+        left=left_margin(y_axis.tick_texts, size.font_px), top=top, right=size.width - 14, bottom=bottom
+    )
+    x_axis = _x_axis(chart, area)
+    columns = columns.spaced(x_axis, size.font_px)
+    drawn = [keys, upright(y_axis, _below_columns(area, columns, size), size, chart.y_title)]
+    drawn += [level(x_axis, area, size, chart.x_title), _guides(columns, x_axis, area, size)]
+    drawn += _all_series(chart, size, x_axis, y_axis, area, columns)
+    return "".join(drawn)
+
+
+def _few(chart: Chart) -> bool:
+    return max(len(series.points) for series in chart.series) <= _MOST_MARKERS
+
+
+def _below_columns(area: Area, columns: Columns, size: Size) -> Area:
+    """Where the upright axis' title goes: above the row of column labels."""
+    return replace(area, top=area.top - (size.font_px + 6)) if columns.shared else area
+
+
+def _y_axis(chart: Chart, bottom: float, top: float) -> Axis:
+    values = [
+        v
+        for s in chart.series
+        for p in s.points
+        for v in (p.y, p.low, p.high)
+        if v is not None and isfinite(v)
+    ]
+    return linear_axis(min(values), max(values), bottom, top, most=max(2, int((bottom - top) / 45)))
+
+
+def _x_axis(chart: Chart, area: Area) -> Axis:
+    values = [p.x for s in chart.series for p in s.points]
+    most = max(2, int((area.right - area.left) / 55))
+    if chart.x_log:
+        return log_axis(min(values), max(values), area.left, area.right, most=most)
+    counts = all(value.is_integer() for value in map(float, values))
+    return linear_axis(
+        min(values), max(values), area.left + 8, area.right - 8, most=most, whole=counts, fit=False
+    )
+
+
+def _guides(columns: Columns, x_axis: Axis, area: Area, size: Size) -> str:
+    return "".join(
+        line(x_axis.px(x), area.top, x_axis.px(x), area.bottom, "rule", stroke_dasharray="1 3")
+        + text(label, x_axis.px(x), area.top - 7, anchor="middle", font_weight=600)
+        for label, x in columns.shared
+    )
+
+
+def _all_series(
+    chart: Chart, size: Size, x_axis: Axis, y_axis: Axis, area: Area, columns: Columns
+) -> list[str]:
+    looks = styles(chart.series)
+    # What is compared with lies below what is compared.
+    order = sorted(
+        range(len(looks)), key=lambda i: (not chart.series[i].reference, not chart.series[i].paper)
+    )
+    drawn, marks = [], []
+    for place in order:
+        series = chart.series[place]
+        spots = [
+            (x_axis.px(p.x) + columns.shift(place, p.label, size.radius), y_axis.px(p.y))
+            for p in series.points
+        ]
+        marks += [(spot, point.label) for spot, point in zip(spots, series.points, strict=True)]
+        drawn += [
+            _series_line(series, looks[place], spots, area),
+            _intervals(series, looks[place], spots, y_axis),
+        ]
+        if _few(chart):
+            drawn.append(_series_markers(series, looks[place], spots, size))
+    if not columns.shared:
+        drawn += place_labels(marks, area, size)
+    return drawn
+
+
+def _series_line(series: Series, style: Style, spots: Sequence[tuple[float, float]], area: Area) -> str:
+    if series.reference:
+        return "".join(
+            line(area.left, y, area.right, y, style.colour, style.width, **dashed(style)) for _, y in spots
+        )
+    if len(spots) < 2:
+        return ""
+    path = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in spots)
+    more = {"stroke_linejoin": "round", **dashed(style)}
+    return element("path", d=path, fill="none", stroke=style.colour, stroke_width=style.width, **more)
+
+
+def _intervals(series: Series, style: Style, spots: Sequence[tuple[float, float]], y_axis: Axis) -> str:
+    return "".join(
+        interval(x, y_axis.px(point.low), y_axis.px(point.high), style.colour)
+        for (x, _), point in zip(spots, series.points, strict=True)
+        if point.low is not None and point.high is not None
+    )
+
+
+def _series_markers(series: Series, style: Style, spots: Sequence[tuple[float, float]], size: Size) -> str:
+    return "".join(
+        marker(style, x, y, size.radius, escape(visible(point_words(series, point))))
+        for (x, y), point in zip(spots, series.points, strict=True)
+    )
+
+
+def point_words(series: Series, point: Point) -> str:
+    """A point in words: series, label, value, interval."""
+    name = " ".join(filter(None, (series.label, point.label)))
+    ends = "" if point.low is None or point.high is None else f" ({point.low:.4g} to {point.high:.4g})"
+    return f"{name}: {point.y:.4g}{ends}"
