@@ -51,7 +51,7 @@ def _group_labels(labels: list[str], area: Area, slot: float, size: Size) -> str
     drawn = [line(area.left, area.bottom, area.right, area.bottom, "soft")]
     for place, label in enumerate(labels):
         x = area.left + slot * (place + 0.5)
-        drawn.append(text(label, x, area.bottom + 8 + size.font_px, anchor="middle", font_weight=600))
+        drawn.append(text(label, x, area.bottom + 8 + size.font_px, anchor="middle", bold=True))
         if place:
             edge = area.left + slot * place
             drawn.append(line(edge, area.bottom, edge, area.bottom + 6, "soft"))

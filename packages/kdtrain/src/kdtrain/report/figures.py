@@ -16,9 +16,9 @@ from kdtrain.report.axes import Axis, linear_axis, log_axis
 from kdtrain.report.bars import bar_chart
 from kdtrain.report.columns import Columns, columns_of, place_labels
 from kdtrain.report.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
-from kdtrain.report.marks import Style, dashed, interval, legend, marker, styles
+from kdtrain.report.marks import Style, interval, legend, marker, styles
 from kdtrain.report.model import Chart, Point, Series
-from kdtrain.report.svg import element, line, number, text, visible
+from kdtrain.report.svg import line, number, stroked, text, visible
 
 _MOST_MARKERS = 25
 """If any line of a chart has more points, its lines are drawn without markers: they would hide them."""
@@ -112,8 +112,8 @@ def _x_axis(chart: Chart, area: Area) -> Axis:
 
 def _guides(columns: Columns, x_axis: Axis, area: Area, size: Size) -> str:
     return "".join(
-        line(x_axis.px(x), area.top, x_axis.px(x), area.bottom, "rule", stroke_dasharray="1 3")
-        + text(label, x_axis.px(x), area.top - 7, anchor="middle", font_weight=600)
+        line(x_axis.px(x), area.top, x_axis.px(x), area.bottom, "rule", dash="1 3")
+        + text(label, x_axis.px(x), area.top - 7, anchor="middle", bold=True)
         for label, x in columns.shared
     )
 
@@ -148,13 +148,12 @@ def _all_series(
 def _series_line(series: Series, style: Style, spots: Sequence[tuple[float, float]], area: Area) -> str:
     if series.reference:
         return "".join(
-            line(area.left, y, area.right, y, style.colour, style.width, **dashed(style)) for _, y in spots
+            line(area.left, y, area.right, y, style.colour, style.width, dash=style.dash) for _, y in spots
         )
     if len(spots) < 2:
         return ""
     path = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in spots)
-    more = {"stroke_linejoin": "round", **dashed(style)}
-    return element("path", d=path, fill="none", stroke=style.colour, stroke_width=style.width, **more)
+    return stroked(path, style.colour, style.width, dash=style.dash)
 
 
 def _intervals(series: Series, style: Style, spots: Sequence[tuple[float, float]], y_axis: Axis) -> str:

@@ -11,7 +11,7 @@ from math import cos, pi, sin
 
 from kdtrain.report.model import Series
 from kdtrain.report.palette import SERIES
-from kdtrain.report.svg import element, line, number, text, text_width
+from kdtrain.report.svg import element, line, number, stroked, text, text_width
 
 _DASHES = ("", "7 3", "2 2.5", "9 3 2 3")
 _SHAPES = ("circle", "square", "triangle", "diamond", "point down", "pentagon")
@@ -126,17 +126,12 @@ def legend(
 
 
 def _sample(style: Style, x: float, y: float, lines: bool, marks: bool) -> str:
-    piece = line(x, y, x + _SAMPLE_PX, y, style.colour, style.width, **dashed(style)) if lines else ""
+    piece = line(x, y, x + _SAMPLE_PX, y, style.colour, style.width, dash=style.dash) if lines else ""
     return piece + (marker(style, x + _SAMPLE_PX / 2, y, 4) if marks else "")
-
-
-def dashed(style: Style) -> dict[str, object]:
-    """The attribute of a line that has a pattern."""
-    return {"stroke_dasharray": style.dash} if style.dash else {}
 
 
 def interval(x: float, low: float, high: float, colour: str) -> str:
     """An interval as an upright line with caps."""
     cap = f"M{number(x - 3)} {{0}}L{number(x + 3)} {{0}}"
     path = f"M{number(x)} {number(low)}L{number(x)} {number(high)}{cap.format(number(low))}{cap.format(number(high))}"
-    return element("path", d=path, stroke=colour, fill="none", stroke_width=1.3)
+    return stroked(path, colour, 1.3)

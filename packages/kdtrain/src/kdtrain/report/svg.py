@@ -1,14 +1,15 @@
 """SVG elements as text: escaped, short numbers, colours by name.
 
-Why not a plotting library: matplotlib's SVG carries style attributes, which the page's Content-Security-Policy forbids,
-and ids that collide when several figures stand on one page, and its layout is made for one size and one font. No element
-made here has an id or a style attribute.
+Why not a plotting library: matplotlib's SVG carries style attributes, which the page's Content-Security-Policy
+forbids, and ids that collide when several figures stand on one page, and its layout is made for one size and one font.
+No element made here has an id or a style attribute.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from html import escape
+from typing import Any
 
 from kdtrain.report.palette import light
 
@@ -29,8 +30,8 @@ def visible(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """A coordinate in hundredths of a percent of a figure's width, as short as it goes: 12.3, 7, -0.4."""
-    return f"{value:.1f}".removesuffix(".0").replace("-0", "0", value > -0.05)
+    """A coordinate to a tenth of a pixel, as short as it goes: 12.3, 7, -0.4."""
+    return f"{round(value, 1) + 0.0:.1f}".removesuffix(".0")
 
 
 def element(
@@ -62,16 +63,25 @@ def _attribute(value: object) -> str:
 
 
 def text(
-    words: str, x: float, y: float, *, anchor: str = "start", colour: str = "ink", **more: object
+    words: str, x: float, y: float, *, anchor: str = "start", colour: str = "ink", bold: bool = False
 ) -> str:
-    """A line of text whose base line starts, is centred or ends at (x, y)."""
-    where = {} if anchor == "start" else {"text_anchor": anchor}
-    return element("text", escape(visible(words)), x=float(x), y=float(y), fill=colour, **where, **more)
+    """A line of text whose base line starts, is centred (anchor "middle") or ends at (x, y)."""
+    more: dict[str, Any] = {} if anchor == "start" else {"text_anchor": anchor}
+    if bold:
+        more["font_weight"] = 600
+    return element("text", escape(visible(words)), x=float(x), y=float(y), fill=colour, **more)
 
 
-def line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1.0, **more: object) -> str:
+def line(
+    x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1.0, *, dash: str = ""
+) -> str:
     """A straight line."""
-    path = f"M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}"
+    return stroked(f"M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}", colour, width, dash=dash)
+
+
+def stroked(path: str, colour: str, width: float, *, dash: str = "") -> str:
+    """A line along a path, in dashes if a pattern is given."""
+    more: dict[str, Any] = {"stroke_dasharray": dash} if dash else {}
     return element("path", d=path, stroke=colour, fill="none", stroke_width=float(width), **more)
 
 

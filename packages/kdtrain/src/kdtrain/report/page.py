@@ -1,0 +1,75 @@
+"""A report becomes one HTML page that needs no network: style, script, drawings and downloads are inside it.
+
+In: a :class:`~kdtrain.report.model.Report`. Out: HTML that reads without script (script remembers the theme and marks
+the section in view), that a Content-Security-Policy keeps from loading or running anything but its own style and
+script, and that is the same byte for byte for the same report: it holds no date.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from kdtrain.files import write_atomically
+from kdtrain.report.model import Report
+from kdtrain.report.page_parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
+from kdtrain.report.palette import theme_css
+from kdtrain.report.svg import visible
+
+_OWN_ANCHORS = ("top", "theme", "warnings-title", "main")
+"""Ids that the template itself uses."""
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Write the page to ``path``, whole or not at all; an earlier page there is replaced.
+
+    Raises:
+        OSError: The file cannot be written; what was there is then as it was.
+    """
+    write_atomically(path, render_page(report).encode("utf-8"))
+
+
+def render_page(report: Report) -> str:
+    """The page as text."""
+    style, script = theme_css() + _asset("page.css"), _asset("page.js")
+    # Safe: both are this package's own files, without a character of the report.
+    own = {"style": Markup(style), "script": Markup(script)}
+    sections = section_parts(report, Anchors(taken=set(_OWN_ANCHORS)))
+    template = _environment().get_template("page.html")
+    return template.render(report=report, sections=sections, policy=_policy(style, script), **own)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=DictLoader({name: _asset(name) for name in ("page.html", "blocks.html")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.globals.update(
+        bodies=bodies, main_and_interval=main_and_interval, of_numbers=of_numbers, shaded=shaded
+    )
+    return environment
+
+
+def _asset(name: str) -> str:
+    return files("kdtrain.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing may be loaded and nothing may run but the page's own style and script, named by their hashes."""
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(source: str) -> str:
+    return "sha256-" + b64encode(sha256(source.encode("utf-8")).digest()).decode("ascii")
