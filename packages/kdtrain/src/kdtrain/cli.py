@@ -1,7 +1,7 @@
 """The command line: options to a configuration, one call, an exit code.
 
-0: all done. 1: failed. 2: wrong usage or configuration, found before any work. Libraries are imported by the command
-that needs them, so ``--help`` answers at once.
+0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some runs of a sweep
+failed. Libraries are imported by the command that needs them, so ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -140,6 +140,51 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
             click.echo(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False))
         else:
             Console().print(comparison.as_rich())
+
+
+@main.command("sweep")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--shards", type=click.Path(path_type=Path), help="Shard set, instead of the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep, instead of the recipe's.")
+@click.option("--seeds", help="Seeds instead of the recipe's, such as 0,1,2.")
+@click.option("--only", help="Pattern of the names of the runs to complete, with what they need: 'kd-*'.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs at a time, each on its own GPU if any.",
+)
+@click.option(
+    "--ray-address",
+    help="Spread the runs over this Ray cluster ('auto', HOST:6379). --shards and --out lie on storage all see.",
+)
+@click.option(
+    "--gpus-per-run",
+    type=click.FloatRange(0),
+    help="GPUs that a run asks of the cluster.  [default: 1 where it has GPUs, else 0]",
+)
+@click.option(
+    "--cpus-per-run",
+    type=click.IntRange(1),
+    help="Cores that a run asks of the cluster.  [default: 1, and 1 for each loader process]",
+)
+@click.option("--dry-run", is_flag=True, help="Show runs, GFLOPs, memory and time; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+def sweep_command(dry_run: bool, seeds: str | None, **given: Any) -> None:
+    """Train and measure all runs of RECIPE, a YAML file (see recipes/). The same command again goes on.
+
+    Finished runs are skipped. A run that fails is listed, and the others complete (exit code 3).
+    """
+    with _exit_codes():
+        from kdtrain.sweep import command
+
+        try:
+            numbers = tuple(int(seed) for seed in (seeds or "").split(",") if seed.strip())
+        except ValueError:
+            raise UsageError(f"--seeds {seeds}: write whole numbers, such as 0,1,2") from None
+        options = command.Options(seeds=numbers, **given)
+        sys.exit(command.dry_run(options) if dry_run else command.sweep(options))
 
 
 @contextmanager

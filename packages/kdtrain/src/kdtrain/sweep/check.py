@@ -1,0 +1,273 @@
+"""Everything about a sweep that can be refused before its first run starts: in the first second, not on the third day.
+
+In: planned runs and an opened shard set. Out: jobs, each with its configuration and the network it will train. No tar
+is opened and nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
+from kdtrain.errors import UsageError
+from kdtrain.network import Network
+from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
+from kdtrain.schedules import Schedule
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_format import Index
+from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
+from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
+from kdtrain.sweep.state import weights_sha256
+from kdtrain.training_sets import check_phase, samples_of, union_of, validation_split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that may start.
+
+    Attributes:
+        run: As planned.
+        folder: Of the run.
+        config: Of its phase; None for a run that exists and is only measured.
+        network: What it trains, or holds.
+        trained_on: Splits that it learns from.
+        needs: The jobs whose networks it needs.
+    """
+
+    run: PlannedRun
+    folder: Path
+    config: PhaseConfig | None
+    network: Network
+    trained_on: tuple[str, ...]
+    needs: tuple[Job, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.run.name
+
+
+def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:
+    """What ``teacher.run`` names, if it does.
+
+    Raises:
+        UsageError: It is no finished run.
+    """
+    if recipe.teacher is None or recipe.teacher.run is None:
+        return None
+    folder = recipe.teacher.run
+    run = read_run(folder, what="teacher.run")
+    if not (folder / MODEL_FILE).is_file():
+        raise UsageError(
+            f"teacher.run {folder}: its training is not finished; run that command again to go on"
+        )
+    return ExistingTeacher(
+        folder=folder.resolve(),
+        magnification=run["network"]["magnification"],
+        seed=run["settings"]["seed"],
+    )
+
+
+def prepare(
+    runs: Sequence[PlannedRun], index: Index, *, shards: Path, out: Path, evaluate: EvaluateRecipe
+) -> tuple[Job, ...]:
+    """Jobs of all runs, in their order.
+
+    Args:
+        runs: Each after those that it needs.
+        index: The shard set.
+        shards: Its folder, as the runs will be told.
+        out: Folder of the sweep.
+        evaluate: How runs are measured.
+
+    Raises:
+        UsageError: A run could not be trained or measured, or its folder holds a run with other settings; the message
+            names the recipe's key and the run.
+    """
+    check_evaluation(evaluate, index)
+    jobs: dict[str, Job] = {}
+    for run in runs:
+        needs = tuple(jobs[name] for name in run.depends_on)
+        try:
+            jobs[run.name] = _job(run, needs, index, shards, out)
+        except (UsageError, ShardError) as error:
+            raise UsageError(f"{run.section}, run {run.name}: {error}") from None
+    return tuple(jobs.values())
+
+
+def check_evaluation(evaluate: EvaluateRecipe, index: Index) -> None:
+    """Refuse splits that are not there, or that nothing can be measured on.
+
+    Raises:
+        UsageError: Names the split.
+    """
+    for split in evaluate.splits:
+        try:
+            index.require(split=split)
+        except ShardError as error:
+            raise UsageError(f"evaluate.splits: {error}") from None
+        if not index.is_labelled(split) or not samples_of(index, split):
+            raise UsageError(
+                f"evaluate.splits: nothing can be measured on {split!r}, which holds no labelled samples; choose "
+                "another"
+            )
+
+
+def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Path, out: Path) -> Job:
+    if run.exists:
+        return _existing(run, index)
+    folder = out / run.folder
+    config = _config(run, needs, shards, folder)
+    labelled = run.phase != "distill"
+    if isinstance(config, FinetuneConfig):
+        _check_training_set(config, needs[0], index)
+    network = _network(config, needs, index)
+    teacher = [need.network.magnification for need in needs if run.phase == "distill"]
+    check_phase(config, index, [*teacher, network.magnification], labelled=labelled)
+    validation_split(config, index, labelled=labelled)
+    joined, name = union_of(index, config.train_on)
+    _check_schedule(config, samples_of(joined, name))
+    _check_files(config)
+    _check_same_run(config, folder, index, needs)
+    return Job(
+        run=run,
+        folder=folder,
+        config=config,
+        network=network,
+        trained_on=joined.document.sets[name],
+        needs=needs,
+    )
+
+
+def _existing(run: PlannedRun, index: Index) -> Job:
+    folder = Path(run.folder)
+    content = read_run(folder, what="run")
+    network = Network.of(content["network"])
+    index.require(magnification=network.magnification)
+    if network.classes != tuple(index.document.classes):
+        raise UsageError(
+            f"{folder} knows the classes {', '.join(network.classes)}, the shard set has "
+            f"{', '.join(index.document.classes)}; build the set with --classes {','.join(network.classes)}"
+        )
+    trained_on = tuple(content["shard_set"]["train_on"])
+    return Job(run=run, folder=folder, config=None, network=network, trained_on=trained_on)
+
+
+def _config(run: PlannedRun, needs: Sequence[Job], shards: Path, folder: Path) -> PhaseConfig:
+    kind = CONFIGS[run.phase]
+    decided: dict[str, Any] = {"shards": shards, "out": folder, "seed": run.seed}
+    if "magnification" in kind.model_fields:
+        decided["magnification"] = run.magnification
+    for field in ("teacher", "student"):
+        if field in kind.model_fields:
+            decided[field] = needs[0].folder
+    try:
+        return kind(**run.settings, **decided)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{p['loc'][0] if p['loc'] else ''}: {p['msg'].removeprefix('Value error, ')} (given: {p['input']!r})"
+            for p in error.errors()
+        )
+        raise UsageError(problems) from None
+
+
+def _network(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Network:
+    """What a run will train; the phases build the same (kdtrain.phases)."""
+    if isinstance(config, TeacherConfig):
+        statistics = index.statistics_of(config.magnification)
+        return Network(
+            model=config.model,
+            output_stride=config.output_stride,
+            classes=tuple(index.document.classes),
+            magnification=config.magnification,
+            mean=statistics.mean,
+            std=statistics.std,
+        )
+    source = needs[0].network
+    if not isinstance(config, DistillConfig):
+        return source
+    if config.magnification >= source.magnification:
+        raise UsageError(
+            f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
+            "a high magnification to a lower one"
+        )
+    statistics = index.statistics_of(config.magnification)
+    return Network(
+        model=source.model,
+        output_stride=config.output_stride or source.output_stride,
+        classes=source.classes,
+        magnification=config.magnification,
+        mean=statistics.mean,
+        std=statistics.std,
+    )
+
+
+def _check_training_set(config: FinetuneConfig, student: Job, index: Index) -> None:
+    """The rule of kdtrain.phases.finetune, on what is planned."""
+    teachers = [need for need in student.needs if student.run.phase == "distill"]
+    same = bool(teachers) and set(teachers[0].trained_on) == set(student.trained_on)
+    if same and not config.same_training_set:
+        raise UsageError(
+            f"{student.run.method!r} is distilled on the set that its teacher was trained on "
+            f"({', '.join(student.trained_on)}): fine-tuning on it again overfitted in the paper (section 3.4); "
+            "fine-tune a method with an auxiliary set, or set 'same_training_set: true'"
+        )
+
+
+def _check_schedule(config: PhaseConfig, samples: int) -> None:
+    try:
+        Schedule(
+            kind=config.schedule,
+            warmup_steps=config.warmup_steps,
+            total_steps=config.epochs * -(-samples // config.accumulate),
+            step_every=config.step_every,
+        )
+    except ValueError as error:
+        raise UsageError(f"schedule: {error}") from None
+
+
+def _check_files(config: PhaseConfig) -> None:
+    for field in ("init", "deepspeed"):
+        path: Path | None = getattr(config, field, None)
+        if path is not None and not path.exists():
+            raise UsageError(f"{field}: there is no {path}")
+
+
+def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequence[Job]) -> None:
+    """Refuse a folder that holds another run: what kdtrain.run_folder would refuse when its turn comes."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / RUN_FILE).exists():
+        raise UsageError(f"{folder} is not empty and holds no run; move it away")
+    there = read_run(folder, what="run")
+    planned = json.loads(json.dumps(config.record)) | {"shard set": index.sha256}
+    found = dict(there["settings"]) | {"shard set": there["shard_set"].get("sha256")}
+    differing = [
+        f"{name}: {found.get(name)!r} there, {planned.get(name)!r} now"
+        for name in sorted({*planned, *found})
+        if planned.get(name) != found.get(name)
+    ]
+    if differing:
+        raise UsageError(
+            f"{folder} holds a run with other settings, and runs are never mixed:\n  "
+            + "\n  ".join(differing)
+            + "\ngive the settings it was begun with, another 'out', or delete that folder"
+        )
+    _check_source(there["shard_set"], folder, needs)
+
+
+def _check_source(shard_set: Mapping[str, Any], folder: Path, needs: Sequence[Job]) -> None:
+    known = shard_set.get("teacher") or shard_set.get("student") or {}
+    for need in needs:
+        now = weights_sha256(need.folder)
+        if now is not None and now != known.get("weights_sha256", now):
+            raise UsageError(
+                f"{folder} was begun with other weights of {need.name} than are in {need.folder} now; restore them, or "
+                f"delete {folder} to train it again"
+            )

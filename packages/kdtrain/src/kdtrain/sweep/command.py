@@ -1,0 +1,343 @@
+"""``kdtrain sweep``: a recipe and a shard set in, trained and measured runs out; run again, it goes on.
+
+Everything that can be refused is refused first; then nothing that happens to one run keeps the others from completion.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+
+from kdtrain.errors import UsageError
+from kdtrain.shard_format import Index, read_index
+from kdtrain.sweep.check import Job, existing_teacher, prepare
+from kdtrain.sweep.display import Screen, result_table
+from kdtrain.sweep.graph import PlannedRun, plan_runs
+from kdtrain.sweep.local import LOGS, Launcher, LocalLauncher, usable_cores, visible_gpus
+from kdtrain.sweep.recipe import Recipe, load_recipe
+from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
+from kdtrain.sweep.schedule import Schedule, Standing
+from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
+
+SOME_FAILED = 3
+"""Exit code: finished, but some runs failed or were skipped."""
+_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        recipe: The YAML file.
+        shards: Instead of the recipe's.
+        out: Instead of the recipe's.
+        seeds: Instead of the recipe's.
+        only: Pattern of the names of the runs to complete, with what they need.
+        jobs: Runs at a time on this machine.
+        ray_address: Of a cluster to run on.
+        gpus_per_run: On a cluster.
+        cpus_per_run: On a cluster.
+        as_json: Machine-readable output.
+    """
+
+    recipe: Path
+    shards: Path | None = None
+    out: Path | None = None
+    seeds: tuple[int, ...] = ()
+    only: str | None = None
+    jobs: int = 1
+    ray_address: str | None = None
+    gpus_per_run: float | None = None
+    cpus_per_run: int | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep that was checked.
+
+    Attributes:
+        recipe: With what the command line changed.
+        shards: Folder of the shard set.
+        out: Folder of the sweep.
+        index: The shard set.
+        jobs: All runs, each after those that it needs.
+        wanted: Names of those to complete.
+    """
+
+    recipe: Recipe
+    shards: Path
+    out: Path
+    index: Index
+    jobs: tuple[Job, ...]
+    wanted: tuple[str, ...]
+
+    def progress(self) -> dict[str, Progress]:
+        """How far every run is, by name."""
+        return {
+            job.name: progress_of(job.folder, self.recipe.evaluate, self.index.sha256) for job in self.jobs
+        }
+
+
+def make_plan(options: Options) -> Plan:
+    """Read and check everything; nothing is written.
+
+    Raises:
+        UsageError: The recipe, the shard set or the sweep's folder does not allow the sweep.
+        ShardError: The shard set is damaged.
+    """
+    recipe = load_recipe(options.recipe)
+    if options.seeds:
+        recipe = Recipe.model_validate(_given(recipe) | {"seeds": options.seeds})
+    runs = plan_runs(recipe, existing_teacher(recipe))
+    wanted = _selected(runs, options.only)
+    shards = _folder("shards", options.shards or recipe.shards)
+    out = _folder("out", options.out or recipe.out)
+    if options.ray_address is not None:
+        shards, out = shards.resolve(), out.resolve()
+    if not shards.is_dir():
+        raise UsageError(f"--shards {shards} is no folder; give the folder of a shard set")
+    read_record(out)
+    index = read_index(shards)
+    jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate)
+    return Plan(recipe=recipe, shards=shards, out=out, index=index, jobs=jobs, wanted=wanted)
+
+
+def sweep(options: Options) -> int:
+    """Complete a sweep.
+
+    Returns:
+        Exit code: 0, or 3 where runs failed.
+
+    Raises:
+        UsageError: As :func:`make_plan`; or another sweep is at work in the folder.
+        ShardError: The shard set is damaged.
+        KeyboardInterrupt: It was told to stop; its runs were ended.
+    """
+    plan = make_plan(options)
+    console = Console(stderr=True)
+    with _termination_interrupts(), _sole_sweep(plan.out):
+        kept = kept_entries(read_record(plan.out), plan.jobs, plan.out)
+        progress = plan.progress()
+        schedule = Schedule(
+            [job.run for job in plan.jobs],
+            {name: _standing(p) for name, p in progress.items()},
+            [name for name in plan.wanted if progress[name].stage != "finished"],
+        )
+
+        def save() -> None:
+            standings = [schedule[job.name] for job in plan.jobs]
+            write_record(
+                plan.recipe,
+                plan.jobs,
+                standings,
+                shards=str(options.shards or plan.recipe.shards),
+                out=plan.out,
+                kept=kept,
+            )
+
+        _work(plan, schedule, progress, options, console, save)
+    return _conclude(plan, schedule, kept, options)
+
+
+def _given(recipe: Recipe) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in recipe.model_fields_set}
+
+
+def _folder(name: str, given: Path | None) -> Path:
+    if given is None:
+        raise UsageError(f"--{name} is missing; give it, or set '{name}' in the recipe")
+    return given
+
+
+def _selected(runs: Sequence[PlannedRun], only: str | None) -> tuple[str, ...]:
+    names = tuple(run.name for run in runs if only is None or fnmatchcase(run.name, only))
+    if not names:
+        raise UsageError(
+            f"--only {only} fits no run; there are {', '.join(run.name for run in runs)}; "
+            "quote a pattern such as 'kd-*'"
+        )
+    return names
+
+
+def _standing(progress: Progress) -> Standing:
+    finished = progress.stage == "finished"
+    return Standing(
+        state="finished" if finished else "waiting", network=finished or progress.stage == "trained"
+    )
+
+
+def _launcher(plan: Plan, options: Options) -> AbstractContextManager[Launcher]:
+    where: dict[str, Any] = {"shards": plan.shards, "out": plan.out, "evaluate": plan.recipe.evaluate}
+    if options.ray_address is not None:
+        from kdtrain.sweep.ray_runner import ray_launcher
+
+        return ray_launcher(
+            address=options.ray_address,
+            gpus_per_run=options.gpus_per_run,
+            cpus_per_run=options.cpus_per_run,
+            **where,
+        )
+    gpus = () if all(job.config and job.config.device == "cpu" for job in plan.jobs) else visible_gpus()
+    return nullcontext(LocalLauncher(jobs=options.jobs, cores=usable_cores(), gpus=gpus, **where))
+
+
+def _work(
+    plan: Plan,
+    schedule: Schedule,
+    progress: dict[str, Progress],
+    options: Options,
+    console: Console,
+    save: Callable[[], None],
+) -> None:
+    jobs = {job.name: job for job in plan.jobs}
+    done = sum(progress[name].stage == "finished" for name in plan.wanted)
+    (plan.out / LOGS).mkdir(exist_ok=True)
+    save()
+    if schedule.done:
+        return
+    total = done + len(schedule.wanted)
+    with _launcher(plan, options) as launcher, Screen(console, total=total, done=done) as screen:
+        if done:
+            screen.say(f"{done} of {total} runs are complete already")
+        try:
+            while not schedule.done:
+                while launcher.has_room() and (name := schedule.ready()) is not None:
+                    launcher.start(jobs[name], train=progress[name].stage != "trained")
+                    schedule.begin(name)
+                    screen.started(name, _verb(progress[name]))
+                screen.refresh([jobs[name] for name in schedule.running])
+                for ended in launcher.ended(_WAIT_SECONDS):
+                    _settle(ended.name, ended.reason, ended.seconds, plan, schedule, screen)
+                    save()
+        finally:
+            launcher.stop()
+
+
+def _verb(progress: Progress) -> str:
+    if progress.stage == "trained":
+        return "is measured"
+    return f"goes on at step {progress.step}" if progress.step else "trains"
+
+
+def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Schedule, screen: Screen) -> None:
+    """Write down how a run ended; what it left on disk decides."""
+    folder = next(job.folder for job in plan.jobs if job.name == name)
+    stage = progress_of(folder, plan.recipe.evaluate, plan.index.sha256).stage
+    if not reason and stage != "finished":
+        reason = (
+            f"it ended well, but {folder} does not hold its network and its metrics; on a cluster, --out must lie on "
+            "storage that every machine sees"
+        )
+    if not reason:
+        schedule.finish(name)
+        screen.finished(name, seconds, balanced_accuracy(folder, plan.recipe.evaluate.splits[0]))
+        return
+    skipped = schedule.fail(name, reason, network=stage in ("trained", "finished"))
+    screen.failed(name, reason, plan.out / LOGS / f"{name}.log")
+    for other in skipped:
+        screen.skipped(other, schedule[other].reason)
+
+
+def _conclude(plan: Plan, schedule: Schedule, kept: Sequence[dict[str, Any]], options: Options) -> int:
+    standings = [schedule[job.name] for job in plan.jobs]
+    split = plan.recipe.evaluate.splits[0]
+    bad = [s for s in standings if s.state in ("failed", "skipped")]
+    if options.as_json:
+        click.echo(json.dumps(_as_dict(plan, standings, split), indent=1, ensure_ascii=False))
+        return SOME_FAILED if bad else 0
+    console = Console()
+    console.print(result_table(plan.jobs, standings, split))
+    if kept:
+        click.echo(
+            f"{len(kept)} more runs of earlier commands are in {plan.out}; delete a folder to drop its run"
+        )
+    if bad:
+        click.echo(f"{len(bad)} runs failed or were skipped; the same command again tries them once more")
+    click.echo(f"next  kdtrain report {plan.out} --out {plan.out / 'report.html'}")
+    return SOME_FAILED if bad else 0
+
+
+def _as_dict(plan: Plan, standings: Sequence[Standing], split: str) -> dict[str, Any]:
+    return {
+        "out": str(plan.out),
+        "split": split,
+        "runs": [
+            {
+                "name": job.name,
+                "state": standing.state,
+                "reason": standing.reason,
+                "balanced_accuracy": balanced_accuracy(job.folder, split)
+                if standing.state == "finished"
+                else None,
+                "training_seconds": training_seconds(job.folder),
+            }
+            for job, standing in zip(plan.jobs, standings, strict=True)
+        ],
+    }
+
+
+@contextmanager
+def _sole_sweep(out: Path) -> Iterator[None]:
+    """Hold the sweep's folder; the file stays, the lock ends with the process."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another 'kdtrain sweep' is at work in {out}; wait for it, stop it, or give another --out"
+            ) from None
+        yield
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """A batch system's SIGTERM stops a sweep as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def dry_run(options: Options) -> int:
+    """Show what a sweep would take; nothing is written.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: As :func:`make_plan`.
+        ShardError: The shard set is damaged.
+    """
+    from kdtrain.sweep.dry_run import estimates, print_rows, rows_as_dict
+
+    plan = make_plan(options)
+    jobs = [job for job in plan.jobs if job.name in plan.wanted]
+    rows = estimates(jobs, plan.progress(), plan.index)
+    if options.as_json:
+        click.echo(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False))
+    else:
+        print_rows(rows, Console(), about=plan.recipe.about, jobs=options.jobs)
+    return 0

@@ -1,0 +1,156 @@
+"""``kdtrain sweep --dry-run``: what every run would take, from the sizes of the real images; nothing is written.
+
+Times come from a calibration of a few seconds on this machine, and hold for it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdtrain.sweep.check import Job
+from kdtrain.sweep.display import duration
+from kdtrain.sweep.state import Progress
+from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One run of the dry run.
+
+    Attributes:
+        job: What would run.
+        progress: How far it is.
+        estimate: Of the whole run; None for one that exists and is only measured.
+        seconds_left: Of training, from where it is.
+    """
+
+    job: Job
+    progress: Progress
+    estimate: RunEstimate | None
+    seconds_left: float
+
+
+def estimates(jobs: Sequence[Job], progress: dict[str, Progress], index: Any) -> list[Row]:
+    """What every run would take on this machine.
+
+    Args:
+        jobs: In order.
+        progress: How far each is, by name.
+        index: The shard set.
+    """
+    speeds: dict[tuple[str, int, str], Speed] = {}
+    rows = []
+    for job in jobs:
+        estimate = None if job.config is None else _estimate(job, index, speeds)
+        rows.append(
+            Row(
+                job=job,
+                progress=progress[job.name],
+                estimate=estimate,
+                seconds_left=_seconds_left(estimate, progress[job.name]),
+            )
+        )
+    return rows
+
+
+def _estimate(job: Job, index: Any, speeds: dict[tuple[str, int, str], Speed]) -> RunEstimate:
+    assert job.config is not None
+    network = job.network
+    key = (network.model, network.output_stride, job.config.device)
+    if key not in speeds:
+        speeds[key] = measure_speed(job.config.device, network.build(seed=0).spec)
+    teacher = job.needs[0].network if job.run.phase == "distill" else None
+    return estimate_run(job.config, index, teacher=teacher, student=network, speed=speeds[key])
+
+
+def _seconds_left(estimate: RunEstimate | None, progress: Progress) -> float:
+    if estimate is None or progress.stage in ("finished", "trained"):
+        return 0.0
+    seconds: float = estimate.seconds
+    return seconds * (1 - min(1.0, progress.step / estimate.steps))
+
+
+def stage_text(progress: Progress) -> str:
+    """How far a run is, in words."""
+    if progress.stage == "begun" and progress.step:
+        return f"goes on at step {progress.step:,}"
+    return {"finished": "finished", "trained": "to be measured", "begun": "to do", "new": "to do"}[
+        progress.stage
+    ]
+
+
+def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) -> None:
+    """Show the plan of a sweep.
+
+    Args:
+        rows: One a run.
+        console: Where.
+        about: What the recipe says of itself.
+        jobs: Runs at a time.
+    """
+    if about.strip():
+        console.print(Text(about.strip() + "\n"))
+    table = Table(title=f"{len(rows)} runs", title_justify="left")
+    table.add_column("run", overflow="fold")
+    table.add_column("phase")
+    for heading in ("samples", "steps", "GFLOPs", "memory", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("state")
+    for row in rows:
+        table.add_row(row.job.name, row.job.run.phase, *_numbers(row.estimate), stage_text(row.progress))
+    console.print(table)
+    console.print(Text(_totals(rows, jobs)))
+
+
+def _numbers(estimate: RunEstimate | None) -> tuple[str, ...]:
+    if estimate is None:
+        return ("-",) * 5
+    return (
+        f"{estimate.samples:,}",
+        f"{estimate.steps:,}",
+        f"{estimate.gflops_forward:.3g}",
+        f"{estimate.memory_bytes / 1e9:.1f} GB",
+        duration(estimate.seconds),
+    )
+
+
+def _totals(rows: Sequence[Row], jobs: int) -> str:
+    todo = [row for row in rows if row.progress.stage != "finished"]
+    left = sum(row.seconds_left for row in todo)
+    pflops = sum(row.estimate.training_pflops for row in todo if row.estimate is not None)
+    memory = max((row.estimate.memory_bytes for row in todo if row.estimate is not None), default=0)
+    lines = [
+        f"to do: {len(todo)} of {len(rows)} runs, {pflops:,.3g} PFLOPs of training, about {duration(left)} on this "
+        f"machine one after the other, {memory / 1e9:.1f} GB at most",
+        "samples: of an epoch. GFLOPs: a forward pass, mean over the images of training. memory: of a step on the "
+        "largest image. time: training and validation, by a calibration of a few seconds on this machine.",
+    ]
+    if jobs > 1:
+        lines[0] += f" each of {jobs} at a time"
+    return "\n".join(lines)
+
+
+def rows_as_dict(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The plan, JSON-able."""
+    return [
+        {
+            "name": row.job.name,
+            "phase": row.job.run.phase,
+            "method": row.job.run.method,
+            "magnification": row.job.run.magnification,
+            "seed": row.job.run.seed,
+            "depends_on": list(row.job.run.depends_on),
+            "train_on": list(row.job.trained_on),
+            "stage": row.progress.stage,
+            "step": row.progress.step,
+            "estimate": None if row.estimate is None else asdict(row.estimate),
+            "seconds_left": row.seconds_left,
+        }
+        for row in rows
+    ]

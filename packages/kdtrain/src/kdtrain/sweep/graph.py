@@ -1,0 +1,247 @@
+"""Which runs a recipe means and which need which: pure, the same for the same recipe.
+
+In: a recipe, and what is known of a teacher that exists. Out: runs in an order in which each comes after those that it
+needs: teachers first, because all wait for them; then seed by seed, high magnifications before low ones, because they
+take longest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from kdtrain.errors import UsageError
+from kdtrain.sweep.recipe import CONFIGS, RESIZE_LABELS, TEACHER, MethodRecipe, Recipe
+
+RUNS = "runs"
+"""Subfolder of a sweep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingTeacher:
+    """A teacher that was trained before.
+
+    Attributes:
+        folder: Its run.
+        magnification: Of its images.
+        seed: It was trained with.
+    """
+
+    folder: Path
+    magnification: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run of a sweep.
+
+    Attributes:
+        name: Unique, safe as a file name: "kd-1.25x-seed0".
+        folder: Relative to the sweep's folder; absolute for a run that exists elsewhere.
+        method: Label in tables.
+        phase: teacher, baseline, distill or finetune.
+        magnification: Of its images.
+        seed: Of weights, order and augmentation.
+        settings: Of its phase, as the recipe gives them.
+        section: Key of the recipe that asks for it, for messages.
+        depends_on: Names of the runs whose networks it needs: a teacher, or a student.
+        exists: It was trained before this sweep, and is only measured.
+    """
+
+    name: str
+    folder: str
+    method: str
+    phase: str
+    magnification: float
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    section: str
+    depends_on: tuple[str, ...] = ()
+    exists: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Method:
+    label: str
+    recipe: MethodRecipe
+    magnifications: tuple[float, ...]
+    settings: Mapping[str, Any]
+    depth: int
+    number: int
+
+
+def plan_runs(recipe: Recipe, existing: ExistingTeacher | None = None) -> tuple[PlannedRun, ...]:
+    """All runs of a recipe, each after those that it needs.
+
+    Args:
+        recipe: What was asked for.
+        existing: The teacher that ``teacher.run`` names, if it does.
+
+    Raises:
+        UsageError: A method needs a teacher or a student that is not there, methods need each other in a circle, or
+            two runs would have one name.
+    """
+    methods = _expanded(recipe)
+    _check_labels(recipe, methods)
+    teachers = _teachers(recipe, existing)
+    runs = list({run.name: run for run in teachers.values()}.values())
+    for seed in recipe.seeds:
+        runs += _runs_of_seed(recipe, methods, seed, teachers.get(seed))
+    _check_names(runs)
+    return tuple(runs)
+
+
+def slug(label: str) -> str:
+    """A label as a part of a file name: "KD (ADv1)" is "kd-adv1"."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+
+
+def run_name(label: str, magnification: float, seed: int) -> str:
+    """Name of a run: "kd-adv1-1.25x-seed0"."""
+    return f"{slug(label)}-{magnification:g}x-seed{seed}"
+
+
+def _teachers(recipe: Recipe, existing: ExistingTeacher | None) -> dict[int, PlannedRun]:
+    """The teacher of each seed; empty where the recipe has none."""
+    teacher = recipe.teacher
+    if teacher is None:
+        return {}
+    if existing is not None:
+        run = PlannedRun(
+            name=run_name(TEACHER, existing.magnification, existing.seed),
+            folder=str(existing.folder),
+            method=TEACHER,
+            phase="teacher",
+            magnification=existing.magnification,
+            seed=existing.seed,
+            section="teacher",
+            exists=True,
+        )
+        return dict.fromkeys(recipe.seeds, run)
+    settings = _settings("teacher", recipe.settings, teacher.settings)
+    seeds = {seed: seed if teacher.seed is None else teacher.seed for seed in recipe.seeds}
+    planned = {
+        own: _planned(TEACHER, "teacher", teacher.magnification, own, settings, "teacher")
+        for own in dict.fromkeys(seeds.values())
+    }
+    return {seed: planned[own] for seed, own in seeds.items()}
+
+
+def _planned(
+    label: str, phase: str, magnification: float, seed: int, settings: Mapping[str, Any], section: str
+) -> PlannedRun:
+    name = run_name(label, magnification, seed)
+    return PlannedRun(
+        name=name,
+        folder=f"{RUNS}/{name}",
+        method=label,
+        phase=phase,
+        magnification=magnification,
+        seed=seed,
+        settings=settings,
+        section=section,
+    )
+
+
+def _settings(phase: str, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    fields = CONFIGS[phase].model_fields
+    return {name: value for name, value in common.items() if name in fields} | dict(own)
+
+
+def _runs_of_seed(
+    recipe: Recipe, methods: Sequence[_Method], seed: int, teacher: PlannedRun | None
+) -> Iterator[PlannedRun]:
+    wanted = [(m.depth, -x, m.number, m, x) for m in methods for x in m.magnifications]
+    for _, _, _, method, magnification in sorted(wanted, key=lambda row: row[:3]):
+        phase, section = method.recipe.phase, f"methods.{method.label}"
+        run = _planned(method.label, phase, magnification, seed, method.settings, section)
+        if phase == "distill":
+            if teacher is None:
+                raise UsageError(f"{section} distils, and the recipe has no 'teacher'; add that section")
+            run = replace(run, depends_on=(teacher.name,))
+        if method.recipe.student is not None:
+            run = replace(run, depends_on=(run_name(method.recipe.student, magnification, seed),))
+        yield run
+
+
+def _expanded(recipe: Recipe) -> list[_Method]:
+    """Methods with one resize each, in the recipe's order, with the number of methods that each is built on."""
+    rows = []
+    for label, method in recipe.methods.items():
+        common = _settings(method.phase, recipe.settings, method.settings)
+        if not method.resize:
+            rows.append((label, method, common))
+        for resize in method.resize:
+            rows.append((label + RESIZE_LABELS[resize], method, common | {"resize": resize}))
+    by_label = {label: method for label, method, _ in rows}
+    _check_twice([label for label, _, _ in rows], "methods", "give them other labels")
+    return [
+        _Method(
+            label=label,
+            recipe=method,
+            magnifications=_magnifications(label, by_label, recipe),
+            settings=settings,
+            depth=len(_students(label, by_label)),
+            number=number,
+        )
+        for number, (label, method, settings) in enumerate(rows)
+    ]
+
+
+def _students(label: str, methods: Mapping[str, MethodRecipe]) -> list[str]:
+    """The methods that one is built on, nearest first."""
+    chain: list[str] = []
+    student = methods[label].student
+    while student is not None:
+        if student not in methods:
+            there = ", ".join(repr(name) for name in methods)
+            raise UsageError(f"methods.{label}.student: there is no method {student!r}; there is {there}")
+        if student == label or student in chain:
+            circle = " -> ".join([label, *chain, student])
+            raise UsageError(f"methods.{label}.student: the methods need each other in a circle: {circle}")
+        chain.append(student)
+        student = methods[student].student
+    return chain
+
+
+def _magnifications(label: str, methods: Mapping[str, MethodRecipe], recipe: Recipe) -> tuple[float, ...]:
+    students = _students(label, methods)
+    own = methods[label].magnifications
+    if not students:
+        return own or recipe.magnifications
+    there = _magnifications(students[0], methods, recipe)
+    missing = [f"{m:g}x" for m in own or () if m not in there]
+    if missing:
+        raise UsageError(
+            f"methods.{label}.magnifications: {students[0]!r}, whose students are fine-tuned, has none at "
+            f"{', '.join(missing)}; leave them out here or add them there"
+        )
+    return own or there
+
+
+def _check_labels(recipe: Recipe, methods: Sequence[_Method]) -> None:
+    labels = {method.label for method in methods}
+    for label in labels:
+        if not slug(label) or slug(label) == slug(TEACHER):
+            raise UsageError(f"methods.{label}: no label of a method, for it names folders; choose another")
+    for label in recipe.paper:
+        if label not in labels | {TEACHER}:
+            there = ", ".join(repr(method.label) for method in methods)
+            raise UsageError(f"paper.{label}: there is no such method; there is {TEACHER!r}, {there}")
+
+
+def _check_names(runs: Sequence[PlannedRun]) -> None:
+    _check_twice(
+        [run.name for run in runs], "runs", "give their methods labels that differ in letters or digits"
+    )
+
+
+def _check_twice(names: Sequence[str], what: str, remedy: str) -> None:
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise UsageError(f"two {what} would both be called {twice[0]!r}; {remedy}")

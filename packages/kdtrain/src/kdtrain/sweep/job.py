@@ -1,0 +1,118 @@
+"""One run in a process of its own: trained, then measured. ``python -m kdtrain.sweep.job`` is started by a sweep.
+
+A request comes as one line of JSON on standard input, which then stays open for as long as the sweep lives: its end
+ends this process, so that no run goes on without its sweep and the same command never meets a second writer. Both
+output streams go to the run's log. A crash, or memory that does not suffice, ends this run alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kdtrain.errors import TrainingError, UsageError
+from kdtrain.shard_error import ShardError
+
+PATIENCE_SECONDS = 120.0
+"""How long a run waits for another process to leave its folder: one whose sweep was killed needs a moment to end."""
+FAILED = 1
+
+
+def main() -> None:
+    """Do what the request on standard input says; exit code 1 and a last line "error: ..." where that fails."""
+    request: dict[str, Any] = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_sweep, daemon=True).start()
+    try:
+        with sole_writer(Path(request["lock"])):
+            run(request)
+    except (UsageError, TrainingError, ShardError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(FAILED)
+
+
+def run(request: Mapping[str, Any]) -> None:
+    """Train and measure.
+
+    Args:
+        request: Made by :func:`kdtrain.sweep.local.request_of`.
+    """
+    from rich.console import Console
+
+    from kdtrain.evaluate import evaluate
+
+    console = Console(stderr=True)
+    if request["train"]:
+        _train(request["phase"], request["config"])
+    for split in request["splits"]:
+        print(f"measuring on {split}", file=sys.stderr, flush=True)
+        evaluate(
+            run=Path(request["folder"]),
+            shards=Path(request["shards"]),
+            split=split,
+            unit=request["unit"],
+            iterations=request["iterations"],
+            seed=0,
+            workers=request["workers"],
+            console=console,
+        )
+
+
+def _train(phase: str, settings: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from kdtrain.progress import Monitor
+    from kdtrain.sweep.recipe import CONFIGS
+
+    config = CONFIGS[phase](**settings)
+    monitor = Monitor(Console(stderr=True), config.out, tensorboard=config.tensorboard, wandb=config.wandb)
+    module = "teacher" if phase == "baseline" else phase
+    try:
+        import_module(f"kdtrain.phases.{module}").run(config, monitor)
+    finally:
+        monitor.close()
+
+
+@contextmanager
+def sole_writer(path: Path, patience_s: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold a run's lock; the file stays, the lock ends with the process.
+
+    Raises:
+        TrainingError: Another process holds it for longer than ``patience_s``.
+    """
+    deadline = time.monotonic() + patience_s
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TrainingError(
+                        f"another process has been at work on this run for {patience_s:g} s ({path} is locked); end "
+                        "it, then run the same command again"
+                    ) from None
+                time.sleep(0.1)
+        yield
+
+
+def _end_with_sweep() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    # The loader's processes are of the same group and must not outlive this one.
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

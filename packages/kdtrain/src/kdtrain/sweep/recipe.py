@@ -1,0 +1,260 @@
+"""A recipe: which runs make up a sweep. A YAML file in, a checked model out; no shard set is opened here.
+
+Settings stand beside the keys of their section, under the names that the phases' options have (:mod:`kdtrain.config`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kdtrain.config import (
+    BaselineConfig,
+    DistillConfig,
+    FinetuneConfig,
+    PhaseConfig,
+    Resize,
+    TeacherConfig,
+)
+from kdtrain.errors import UsageError
+
+PhaseName = Literal["baseline", "distill", "finetune"]
+CONFIGS: Mapping[str, type[PhaseConfig]] = {
+    kind.phase: kind for kind in (TeacherConfig, BaselineConfig, DistillConfig, FinetuneConfig)
+}
+DECIDED = frozenset({"shards", "out", "seed", "magnification", "teacher", "student"})
+"""Fields of a phase that the sweep fills in itself, run by run."""
+KNOWN = frozenset().union(*(kind.model_fields for kind in CONFIGS.values())) - DECIDED
+"""What a recipe may set."""
+TEACHER = "Teacher"
+"""The label of teachers in tables, and their key among the paper's numbers."""
+RESIZE_LABELS: Mapping[str, str] = {
+    "none": "",
+    "maxpool": "+MP",
+    "bicubic": "+INT",
+    "maxpool+bicubic": "+MP+INT",
+}
+"""How the paper's supplement names what a method's resizes make of it."""
+
+Seed = Annotated[int, Field(ge=0)]
+Magnification = Annotated[float, Field(gt=0)]
+Label = Annotated[str, Field(min_length=1)]
+PaperMetric = Literal["accuracy", "f1", "precision", "recall"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _WithSettings(_Strict):
+    """A section whose keys are its own, or settings of the phases."""
+
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, section: Any) -> Any:
+        if not isinstance(section, dict):
+            return section
+        if "settings" in section:
+            raise ValueError("write settings beside the other keys here, without 'settings:'")
+        settings = {k: v for k, v in section.items() if k in KNOWN and not cls._is_own(k, v)}
+        return {k: v for k, v in section.items() if k not in settings} | {"settings": settings}
+
+    @classmethod
+    def _is_own(cls, key: str, value: Any) -> bool:
+        # 'resize' is a setting; only a list of them is a method's own.
+        return key in cls.model_fields and isinstance(value, list)
+
+
+class TeacherRecipe(_WithSettings):
+    """Phase I.
+
+    Attributes:
+        settings: Of the teachers alone; written beside the other keys.
+        magnification: Of their images (the paper's 10x).
+        seed: Of one teacher that all runs share, as in the paper. Left out: each seed has a teacher of its own.
+        run: Folder of a teacher that exists, which is then not trained; beside it nothing else is said.
+    """
+
+    magnification: Magnification = 10.0
+    seed: Seed | None = None
+    run: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> TeacherRecipe:
+        if self.run is not None and (self.model_fields_set - {"run", "settings"} or self.settings):
+            raise ValueError("a teacher that exists ('run') is not trained; leave the other keys out")
+        return self
+
+
+class MethodRecipe(_WithSettings):
+    """A row of the result: one phase at several magnifications.
+
+    Attributes:
+        settings: Of this method alone; written beside the other keys.
+        phase: baseline, distill or finetune.
+        student: For finetune: the method whose students are fine-tuned.
+        magnifications: Left out: those of the recipe, or of the student's method.
+        resize: A list makes one method of each value, labelled as in the paper's supplement.
+    """
+
+    phase: PhaseName
+    student: str | None = None
+    magnifications: Annotated[tuple[Magnification, ...], Field(min_length=1)] | None = None
+    resize: Annotated[tuple[Resize, ...], Field(min_length=1)] = ()
+
+    @model_validator(mode="after")
+    def _fits_its_phase(self) -> MethodRecipe:
+        if (self.phase == "finetune") != (self.student is not None):
+            raise ValueError(
+                "'student' names the method to fine-tune: needed by finetune, and by nothing else"
+            )
+        foreign = set(self.settings) - set(CONFIGS[self.phase].model_fields)
+        if self.resize and self.phase != "distill":
+            foreign.add("resize")
+        if foreign:
+            raise ValueError(f"{self.phase} has no setting {', '.join(sorted(foreign))}")
+        return self
+
+
+class EvaluateRecipe(_Strict):
+    """How every run is measured.
+
+    Attributes:
+        splits: Labelled splits or sets.
+        unit: What the bootstrap draws.
+        iterations: Its draws (the paper's 10,000).
+    """
+
+    splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("test",)
+    unit: Literal["patient", "sample"] = "patient"
+    iterations: Annotated[int, Field(ge=1)] = 10_000
+
+
+class Recipe(_Strict):
+    """All of it.
+
+    Attributes:
+        title: Heading of the report.
+        about: Command, expected cost, data needed: shown by the dry run and the report.
+        shards: Folder of the shard set.
+        out: Folder of the sweep.
+        seeds: Every method is run once with each.
+        magnifications: Of students and baselines.
+        settings: Of every run whose phase has them.
+        teacher: Left out where nothing is distilled.
+        methods: By their labels in tables.
+        evaluate: How every run is measured.
+        paper: Its numbers as printed, by method, magnification and metric.
+        paper_source: Where they stand in it.
+    """
+
+    title: Annotated[str, Field(min_length=1)]
+    about: str = ""
+    shards: Path | None = None
+    out: Path | None = None
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    magnifications: Annotated[tuple[Magnification, ...], Field(min_length=1)]
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    teacher: TeacherRecipe | None = None
+    methods: Annotated[Mapping[Label, MethodRecipe], Field(min_length=1)]
+    evaluate: EvaluateRecipe = EvaluateRecipe()
+    paper: Mapping[Label, Mapping[str, Mapping[PaperMetric, str]]] = Field(default_factory=dict)
+    paper_source: str = ""
+
+    @field_validator("seeds", "magnifications")
+    @classmethod
+    def _each_once(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("something is there twice")
+        return values
+
+    @field_validator("settings")
+    @classmethod
+    def _known(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in settings:
+            if name not in KNOWN:
+                raise ValueError(unknown_setting(name))
+        return settings
+
+    @field_validator("paper", mode="before")
+    @classmethod
+    def _magnifications_as_text(cls, paper: Any) -> Any:
+        if not isinstance(paper, dict):
+            return paper
+        return {
+            label: {_as_text(m): values for m, values in rows.items()} if isinstance(rows, dict) else rows
+            for label, rows in paper.items()
+        }
+
+
+def _as_text(magnification: Any) -> str:
+    try:
+        return f"{float(magnification):g}"
+    except (TypeError, ValueError):
+        raise ValueError(f"{magnification!r} is no magnification; write a number, such as 1.25") from None
+
+
+def unknown_setting(name: str) -> str:
+    """What to say of a key that is no setting."""
+    if name in DECIDED:
+        return f"'{name}' cannot be set here: the sweep gives each run its own"
+    close = get_close_matches(name, KNOWN, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"settings are {', '.join(sorted(KNOWN))}"
+    return f"no phase has a setting '{name}'; {hint}"
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        UsageError: It cannot be read, or something in it is refused; the message names the file and the key.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the recipe {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"the recipe {path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"the recipe {path} must map keys to values; see recipes/ for examples")
+    try:
+        return Recipe(**{str(key): value for key, value in content.items()})
+    except ValidationError as error:
+        problems = "\n  ".join(_problem(problem) for problem in error.errors())
+        raise UsageError(f"the recipe {path} is refused:\n  {problems}") from None
+
+
+def _problem(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    name = str(problem["loc"][-1]) if problem["loc"] else ""
+    if problem["type"] == "extra_forbidden":
+        section = Recipe if len(problem["loc"]) == 1 else None
+        if section is None:
+            return f"{where}: {unknown_setting(name)}"
+        return f"{where}: no such key; a recipe has {', '.join(Recipe.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets the last of two equal keys win in silence; of two methods with one label, one would vanish."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str | int | float) else None)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,109 @@
+"""What a run's folder holds already: the disk decides what is finished, not what a sweep remembers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kdtrain.evaluation import METRICS_FILE, evaluation_folder
+from kdtrain.run_folder import MODEL_FILE, RUN_FILE, RunFolder
+from kdtrain.sweep.recipe import EvaluateRecipe
+
+Stage = Literal["finished", "trained", "begun", "new"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        stage: finished: trained and measured; trained: measured only in part, or otherwise than asked for; begun: in
+            training; new: nothing yet.
+        step: The optimizer step that training goes on from; 0 where it starts.
+    """
+
+    stage: Stage
+    step: int = 0
+
+
+def progress_of(folder: Path, evaluate: EvaluateRecipe, shard_set_sha256: str) -> Progress:
+    """How far a run is.
+
+    Args:
+        folder: Of the run.
+        evaluate: What it is to be measured on, and how.
+        shard_set_sha256: Of the set that it is to be measured on.
+    """
+    weights = weights_sha256(folder)
+    if weights is None:
+        begun = (folder / RUN_FILE).exists()
+        return Progress(stage="begun" if begun else "new", step=_newest_step(folder))
+    measured = all(_measured(folder, split, evaluate, weights, shard_set_sha256) for split in evaluate.splits)
+    return Progress(stage="finished" if measured else "trained")
+
+
+def weights_sha256(folder: Path) -> str | None:
+    """Digest of a run's chosen network; None where training has not ended."""
+    path = folder / MODEL_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def metrics_of(folder: Path, split: str) -> dict[str, Any] | None:
+    """metrics.json of an evaluation; None where there is none that can be read."""
+    try:
+        content = json.loads((evaluation_folder(folder, split) / METRICS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def balanced_accuracy(folder: Path, split: str) -> float | None:
+    """The headline of a finished run: over the split's images."""
+    metrics = metrics_of(folder, split)
+    if metrics is None:
+        return None
+    value = metrics["levels"]["sample"]["balanced_accuracy"]["value"]
+    return None if value is None else float(value)
+
+
+def place_of(folder: Path) -> tuple[int, int] | None:
+    """(epoch from 1, step) that a run in training is at, by the last line of its log; None before the first."""
+    try:
+        entry = json.loads(_last_line(folder / "log.jsonl"))
+        return int(entry["epoch"]) + 1, int(entry["step"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def training_seconds(folder: Path) -> float | None:
+    """Time that a run's processes spent training, over all its sessions; None where none was recorded."""
+    sessions = RunFolder(folder).sessions()
+    return sum(session.seconds for session in sessions) if sessions else None
+
+
+def _measured(folder: Path, split: str, evaluate: EvaluateRecipe, weights: str, shard_set: str) -> bool:
+    metrics = metrics_of(folder, split)
+    if metrics is None:
+        return False
+    how = metrics.get("bootstrap", {})
+    return (metrics.get("weights_sha256"), metrics.get("shard_set_sha256")) == (weights, shard_set) and (
+        how.get("unit"),
+        how.get("iterations"),
+    ) == (evaluate.unit, evaluate.iterations)
+
+
+def _newest_step(folder: Path) -> int:
+    names = [path.name for path in (folder / "checkpoints").glob("step-*")]
+    return max((int(name.removeprefix("step-")) for name in names), default=0)
+
+
+def _last_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 4096))
+        lines = file.read().splitlines()
+    # The line being written may not be whole.
+    return next((line for line in reversed(lines) if line.endswith(b"}")), b"")
