@@ -11,8 +11,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,12 +19,9 @@ import click
 from rich.console import Console
 
 from kdtrain.errors import UsageError
-from kdtrain.shard_format import Index, read_index
-from kdtrain.sweep.check import Job, existing_teacher, prepare
 from kdtrain.sweep.display import Screen, result_table
-from kdtrain.sweep.graph import PlannedRun, plan_runs
 from kdtrain.sweep.local import LOGS, Launcher, LocalLauncher, usable_cores, visible_gpus
-from kdtrain.sweep.recipe import Recipe, load_recipe
+from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
 from kdtrain.sweep.schedule import Schedule, Standing
 from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
@@ -34,86 +29,6 @@ from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, traini
 SOME_FAILED = 3
 """Exit code: finished, but some runs failed or were skipped."""
 _WAIT_SECONDS = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The command line.
-
-    Attributes:
-        recipe: The YAML file.
-        shards: Instead of the recipe's.
-        out: Instead of the recipe's.
-        seeds: Instead of the recipe's.
-        only: Pattern of the names of the runs to complete, with what they need.
-        jobs: Runs at a time on this machine.
-        ray_address: Of a cluster to run on.
-        gpus_per_run: On a cluster.
-        cpus_per_run: On a cluster.
-        as_json: Machine-readable output.
-    """
-
-    recipe: Path
-    shards: Path | None = None
-    out: Path | None = None
-    seeds: tuple[int, ...] = ()
-    only: str | None = None
-    jobs: int = 1
-    ray_address: str | None = None
-    gpus_per_run: float | None = None
-    cpus_per_run: int | None = None
-    as_json: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A sweep that was checked.
-
-    Attributes:
-        recipe: With what the command line changed.
-        shards: Folder of the shard set.
-        out: Folder of the sweep.
-        index: The shard set.
-        jobs: All runs, each after those that it needs.
-        wanted: Names of those to complete.
-    """
-
-    recipe: Recipe
-    shards: Path
-    out: Path
-    index: Index
-    jobs: tuple[Job, ...]
-    wanted: tuple[str, ...]
-
-    def progress(self) -> dict[str, Progress]:
-        """How far every run is, by name."""
-        return {
-            job.name: progress_of(job.folder, self.recipe.evaluate, self.index.sha256) for job in self.jobs
-        }
-
-
-def make_plan(options: Options) -> Plan:
-    """Read and check everything; nothing is written.
-
-    Raises:
-        UsageError: The recipe, the shard set or the sweep's folder does not allow the sweep.
-        ShardError: The shard set is damaged.
-    """
-    recipe = load_recipe(options.recipe)
-    if options.seeds:
-        recipe = Recipe.model_validate(_given(recipe) | {"seeds": options.seeds})
-    runs = plan_runs(recipe, existing_teacher(recipe))
-    wanted = _selected(runs, options.only)
-    shards = _folder("shards", options.shards or recipe.shards)
-    out = _folder("out", options.out or recipe.out)
-    if options.ray_address is not None:
-        shards, out = shards.resolve(), out.resolve()
-    if not shards.is_dir():
-        raise UsageError(f"--shards {shards} is no folder; give the folder of a shard set")
-    read_record(out)
-    index = read_index(shards)
-    jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate)
-    return Plan(recipe=recipe, shards=shards, out=out, index=index, jobs=jobs, wanted=wanted)
 
 
 def sweep(options: Options) -> int:
@@ -151,26 +66,6 @@ def sweep(options: Options) -> int:
 
         _work(plan, schedule, progress, options, console, save)
     return _conclude(plan, schedule, kept, options)
-
-
-def _given(recipe: Recipe) -> dict[str, Any]:
-    return {name: getattr(recipe, name) for name in recipe.model_fields_set}
-
-
-def _folder(name: str, given: Path | None) -> Path:
-    if given is None:
-        raise UsageError(f"--{name} is missing; give it, or set '{name}' in the recipe")
-    return given
-
-
-def _selected(runs: Sequence[PlannedRun], only: str | None) -> tuple[str, ...]:
-    names = tuple(run.name for run in runs if only is None or fnmatchcase(run.name, only))
-    if not names:
-        raise UsageError(
-            f"--only {only} fits no run; there are {', '.join(run.name for run in runs)}; "
-            "quote a pattern such as 'kd-*'"
-        )
-    return names
 
 
 def _standing(progress: Progress) -> Standing:

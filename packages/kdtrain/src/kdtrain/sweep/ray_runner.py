@@ -1,7 +1,8 @@
 """Runs spread over a cluster: the same processes, each kept by a Ray task. The only import of Ray in kdtrain.
 
 Ray decides where a run goes and gives it its GPU. A run whose machine is lost is started again elsewhere and goes on
-from its last checkpoint, so the sweep's folder and the shards must lie on storage that every machine sees under one path.
+from its last checkpoint, so the sweep's folder and the shards must lie on storage that every machine sees under one
+path.
 """
 
 from __future__ import annotations

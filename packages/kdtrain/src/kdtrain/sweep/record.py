@@ -29,7 +29,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if out.exists() and (not out.is_dir() or any(p.name != LOCK for p in out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(not p.name.startswith("sweep.") for p in out.iterdir())):
             raise UsageError(f"--out {out} is not empty and holds no sweep; give a new folder") from None
         return None
     except (OSError, ValueError) as error:
