@@ -1,7 +1,7 @@
 """Tables and figures as CSV: long, one row per cell with its numbers, and wide, as the page shows it.
 
-In: values of :mod:`~kdtrain.report.model`. Out: text, UTF-8 when written, lines ended by a line feed. Numbers are written
-so that they read back exactly, and an empty field is a number that there is not.
+In: values of :mod:`~kdtrain.report.model`. Out: text, UTF-8 when written, lines ended by a line feed. Numbers are
+written so that they read back exactly, and an empty field is a number that there is not.
 """
 
 from __future__ import annotations

@@ -1,0 +1,112 @@
+"""The result in one to three plain sentences, from the numbers alone.
+
+The first is always about the first distilled method at the lowest magnification: the cheapest student, chosen before
+any number is seen, so that the sentence is not the best of many. Where an interval holds 0, or the student is worse, it
+says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdtrain.report.cells import percent
+from kdtrain.report.cost_tables import ratio_text
+from kdtrain.report.groups import Group
+from kdtrain.report.results import Results
+from kdtrain.report.scoring import Estimate, estimate
+from kdtrain.shard_index import magnification_name
+
+_DIGITS = 1
+
+
+def answer(results: Results) -> tuple[str, ...]:
+    """One to three sentences."""
+    student = headline(results)
+    if student is None:
+        return tuple(_reached(results, group) + "." for group in _without_student(results))
+    return (_first(results, student), *_teacher(results, student), *_tally(results))
+
+
+def headline(results: Results) -> Group | None:
+    """Whom the first sentence is about."""
+    distilled = [group for group in results.students if group.phase == "distill"] or results.students
+    if not distilled:
+        return None
+    method = distilled[0].method
+    return min((g for g in distilled if g.method == method), key=lambda group: group.magnification)
+
+
+def _without_student(results: Results) -> list[Group]:
+    teacher = [results.teacher] if results.teacher else []
+    return (teacher + list(results.compared[:1]))[:2]
+
+
+def _first(results: Results, student: Group) -> str:
+    text = _reached(results, student)
+    baseline, teacher = results.baseline(student.magnification), results.teacher
+    if baseline is not None:
+        found = results.difference(student, baseline, "accuracy")
+        text += f": {against(found, 'the baseline', results.unit)}{_seeds(found, student, baseline)}"
+    if teacher is not None:
+        share = ratio_text(student.gflops / teacher.gflops)
+        text += f", at {share} of the teacher's computation"
+    return text + "."
+
+
+def _teacher(results: Results, student: Group) -> Iterator[str]:
+    teacher = results.teacher
+    if teacher is not None:
+        found = results.difference(student, teacher, "accuracy")
+        text = against(found, "it", results.unit)
+        yield f"{_reached(results, teacher)}; the student is {text}."
+
+
+def _tally(results: Results) -> Iterator[str]:
+    found = []
+    for group in results.students:
+        baseline = results.baseline(group.magnification)
+        if baseline is not None:
+            found.append(results.difference(group, baseline, "accuracy"))
+    if len(found) < 2:
+        return
+    sure = [one for one in found if one.leaves_out_zero and one.low is not None]
+    better = sum(one.low is not None and one.low > 0 for one in sure)
+    yield (
+        f"Of {len(found)} comparisons of a student with the baseline of its magnification, the student is better in "
+        f"{better} and worse in {len(sure) - better} with an interval that leaves out 0; {len(found) - len(sure)} "
+        "cannot be told apart."
+    )
+
+
+def against(found: Estimate, whom: str, unit: str) -> str:
+    """A difference in words: "1.3 points above the baseline (95 % interval +0.2 to +2.5)"."""
+    if found.value is None:
+        return f"not comparable with {whom}"
+    points = percent(abs(found.value), _DIGITS)
+    side = "above" if found.value > 0 else "below"
+    text = f"level with {whom}" if float(points) == 0 else f"{points} points {side} {whom}"
+    if found.low is None or found.high is None:
+        return f"{text} (no interval: there is one {unit})"
+    bounds = f"{percent(found.low, _DIGITS, '+')} to {percent(found.high, _DIGITS, '+')}"
+    doubt = "" if found.leaves_out_zero else f": it holds 0, so these {unit}s do not tell the two apart"
+    return f"{text} (95 % interval {bounds}{doubt})"
+
+
+def _seeds(found: Estimate, student: Group, baseline: Group) -> str:
+    if len(student.runs) < 2 or student.seeds != baseline.seeds:
+        return ""
+    above = sum(value > 0 for value in found.by_seed)
+    return f", above it in {above} of {len(found.by_seed)} seeds"
+
+
+def _reached(results: Results, group: Group) -> str:
+    who = {"teacher": "the teacher", "baseline": "the baseline"}.get(
+        group.phase, f"the student ({group.method})"
+    )
+    accuracy = estimate(results.scores(group), "accuracy")
+    balanced = estimate(results.scores(group), "recall")
+    mean = f", mean of {len(group.runs)} seeds" if len(group.runs) > 1 else ""
+    return (
+        f"At {magnification_name(group.magnification)} {who} reaches {percent(accuracy.value, _DIGITS)} % accuracy "
+        f"(balanced accuracy {percent(balanced.value, _DIGITS)} %{mean})"
+    )

@@ -1,0 +1,112 @@
+"""Runs become a report: read, compared, scored on one set of draws, and laid out in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kdtrain.bootstrap import ITERATIONS, Unit
+from kdtrain.report.answer import answer
+from kdtrain.report.cautions import cautions
+from kdtrain.report.collect import Collection, collect
+from kdtrain.report.cost_tables import common_settings_table, cost_table, own_settings_table
+from kdtrain.report.data_table import data_table, find_index
+from kdtrain.report.differences import differences_table
+from kdtrain.report.model import Block, Paragraph, Report, Section, Table
+from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resize_charts
+from kdtrain.report.result_tables import methods_table, patients_table, teacher_table
+from kdtrain.report.results import Results, results_of
+from kdtrain.report.seed_tables import seed_tables
+from kdtrain.shard_format import Index
+from kdtrain.shard_index import magnification_name
+
+TITLE = "Resolution-based distillation"
+
+
+def build_report(
+    arguments: Sequence[str],
+    *,
+    shards: Path | None = None,
+    split: str | None = None,
+    unit: Unit | None = None,
+    iterations: int = ITERATIONS,
+    seed: int = 0,
+    title: str | None = None,
+) -> Report:
+    """Read runs and sweeps, and make a report of them.
+
+    Args:
+        arguments: Folders of runs or sweeps; ``LABEL=RUN`` names a run's method.
+        shards: The shard set; None looks where it was when the runs were made.
+        split: Evaluated; None takes a sweep's first, or else test.
+        unit: What the bootstrap draws; None takes a sweep's, or else patients.
+        iterations: Draws.
+        seed: Of the draws.
+        title: Of the page; None takes a sweep's.
+
+    Raises:
+        UsageError: The runs cannot stand in one report: see :func:`~kdtrain.report.collect.collect` and
+            :func:`~kdtrain.report.groups.group_runs`.
+        ShardError: ``shards`` is no shard set, or is damaged.
+    """
+    collection = collect(arguments, split=split, shards=shards)
+    index = find_index(shards, collection.shards, collection.runs[0].shard_set_sha256)
+    drawn: Unit = unit or collection.unit or "patient"
+    results = results_of(collection, unit=drawn, iterations=iterations, seed=seed)
+    return Report(
+        title=title or collection.title or TITLE,
+        subtitle=_subtitle(results),
+        synthetic=index is not None and index.document.synthetic,
+        warnings=cautions(results),
+        answer=answer(results),
+        sections=tuple(section for section in _sections(results, index) if section.blocks),
+    )
+
+
+def _sections(results: Results, index: Index | None) -> Iterator[Section]:
+    yield Section(name="data", title="Data", blocks=(_data(index),))
+    yield Section(name="teacher", title="Teacher", blocks=_tables(teacher_table(results)))
+    methods = _tables(methods_table(results), differences_table(results))
+    yield Section(name="methods", title="Baseline and students", blocks=methods)
+    yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
+    yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
+    yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=(accuracy_chart(results),))
+    yield Section(name="ablation", title="Resizes", blocks=resize_charts(results))
+    yield Section(name="curves", title="Training curves", blocks=curve_charts(results), folded=True)
+    yield Section(name="confusion", title="Confusion matrices", blocks=confusions(results), folded=True)
+    yield Section(name="cost", title="Cost", blocks=(cost_table(results),))
+    settings: tuple[Block, ...] = (
+        *_about(results.collection),
+        common_settings_table(results),
+        own_settings_table(results),
+    )
+    yield Section(name="settings", title="Settings and identity", blocks=settings, folded=True)
+
+
+def _data(index: Index | None) -> Block:
+    if index is not None:
+        return data_table(index)
+    return Paragraph(
+        text="The shard set that the runs were evaluated on was not found where it was then, so its counts are not "
+        "shown: pass its folder as --shards."
+    )
+
+
+def _about(collection: Collection) -> Iterator[Paragraph]:
+    for text in collection.about:
+        yield Paragraph(text=text)
+
+
+def _tables(*tables: Table | None) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table is not None)
+
+
+def _subtitle(results: Results) -> str:
+    scores = results.scores(results.groups[0])
+    seeds = max(len(group.runs) for group in results.groups)
+    parts = [", ".join(dict.fromkeys(group.method for group in results.groups))]
+    if results.magnifications:
+        parts.append("at " + ", ".join(magnification_name(m) for m in results.magnifications))
+    patients = len({one.patient for one in results.collection.runs[0].predictions})
+    parts.append(f"on {scores.n} tissue samples of {patients} patients ({results.collection.split})")
+    return f"{' '.join(parts)}, {seeds} seed{'s' if seeds > 1 else ''}"

@@ -1,0 +1,207 @@
+"""What a reader must know before any number: each caution says what was found, what it means and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdtrain.report.groups import Group, differing
+from kdtrain.report.results import Results
+from kdtrain.report.runs import Run
+
+MIN_UNITS = 30
+"""Bootstrap units in all below which intervals are not to be trusted, since percentile intervals of few units are too
+narrow: of those of 95 % for the mean of n normal numbers, 93.6 % hold the truth at n = 30 and 90.4 % at n = 10."""
+MIN_UNITS_PER_CLASS = 10
+"""Units of a class below which one unit moves the class's recall by more than ten points, and with it every macro
+mean."""
+NAMED = 5
+"""Runs named in a sentence; the table of costs lists them all."""
+_COMPARABLE = (
+    "epochs",
+    "optimizer",
+    "lr",
+    "weight_decay",
+    "schedule",
+    "warmup_steps",
+    "step_every",
+    "accumulate",
+    "precision",
+    "gradient_clipping",
+    "augment",
+    "jitter",
+)
+"""Settings in which methods that are compared should be alike; the others are what makes the method."""
+
+
+def cautions(results: Results) -> tuple[str, ...]:
+    """All that apply, the gravest first."""
+    return (
+        *_trained_on_split(results),
+        *_too_few(results),
+        *_missing(results),
+        *_one_seed(results),
+        *_chosen_on_split(results),
+        *_unlike_settings(results),
+        *_other_teacher(results),
+        *_other_set(results),
+        *_classes(results),
+        *_sample_unit(results),
+    )
+
+
+def _too_few(results: Results) -> Iterator[str]:
+    classes, run = results.classes, results.collection.runs[0]
+    by_patient = results.unit == "patient"
+    units = {(one.patient if by_patient else one.key, one.label) for one in run.predictions}
+    counts = [sum(label == number for _, label in units) for number in range(len(classes))]
+    total = results.scores(results.groups[0]).units
+    present = [count for count in counts if count]
+    if total >= MIN_UNITS and min(present) >= MIN_UNITS_PER_CLASS:
+        return
+    listed = ", ".join(f"{name} {count}" for name, count in zip(classes, counts, strict=True))
+    yield (
+        f"Too few {results.unit}s: the split {results.collection.split} has {total} ({listed}); below {MIN_UNITS} in "
+        f"all or {MIN_UNITS_PER_CLASS} of a class, one of them moves a number by several points and the intervals are "
+        "too narrow. Read this as a check that everything works, not as a result; measure on more."
+    )
+
+
+def _missing(results: Results) -> Iterator[str]:
+    missing = results.collection.missing
+    if not missing:
+        return
+    named = "; ".join(f"{run.name} ({run.state}: {run.reason})" for run in missing[:NAMED])
+    more = f"; and {len(missing) - NAMED} more, listed under costs" if len(missing) > NAMED else ""
+    yield (
+        f"{_plural(len(missing), 'run')} of the sweep left out: {named}{more}. The tables are made of the rest; run "
+        "the same 'kdtrain sweep' command again to complete them."
+    )
+
+
+def _one_seed(results: Results) -> Iterator[str]:
+    groups = results.compared or results.groups
+    single = [group for group in groups if len(group.runs) == 1]
+    if len(single) == len(groups):
+        yield (
+            "One run of each method: what training's chance adds is unknown, and no interval here holds it. Train more "
+            "seeds (--seed 1, or 'seeds' in a recipe)."
+        )
+        return
+    for magnification in results.magnifications:
+        there = [group for group in groups if group.magnification == magnification]
+        if len({group.seeds for group in there}) > 1:
+            listed = "; ".join(f"{g.title}: {', '.join(map(str, g.seeds))}" for g in there)
+            yield f"Means over different seeds: {listed}. Give every method the same seeds."
+
+
+def _chosen_on_split(results: Results) -> Iterator[str]:
+    split = results.collection.split
+    groups = [g for g in results.groups if _shard_set(g).get("validate_on") == split]
+    if groups:
+        yield (
+            f"The split {split} also chose the checkpoint of {_titles(groups)}: their numbers on it are too good. "
+            "Report a split that nothing was chosen on."
+        )
+
+
+def _trained_on_split(results: Results) -> Iterator[str]:
+    split = results.collection.split
+    groups = [g for g in results.groups if split in _shard_set(g)["train_on"]]
+    if groups:
+        yield (
+            f"{_titles(groups)} was trained on the split {split} that is reported: its numbers say nothing about other "
+            "patients. Evaluate on a split that was not trained on."
+        )
+
+
+def _unlike_settings(results: Results) -> Iterator[str]:
+    """Fine-tuning is a short phase after another one, and compared with neither in its settings."""
+    found: dict[str, list[str]] = {}
+    for group in results.compared:
+        reference = results.baseline(group.magnification)
+        if reference is None or group is reference or group.phase == "finetune":
+            continue
+        if different := differing(reference.runs[0].settings, group.runs[0].settings, _COMPARABLE):
+            found.setdefault("; ".join(different), []).append(group.title)
+    for settings, titles in found.items():
+        yield (
+            f"The baseline and {', '.join(titles)} were trained with different settings ({settings}), so their "
+            "difference is not of the method alone."
+        )
+
+
+def _other_teacher(results: Results) -> Iterator[str]:
+    known = {run.weights_sha256 for run in results.collection.runs if run.phase == "teacher"}
+    strangers = [
+        group
+        for group in results.groups
+        if group.phase == "distill" and any(_teacher_of(run) not in known for run in group.runs)
+    ]
+    if known and strangers:
+        yield (
+            f"{_titles(strangers)} learned from a teacher that is not in this report: 'against the teacher' is against "
+            "another one. Add the run of its teacher."
+        )
+
+
+def _other_set(results: Results) -> Iterator[str]:
+    evaluated = results.collection.runs[0].shard_set_sha256
+    groups = [g for g in results.groups if any(r.record["shard_set"]["sha256"] != evaluated for r in g.runs)]
+    if groups:
+        yield (
+            f"{_titles(groups)} was trained on another shard set than it was evaluated on; whether patients are in "
+            "both cannot be told here. Make sure that none is."
+        )
+
+
+def _classes(results: Results) -> Iterator[str]:
+    labels = np.array([one.label for one in results.collection.runs[0].predictions])
+    names = results.classes
+    absent = [name for number, name in enumerate(names) if not (labels == number).any()]
+    if absent:
+        yield (
+            f"The split {results.collection.split} has no sample of {', '.join(absent)}: every mean over classes "
+            "leaves it out, and what a method makes of it is not measured."
+        )
+    given_up = {group.title: _never_predicted(group, names) for group in results.groups}
+    listed = [f"{title}: {', '.join(classes)}" for title, classes in given_up.items() if classes]
+    if listed:
+        yield f"Classes that a run never predicts, so that their precision counts as 0: {'; '.join(listed)}."
+
+
+def _never_predicted(group: Group, names: Sequence[str]) -> list[str]:
+    missed: set[int] = set()
+    for run in group.runs:
+        there = {one.label for one in run.predictions}
+        missed |= there - {one.predicted for one in run.predictions}
+    return [names[number] for number in sorted(missed)]
+
+
+def _sample_unit(results: Results) -> Iterator[str]:
+    predictions = results.collection.runs[0].predictions
+    if results.unit == "sample" and len({one.patient for one in predictions}) < len(predictions):
+        yield (
+            "The bootstrap draws samples one by one, though those of a patient are alike: the intervals are too "
+            "narrow. Use --unit patient."
+        )
+
+
+def _shard_set(group: Group) -> Mapping[str, Any]:
+    shard_set: Mapping[str, Any] = group.runs[0].record["shard_set"]
+    return shard_set
+
+
+def _teacher_of(run: Run) -> str:
+    return str(run.record["shard_set"]["teacher"]["weights_sha256"])
+
+
+def _titles(groups: Sequence[Group]) -> str:
+    named = ", ".join(group.title for group in groups[:NAMED])
+    return named + (f" and {len(groups) - NAMED} more" if len(groups) > NAMED else "")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

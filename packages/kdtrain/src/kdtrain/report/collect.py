@@ -1,0 +1,224 @@
+"""What a report is made of: run folders and sweep folders in, evaluated runs that may be compared out.
+
+Runs may be compared that were evaluated on the same samples of the same shard set; anything else is refused. A run that
+was named by itself must be there in full. Of a sweep, runs that are not are listed, and the rest is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kdtrain.bootstrap import Unit
+from kdtrain.errors import UsageError
+from kdtrain.report.labels import method_of
+from kdtrain.report.runs import Run, not_ready, read_evaluated, sha256_of
+from kdtrain.report.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
+from kdtrain.run_folder import MODEL_FILE, read_run
+
+SPLIT = "test"
+"""Reported where neither the command nor a sweep says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A run of a sweep that cannot be reported, and why."""
+
+    name: str
+    method: str
+    magnification: float
+    seed: int
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Runs that may be compared, and what is known of where they come from.
+
+    Attributes:
+        runs: At least one, in the order given.
+        missing: Of the sweeps.
+        split: All were evaluated on it.
+        unit: What the sweep says that the bootstrap draws; None without a sweep.
+        title: Of the sweep; "" without one.
+        about: Of the sweeps, a text each.
+        shards: Where the shard set may lie.
+        paper: The paper's numbers.
+        paper_source: Where in the paper they stand.
+    """
+
+    runs: tuple[Run, ...]
+    missing: tuple[Missing, ...]
+    split: str
+    unit: Unit | None
+    title: str
+    about: tuple[str, ...]
+    shards: tuple[Path, ...]
+    paper: PaperNumbers
+    paper_source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """A run that was asked for; ``missing`` is what a sweep knows of it, None for one that was named by itself."""
+
+    folder: Path
+    name: str
+    label: str | None
+    missing: Missing | None = None
+
+
+def collect(arguments: Sequence[str], *, split: str | None, shards: Path | None) -> Collection:
+    """Read the runs that a report is asked for.
+
+    Args:
+        arguments: Run folders and sweep folders; ``LABEL=RUN`` says what a run's method is called.
+        split: ``--split``; None takes a sweep's first, or else test.
+        shards: ``--shards``, for messages.
+
+    Raises:
+        UsageError: A folder is neither; a run named by itself is not finished or not evaluated; none is left; or
+            the runs are not of the same samples.
+    """
+    sweeps: dict[Path, Sweep] = {}
+    named: dict[Path, _Named] = {}
+    for argument in arguments:
+        label, folder = _parse(argument)
+        if is_sweep(folder):
+            sweeps[folder] = read_sweep(folder)
+        found = _of_sweep(folder, sweeps[folder]) if folder in sweeps else [_single(folder, label)]
+        for one in found:
+            named.setdefault(one.folder.resolve(), one)
+    first = next(iter(sweeps.values()), None)
+    split = split or (first.splits[0] if first else SPLIT)
+    runs, missing = _read(list(named.values()), split, shards)
+    if not runs:
+        raise UsageError(
+            "none of the runs can be reported yet:\n  "
+            + "\n  ".join(f"{m.name}: {m.reason}" for m in missing)
+        )
+    check_comparable(runs, split)
+    return Collection(
+        runs=runs,
+        missing=missing,
+        split=split,
+        unit=first.unit if first else None,
+        title=first.title if first else "",
+        about=tuple(sweep.about for sweep in sweeps.values() if sweep.about),
+        shards=tuple(dict.fromkeys(_shard_folders(sweeps, runs))),
+        paper=_paper(sweeps.values()),
+        paper_source="; ".join(dict.fromkeys(s.paper_source for s in sweeps.values() if s.paper_source)),
+    )
+
+
+def check_comparable(runs: Sequence[Run], split: str) -> None:
+    """Refuse runs that were not evaluated on the same samples of one shard set.
+
+    Raises:
+        UsageError: Names two runs that differ, and what to do.
+    """
+    first = runs[0]
+    truth = [(one.key, one.slide, one.patient, one.label) for one in first.predictions]
+    for run in runs[1:]:
+        if run.shard_set_sha256 != first.shard_set_sha256:
+            raise UsageError(
+                f"{first.name} was evaluated on the shard set {first.shard_set_sha256[:12]}, {run.name} on "
+                f"{run.shard_set_sha256[:12]}: numbers on different samples cannot stand in one table; evaluate both "
+                "on one set with 'kdtrain evaluate', or write two reports"
+            )
+        own = [(one.key, one.slide, one.patient, one.label) for one in run.predictions]
+        if run.classes != first.classes or own != truth:
+            raise UsageError(
+                f"the predictions of {first.name} and {run.name} on {split} are not of the same samples and classes; "
+                "run 'kdtrain evaluate' on both again"
+            )
+
+
+def _parse(argument: str) -> tuple[str | None, Path]:
+    label, equals, rest = argument.partition("=")
+    if equals and not Path(argument).exists():
+        return label, Path(rest)
+    return None, Path(argument)
+
+
+def _single(folder: Path, label: str | None) -> _Named:
+    if not folder.is_dir():
+        raise UsageError(f"RUN {folder} is no folder; give folders of runs or of sweeps")
+    read_run(folder, what="RUN")
+    return _Named(folder=folder, name=folder.as_posix(), label=label)
+
+
+def _of_sweep(folder: Path, sweep: Sweep) -> Iterator[_Named]:
+    for run in sweep.runs:
+        missing = Missing(
+            name=run.name,
+            method=run.method,
+            magnification=run.magnification,
+            seed=run.seed,
+            state=run.state,
+            reason=run.reason,
+        )
+        yield _Named(folder=folder / run.folder, name=run.name, label=run.method, missing=missing)
+
+
+def _read(
+    named: Sequence[_Named], split: str, shards: Path | None
+) -> tuple[tuple[Run, ...], tuple[Missing, ...]]:
+    ready, missing, refused = [], [], []
+    for one in named:
+        reason = _reason(one, split, shards)
+        if reason is None:
+            ready.append(one)
+        elif one.missing is None:
+            refused.append(f"{one.name}: {reason}")
+        else:
+            missing.append(_with_reason(one.missing, reason))
+    if refused:
+        raise UsageError("a report is made of evaluated runs:\n  " + "\n  ".join(refused))
+    labels = _labels(ready)
+    runs = [read_evaluated(one.folder, split, name=one.name, method=labels[one.folder]) for one in ready]
+    return tuple(runs), tuple(missing)
+
+
+def _reason(one: _Named, split: str, shards: Path | None) -> str | None:
+    if one.missing is not None and not (one.folder / MODEL_FILE).is_file():
+        return one.missing.reason or f"not finished ({one.missing.state})"
+    return not_ready(one.folder, split, shards)
+
+
+def _with_reason(missing: Missing, reason: str) -> Missing:
+    # A run that is trained but not evaluated is, to its sweep, one that still has to be gone on with.
+    state = "waiting" if missing.state == "finished" else missing.state
+    return replace(missing, state=state, reason=reason)
+
+
+def _labels(ready: Sequence[_Named]) -> Mapping[Path, str]:
+    """By folder. Distilled runs first: a fine-tuned run is called after its student."""
+    records = {one.folder: read_run(one.folder, what="RUN") for one in ready}
+    labels: dict[Path, str] = {}
+    students: dict[str, str] = {}
+    for one in sorted(ready, key=lambda one: records[one.folder]["settings"]["phase"] == "finetune"):
+        record = records[one.folder]
+        labels[one.folder] = one.label or method_of(record, students)
+        if record["settings"]["phase"] == "distill":
+            students[sha256_of(one.folder / MODEL_FILE)] = labels[one.folder]
+    return labels
+
+
+def _shard_folders(sweeps: Mapping[Path, Sweep], runs: Sequence[Run]) -> Iterator[Path]:
+    """Where the shard set was. Relative paths are from where the commands were run, most likely here."""
+    for sweep in sweeps.values():
+        yield Path(sweep.shards)
+    for run in runs:
+        if recorded := run.record.get("other_settings", {}).get("shards"):
+            yield Path(recorded)
+
+
+def _paper(sweeps: Iterable[Sweep]) -> PaperNumbers:
+    merged: PaperNumbers = {}
+    for sweep in sweeps:
+        for method, by_magnification in sweep.paper.items():
+            merged[method] = {**by_magnification, **merged.get(method, {})}
+    return merged

@@ -1,0 +1,105 @@
+"""Tables 1 and 2: how much tissue of which class is in which split, from the index of the shard set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kdtrain.errors import UsageError
+from kdtrain.report.cells import NONE, count_cell
+from kdtrain.report.model import Cell, Row, Table
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_format import Index, read_index
+
+_USUAL = ("train", "val", "test", "dev")
+"""Splits in the order of the paper's tables; others follow by name."""
+_UNKNOWN = Cell(text=NONE, note="not labelled")
+
+
+def find_index(given: Path | None, recorded: Sequence[Path], sha256: str) -> Index | None:
+    """The shard set that the runs were evaluated on.
+
+    Args:
+        given: ``--shards``.
+        recorded: Where it was when the runs were made.
+        sha256: Of its index.
+
+    Returns:
+        None where ``given`` is None and it is in none of the recorded places.
+
+    Raises:
+        UsageError: ``given`` is another set.
+        ShardError: ``given`` is no shard set, or is damaged.
+    """
+    if given is not None:
+        index = read_index(given)
+        if index.sha256 != sha256:
+            raise UsageError(
+                f"--shards {given} is the shard set {index.sha256[:12]}, but the runs were evaluated on "
+                f"{sha256[:12]}; give that one, or none"
+            )
+        return index
+    for folder in recorded:
+        try:
+            index = read_index(folder)
+        except (ShardError, OSError):
+            continue
+        if index.sha256 == sha256:
+            return index
+    return None
+
+
+def data_table(index: Index) -> Table:
+    """Tissue samples of every class, and samples, slides and patients in all, of every split and set."""
+    splits = _ordered(index.document.splits)
+    labelled = [name for name in splits if index.is_labelled(name)]
+    unlabelled = [name for name in splits if not index.is_labelled(name)]
+    unions = sorted(name for name, parts in index.document.sets.items() if name not in index.document.splits)
+    columns = (*labelled, *unlabelled, *unions)
+    spans = (("Labelled", len(labelled)), ("Unlabelled", len(unlabelled)), ("Sets", len(unions)))
+    return Table(
+        name="table-1",
+        title="Table 1. The data",
+        caption=_caption(index, unions),
+        corner="Class",
+        columns=columns,
+        groups=tuple((title, width) for title, width in spans if width),
+        rows=(
+            *(
+                Row(heading=label, cells=tuple(_of_class(index, name, label) for name in columns))
+                for label in index.document.classes
+            ),
+            *(
+                Row(heading=title, cells=tuple(count_cell(_total(index, name, field)) for name in columns))
+                for title, field in (
+                    ("All samples", "samples"),
+                    ("Slides", "slides"),
+                    ("Patients", "patients"),
+                )
+            ),
+        ),
+    )
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (_USUAL.index(name) if name in _USUAL else len(_USUAL), name))
+
+
+def _of_class(index: Index, name: str, label: str) -> Cell:
+    if not index.is_labelled(name):
+        return _UNKNOWN
+    counts = [index.document.splits[part].per_class or {} for part in index.document.sets[name]]
+    return count_cell(sum(count[label] for count in counts))
+
+
+def _total(index: Index, name: str, field: str) -> int:
+    return sum(int(getattr(index.document.splits[part], field)) for part in index.document.sets[name])
+
+
+def _caption(index: Index, unions: Sequence[str]) -> str:
+    parts = [f"{name} is {' and '.join(index.document.sets[name])}" for name in unions]
+    return (
+        "Tissue samples of each class in every split (the paper's tables 1 and 2). Unlabelled splits carry no classes"
+        + "".join(f"; the set {part}" for part in parts)
+        + "."
+    )

@@ -1,0 +1,93 @@
+"""Runs that are one number of a table: the same method and magnification, and nothing but the seed differs.
+
+In: runs. Out: groups, in the order of the tables. Whatever would average unlike runs is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdtrain.errors import UsageError
+from kdtrain.report.runs import Run
+from kdtrain.shard_index import magnification_name
+
+_PHASES = ("teacher", "baseline", "distill", "finetune")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The runs of one method at one magnification, by seed."""
+
+    method: str
+    magnification: float
+    runs: tuple[Run, ...]
+
+    @property
+    def phase(self) -> str:
+        """Of all its runs."""
+        return self.runs[0].phase
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Ascending."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def title(self) -> str:
+        """In sentences: "KD at 1.25x"."""
+        return f"{self.method} at {magnification_name(self.magnification)}"
+
+    @property
+    def gflops(self) -> float:
+        """Of a forward pass: the runs share network, magnification and images."""
+        return self.runs[0].cost.gflops
+
+
+def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
+    """Group runs by method and magnification: teachers, baselines, students, fine-tuned ones; high magnification first.
+
+    Methods of a phase stay in the order in which they were given. A network that is there twice counts once.
+
+    Raises:
+        UsageError: Two runs of a group have the same seed, or differ in more than the seed.
+    """
+    distinct = {(run.method, run.magnification, run.seed, run.weights_sha256): run for run in reversed(runs)}
+    kept = [run for run in runs if any(run is one for one in distinct.values())]
+    order = {method: number for number, method in enumerate(dict.fromkeys(run.method for run in kept))}
+    kept.sort(key=lambda run: (_PHASES.index(run.phase), order[run.method], -run.magnification, run.seed))
+    members: dict[tuple[str, float], list[Run]] = {}
+    for run in kept:
+        members.setdefault((run.method, run.magnification), []).append(run)
+    for (method, magnification), group in members.items():
+        _check_group(f"{method} at {magnification_name(magnification)}", group)
+    return tuple(Group(method=m, magnification=x, runs=tuple(group)) for (m, x), group in members.items())
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    """What differs between two settings, "epochs 30 against 60", among the keys that both have."""
+    return [
+        f"{key} {json.dumps(one[key])} against {json.dumps(other[key])}"
+        for key in keys
+        if key in one and key in other and one[key] != other[key]
+    ]
+
+
+def _check_group(title: str, group: Sequence[Run]) -> None:
+    first = group[0]
+    for run, before in zip(group[1:], group, strict=False):
+        if run.seed == before.seed:
+            raise UsageError(
+                f"{before.name} and {run.name} are both {title} with seed {run.seed}, so one cell of a table would "
+                "have two numbers; leave one out, or give one a label of its own: 'LABEL=RUN'"
+            )
+    for run in group[1:]:
+        keys = sorted({*first.settings, *run.settings} - {"seed"})
+        if different := differing(first.settings, run.settings, keys):
+            raise UsageError(
+                f"{first.name} and {run.name} would be averaged as {title}, but their settings differ: "
+                f"{'; '.join(different)}; only seeds may differ: give one a label of its own, 'LABEL=RUN', or leave "
+                "it out"
+            )

@@ -1,0 +1,154 @@
+"""The figures: accuracy against cost, the resizes of the ablation, the course of every training, confusion matrices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kdtrain.metrics import confusion_matrix
+from kdtrain.predictions import items_at
+from kdtrain.report.cells import times100
+from kdtrain.report.curves import Curve
+from kdtrain.report.groups import Group
+from kdtrain.report.model import Chart, Confusion, Point, Series
+from kdtrain.report.results import Results
+from kdtrain.report.runs import Run
+from kdtrain.report.scoring import METRICS, estimate
+from kdtrain.shard_index import magnification_name
+
+
+def accuracy_chart(results: Results) -> Chart:
+    """Figure 3: accuracy against the computation of a forward pass, a line per method."""
+    methods = dict.fromkeys(group.method for group in results.groups)
+    return Chart(
+        name="figure-3",
+        title="Figure 3. Accuracy against cost",
+        caption="Accuracy of every method against the computation of a forward pass, averaged over the images; the "
+        "whiskers are 95 % intervals. The paper's lines are not drawn: it prints no GFLOPS.",
+        kind="lines",
+        x_title="GFLOPs per image",
+        y_title="Accuracy, %",
+        x_log=True,
+        series=tuple(
+            _series(
+                results, [g for g in results.groups if g.method == method], "accuracy", lambda g: g.gflops
+            )
+            for method in methods
+        ),
+    )
+
+
+def resize_charts(results: Results) -> tuple[Chart, ...]:
+    """Supplementary figure 1, accuracy and F1 of the resizes; none where all students have the same."""
+    students = [group for group in results.groups if group.phase == "distill"]
+    resizes = {group.method: str(group.runs[0].settings["resize"]) for group in students}
+    if len(set(resizes.values())) < 2:
+        return ()
+    said = "; ".join(f"{method}: {resize}" for method, resize in resizes.items())
+    return tuple(
+        Chart(
+            name=f"supplementary-figure-1-{metric}",
+            title=f"Supplementary figure 1. {METRICS[metric]} by resize",
+            caption=f"On the split {results.collection.split}, by magnification; the whiskers are 95 % intervals. How "
+            f"the teacher's feature map is resized to the student's (--resize): {said}.",
+            kind="bars",
+            x_title="Magnification",
+            y_title=f"{METRICS[metric]}, %",
+            series=tuple(
+                _series(
+                    results, [g for g in students if g.method == method], metric, lambda g: g.magnification
+                )
+                for method in resizes
+            ),
+        )
+        for metric in ("accuracy", "f1")
+    )
+
+
+def curve_charts(results: Results) -> tuple[Chart, ...]:
+    """Two figures per method and magnification, a line per seed: training loss, and what chose the checkpoint."""
+    charts = []
+    names = group_names(results.groups)
+    for group, name in zip(results.groups, names, strict=True):
+        settings, shard_set = group.runs[0].settings, group.runs[0].record["shard_set"]
+        metric = str(settings["select_by"]).replace("_", " ")
+        charts.append(
+            _curves(group, name, "training loss", "mean of each epoch", lambda run: run.curves.training)
+        )
+        on = f"on {shard_set['validate_on']} after each epoch"
+        charts.append(_curves(group, name, f"validation {metric}", on, lambda run: run.curves.validation))
+    return tuple(chart for chart in charts if any(series.points for series in chart.series))
+
+
+def confusions(results: Results) -> tuple[Confusion, ...]:
+    """A confusion matrix per method and magnification, summed over the seeds."""
+    names = group_names(results.groups)
+    return tuple(_confusion(results, *pair) for pair in zip(results.groups, names, strict=True))
+
+
+def group_names(groups: Sequence[Group]) -> list[str]:
+    """Names for files and anchors, each once: "KD (aux1) at 1.25x" is "kd-aux1-at-1-25x"."""
+    names: list[str] = []
+    for group in groups:
+        name = _slug(group.title)
+        # Labels may differ in nothing but signs.
+        names.append(name if name not in names else f"{name}-{len(names)}")
+    return names
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _series(results: Results, groups: Sequence[Group], metric: str, x_of: Callable[[Group], float]) -> Series:
+    points = []
+    for group in groups:
+        found = estimate(results.scores(group), metric)
+        if found.value is None:
+            continue
+        points.append(
+            Point(
+                x=x_of(group),
+                y=100 * found.value,
+                low=times100(found.low),
+                high=times100(found.high),
+                label=magnification_name(group.magnification),
+            )
+        )
+    points.sort(key=lambda point: point.x)
+    return Series(label=groups[0].method, points=tuple(points), reference=groups[0].phase == "teacher")
+
+
+def _curves(group: Group, name: str, what: str, how: str, curve_of: Callable[[Run], Curve]) -> Chart:
+    return Chart(
+        name=f"curve-{name}-{_slug(what)}",
+        title=f"{group.title}: {what}",
+        caption=f"{what.capitalize()}, {how}.",
+        kind="lines",
+        x_title="Epoch",
+        y_title=what.capitalize(),
+        series=tuple(
+            Series(label=f"seed {run.seed}", points=tuple(Point(x=x, y=y) for x, y in curve_of(run)))
+            for run in group.runs
+        ),
+    )
+
+
+def _confusion(results: Results, group: Group, name: str) -> Confusion:
+    classes = results.classes
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for run in group.runs:
+        items = items_at("sample", run.predictions)
+        total += confusion_matrix(items.labels, items.probabilities.argmax(axis=1), len(classes))
+    n, seeds = results.scores(group).n, len(group.runs)
+    summed = f", summed over {seeds} seeds" if seeds > 1 else ""
+    return Confusion(
+        name=f"confusion-{name}",
+        title=group.title,
+        caption=f"Tissue samples of the split {results.collection.split}, {n} in all{summed}: true class in the rows, "
+        "predicted class in the columns.",
+        classes=classes,
+        counts=tuple(tuple(row) for row in total.tolist()),
+    )

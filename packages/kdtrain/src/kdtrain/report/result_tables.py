@@ -1,0 +1,116 @@
+"""The tables of every metric: 3 and 4 of the paper, and the same by patient.
+
+In: Results. Out: Tables; None where the runs have nothing to fill one with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kdtrain.report.cells import ABSENT, digits_for, estimate_cell, with_best
+from kdtrain.report.groups import Group
+from kdtrain.report.model import Cell, Row, Table
+from kdtrain.report.results import Results, title_row
+from kdtrain.report.scoring import METRICS, estimate
+from kdtrain.shard_index import magnification_name
+
+PATIENT_METRICS: Mapping[str, str] = {
+    "accuracy": "Accuracy",
+    "plain_accuracy": "Plain accuracy",
+    "recall": "Balanced accuracy",
+}
+
+
+def teacher_table(results: Results) -> Table | None:
+    """Table 3: every metric of the teacher."""
+    teachers = [group for group in results.groups if group.phase == "teacher"]
+    if not teachers:
+        return None
+    digits = digits_for(results.scores(teachers[0]).n)
+    return Table(
+        name="table-3",
+        title="Table 3. The teacher",
+        caption=_caption(results),
+        corner="Metric",
+        columns=tuple(f"{group.method} {magnification_name(group.magnification)}" for group in teachers),
+        rows=tuple(
+            Row(
+                heading=title,
+                cells=with_best([_measured(results, group, metric, digits) for group in teachers], digits),
+            )
+            for metric, title in METRICS.items()
+        ),
+    )
+
+
+def methods_table(results: Results) -> Table | None:
+    """Table 4: every metric of every method at every magnification, the best of each row in bold."""
+    if not results.compared:
+        return None
+    digits = digits_for(results.scores(results.compared[0]).n)
+    rows = []
+    for magnification in results.magnifications:
+        rows.append(Row(heading=title_row(magnification)))
+        groups = [results.group(method, magnification) for method in results.methods]
+        for metric, title in METRICS.items():
+            cells = [_measured(results, group, metric, digits) for group in groups]
+            rows.append(Row(heading=title, cells=with_best(cells, digits)))
+    best = " Bold: the best of a row, which need not be certain: see the differences." * (
+        len(results.methods) > 1
+    )
+    return Table(
+        name="table-4",
+        title="Table 4. All methods",
+        caption=_caption(results) + best,
+        corner="Metric",
+        columns=results.methods,
+        rows=tuple(rows),
+    )
+
+
+def patients_table(results: Results) -> Table | None:
+    """Every method by patient: a patient's probabilities are the mean over all of the patient's tissue samples."""
+    groups = results.groups
+    first = next(iter(results.patients.values()))
+    if not first.n:
+        return None
+    digits = digits_for(first.n)
+    rows = tuple(
+        Row(
+            heading=group.title,
+            cells=tuple(
+                estimate_cell(estimate(results.patients[group.method, group.magnification], metric), digits)
+                for metric in PATIENT_METRICS
+            ),
+        )
+        for group in groups
+    )
+    return Table(
+        name="patients",
+        title="By patient",
+        caption=f"Percent, of {first.n} patients: a patient's probabilities are the mean over the tissue samples. "
+        "Patients whose samples have several labels are left out. 95 % intervals in brackets.",
+        corner="Method",
+        columns=tuple(PATIENT_METRICS.values()),
+        rows=rows,
+    )
+
+
+def _measured(results: Results, group: Group | None, metric: str, digits: int) -> Cell:
+    if group is None:
+        return ABSENT
+    found = estimate(results.scores(group), metric)
+    return estimate_cell(found, digits, paper=results.paper(group, metric))
+
+
+def _caption(results: Results) -> str:
+    scores = results.scores(results.groups[0])
+    unit = "" if results.unit == "sample" else f" of {scores.units} patients"
+    source = results.collection.paper_source
+    return (
+        f"Percent, on {scores.n} tissue samples{unit} of the split {results.collection.split}: each class against "
+        "the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that "
+        f"are right. In brackets the 95 % interval: {results.iterations:,} bootstrap draws of {results.unit}s. Of several "
+        "seeds it is the mean, and the interval of the mean."
+        + (f" Small: the paper's numbers ({source})." if source else "")
+    )

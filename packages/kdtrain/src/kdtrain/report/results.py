@@ -1,0 +1,125 @@
+"""The groups of a report with their scores: who is the teacher, who the baseline, what is to be compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kdtrain.bootstrap import Unit
+from kdtrain.report.collect import Collection
+from kdtrain.report.groups import Group, group_runs
+from kdtrain.report.scoring import Estimate, GroupScores, difference, score_group
+from kdtrain.shard_index import magnification_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What tables and figures are made of.
+
+    Attributes:
+        collection: Where it comes from.
+        groups: In the order of the tables.
+        samples: Scores by tissue region, as in the paper; by (method, magnification).
+        patients: Scores by patient, whose probabilities are the mean over the patient's regions.
+        unit: What the bootstrap drew.
+        iterations: Draws.
+    """
+
+    collection: Collection
+    groups: tuple[Group, ...]
+    samples: Mapping[tuple[str, float], GroupScores]
+    patients: Mapping[tuple[str, float], GroupScores]
+    unit: Unit
+    iterations: int
+
+    @property
+    def teacher(self) -> Group | None:
+        """The teacher of the highest magnification, if there is one."""
+        teachers = [group for group in self.groups if group.phase == "teacher"]
+        return max(teachers, key=lambda group: group.magnification, default=None)
+
+    @property
+    def compared(self) -> tuple[Group, ...]:
+        """All but teachers."""
+        return tuple(group for group in self.groups if group.phase != "teacher")
+
+    @property
+    def students(self) -> tuple[Group, ...]:
+        """Distilled ones, fine-tuned or not."""
+        return tuple(group for group in self.groups if group.phase in {"distill", "finetune"})
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Of those compared, in the order of the columns."""
+        return tuple(dict.fromkeys(group.method for group in self.compared))
+
+    @property
+    def magnifications(self) -> tuple[float, ...]:
+        """Of those compared, lowest first, as in the paper's tables."""
+        return tuple(sorted({group.magnification for group in self.compared}))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of every run."""
+        return self.collection.runs[0].classes
+
+    def group(self, method: str, magnification: float) -> Group | None:
+        """A method at a magnification, if it was run."""
+        wanted = (method, magnification)
+        return next((g for g in self.groups if (g.method, g.magnification) == wanted), None)
+
+    def baseline(self, magnification: float) -> Group | None:
+        """The first baseline at a magnification, if there is one."""
+        return next(
+            (g for g in self.groups if g.phase == "baseline" and g.magnification == magnification), None
+        )
+
+    def scores(self, group: Group) -> GroupScores:
+        """Of a group, by tissue region."""
+        return self.samples[group.method, group.magnification]
+
+    def difference(self, group: Group, reference: Group, metric: str) -> Estimate:
+        """A metric of a group minus that of a reference, by tissue region."""
+        return difference(self.scores(group), self.scores(reference), metric)
+
+    def paper(self, group: Group, metric: str) -> str:
+        """The paper's number, "" where it has none."""
+        by_magnification = self.collection.paper.get(group.method, {})
+        return by_magnification.get(f"{group.magnification:g}", {}).get(metric, "")
+
+
+def results_of(collection: Collection, *, unit: Unit, iterations: int, seed: int) -> Results:
+    """Group runs and score them.
+
+    Args:
+        collection: Comparable runs.
+        unit: What the bootstrap draws.
+        iterations: Draws, the same for all.
+        seed: Of the draws.
+
+    Raises:
+        UsageError: Runs of a group are not alike.
+    """
+    groups = group_runs(collection.runs)
+    samples, patients = (
+        {
+            (group.method, group.magnification): score_group(
+                group, level, unit=unit, iterations=iterations, seed=seed
+            )
+            for group in groups
+        }
+        for level in ("sample", "patient")
+    )
+    return Results(
+        collection=collection,
+        groups=groups,
+        samples=samples,
+        patients=patients,
+        unit=unit,
+        iterations=iterations,
+    )
+
+
+def title_row(magnification: float) -> str:
+    """The row over those of a magnification, as in the paper's Table 4."""
+    return f"mag = {magnification_name(magnification)}"

@@ -1,0 +1,179 @@
+"""One evaluated run, read from its folder: what it is, what it said of every sample, what it cost.
+
+In: a run's folder and a split. Out: a Run, or the reason why there is none yet. Nothing is computed here, and
+PyTorch is not needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from kdtrain.errors import UsageError
+from kdtrain.evaluation import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
+from kdtrain.predictions import Prediction, read_predictions_csv
+from kdtrain.report.curves import Curves, read_curves
+from kdtrain.run_folder import MODEL_FILE, RunFolder, Session, read_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a forward pass takes, averaged over the evaluated images.
+
+    Attributes:
+        gflops: Billions of floating-point operations, two per multiply-add.
+        megapixels: Of an image.
+    """
+
+    gflops: float
+    megapixels: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """An evaluated run.
+
+    Attributes:
+        name: As the sweep or the command line has it.
+        folder: Its folder.
+        method: Its label in tables.
+        record: The content of run.json.
+        classes: In the order of labels and probabilities.
+        predictions: Of the split's samples, sorted by key.
+        weights_sha256: Of model.safetensors.
+        shard_set_sha256: Of the index of the set that it was evaluated on.
+        cost: Of a forward pass.
+        parameters: Of the network.
+        chosen_step: Optimizer step whose weights were kept.
+        sessions: What training it took; none for a run made before this was kept.
+        curves: Its course.
+    """
+
+    name: str
+    folder: Path
+    method: str
+    record: Mapping[str, Any]
+    classes: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    weights_sha256: str
+    shard_set_sha256: str
+    cost: Cost
+    parameters: int
+    chosen_step: int
+    sessions: tuple[Session, ...]
+    curves: Curves
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decided the weights, by the names of the options."""
+        settings: Mapping[str, Any] = self.record["settings"]
+        return settings
+
+    @property
+    def phase(self) -> str:
+        """teacher, baseline, distill or finetune."""
+        return str(self.settings["phase"])
+
+    @property
+    def magnification(self) -> float:
+        """Of the network's images."""
+        return float(self.record["network"]["magnification"])
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order and augmentation."""
+        return int(self.settings["seed"])
+
+
+def not_ready(folder: Path, split: str, shards: Path | None) -> str | None:
+    """Why a run cannot be reported yet, with what to do; None where it can.
+
+    Args:
+        folder: Holds a run.json.
+        split: Must have been evaluated, with the weights that are there now.
+        shards: The shard set, for the command that evaluates; None takes the one that the run was trained on.
+    """
+    weights = folder / MODEL_FILE
+    if not weights.is_file():
+        return f"its training is not finished (no {MODEL_FILE}): run its command again to go on"
+    path = evaluation_folder(folder, split)
+    where = shards or Path(read_run(folder, what="RUN").get("other_settings", {}).get("shards", "DIR"))
+    command = shlex.join(["kdtrain", "evaluate", str(folder), "--shards", str(where), "--split", split])
+    if not (path / METRICS_FILE).is_file():
+        return f"it is not evaluated on {split}: run '{command}'"
+    if _metrics(path)["weights_sha256"] != sha256_of(weights):
+        return f"its weights are not those that were evaluated on {split}: run '{command}'"
+    return None
+
+
+def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
+    """Read a run for which :func:`not_ready` has no reason.
+
+    Raises:
+        UsageError: A file of it is damaged, or its predictions are of other weights or data than its metrics.
+    """
+    record = read_run(folder, what="RUN")
+    path = evaluation_folder(folder, split)
+    metrics, table = _metrics(path), read_predictions_csv(path / PREDICTIONS_FILE)
+    for key in ("weights_sha256", "shard_set_sha256"):
+        if table.provenance.get(key) != metrics[key]:
+            raise UsageError(
+                f"{path}: {PREDICTIONS_FILE} and {METRICS_FILE} differ in {key}, so they are of two evaluations; "
+                "run 'kdtrain evaluate' again"
+            )
+    parameters, step = _weights_header(folder / MODEL_FILE)
+    return Run(
+        name=name,
+        folder=folder,
+        method=method,
+        record=record,
+        classes=table.classes,
+        predictions=table.predictions,
+        weights_sha256=metrics["weights_sha256"],
+        shard_set_sha256=metrics["shard_set_sha256"],
+        cost=Cost(gflops=metrics["cost"]["gflops_mean"], megapixels=metrics["cost"]["megapixels_mean"]),
+        parameters=parameters,
+        chosen_step=step,
+        sessions=tuple(RunFolder(folder).sessions()),
+        curves=read_curves(folder, metric=record["settings"]["select_by"]),
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    path = folder / METRICS_FILE
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        whole = {"weights_sha256", "shard_set_sha256"} <= set(metrics) and {
+            "gflops_mean",
+            "megapixels_mean",
+        } <= set(metrics["cost"])
+    except (ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise UsageError(f"{path} is not as 'kdtrain evaluate' writes it; evaluate the run again")
+    return dict(metrics)
+
+
+def _weights_header(path: Path) -> tuple[int, int]:
+    """(parameters, the step that was kept), without reading a weight."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a mapping
+            origin = json.loads((file.metadata() or {})["kdtrain"])
+            return sum(math.prod(shape) for shape in shapes), int(origin["step"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UsageError(f"{path} was not written by kdtrain or is damaged ({error}); train again") from None

@@ -1,0 +1,131 @@
+"""Numbers of groups with intervals: every run scored on the same bootstrap draws, seeds averaged draw by draw.
+
+In: groups of runs on the same samples. Out: for each group and metric the mean over its seeds, its interval, and the
+difference between two groups with its paired interval. A draw holds the same patients for every run, so that what
+makes a draw easy or hard cancels out of a difference. The draws are those of ``kdtrain evaluate`` and ``kdtrain
+compare`` with the same seed, and so are the numbers of a single run.
+
+The intervals are about the patients: would another set of patients give the same? What another seed would give is told
+by the spread over seeds, which is reported beside them and not mixed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdtrain.bootstrap import Interval, Unit, bootstrap, interval, score
+from kdtrain.evaluation import outcomes_of
+from kdtrain.metrics import CLASS_METRICS, FloatArray, Scores
+from kdtrain.predictions import Level, items_at
+from kdtrain.report.groups import Group
+
+METRICS: Mapping[str, str] = {
+    "accuracy": "Accuracy",
+    "f1": "F1-score",
+    "precision": "Precision",
+    "recall": "Recall (balanced accuracy)",
+    "auc": "ROC AUC",
+    "plain_accuracy": "Plain accuracy",
+}
+"""Names in tables. The first four are the paper's (section 4.4): one against the rest, then the mean over classes; so
+defined, recall and balanced accuracy are the same number. Plain accuracy is the share of samples that are right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its interval, as fractions; None where undefined.
+
+    Attributes:
+        value: The mean over the seeds.
+        low: Lower end of the 95 % interval of that mean.
+        high: Upper end.
+        by_seed: Every seed's own number, NaN where undefined.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    by_seed: tuple[float, ...]
+
+    @property
+    def leaves_out_zero(self) -> bool:
+        """Whether the interval of a difference lies on one side of 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScores:
+    """The metrics of a group, by the names of METRICS: S seeds, B draws.
+
+    Attributes:
+        seeds: (S).
+        n: Items scored.
+        units: Bootstrap units among them.
+        values: (S) of every seed.
+        draws: (B) of the mean over the seeds; B is 0 where there are fewer than two units.
+        intervals: (S) of every seed by itself.
+    """
+
+    seeds: tuple[int, ...]
+    n: int
+    units: int
+    values: Mapping[str, FloatArray]
+    draws: Mapping[str, FloatArray]
+    intervals: Mapping[str, tuple[Interval, ...]]
+
+
+def score_group(group: Group, level: Level, *, unit: Unit, iterations: int, seed: int) -> GroupScores:
+    """Score the runs of a group at a level.
+
+    Args:
+        group: Its runs.
+        level: What is counted.
+        unit: What the bootstrap draws.
+        iterations: Draws.
+        seed: Of the draws: the same for groups that are to be compared.
+    """
+    outcomes = [outcomes_of(items_at(level, run.predictions), unit) for run in group.runs]
+    values = [_metrics(score(one)) for one in outcomes]
+    draws = [_metrics(scores) for scores in bootstrap(outcomes, iterations=iterations, seed=seed)]
+    return GroupScores(
+        seeds=group.seeds,
+        n=len(outcomes[0].labels),
+        units=outcomes[0].units,
+        values={name: np.array([float(one[name]) for one in values]) for name in METRICS},
+        draws={name: np.mean([one[name] for one in draws], axis=0) for name in METRICS},
+        intervals={name: tuple(interval(one[name]) for one in draws) for name in METRICS},
+    )
+
+
+def estimate(scores: GroupScores, metric: str) -> Estimate:
+    """A metric of a group."""
+    return _estimate(scores.values[metric], scores.values[metric].mean(), scores.draws[metric])
+
+
+def difference(scores: GroupScores, reference: GroupScores, metric: str) -> Estimate:
+    """A metric of a group minus that of a reference: the seeds' means, paired on the draws.
+
+    Seed by seed it is against the same seed where both have the same seeds, and else against the reference's mean.
+    """
+    own, other = scores.values[metric], reference.values[metric]
+    by_seed = own - (other if scores.seeds == reference.seeds else other.mean())
+    return _estimate(by_seed, own.mean() - other.mean(), scores.draws[metric] - reference.draws[metric])
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation of seeds (of a sample: divided by their number less one); None for fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _estimate(values: FloatArray, mean: float, draws: FloatArray) -> Estimate:
+    bounds = interval(draws)
+    value = None if math.isnan(mean) else float(mean)
+    return Estimate(value=value, low=bounds.low, high=bounds.high, by_seed=tuple(values.tolist()))
+
+
+def _metrics(scores: Scores) -> dict[str, FloatArray]:
+    return {**{name: scores.macro[name] for name in CLASS_METRICS}, "plain_accuracy": scores.plain_accuracy}

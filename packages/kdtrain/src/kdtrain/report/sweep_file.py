@@ -1,0 +1,76 @@
+"""sweep.json as a report needs it: which runs belong together, what they are called, what the paper measured.
+
+What a run has reached is read from its own folder: the state noted here is only the reason given for one that has not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdtrain.errors import UsageError
+from kdtrain.shard_format import one_line
+
+SWEEP_FILE = "sweep.json"
+VERSION = 1
+PaperNumbers = dict[str, dict[str, dict[str, str]]]
+"""The paper's cells as printed, by method, magnification ("1.25") and metric."""
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SweepRun(_Document):
+    """One run of a sweep; ``folder`` is relative to the sweep's."""
+
+    name: str
+    folder: str
+    method: str
+    magnification: float
+    seed: int
+    state: str
+    reason: str = ""
+
+
+class Sweep(_Document):
+    """The content of sweep.json."""
+
+    format: Literal["kdtrain-sweep"]
+    version: int
+    title: str
+    about: str = ""
+    shards: str
+    splits: tuple[str, ...] = ("test",)
+    unit: Literal["patient", "sample"] = "patient"
+    runs: tuple[SweepRun, ...]
+    paper: PaperNumbers = {}
+    paper_source: str = ""
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is a sweep's."""
+    return (folder / SWEEP_FILE).is_file()
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's file.
+
+    Raises:
+        UsageError: It is damaged, or of a version that this kdtrain does not know.
+    """
+    path = folder / SWEEP_FILE
+    try:
+        sweep = Sweep.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UsageError(
+            f"{path} is not as 'kdtrain sweep' writes it ({one_line(error)}); run the same 'kdtrain sweep' command "
+            "again to write it anew"
+        ) from None
+    if sweep.version != VERSION:
+        raise UsageError(
+            f"{path} has version {sweep.version}, this kdtrain knows {VERSION}; use the version that wrote it"
+        )
+    return sweep
