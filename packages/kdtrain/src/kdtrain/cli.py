@@ -178,13 +178,54 @@ def sweep_command(dry_run: bool, seeds: str | None, **given: Any) -> None:
     """
     with _exit_codes():
         from kdtrain.sweep import command
+        from kdtrain.sweep.plan import Options
 
         try:
             numbers = tuple(int(seed) for seed in (seeds or "").split(",") if seed.strip())
         except ValueError:
             raise UsageError(f"--seeds {seeds}: write whole numbers, such as 0,1,2") from None
-        options = command.Options(seeds=numbers, **given)
+        options = Options(seeds=numbers, **given)
         sys.exit(command.dry_run(options) if dry_run else command.sweep(options))
+
+
+@main.command("report")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The page: a name ending in .html."
+)
+@click.option(
+    "--shards",
+    type=click.Path(path_type=Path),
+    help="Folder of the shard set, for the counts of its classes. Left out: where it was when the runs were made.",
+)
+@click.option("--split", help="Split on which all were evaluated. Left out: the sweep's first, or test.")
+@click.option(
+    "--unit",
+    type=click.Choice(["patient", "sample"]),
+    help="What the bootstrap draws. Left out: the sweep's, or patient.",
+)
+@click.option(
+    "--iterations", type=click.IntRange(min=1), default=10_000, show_default=True, help="Bootstrap draws."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
+@click.option("--title", help="Of the page. Left out: the sweep's.")
+def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
+    """The paper's tables and figures from evaluated runs: a page, and every table as CSV and LaTeX.
+
+    RUN is the folder of a run or of a sweep. 'LABEL=RUN' says what the run's method is called in the tables.
+    """
+    with _exit_codes():
+        from kdtrain.report.build import build_report
+        from kdtrain.report.write import check_out, write_report
+
+        check_out(out)
+        report = build_report(runs, **options)
+        folder = write_report(report, out)
+        for text in report.warnings:
+            click.echo(f"warning: {text}", err=True)
+        for text in report.answer:
+            click.echo(text)
+        click.echo(f"page    {out}\ntables  {folder}")
 
 
 @contextmanager
