@@ -26,7 +26,7 @@ def bar_chart(chart: Chart, size: Size) -> str:
     area = Area(
         left=left_margin(y_axis.tick_texts, size.font_px), top=top, right=size.width - 8, bottom=bottom
     )
-    labels = list(dict.fromkeys(point.label for series in chart.series for point in series.points))
+    labels = _labels(chart)
     slot = (area.right - area.left) / len(labels)
     drawn = [keys, upright(y_axis, area, size, chart.y_title), _group_labels(labels, area, slot, size)]
     width = slot * 0.76 / len(chart.series)
@@ -35,6 +35,12 @@ def bar_chart(chart: Chart, size: Size) -> str:
             x = area.left + slot * (labels.index(point.label) + 0.12) + width * (place + 0.5)
             drawn.append(_mark(point, x, width, style, y_axis, size, from_zero))
     return "".join(drawn) + level_title(area, size, chart.x_title)
+
+
+def _labels(chart: Chart) -> list[str]:
+    """Of the groups, by x; a series may lack some of them."""
+    points = sorted((point for series in chart.series for point in series.points), key=lambda point: point.x)
+    return list(dict.fromkeys(point.label for point in points))
 
 
 def _y_axis(chart: Chart, bottom: float, top: float) -> tuple[bool, Axis]:

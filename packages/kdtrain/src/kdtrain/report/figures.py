@@ -153,7 +153,8 @@ def _series_line(series: Series, style: Style, spots: Sequence[tuple[float, floa
     if len(spots) < 2:
         return ""
     path = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in spots)
-    return stroked(path, style.colour, style.width, dash=style.dash)
+    width = style.width if len(spots) <= _MOST_MARKERS else 0.7 * style.width
+    return stroked(path, style.colour, width, dash=style.dash)
 
 
 def _intervals(series: Series, style: Style, spots: Sequence[tuple[float, float]], y_axis: Axis) -> str:

@@ -7,6 +7,7 @@ script, and that is the same byte for byte for the same report: it holds no date
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
@@ -53,10 +54,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    environment.filters["unbroken"] = _unbroken
     environment.globals.update(
         bodies=bodies, main_and_interval=main_and_interval, of_numbers=of_numbers, shaded=shaded
     )
     return environment
+
+
+def _unbroken(words: str) -> str:
+    """Keep "95 %" on one line."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", words)
 
 
 def _asset(name: str) -> str:

@@ -197,6 +197,7 @@ def shaded(confusion: Confusion) -> tuple[tuple[tuple[int, int, str], ...], ...]
     def cell(count: int, total: int) -> tuple[int, int, str]:
         if not total:
             return count, 0, ""
-        return count, round(SHADES * count / total), f"{100 * count / total:.0f} %"
+        share = 100 * count / total
+        return count, round(SHADES * share / 100), "<1 %" if 0 < share < 1 else f"{share:.0f} %"
 
     return tuple(tuple(cell(count, sum(row)) for count in row) for row in confusion.counts)

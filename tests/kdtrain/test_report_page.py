@@ -1,0 +1,358 @@
+"""The report's page: what it says, what it links, what it may load, what it escapes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from base64 import b64decode, b64encode
+from dataclasses import replace
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from fixtures import reports
+from fixtures.html_tree import Element, parse
+from kdtrain.report.csv_files import chart_csv, confusion_csv, wide_table_csv
+from kdtrain.report.figures import chart_svg
+from kdtrain.report.latex import table_latex
+from kdtrain.report.model import Block, Cell, Confusion, Paragraph, Report, Row, Section, Table
+from kdtrain.report.page import render_page, write_page
+from kdtrain.report.page_parts import bodies, chart_numbers, shaded
+
+HOSTILE = "<b>&\"'</script><img src=x onerror=alert(1)>"
+
+
+def report(*blocks: Block, **changes: object) -> Report:
+    """A report of one section with these blocks."""
+    made = Report(
+        title="T",
+        subtitle="",
+        synthetic=False,
+        warnings=(),
+        answer=(),
+        sections=(Section(name="part", title="Part", blocks=blocks),),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def page(*blocks: Block, **changes: object) -> Element:
+    """The parsed page of these blocks."""
+    return parse(render_page(report(*blocks, **changes)))
+
+
+@pytest.fixture(scope="module")
+def paper() -> str:
+    """The page of a report like the paper's, with short curves."""
+    return render_page(reports.paper_report(seeds=2, epochs=30))
+
+
+@pytest.fixture(scope="module")
+def root(paper: str) -> Element:
+    """It as a tree."""
+    return parse(paper)
+
+
+def content(link: Element) -> str:
+    """What a download link saves."""
+    head, _, data = link.attributes["href"].partition(",")
+    return b64decode(data).decode() if head.endswith(";base64") else unquote(data)
+
+
+def links(element: Element) -> dict[str, Element]:
+    """Download links below an element, by file name."""
+    return {a.attributes["download"]: a for a in element.all("a") if "download" in a.attributes}
+
+
+def test_every_cell_of_a_table_is_there(root: Element) -> None:
+    """Table 4 on the page has every number, interval, note and number of the paper, in order."""
+    rows = [row for row in root.by_id("table-4").one("tbody").all("tr") if row.all("td")]
+    shown = [[cell.text for cell in row.all("td")] for row in rows]
+    printed = [[reports.printed(0.625, metric, method) for method in range(4)] for metric in range(4)]
+    wanted = [[f"{text} ±0.8 over 2 seeds the paper {text}" for text in row] for row in printed]
+    assert [[text.replace(" (bold)", "") for text in row] for row in shown] == wanted
+    assert len([row for row in root.by_id("table-4").all("tr") if row.all("td", "n")]) == 16
+
+
+def test_rows_and_columns_have_headings(root: Element) -> None:
+    """Column, row and group headings say what they head; the table is named by its title, described by its caption."""
+    table = root.by_id("table-4").one("table")
+    assert [th.text for th in table.all("th") if th.attributes["scope"] == "colgroup"] == [
+        "Labelled training set",
+        "Auxiliary sets",
+    ]
+    assert [th.text for th in table.all("th") if th.attributes["scope"] == "col"] == [
+        "Metric",
+        *reports.METHODS,
+    ]
+    assert [th.text for th in table.all("th") if th.attributes["scope"] == "rowgroup"] == [
+        "mag = 0.625x",
+        "mag = 1.25x",
+        "mag = 2.5x",
+        "mag = 5x",
+    ]
+    assert root.by_id(table.attributes["aria-labelledby"]).text == "Table 4. Baseline and KD"
+    assert root.by_id(table.attributes["aria-describedby"]).text.startswith("Test set, percentages")
+
+
+def test_best_is_bold_and_said(root: Element) -> None:
+    """The best of each row is bold, and a screen reader is told; no other cell is."""
+    bold = [b.text for b in root.by_id("table-4").all("b")]
+    assert bold[:4] == ["83.17 (bold)", "66.83 (bold)", "67.21 (bold)", "69.29 (bold)"]
+    assert len(bold) == 16
+
+
+def test_columns_of_words_are_set_left_and_of_numbers_right() -> None:
+    """A column is flush right only if it holds numbers."""
+    cells = (Cell(text="12", value=12.0), Cell(text="finished"))
+    table = Table(
+        name="t",
+        title="t",
+        caption="",
+        corner="Run",
+        columns=("GFLOPs", "State"),
+        rows=(Row(heading="a", cells=cells),),
+    )
+    assert [td.attributes.get("class") for td in page(table).one("tbody").all("td")] == ["n", None]
+
+
+def test_a_title_row_heads_the_rows_below_it() -> None:
+    """Rows before the first title have none; a title without rows stands by itself."""
+    plain, title, last = (
+        Row(heading="a", cells=(Cell(text="1"),)),
+        Row(heading="T"),
+        Row(heading="U"),
+    )
+    assert bodies((plain, title, plain, plain, last)) == (
+        (None, (plain,)),
+        (title, (plain, plain)),
+        (last, ()),
+    )
+    assert bodies(()) == ()
+
+
+def test_answer_and_warnings_come_before_any_number(paper: str) -> None:
+    """The result and what limits it are read before the first table."""
+    places = [paper.index(text) for text in ('class="answer"', "1 of 81 runs is missing", "<table")]
+    assert places == sorted(places)
+
+
+def test_synthetic_slides_are_named_as_such(root: Element) -> None:
+    """A report on generated slides says so at its top; another does not speak of it."""
+    assert root.one("p", "synthetic").text == "Synthetic slides: generated images, not tissue."
+    assert "Synthetic" not in page().one("body").text
+
+
+def test_a_percent_sign_stays_with_its_number() -> None:
+    """No line of text breaks between "95" and "%"."""
+    assert "95\u00a0% interval" in render_page(report(answer=("95 % interval",)))
+
+
+def test_navigation_leads_to_every_section(root: Element) -> None:
+    """Each link of the contents has a target on the page, and each section a link."""
+    targets = [a.attributes["href"] for a in root.one("nav").all("a")]
+    assert targets[0] == "#top"
+    assert targets[1:] == [
+        f"#{s.attributes['id']}" for s in root.one("main").all("section") if "id" in s.attributes
+    ]
+    for target in [a.attributes["href"] for a in root.all("a") if a.attributes["href"].startswith("#")]:
+        assert root.by_id(target[1:])
+
+
+def test_ids_are_unique_also_where_names_are_not() -> None:
+    """Blocks and sections of the same name, or named as the template's own parts, get ids of their own."""
+    table = reports.settings("x")
+    named = replace(table, name="top")
+    made = report(
+        table,
+        table,
+        named,
+        sections=(
+            Section(name="main", title="A", blocks=(table, named)),
+            Section(name="main", title="B", blocks=(table, table)),
+        ),
+    )
+    found = [e.attributes["id"] for e in parse(render_page(made)).all() if "id" in e.attributes]
+    assert len(found) == len(set(found))
+    assert {"main-2", "main-3", "settings-x", "settings-x-2", "top-2"} <= set(found)
+
+
+def test_references_within_the_page_have_targets(root: Element) -> None:
+    """Every id named by aria-labelledby or aria-describedby exists once."""
+    for element in root.all():
+        for key in ("aria-labelledby", "aria-describedby"):
+            for name in element.attributes.get(key, "").split():
+                assert root.by_id(name)
+
+
+def test_headings_are_in_order(root: Element) -> None:
+    """One first-level heading, and no level is skipped on the way down."""
+    levels = [int(e.tag[1]) for e in root.all() if re.fullmatch(r"h\d", e.tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_landmarks(root: Element) -> None:
+    """The page has one banner, one navigation with a name, one main part, one footer."""
+    body = root.one("body")
+    assert [len(body.all(tag)) for tag in ("header", "nav", "main", "footer")] == [1, 1, 1, 1]
+    assert body.one("nav").attributes["aria-label"] == "Contents"
+    assert root.one("html").attributes["lang"] == "en"
+
+
+def test_downloads_of_a_table(root: Element) -> None:
+    """A table's links save the same CSV and LaTeX as the files beside the report."""
+    found = links(root.by_id("table-4"))
+    assert list(found) == ["table-4.csv", "table-4-long.csv", "table-4.tex"]
+    table = reports.table_4(seeds=2)
+    assert content(found["table-4.csv"]) == wide_table_csv(table)
+    assert content(found["table-4.tex"]) == table_latex(table)
+    long = list(csv.DictReader(io.StringIO(content(found["table-4-long.csv"]))))
+    assert len(long) == 64
+    assert (long[0]["part"], long[0]["value"], long[0]["low"]) == ("mag = 0.625x", "79.11", "77.74")
+
+
+def test_downloads_of_a_figure(root: Element) -> None:
+    """A figure's links save its points and its drawing."""
+    found = links(root.by_id("figure-3"))
+    assert content(found["figure-3.csv"]) == chart_csv(reports.figure_3())
+    assert content(found["figure-3.svg"]) == chart_svg(reports.figure_3())
+
+
+def test_every_table_and_figure_can_be_downloaded(root: Element) -> None:
+    """No figure element of the page is without a CSV, and no two links save under one name."""
+    figures = root.all("figure")
+    assert len(figures) > 40
+    assert all(any(name.endswith(".csv") for name in links(figure)) for figure in figures)
+    names = [a.attributes["download"] for a in root.all("a") if "download" in a.attributes]
+    assert len(names) == len(set(names))
+
+
+def test_awkward_text_survives_a_download() -> None:
+    """Commas, quotes, line breaks, percent signs, hashes and other alphabets come back from the link as they were."""
+    name = 'a,"b"\n50 % #1 組織 &amp; <x>'
+    made = Confusion(name="c", title="c", caption="", classes=(name, "y"), counts=((1, 2), (3, 4)))
+    (link,) = links(page(made)).values()
+    assert content(link) == confusion_csv(made)
+    assert name in next(csv.reader(io.StringIO(content(link))))
+
+
+def test_figures_have_a_name_and_their_numbers(root: Element) -> None:
+    """Every drawing is an image with a name, and a table of its numbers stands beside it."""
+    for svg in root.all("svg"):
+        assert svg.attributes["role"] == "img"
+        assert svg.attributes["aria-label"]
+    numbers = root.by_id("figure-3").one("details", "numbers")
+    assert [td.text for td in numbers.one("tbody").one("tr").all("td")] == [
+        "0.625x",
+        "0.1613",
+        "79.11",
+        "77.74 to 80.54",
+    ]
+
+
+def test_long_lines_are_summed_up() -> None:
+    """A figure of many points has a row per line: points, first, last, least, greatest."""
+    loss, _ = reports.curves("KD", 5.0, seeds=1, epochs=100)
+    (row,) = chart_numbers(loss).rows
+    values = [point.y for point in loss.series[0].points]
+    assert row == ("seed 0", "100", *(f"{v:.4g}" for v in (values[0], values[-1], min(values), max(values))))
+
+
+def test_figures_that_follow_each_other_are_small_multiples(root: Element) -> None:
+    """Figure 3 is drawn for wide and narrow windows; many curves only small, side by side."""
+    assert len(root.by_id("figure-3").all("svg")) == 2
+    curves = root.by_id("curves")
+    assert len(curves.one("div", "multiples").all("figure")) == len(curves.all("svg")) == 32
+
+
+def test_a_folded_section_is_closed_and_keeps_its_heading(root: Element) -> None:
+    """A folded section shows its heading and opens on demand, without script."""
+    details = root.by_id("curves").one("details", "folded")
+    assert "open" not in details.attributes
+    assert details.one("summary").one("h2").text == "Training curves"
+
+
+def test_confusion_is_shaded_by_row() -> None:
+    """The shade is the part of the true class, in tenths; an empty row has none; a rare mistake is not called none."""
+    made = Confusion(name="c", title="c", caption="", classes=("a", "b"), counts=((3, 1), (0, 0)))
+    assert shaded(made) == (((3, 8, "75 %"), (1, 2, "25 %")), ((0, 0, ""), (0, 0, "")))
+    assert shaded(replace(made, counts=((1, 299), (0, 1))))[0][0] == (1, 0, "<1 %")
+    cells = page(made).one("tbody").all("td")
+    assert [(td.text, td.attributes["class"]) for td in cells[:2]] == [("3 75 %", "n q8"), ("1 25 %", "n q2")]
+
+
+def test_hostile_names_are_text() -> None:
+    """A class, run or title may hold any characters: none of them is a tag, an attribute or a control character."""
+    figure = reports.figure_3()
+    label = replace(figure.series[0], label=HOSTILE)
+    blocks = (
+        Paragraph(text=HOSTILE, warning=True),
+        replace(reports.settings("s"), title=HOSTILE, caption=HOSTILE, corner=HOSTILE, columns=(HOSTILE,)),
+        replace(figure, title=HOSTILE, caption=HOSTILE, name=HOSTILE, series=(label, *figure.series[1:])),
+        Confusion(
+            name=HOSTILE, title=HOSTILE, caption=HOSTILE, classes=(HOSTILE, "\u202e"), counts=((1, 0), (0, 1))
+        ),
+    )
+    made = render_page(
+        report(*blocks, title=HOSTILE, subtitle=HOSTILE, warnings=(HOSTILE,), answer=(HOSTILE,))
+    )
+    tree = parse(made)
+    assert len(tree.all("script")) == 1
+    assert tree.all("img") == []
+    assert tree.one("h1").text == HOSTILE
+    assert "\u202e" not in made
+    assert tree.one("th", "n").text
+
+
+def test_a_policy_names_style_and_script_by_hash(paper: str, root: Element) -> None:
+    """Nothing may load or run but the page's own style and script, and no element carries either."""
+    policy = next(m.attributes["content"] for m in root.all("meta") if "http-equiv" in m.attributes)
+    assert policy.startswith("default-src 'none'; ")
+    for tag in ("style", "script"):
+        (only,) = re.findall(rf"<{tag}>(.*?)</{tag}>", paper, re.DOTALL)
+        digest = b64encode(sha256(only.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not re.search(r"<[^>]+\s(style|on\w+)=", paper)
+
+
+def test_nothing_is_loaded_from_elsewhere(paper: str, root: Element) -> None:
+    """Every address on the page is a fragment of it or holds its own content."""
+    for element in root.all():
+        for key in ("src", "href", "xlink:href", "action", "srcset"):
+            if key in element.attributes:
+                assert re.match(
+                    r"#|data:(text/csv|image/svg\+xml|application/x-tex)[;,]", element.attributes[key]
+                )
+    assert set(re.findall(r"https?://[^\"'\s)<]+|url\([^)]*\)|@import", paper)) == {
+        "http://www.w3.org/2000/svg"
+    }
+
+
+def test_the_same_report_gives_the_same_page(paper: str) -> None:
+    """The page holds no date and nothing drawn by chance."""
+    assert render_page(reports.paper_report(seeds=2, epochs=30)) == paper
+
+
+def test_a_whole_report_stays_below_two_megabytes() -> None:
+    """4 magnifications, 4 methods, 5 seeds and curves of 100 epochs fit in a page that can be mailed."""
+    assert len(render_page(reports.paper_report(seeds=5, epochs=100)).encode()) < 2_000_000
+
+
+def test_an_empty_report_is_a_page() -> None:
+    """A report without sections still has a title and well-formed markup."""
+    assert page(sections=()).one("h1").text == "T"
+
+
+def test_writing_replaces_an_earlier_page(tmp_path: Path) -> None:
+    """The page is written whole under its name, over an earlier one, and nothing else is left."""
+    path = tmp_path / "report.html"
+    path.write_text("old", encoding="utf-8")
+    made = report(Paragraph(text="組織"))
+    write_page(made, path)
+    assert path.read_bytes() == render_page(made).encode("utf-8")
+    assert list(tmp_path.iterdir()) == [path]
