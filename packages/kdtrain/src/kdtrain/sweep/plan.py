@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from kdtrain.errors import UsageError
 from kdtrain.shard_format import Index, read_index
@@ -82,7 +81,7 @@ def make_plan(options: Options) -> Plan:
     """
     recipe = load_recipe(options.recipe)
     if options.seeds:
-        recipe = Recipe.model_validate(_given(recipe) | {"seeds": options.seeds})
+        recipe = recipe.model_copy(update={"seeds": tuple(dict.fromkeys(options.seeds))})
     runs = plan_runs(recipe, existing_teacher(recipe))
     wanted = _selected(runs, options.only)
     shards = _folder("shards", options.shards or recipe.shards)
@@ -95,10 +94,6 @@ def make_plan(options: Options) -> Plan:
     index = read_index(shards)
     jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate)
     return Plan(recipe=recipe, shards=shards, out=out, index=index, jobs=jobs, wanted=wanted)
-
-
-def _given(recipe: Recipe) -> dict[str, Any]:
-    return {name: getattr(recipe, name) for name in recipe.model_fields_set}
 
 
 def _folder(name: str, given: Path | None) -> Path:

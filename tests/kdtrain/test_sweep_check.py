@@ -1,0 +1,183 @@
+"""What a sweep refuses before its first run starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.training_runs import write_training_set
+from kdtrain.errors import UsageError
+from kdtrain.shard_format import Index, read_index
+from kdtrain.sweep.check import Job, existing_teacher, prepare
+from kdtrain.sweep.graph import plan_runs
+from kdtrain.sweep.recipe import EvaluateRecipe, Recipe
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Index:
+    """A set at 10x and 2.5x with every kind of split."""
+    return read_index(write_training_set(tmp_path_factory.mktemp("sets") / "set"))
+
+
+def recipe(**more: Any) -> Recipe:
+    """A teacher, a baseline and a student."""
+    methods = {"Baseline": {"phase": "baseline"}, "KD": {"phase": "distill", "train_on": "aux1"}}
+    return Recipe(
+        **({"title": "t", "magnifications": [2.5], "teacher": {"seed": 0}, "methods": methods} | more)
+    )
+
+
+def jobs(given: Recipe, index: Index, out: Path) -> dict[str, Job]:
+    """The recipe's jobs, by name."""
+    found = prepare(
+        plan_runs(given, existing_teacher(given)),
+        index,
+        shards=index.directory,
+        out=out,
+        evaluate=given.evaluate,
+    )
+    return {job.name: job for job in found}
+
+
+def test_a_job_knows_its_network_before_it_is_trained(index, tmp_path):
+    """A student has the teacher's architecture, its own magnification and that magnification's colours."""
+    found = jobs(recipe(teacher={"seed": 0, "model": "resnet18", "output_stride": 16}), index, tmp_path)
+    student = found["kd-2.5x-seed0"]
+    assert (student.network.model, student.network.output_stride) == ("resnet18", 16)
+    assert student.network.magnification == 2.5
+    assert student.network.mean == index.statistics_of(2.5).mean
+    assert student.trained_on == ("aux1",)
+    assert student.config is not None
+    assert student.config.out == tmp_path / "runs" / "kd-2.5x-seed0"
+
+
+def test_nothing_is_written(index, tmp_path):
+    """Checking leaves no folder behind."""
+    jobs(recipe(), index, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def method(**settings: Any) -> dict[str, Any]:
+    """A recipe's only method, a distillation."""
+    return {"methods": {"KD": {"phase": "distill"} | settings}}
+
+
+TUNED = {"T": {"phase": "finetune", "student": "KD"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"magnifications": [1.25]}, "methods.Baseline, run baseline-1.25x-seed0: "),
+        ({"magnifications": [10]}, "methods.KD, run kd-10x-seed0: 10x is not below the teacher's 10x"),
+        (method(train_on="aux9"), "no split or set 'aux9'"),
+        (method(train_on="test"), "includes the test split"),
+        (method(validate_on="test"), "validate-on test would choose"),
+        (method(epochs="many"), "epochs: "),
+        (method(lr=-1), "methods.KD, run kd-2.5x-seed0: lr: Input should be greater than 0 (given: -1)"),
+        (method(schedule="step"), "schedule: step_every is 0"),
+        ({"settings": {"deepspeed": "none.json"}}, "deepspeed: there is no none.json"),
+        ({"methods": {"B": {"phase": "baseline", "train_on": "aux1"}}}, "carries no labels"),
+        ({"methods": {"KD": {"phase": "distill"}} | TUNED}, "section 3.4"),
+        ({"evaluate": {"splits": ["tset"]}}, "evaluate.splits: "),
+        ({"evaluate": {"splits": ["aux1"]}}, "'aux1', which holds no labelled samples"),
+        ({"teacher": {"run": "nowhere"}}, "teacher.run nowhere is no run"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_key_and_run(index, tmp_path, given, said):
+    """The message names the recipe's key, and the run where it is about one."""
+    with pytest.raises(UsageError) as raised:
+        jobs(recipe(**given), index, tmp_path / "out")
+    assert said in str(raised.value)
+
+
+def test_fine_tuning_after_an_auxiliary_set_is_allowed(index, tmp_path):
+    """And on the teacher's set where the recipe insists."""
+    methods = {"KD": {"phase": "distill", "train_on": "aux1"}} | TUNED
+    insisting = {"KD": {"phase": "distill"}, "T": TUNED["T"] | {"same_training_set": True}}
+    assert "t-2.5x-seed0" in jobs(recipe(methods=methods), index, tmp_path)
+    assert "t-2.5x-seed0" in jobs(recipe(methods=insisting), index, tmp_path)
+
+
+def begun(found: dict[str, Job], index: Index, name: str, **source: Any) -> Path:
+    """Leave the record of a run that was begun, as kdtrain.run_folder writes it."""
+    job = found[name]
+    assert job.config is not None
+    content = {
+        "settings": job.config.record,
+        "shard_set": {"sha256": index.sha256} | source,
+        "network": job.network.record,
+    }
+    job.folder.mkdir(parents=True)
+    (job.folder / "run.json").write_text(json.dumps(content))
+    return job.folder
+
+
+def test_a_run_begun_with_the_same_settings_goes_on(index, tmp_path):
+    """Settings that change no weight may differ."""
+    begun(jobs(recipe(), index, tmp_path), index, "baseline-2.5x-seed0")
+    assert jobs(recipe(settings={"workers": 0, "log_every": 9}), index, tmp_path)
+
+
+def test_a_changed_recipe_is_refused_with_run_and_setting(index, tmp_path):
+    """Runs are never mixed; both values are shown."""
+    begun(jobs(recipe(), index, tmp_path), index, "baseline-2.5x-seed0")
+    with pytest.raises(UsageError) as raised:
+        jobs(recipe(settings={"epochs": 7}), index, tmp_path)
+    assert "baseline-2.5x-seed0" in str(raised.value)
+    assert "epochs: 100 there, 7 now" in str(raised.value)
+
+
+def test_another_shard_set_is_refused(index, tmp_path):
+    """A run begun on other pixels is another run."""
+    begun(jobs(recipe(), index, tmp_path), index, "baseline-2.5x-seed0", sha256="0" * 64)
+    with pytest.raises(UsageError, match="shard set: '0000"):
+        jobs(recipe(), index, tmp_path)
+
+
+def test_a_student_of_another_teacher_is_refused(index, tmp_path):
+    """Where the teacher's weights are not those that the student was begun with."""
+    found = jobs(recipe(), index, tmp_path)
+    begun(found, index, "kd-2.5x-seed0", teacher={"weights_sha256": "0" * 64})
+    (begun(found, index, "teacher-10x-seed0") / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(UsageError, match="begun with other weights of teacher-10x-seed0"):
+        jobs(recipe(), index, tmp_path)
+
+
+def test_a_foreign_folder_is_refused(index, tmp_path):
+    """A folder with something else in it is not written into."""
+    folder = tmp_path / "runs" / "baseline-2.5x-seed0"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds no run"):
+        jobs(recipe(), index, tmp_path)
+
+
+def test_an_existing_teacher_is_taken_as_it_is(index, tmp_path):
+    """Its network counts, not the recipe's settings; it has nothing to train."""
+    found = jobs(recipe(), index, tmp_path / "first")
+    folder = begun(found, index, "teacher-10x-seed0", train_on=["train"])
+    (folder / "model.safetensors").write_bytes(b"weights")
+    given = recipe(teacher={"run": folder}, settings={"epochs": 3})
+    again = jobs(given, index, tmp_path / "second")
+    assert again["teacher-10x-seed0"].config is None
+    assert again["teacher-10x-seed0"].folder == folder.resolve()
+    student = again["kd-2.5x-seed0"].config
+    assert student is not None
+    assert student.model_dump()["teacher"] == folder.resolve()
+
+
+def test_an_unfinished_existing_teacher_is_refused(index, tmp_path):
+    """Without weights there is nothing to distil from."""
+    folder = begun(jobs(recipe(), index, tmp_path / "first"), index, "teacher-10x-seed0")
+    with pytest.raises(UsageError, match="not finished"):
+        jobs(recipe(teacher={"run": folder}), index, tmp_path / "second")
+
+
+def test_evaluation_defaults_fit_the_set(index, tmp_path):
+    """The test split of a set is what a recipe measures unless it says otherwise."""
+    assert EvaluateRecipe().splits == ("test",)
+    assert jobs(recipe(evaluate={"splits": ["test", "val"]}), index, tmp_path)

@@ -1,0 +1,358 @@
+"""A whole sweep with a launcher that trains nothing: what is skipped, tried again, recorded and refused."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures.training_runs import Run, kdtrain, write_training_set
+from kdtrain.shard_format import read_index
+from kdtrain.sweep import command
+from kdtrain.sweep.check import Job
+from kdtrain.sweep.local import Ended
+from kdtrain.sweep.state import progress_of
+
+RECIPE: dict[str, Any] = {
+    "title": "Small",
+    "magnifications": [2.5],
+    "teacher": {"seed": 0},
+    "methods": {"Baseline": {"phase": "baseline"}, "KD": {"phase": "distill", "train_on": "aux1"}},
+}
+TEACHER, BASELINE, KD = "teacher-10x-seed0", "baseline-2.5x-seed0", "kd-2.5x-seed0"
+
+
+class Pretend:
+    """A launcher whose runs leave at once the files of a trained and measured run, or fail.
+
+    Args:
+        shards: The shard set.
+        fails: Why a run fails, by name.
+        keeps: Runs that fail after their training.
+        forgets: Runs that end well and leave nothing.
+        interrupts: Name of the run during which the user presses Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        shards: Path,
+        fails: dict[str, str] | None = None,
+        keeps: tuple[str, ...] = (),
+        forgets: tuple[str, ...] = (),
+        interrupts: str = "",
+    ) -> None:
+        self.started: list[tuple[str, bool]] = []
+        self.stopped = False
+        self._shards, self._fails, self._keeps, self._interrupts = shards, fails or {}, keeps, interrupts
+        self._forgets = forgets
+        self._running: list[Job] = []
+
+    def has_room(self) -> bool:
+        return not self._running
+
+    def start(self, job: Job, *, train: bool) -> None:
+        self.started.append((job.name, train))
+        self._running.append(job)
+
+    def ended(self, timeout_s: float) -> list[Ended]:
+        job = self._running.pop()
+        if job.name == self._interrupts:
+            raise KeyboardInterrupt
+        fails = job.name in self._fails
+        if job.name not in self._forgets and (not fails or job.name in self._keeps):
+            leave_weights(job)
+            if not fails:
+                leave_metrics(job.folder, self._shards)
+        return [Ended(name=job.name, reason=self._fails.get(job.name, ""), seconds=61)]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def leave_weights(job: Job) -> None:
+    """What training leaves."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    if job.config is not None:
+        content = {
+            "settings": job.config.record,
+            "shard_set": {"sha256": read_index(job.config.shards).sha256, "train_on": ["train"]},
+            "network": job.network.record,
+        }
+        (job.folder / "run.json").write_text(json.dumps(content))
+    (job.folder / "model.safetensors").write_bytes(job.name.encode())
+
+
+def leave_metrics(folder: Path, shards: Path, iterations: int = 10_000) -> None:
+    """What measuring leaves."""
+    metrics = {
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "shard_set_sha256": read_index(shards).sha256,
+        "bootstrap": {"unit": "patient", "iterations": iterations},
+        "levels": {"sample": {"balanced_accuracy": {"value": 0.625}}},
+    }
+    (folder / "evaluation-test").mkdir(exist_ok=True)
+    (folder / "evaluation-test" / "metrics.json").write_text(json.dumps(metrics))
+
+
+class Sweep:
+    """A recipe, a set and a folder, and what happened to them."""
+
+    def __init__(self, folder: Path, shards: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.shards, self.out = folder, shards, folder / "out"
+        self._patch = patch
+        self.launcher = Pretend(shards)
+
+    def __call__(self, *options: object, recipe: dict[str, Any] = RECIPE, **launcher: Any) -> Run:
+        path = self.folder / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        self.launcher = Pretend(self.shards, **launcher)
+        self._patch.setattr(command, "_launcher", lambda *_: nullcontext(self.launcher))
+        return kdtrain("sweep", path, "--shards", self.shards, "--out", self.out, *options)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.out / "sweep.json").read_text())
+        return content
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """State and reason of every run, as sweep.json has them."""
+        return {run["name"]: (run["state"], run["reason"]) for run in self.record["runs"]}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """A set with every kind of split."""
+    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
+
+
+@pytest.fixture
+def sweep(shards, tmp_path, monkeypatch) -> Sweep:
+    """Nothing has run yet."""
+    return Sweep(tmp_path, shards, monkeypatch)
+
+
+def test_every_run_is_trained_once_and_recorded(sweep):
+    """Exit code 0; sweep.json holds every run with its place in the sweep's folder."""
+    ended = sweep()
+    assert ended.code == 0
+    assert sweep.launcher.started == [(TEACHER, True), (BASELINE, True), (KD, True)]
+    assert f"{KD}: done in 1 min 01 s, balanced accuracy 62.5 % (3 of 3)" in ended.said
+    assert "next kdtrain report" in ended.said
+    assert sweep.record["runs"][2] == {
+        "name": KD,
+        "folder": f"runs/{KD}",
+        "phase": "distill",
+        "method": "KD",
+        "magnification": 2.5,
+        "seed": 0,
+        "depends_on": [TEACHER],
+        "state": "finished",
+        "reason": "",
+    }
+    assert (sweep.record["format"], sweep.record["version"]) == ("kdtrain-sweep", 1)
+    assert (sweep.record["splits"], sweep.record["unit"]) == (["test"], "patient")
+    assert sweep.record["shards"] == str(sweep.shards)
+
+
+def test_the_same_command_again_starts_nothing(sweep):
+    """Finished runs are skipped, by what is on disk."""
+    sweep()
+    assert sweep().code == 0
+    assert sweep.launcher.started == []
+
+
+def test_the_disk_decides_and_not_the_record(sweep):
+    """Without sweep.json nothing is trained again; without its folder, a run is."""
+    sweep()
+    record = sweep.record
+    (sweep.out / "sweep.json").write_text(json.dumps(record | {"runs": []}))
+    sweep()
+    assert (sweep.launcher.started, sweep.record) == ([], record)
+    (sweep.out / "runs" / KD / "model.safetensors").unlink()
+    sweep()
+    assert sweep.launcher.started == [(KD, True)]
+
+
+def test_a_trained_run_is_only_measured(sweep):
+    """Where metrics are missing, of other weights, or made otherwise than the recipe says."""
+    sweep()
+    folder = sweep.out / "runs" / BASELINE
+    (folder / "evaluation-test" / "metrics.json").unlink()
+    sweep()
+    assert sweep.launcher.started == [(BASELINE, False)]
+    leave_metrics(folder, sweep.shards, iterations=5)
+    sweep()
+    assert sweep.launcher.started == [(BASELINE, False)]
+    (folder / "model.safetensors").write_bytes(b"others")
+    sweep()
+    assert sweep.launcher.started == [(BASELINE, False)]
+
+
+def test_a_failure_ends_one_run_and_those_that_need_it(sweep):
+    """Exit code 3; the baseline completes, the student is skipped, both with reasons."""
+    ended = sweep(fails={TEACHER: "no memory"})
+    assert ended.code == 3
+    assert sweep.launcher.started == [(TEACHER, True), (BASELINE, True)]
+    assert sweep.states() == {
+        TEACHER: ("failed", "no memory"),
+        BASELINE: ("finished", ""),
+        KD: ("skipped", f"needs {TEACHER}, which failed"),
+    }
+    assert f"{TEACHER}: failed: no memory" in ended.said
+    assert f"{KD}: skipped: needs {TEACHER}, which failed" in ended.said
+
+
+def test_failed_runs_are_tried_again(sweep):
+    """The same command completes what failed, and only that."""
+    sweep(fails={TEACHER: "no memory"})
+    assert sweep().code == 0
+    assert sweep.launcher.started == [(TEACHER, True), (KD, True)]
+    assert {state for state, _ in sweep.states().values()} == {"finished"}
+
+
+def test_measuring_that_fails_keeps_no_student_waiting(sweep):
+    """The teacher's network is there, so its student is trained."""
+    assert sweep(fails={TEACHER: "damaged"}, keeps=(TEACHER,)).code == 3
+    assert sweep.states()[TEACHER] == ("failed", "damaged")
+    assert sweep.states()[KD] == ("finished", "")
+
+
+def test_a_run_that_leaves_nothing_has_failed(sweep):
+    """Exit code 0 of a process is not enough: its files must be there."""
+    ended = sweep(forgets=(TEACHER,))
+    assert ended.code == 3
+    assert "does not hold its network" in sweep.states()[TEACHER][1]
+
+
+def test_only_a_pattern_and_what_it_needs(sweep):
+    """--only brings the teacher along; the rest waits in the record."""
+    assert sweep("--only", "kd-*").code == 0
+    assert sweep.launcher.started == [(TEACHER, True), (KD, True)]
+    assert sweep.states()[BASELINE] == ("waiting", "")
+
+
+def test_a_pattern_that_fits_nothing_is_refused(sweep):
+    """With the names that there are."""
+    ended = sweep("--only", "kd")
+    assert ended.code == 2
+    assert KD in ended.said
+
+
+def test_runs_of_other_seeds_stay_in_the_record(sweep):
+    """--seeds 1 adds to a sweep of seed 0, and loses nothing of it."""
+    sweep()
+    ended = sweep("--seeds", "1")
+    assert sweep.launcher.started == [("baseline-2.5x-seed1", True), ("kd-2.5x-seed1", True)]
+    assert set(sweep.states()) == {TEACHER, BASELINE, KD, "baseline-2.5x-seed1", "kd-2.5x-seed1"}
+    assert "2 more runs of earlier commands" in ended.said
+
+
+def test_an_added_method_joins_the_sweep(sweep):
+    """What is there already is not trained again."""
+    sweep()
+    methods = RECIPE["methods"] | {"KD+MP": {"phase": "distill", "resize": "maxpool"}}
+    sweep(recipe=RECIPE | {"methods": methods})
+    assert sweep.launcher.started == [("kd-mp-2.5x-seed0", True)]
+
+
+def test_a_changed_setting_is_refused_before_anything_starts(sweep):
+    """Exit code 2, and sweep.json is as it was."""
+    sweep()
+    before = sweep.record
+    ended = sweep(recipe=RECIPE | {"settings": {"epochs": 3}})
+    assert ended.code == 2
+    assert TEACHER in ended.said
+    assert "epochs: 100 there, 3 now" in ended.said
+    assert (sweep.launcher.started, sweep.record) == ([], before)
+
+
+def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(sweep):
+    """Ctrl-C: the runs are ended, the message says how to go on, and the run counts as waiting."""
+    ended = sweep(interrupts=BASELINE)
+    assert ended.code == 1
+    assert "run the same command again" in ended.said
+    assert sweep.launcher.stopped
+    assert sweep.states()[BASELINE] == ("waiting", "")
+    sweep()
+    assert sweep.launcher.started == [(BASELINE, True), (KD, True)]
+
+
+def test_a_second_sweep_in_one_folder_is_refused(sweep):
+    """While another holds the lock, nothing is started."""
+    sweep.out.mkdir()
+    with (sweep.out / "sweep.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = sweep()
+    assert ended.code == 2
+    assert "is at work in" in ended.said
+    assert sweep.launcher.started == []
+
+
+def test_a_folder_with_something_else_is_refused(sweep):
+    """A sweep never moves in with strangers."""
+    sweep.out.mkdir()
+    (sweep.out / "thesis.tex").write_text("")
+    ended = sweep()
+    assert ended.code == 2
+    assert "holds no sweep" in ended.said
+
+
+def test_json_tells_how_every_run_stands(sweep):
+    """One object on standard output."""
+    ended = sweep("--json", fails={KD: "why"})
+    assert ended.code == 3
+    shown = json.loads(ended.said[ended.said.index("{") :])
+    assert [(run["name"], run["state"], run["balanced_accuracy"]) for run in shown["runs"]] == [
+        (TEACHER, "finished", 0.625),
+        (BASELINE, "finished", 0.625),
+        (KD, "failed", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--seeds", "a"), "--seeds a: write whole numbers"),
+        (("--seeds", "-1"), "seed: Input should be greater than or equal to 0"),
+        (("--shards", "nowhere"), "--shards nowhere is no folder"),
+    ],
+)
+def test_wrong_options_are_refused(sweep, options, said):
+    """Exit code 2 and a sentence."""
+    ended = sweep(*options)
+    assert ended.code == 2
+    assert said in ended.said
+
+
+def test_shards_and_out_come_from_somewhere(tmp_path):
+    """Without them in the recipe or on the command line, the option is named."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    ended = kdtrain("sweep", path)
+    assert (ended.code, "--shards is missing" in ended.said) == (2, True)
+
+
+def test_progress_is_new_begun_trained_finished(shards, tmp_path, sweep):
+    """By what lies in the run's folder; training goes on at the newest checkpoint."""
+    from kdtrain.sweep.recipe import EvaluateRecipe
+
+    how = EvaluateRecipe()
+    sha256 = read_index(shards).sha256
+    folder = tmp_path / "run"
+    assert progress_of(folder, how, sha256).stage == "new"
+    (folder / "checkpoints" / "step-000012").mkdir(parents=True)
+    (folder / "checkpoints" / "step-000008").mkdir()
+    (folder / "run.json").write_text("{}")
+    begun = progress_of(folder, how, sha256)
+    assert (begun.stage, begun.step) == ("begun", 12)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert progress_of(folder, how, sha256).stage == "trained"
+    leave_metrics(folder, shards)
+    assert progress_of(folder, how, sha256).stage == "finished"
+    assert progress_of(folder, how, "0" * 64).stage == "trained"
