@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from kdtrain.models import Model, ModelSpec, check_image
+from kdtrain.models import MIN_SIDE_PX, OUTPUT_STRIDES, Model, ModelSpec, check_image
 
 _CACHED_SIZES = 65536
+_REFERENCE_PX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,25 @@ def mean_gflops(model: Model, sizes: Sequence[tuple[int, int]]) -> float:
     if not sizes:
         raise ValueError("the mean cost of no images is undefined; the split is empty")
     return sum(count(model, height, width).gflops for height, width in sizes) / len(sizes)
+
+
+def gflops_of_sizes(spec: ModelSpec, sizes: Sequence[tuple[int, int]]) -> list[float]:
+    """GFLOPs of a forward pass over one image of each of the given (height, width) in pixels, as ``count`` gives them.
+
+    A layer's cost is (something of the height) x (something of the width), exactly, and either grows by the same amount
+    with every 32 px more: thousands of sizes take some sixty counts.
+
+    Raises:
+        ValueError: An image is too small for the model.
+    """
+    sides = {side: _layers_of_side(spec, side) for size in set(sizes) for side in size}
+    reference = _layers(spec, _REFERENCE_PX, _REFERENCE_PX)
+    cost: dict[tuple[int, int], float] = {}
+    for size in set(sizes):
+        # By symmetry of kernels and strides a width costs what a height of as many pixels costs.
+        layers = zip(sides[size[0]], sides[size[1]], reference, strict=True)
+        cost[size] = 2 * sum(height * width // square for height, width, square in layers) / 1e9
+    return [cost[size] for size in sizes]
 
 
 def activation_bytes(
@@ -115,6 +135,21 @@ def _count(spec: ModelSpec, height: int, width: int) -> Flops:
             handle.remove()
     # Read-only, because all callers share the cached counts.
     return Flops(macs=sum(macs.values()), by_layer=MappingProxyType(macs))
+
+
+def _layers_of_side(spec: ModelSpec, side: int) -> list[int]:
+    """Multiply-adds by layer of an image with one side of so many pixels, the other one being the reference's."""
+    period = max(OUTPUT_STRIDES)
+    periods = max(0, side - MIN_SIDE_PX) // period
+    small = _layers(spec, side - periods * period, _REFERENCE_PX)
+    if not periods:
+        return small
+    larger = _layers(spec, side - (periods - 1) * period, _REFERENCE_PX)
+    return [a + (b - a) * periods for a, b in zip(small, larger, strict=True)]
+
+
+def _layers(spec: ModelSpec, height: int, width: int) -> list[int]:
+    return list(_count(spec, height, width).by_layer.values())
 
 
 def _add_macs(

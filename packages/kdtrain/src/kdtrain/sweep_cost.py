@@ -1,0 +1,237 @@
+"""What a run will take, before its first hour is spent: steps, arithmetic, memory and time.
+
+In: a phase's configuration, the index of the shards with the size of every image, how fast the machine is
+(:mod:`kdtrain.sweep_speed`). Out: one :class:`RunEstimate`. No tar is opened and nothing is trained.
+
+It speaks of one process on one device, from the command to the chosen network; evaluation on the test split comes on
+top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig
+from kdtrain.epoch_plan import SampleRef, epoch_order, micro_batches, n_groups
+from kdtrain.errors import UsageError
+from kdtrain.flops import gflops_of_sizes
+from kdtrain.models import ModelSpec
+from kdtrain.network import Network
+from kdtrain.shard_format import Index
+from kdtrain.sweep_memory import Images, StepShape, step_bytes
+from kdtrain.sweep_speed import Speed, measure_speed, seconds_of
+from kdtrain.training_sets import union_of, validation_split
+
+__all__ = ["RunEstimate", "Speed", "estimate_run", "measure_speed"]
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEstimate:
+    """What a run will take.
+
+    Attributes:
+        samples: Of an epoch; a sample that two of the sets share counts once.
+        validation_samples: Measured after every epoch.
+        epochs: Passes.
+        steps: Optimizer steps in all.
+        gflops_forward: GFLOPs of the network's forward pass, mean over the training images.
+        teacher_gflops_forward: The same of the teacher's on its images; None where there is none.
+        training_pflops: Of the whole run, validation included: a backward pass costs two forward passes, a frozen
+            network has none, and recomputed activations cost one forward pass more.
+        memory_bytes: Of the device, on the largest image.
+        seconds: Of the run's process, from the command to the chosen network.
+    """
+
+    samples: int
+    validation_samples: int
+    epochs: int
+    steps: int
+    gflops_forward: float
+    teacher_gflops_forward: float | None
+    training_pflops: float
+    memory_bytes: int
+    seconds: float
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of one device."""
+        return self.seconds / 3600
+
+
+def estimate_run(
+    config: PhaseConfig, index: Index, *, teacher: Network | None, student: Network, speed: Speed
+) -> RunEstimate:
+    """Estimate a run.
+
+    Args:
+        config: Of a phase.
+        index: Its shards.
+        teacher: Of a distillation; None in other phases.
+        student: The network that is trained.
+        speed: Of the machine that it will run on, measured with the student's architecture.
+
+    Raises:
+        ShardError: The shards lack a split or a magnification.
+        UsageError: No split can validate, or an image is too small for a network.
+    """
+    assert (teacher is not None) == isinstance(config, DistillConfig)
+    joined, train_on = union_of(index, config.train_on)
+    validate_on = validation_split(config, index, labelled=teacher is None)
+    training = _Pass(config, joined, train_on, teacher, student, learns=True)
+    validation = None if validate_on is None else _Pass(config, index, validate_on, teacher, student)
+    passes = [training] if validation is None else [training, validation]
+    steps = n_groups(training.samples, accumulate=config.accumulate, world_size=1)
+    gflops = sum(one.total_gflops() for one in passes)
+    seconds = sum(one.seconds(speed) for one in passes) + steps * speed.update_s
+    saves = 1 + ((steps - 1) // config.checkpoint_every if config.checkpoint_every else 0)
+    return RunEstimate(
+        samples=training.samples,
+        validation_samples=0 if validation is None else validation.samples,
+        epochs=config.epochs,
+        steps=config.epochs * steps,
+        gflops_forward=float(training.gflops.mean()),
+        teacher_gflops_forward=None
+        if training.teacher_gflops is None
+        else float(training.teacher_gflops.mean()),
+        training_pflops=config.epochs * gflops / 1e6,
+        memory_bytes=speed.process_bytes + max(one.step_bytes(speed.device) for one in passes),
+        seconds=speed.start_s + config.epochs * (seconds + saves * speed.save_s),
+    )
+
+
+class _Pass:
+    """The samples of one set, once through: training, or validation.
+
+    Attributes:
+        samples: How many.
+        gflops: (samples,) of the student's forward pass.
+        teacher_gflops: (samples,) of the teacher's, or None.
+    """
+
+    def __init__(
+        self,
+        config: PhaseConfig,
+        index: Index,
+        split: str,
+        teacher: Network | None,
+        student: Network,
+        *,
+        learns: bool = False,
+    ) -> None:
+        self._config = config
+        self._learns = learns
+        self._student, self._teacher = student, teacher
+        self._sizes = _sizes(index, split, student.magnification)
+        self._teacher_sizes = None if teacher is None else _sizes(index, split, teacher.magnification)
+        self.samples = len(self._sizes)
+        self.gflops = _gflops(student, self._sizes)
+        self.teacher_gflops = (
+            None if teacher is None or self._teacher_sizes is None else _gflops(teacher, self._teacher_sizes)
+        )
+        self._batch_of = _batches(config, index, split) if learns and config.micro_batch > 1 else None
+
+    @property
+    def _trains_all(self) -> bool:
+        return self._learns and not isinstance(self._config, FinetuneConfig)
+
+    def total_gflops(self) -> float:
+        """Arithmetic of the pass."""
+        forward_passes = 1 + self._trains_all * (2 + self._config.activation_checkpointing)
+        teacher = 0.0 if self.teacher_gflops is None else float(self.teacher_gflops.sum())
+        return forward_passes * float(self.gflops.sum()) + teacher
+
+    def seconds(self, speed: Speed) -> float:
+        """Time of the pass: loader processes read beside it, and without any it waits for every image."""
+        config = self._config
+        megapixels = sum(h * w for h, w in self._sizes + (self._teacher_sizes or [])) / 1e6
+        batches = self._per_batch(self.gflops)
+        seconds = seconds_of(speed.training if self._trains_all else speed.forward, batches).sum()
+        if self._trains_all and config.activation_checkpointing:
+            seconds += seconds_of(speed.forward, batches).sum()
+        if self.teacher_gflops is not None:
+            seconds += seconds_of(speed.forward, self._per_batch(self.teacher_gflops)).sum()
+        if self._learns and config.augment:
+            seconds += megapixels * speed.augment_s_per_mp
+        reading = megapixels * speed.reading_s_per_mp
+        return float(max(seconds, reading / config.workers) if config.workers else seconds + reading)
+
+    def step_bytes(self, device: str) -> int:
+        """Memory of the largest image, or of a micro-batch of it."""
+        config, batch = self._config, self._largest_batch()
+        # Teacher and student see the same fields, so the largest of one is the largest of the other.
+        largest = max(range(self.samples), key=lambda i: self._sizes[i][0] * self._sizes[i][1])
+        shape = StepShape(
+            student=_images(self._student, self._sizes[largest]),
+            teacher=None
+            if self._teacher is None or self._teacher_sizes is None
+            else _images(self._teacher, self._teacher_sizes[largest]),
+            batch=batch,
+            precision=config.precision,
+            augment=self._learns and config.augment,
+            recompute=config.activation_checkpointing,
+            trains=("all" if self._trains_all else "fc") if self._learns else "nothing",
+            resize=config.resize if isinstance(config, DistillConfig) else "none",
+        )
+        return step_bytes(shape, on_cpu=device == "cpu")
+
+    def _per_batch(self, gflops: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._batch_of is None:
+            return gflops
+        return np.bincount(self._batch_of, weights=gflops).astype(np.float64)
+
+    def _largest_batch(self) -> int:
+        """Most images that share a micro-batch with one of the largest size."""
+        if self._batch_of is None:
+            return 1
+        pixels = np.array([height * width for height, width in self._sizes])
+        return int(np.bincount(self._batch_of)[self._batch_of[pixels == pixels.max()]].max())
+
+
+def _sizes(index: Index, split: str, magnification: float) -> list[Size]:
+    return [
+        (height, width)
+        for shard in index.shards_of(split)
+        for width, height in index.sizes_of(shard, magnification)
+    ]
+
+
+def _gflops(network: Network, sizes: Sequence[Size]) -> NDArray[np.float64]:
+    try:
+        return np.array(gflops_of_sizes(_spec(network), sizes))
+    except ValueError as error:
+        raise UsageError(f"at {network.magnification:g}x {error}") from None
+
+
+def _spec(network: Network) -> ModelSpec:
+    return ModelSpec(name=network.model, n_classes=len(network.classes), output_stride=network.output_stride)
+
+
+def _images(network: Network, size: Size) -> Images:
+    return Images(spec=_spec(network), height=size[0], width=size[1])
+
+
+def _batches(config: PhaseConfig, index: Index, split: str) -> NDArray[np.intp]:
+    """Number of the micro-batch of every sample, in stored order, as the first epoch groups them."""
+    shards = index.shards_of(split)
+    order = epoch_order([shard.samples for shard in shards], seed=config.seed, epoch=0)
+    starts = np.cumsum([0, *(shard.samples for shard in shards)])
+    batch_of = np.empty(len(order), dtype=np.intp)
+    number = 0
+    for group in _cut(order, config.accumulate):
+        for batch in micro_batches(
+            group, config.micro_batch, lambda ref: shards[ref.shard].cells[ref.position]
+        ):
+            batch_of[[starts[ref.shard] + ref.position for ref in batch]] = number
+            number += 1
+    return batch_of
+
+
+def _cut(order: Sequence[SampleRef], length: int) -> Iterable[Sequence[SampleRef]]:
+    return (order[start : start + length] for start in range(0, len(order), length))
