@@ -13,7 +13,7 @@ import pytest
 from fixtures import reports
 from kdtrain.report.axes import linear_axis, log_axis, plain
 from kdtrain.report.columns import columns_of
-from kdtrain.report.figures import chart_svg, not_drawn
+from kdtrain.report.figures import chart_svg, drawing_notes
 from kdtrain.report.frame import NARROW, WIDE, Size
 from kdtrain.report.marks import styles
 from kdtrain.report.model import Chart, Point, Series
@@ -105,6 +105,8 @@ def test_a_shared_column_is_labelled_once() -> None:
 
 def test_points_of_a_column_stand_side_by_side() -> None:
     """Four methods of one cost are set apart evenly around it; a point alone in its column stands on it."""
+    assert drawing_notes(reports.figure_3()).startswith("Points of one dotted line are set side by side")
+    assert drawing_notes(chart(line("a", (1, 1)), line("b", (1, 2)))) == ""
     columns = columns_of(reports.figure_3())
     shifts = [columns.shift(place, "5x", 4) for place in range(4)]
     assert shifts == pytest.approx([-10.2, -3.4, 3.4, 10.2])
@@ -128,6 +130,19 @@ def test_labels_stand_beside_points_that_share_no_column() -> None:
     assert len(spots) == 4
     for one, other in product(spots, spots):
         assert one == other or abs(one[0] - other[0]) > 12 or abs(one[1] - other[1]) > WIDE.font_px
+
+
+def test_a_label_beside_a_point_keeps_off_its_interval() -> None:
+    """A label is centred over a point without an interval, and stands to the right of one that has it."""
+    made = Series(
+        label="a", points=(Point(x=1, y=5, label="1x"), Point(x=2, y=5, low=0, high=10, label="2x"))
+    )
+    svg = chart_svg(chart(made, x_log=True))
+    upright_x = float(re.findall(r'd="M([\d.]+) [\d.]+L[^"M]+M[^"]+M', svg)[0])
+    starts = {words: float(x) for x, words in re.findall(r'<text x="([\d.]+)"[^>]*>(\dx)<', svg)}
+    line_x = float(re.findall(r'd="M([\d.]+) [\d.]+L[^"M]+" stroke="#c24e00"', svg)[0])
+    assert starts["1x"] < line_x
+    assert starts["2x"] > upright_x
 
 
 def test_the_reference_is_a_star_with_a_line_across() -> None:
@@ -179,9 +194,9 @@ def test_intervals_are_drawn_for_points_that_have_them() -> None:
 
 
 def test_points_without_a_place_are_left_out_and_counted() -> None:
-    """A value that is no number, and one at 0 on a logarithmic axis, are left out; the rest is drawn."""
+    """A value that is no number, and one at 0 on a logarithmic axis, are left out and said to be; the rest is drawn."""
     made = chart(line("a", (0, 1), (1, nan), (2, 3)), x_log=True)
-    assert not_drawn(made) == 2
+    assert drawing_notes(made).endswith("no place for them: 2 points; the numbers have them.")
     assert "nan" not in chart_svg(made)
 
 

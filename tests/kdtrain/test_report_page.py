@@ -146,9 +146,12 @@ def test_synthetic_slides_are_named_as_such(root: Element) -> None:
     assert "Synthetic" not in page().one("body").text
 
 
-def test_a_percent_sign_stays_with_its_number() -> None:
-    """No line of text breaks between "95" and "%"."""
-    assert "95\u00a0% interval" in render_page(report(answer=("95 % interval",)))
+def test_what_belongs_together_stays_on_one_line() -> None:
+    """No line of text breaks between "95" and "%", or within an option that a reader is to type."""
+    made = page(answer=("95 % interval",), warnings=("pass its folder as --train-on <x>",))
+    assert made.one("div", "answer").one("p").content == ["95\u00a0% interval"]
+    assert made.one("span", "opt").text == "--train-on"
+    assert made.one("section", "warnings").one("li").text == "pass its folder as --train-on <x>"
 
 
 def test_navigation_leads_to_every_section(root: Element) -> None:

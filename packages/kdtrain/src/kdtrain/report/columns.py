@@ -7,7 +7,7 @@ of the column, points and intervals set a few pixels apart, instead of a heap of
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log10
 from statistics import fmean
@@ -72,31 +72,47 @@ def columns_of(chart: Chart) -> Columns:
 _Box = tuple[float, float, float, float]
 
 
-def place_labels(marks: Sequence[tuple[tuple[float, float], str]], area: Area, size: Size) -> list[str]:
-    """A label beside each point: above, below, right or left, the first place that is free; else none.
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A drawn point, in pixels: its place, the ends of its interval (``y`` where it has none), its label."""
+
+    x: float
+    y: float
+    top: float
+    bottom: float
+    label: str
+
+
+def place_labels(marks: Sequence[Mark], area: Area, size: Size) -> list[str]:
+    """A label beside each point, at the first place around it that is free of points and intervals; if none is, none.
 
     Args:
-        marks: ((x, y) of the point, its label), in pixels.
+        marks: The points.
         area: Within which labels stay.
         size: Of the figure.
     """
     reach = size.radius + 2
-    taken: list[_Box] = [(x - reach, y - reach, x + reach, y + reach) for (x, y), _ in marks]
+    taken: list[_Box] = [(m.x - reach, m.y - reach, m.x + reach, m.y + reach) for m in marks]
+    taken += [(m.x - 4, m.top, m.x + 4, m.bottom) for m in marks]
     drawn = []
-    for (x, y), label in marks:
-        for box in _places(x, y, text_width(label, size.font_px), size) if label else ():
+    for mark in marks:
+        if not mark.label:
+            continue
+        for box in _places(mark.x, mark.y, text_width(mark.label, size.font_px), size):
             if _within(box, area) and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                drawn.append(text(label, box[0], box[3] - size.font_px * 0.2))
+                drawn.append(text(mark.label, box[0], box[3] - size.font_px * 0.2))
                 break
     return drawn
 
 
-def _places(x: float, y: float, width: float, size: Size) -> tuple[_Box, ...]:
+def _places(x: float, y: float, width: float, size: Size) -> Iterator[_Box]:
+    """Above and below, then the corners, where no line to a neighbour runs, then beside."""
     gap, height = size.radius + 3, size.font_px
-    lefts = (x - width / 2, x - width / 2, x + gap + 2, x - gap - 2 - width)
-    tops = (y - gap - height - 2, y + gap + 2, y - height / 2, y - height / 2)
-    return tuple((left, top, left + width, top + height) for left, top in zip(lefts, tops, strict=True))
+    right, left, above, below = x + gap, x - gap - width, y - gap - height, y + gap
+    tops = ((x - width / 2, above), (x - width / 2, below), (right, above), (right, below), (left, above))
+    for start, top in (*tops, (left, below), (right + 2, y - height / 2), (left - 2, y - height / 2)):
+        yield start, top, start + width, top + height
 
 
 def _within(box: _Box, area: Area) -> bool:

@@ -2,7 +2,7 @@
 
 In: a :class:`~kdtrain.report.model.Chart`. Out: SVG text that is right by itself in a document (light) and follows the
 page's theme when it stands in one. The same chart gives the same text. Points that have no place (a value that is no
-number, or not above 0 on a logarithmic axis) are left out of the drawing; :func:`not_drawn` counts them.
+number, or not above 0 on a logarithmic axis) are left out of the drawing; :func:`drawing_notes` counts them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import isfinite
 
 from kdtrain.report.axes import Axis, linear_axis, log_axis
 from kdtrain.report.bars import bar_chart
-from kdtrain.report.columns import Columns, columns_of, place_labels
+from kdtrain.report.columns import Columns, Mark, columns_of, place_labels
 from kdtrain.report.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
 from kdtrain.report.marks import Style, interval, legend, marker, styles
 from kdtrain.report.model import Chart, Point, Series
@@ -45,11 +45,24 @@ def spoken(chart: Chart) -> str:
     return f"{chart.title}. {chart.y_title} against {chart.x_title}: {names}. The numbers follow as a table."
 
 
-def not_drawn(chart: Chart) -> int:
-    """Points that have no place in the drawing."""
-    return sum(len(series.points) for series in chart.series) - sum(
-        len(series.points) for series in _drawable(chart).series
-    )
+def drawing_notes(chart: Chart) -> str:
+    """What a reader must know of the drawing: what it sets aside and what it leaves out; "" if nothing."""
+    shown, notes = _drawable(chart), []
+    members = columns_of(shown).members.values() if chart.kind == "lines" else ()
+    if any(len(places) > 1 for places in members):
+        notes.append(
+            "Points of one dotted line are set side by side, so that their intervals can be told apart."
+        )
+    lost = _points(chart) - _points(shown)
+    if lost:
+        notes.append(
+            f"Not drawn, because the axis has no place for them: {lost} points; the numbers have them."
+        )
+    return " ".join(notes)
+
+
+def _points(chart: Chart) -> int:
+    return sum(len(series.points) for series in chart.series)
 
 
 def _drawable(chart: Chart) -> Chart:
@@ -133,7 +146,7 @@ def _all_series(
             (x_axis.px(p.x) + columns.shift(place, p.label, size.radius), y_axis.px(p.y))
             for p in series.points
         ]
-        marks += [(spot, point.label) for spot, point in zip(spots, series.points, strict=True)]
+        marks += [_mark(*spot, p, y_axis) for spot, p in zip(spots, series.points, strict=True)]
         drawn += [
             _series_line(series, looks[place], spots, area),
             _intervals(series, looks[place], spots, y_axis),
@@ -143,6 +156,11 @@ def _all_series(
     if not columns.shared:
         drawn += place_labels(marks, area, size)
     return drawn
+
+
+def _mark(x: float, y: float, point: Point, y_axis: Axis) -> Mark:
+    top, bottom = (y if end is None else y_axis.px(end) for end in (point.high, point.low))
+    return Mark(x=x, y=y, top=top, bottom=bottom, label=point.label)
 
 
 def _series_line(series: Series, style: Style, spots: Sequence[tuple[float, float]], area: Area) -> str:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from kdtrain.files import write_atomically
 from kdtrain.report.model import Report
@@ -61,9 +61,10 @@ def _environment() -> Environment:
     return environment
 
 
-def _unbroken(words: str) -> str:
-    """Keep "95 %" on one line."""
-    return re.sub(r"(?<=\d) %", "\u00a0%", words)
+def _unbroken(words: str) -> Markup:
+    """Keep "95 %" and "--shards" each on one line."""
+    safe = str(escape(visible(re.sub(r"(?<=\d) %", "\u00a0%", words))))
+    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="opt">\g<0></span>', safe))
 
 
 def _asset(name: str) -> str:

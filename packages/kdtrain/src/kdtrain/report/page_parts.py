@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from markupsafe import Markup
 
 from kdtrain.report.downloads import Download, downloads
-from kdtrain.report.figures import chart_svg, not_drawn
+from kdtrain.report.figures import chart_svg, drawing_notes
 from kdtrain.report.frame import NARROW
 from kdtrain.report.model import Block, Cell, Chart, Confusion, Paragraph, Report, Row, Section, Table
 from kdtrain.report.palette import SHADES
@@ -39,7 +39,7 @@ class Part:
         wide: Its drawing for a wide window, if it has one.
         narrow: Its drawing for a narrow one, or beside others.
         numbers: What its drawing shows, for those who do not see it.
-        note: What its drawing leaves out.
+        note: What a reader must know of its drawing.
     """
 
     kind: str
@@ -121,7 +121,6 @@ def _part(block: Block, anchors: Anchors, small: bool) -> Part:
     if not isinstance(block, Chart):
         kind = "table" if isinstance(block, Table) else "confusion"
         return Part(kind=kind, block=block, anchor=anchor, links=downloads(block, anchor))
-    lost = not_drawn(block)
     return Part(
         kind="chart",
         block=block,
@@ -130,7 +129,7 @@ def _part(block: Block, anchors: Anchors, small: bool) -> Part:
         wide=None if small else _markup(chart_svg(block)),
         narrow=_markup(chart_svg(block, NARROW)),
         numbers=chart_numbers(block),
-        note=f"{lost} points have no place in the drawing; the numbers have them." if lost else "",
+        note=drawing_notes(block),
     )
 
 

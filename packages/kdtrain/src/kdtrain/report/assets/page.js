@@ -13,10 +13,14 @@
 
   const links = new Map();
   for (const link of document.querySelectorAll("nav a")) links.set(link.hash.slice(1), link);
+  const list = document.querySelector("nav ul");
   const mark = (name) => {
     for (const [id, link] of links) {
-      if (id === name) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
+      if (id !== name) link.removeAttribute("aria-current");
+      else if (!link.hasAttribute("aria-current")) {
+        link.setAttribute("aria-current", "true");
+        list.scrollLeft = link.parentElement.offsetLeft - list.clientWidth / 3;
+      }
     }
   };
   const sections = [...document.querySelectorAll("main > section[id]")];
