@@ -12,9 +12,9 @@ import pytest
 
 from fixtures import reports
 from kdtrain.report.axes import linear_axis, log_axis, plain
-from kdtrain.report.columns import columns_of
+from kdtrain.report.columns import Mark, columns_of, place_labels
 from kdtrain.report.figures import chart_svg, drawing_notes
-from kdtrain.report.frame import NARROW, WIDE, Size
+from kdtrain.report.frame import NARROW, WIDE, Area, Size
 from kdtrain.report.marks import styles
 from kdtrain.report.model import Chart, Point, Series
 from kdtrain.report.palette import COLOURS, SERIES, SHADES, contrast, shade
@@ -134,15 +134,14 @@ def test_labels_stand_beside_points_that_share_no_column() -> None:
 
 def test_a_label_beside_a_point_keeps_off_its_interval() -> None:
     """A label is centred over a point without an interval, and stands to the right of one that has it."""
-    made = Series(
-        label="a", points=(Point(x=1, y=5, label="1x"), Point(x=2, y=5, low=0, high=10, label="2x"))
+    marks = (
+        Mark(x=100, y=100, top=100, bottom=100, label="1x"),
+        Mark(x=300, y=100, top=20, bottom=180, label="2x"),
     )
-    svg = chart_svg(chart(made, x_log=True))
-    upright_x = float(re.findall(r'd="M([\d.]+) [\d.]+L[^"M]+M[^"]+M', svg)[0])
-    starts = {words: float(x) for x, words in re.findall(r'<text x="([\d.]+)"[^>]*>(\dx)<', svg)}
-    line_x = float(re.findall(r'd="M([\d.]+) [\d.]+L[^"M]+" stroke="#c24e00"', svg)[0])
-    assert starts["1x"] < line_x
-    assert starts["2x"] > upright_x
+    area = Area(left=0, top=0, right=400, bottom=200)
+    free, blocked = (float(re.findall(r'x="([\d.]+)"', made)[0]) for made in place_labels(marks, area, WIDE))
+    assert free == pytest.approx(100 - text_width("1x", WIDE.font_px) / 2, abs=0.1)
+    assert blocked > 304
 
 
 def test_the_reference_is_a_star_with_a_line_across() -> None:
