@@ -59,8 +59,8 @@ SECTIONS = (
     (
         LISTED,
         "Exit code 3: some inputs failed",
-        "In `failures.csv` of the shard set and in `preview.html`; the other slides were built. `slideprep inspect`, which has "
-        "one slide only, prints them and exits 1.",
+        "In `failures.csv` of the shard set and in `preview.html`; the other slides were built. "
+        "`slideprep inspect`, which has one slide only, prints them and exits 1.",
     ),
     (
         LEFT_OUT,
@@ -239,8 +239,8 @@ def render(messages: Iterable[Message], modules: Mapping[str, Module]) -> str:
     lines = [
         "# Error messages",
         "",
-        f"Made from the source by `{COMMAND}`; do not edit. Search this page for a few words of a message. `<path>` and",
-        "the like stand for what varies. What to do is in the message itself, mostly after its last semicolon;",
+        f"Made from the source by `{COMMAND}`; do not edit. Search this page for a few words of a message. `<path>`",
+        "and the like stand for what varies. What to do is in the message itself, mostly after its last semicolon;",
         "[troubleshooting](troubleshooting.md) tells more of the frequent ones.",
         "",
     ]
