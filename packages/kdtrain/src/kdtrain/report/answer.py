@@ -72,9 +72,9 @@ def _tally(results: Results) -> Iterator[str]:
     sure = [one for one in found if one.leaves_out_zero and one.low is not None]
     better = sum(one.low is not None and one.low > 0 for one in sure)
     yield (
-        f"Of {len(found)} comparisons of a student with the baseline of its magnification, the student is better in "
-        f"{better} and worse in {len(sure) - better} with an interval that leaves out 0; {len(found) - len(sure)} "
-        "cannot be told apart."
+        f"Of {len(found)} comparisons of a student with the baseline of its magnification, {better} show the student "
+        f"better and {len(sure) - better} worse, by an interval that leaves out 0; {len(found) - len(sure)} show "
+        "neither."
     )
 
 

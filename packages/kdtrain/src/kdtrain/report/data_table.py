@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdtrain.errors import UsageError
-from kdtrain.report.cells import NONE, count_cell
+from kdtrain.report.cells import ABSENT, count_cell
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index, read_index
 
 _USUAL = ("train", "val", "test", "dev")
 """Splits in the order of the paper's tables; others follow by name."""
-_UNKNOWN = Cell(text=NONE, note="not labelled")
 
 
 def find_index(given: Path | None, recorded: Sequence[Path], sha256: str) -> Index | None:
@@ -87,7 +86,7 @@ def _ordered(names: Iterable[str]) -> list[str]:
 
 def _of_class(index: Index, name: str, label: str) -> Cell:
     if not index.is_labelled(name):
-        return _UNKNOWN
+        return ABSENT
     counts = [index.document.splits[part].per_class or {} for part in index.document.sets[name]]
     return count_cell(sum(count[label] for count in counts))
 

@@ -6,6 +6,8 @@ numbers stand in a row of their own, in small print, under those that they belon
 
 from __future__ import annotations
 
+import re
+
 from kdtrain.report.model import Cell, Row, Table
 
 _ESCAPES = {
@@ -29,6 +31,10 @@ _ESCAPES = {
     "–": "--",
     "…": r"\ldots{}",
 }
+_TITLE_NUMBER = re.compile(r"^Table \d+\. ")
+"""LaTeX numbers tables itself."""
+_COMFORTABLE = 4
+"""Columns of numbers with intervals that fit on a page in its own size."""
 _TABLE = str.maketrans(_ESCAPES)
 
 
@@ -41,10 +47,11 @@ def table_latex(table: Table) -> str:
     r"""A ``table`` environment with caption and label; put ``\usepackage{booktabs}`` in the preamble."""
     columns = len(table.columns)
     lines = [
-        f"% {' '.join(table.title.split())}; needs \\usepackage{{booktabs}}",
+        r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(table.title)}. {escape(table.caption)}}}",
+        rf"\caption{{{escape(_TITLE_NUMBER.sub('', table.title))}. {escape(table.caption)}}}",
+        *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if columns > _COMFORTABLE else []),
         rf"\label{{tab:{table.name}}}",
         rf"\begin{{tabular}}{{l{'r' * columns}}}",
         r"\toprule",
@@ -76,13 +83,20 @@ def _row_lines(row: Row, columns: int) -> list[str]:
         return [_line([rf"\multicolumn{{{columns + 1}}}{{l}}{{\textit{{{escape(row.heading)}}}}}"])]
     lines = [_line([escape(row.heading), *map(_cell, row.cells)])]
     if any(cell.paper for cell in row.cells):
-        papers = [rf"\footnotesize {escape(cell.paper)}" if cell.paper else "" for cell in row.cells]
+        papers = [rf"\footnotesize {_numbers(cell.paper)}" if cell.paper else "" for cell in row.cells]
         lines.append(_line([r"\quad\footnotesize paper", *papers]))
     return lines
 
 
 def _cell(cell: Cell) -> str:
-    return rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text)
+    text = _numbers(cell.text)
+    return rf"\textbf{{{text}}}" if cell.best else text
+
+
+def _numbers(text: str) -> str:
+    """Escaped, with a dash between two numbers and a minus before one."""
+    text = re.sub(r"(?<=\d)-(?=\d)", "–", text)
+    return escape(re.sub(r"(?<![\w.])-(?=\d)", "−", text))
 
 
 def _line(cells: list[str]) -> str:

@@ -107,10 +107,10 @@ def _caption(results: Results) -> str:
     scores = results.scores(results.groups[0])
     unit = "" if results.unit == "sample" else f" of {scores.units} patients"
     source = results.collection.paper_source
+    means = " Of several seeds, the mean and its interval." * any(len(g.runs) > 1 for g in results.groups)
     return (
         f"Percent, on {scores.n} tissue samples{unit} of the split {results.collection.split}: each class against "
-        "the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that "
-        f"are right. In brackets the 95 % interval: {results.iterations:,} bootstrap draws of {results.unit}s. Of several "
-        "seeds it is the mean, and the interval of the mean."
+        "the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that are "
+        f"right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of {results.unit}s.{means}"
         + (f" Small: the paper's numbers ({source})." if source else "")
     )

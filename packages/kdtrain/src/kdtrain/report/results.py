@@ -85,7 +85,7 @@ class Results:
     def paper(self, group: Group, metric: str) -> str:
         """The paper's number, "" where it has none."""
         by_magnification = self.collection.paper.get(group.method, {})
-        return by_magnification.get(f"{group.magnification:g}", {}).get(metric, "")
+        return by_magnification.get(group.magnification, {}).get(metric, "")
 
 
 def results_of(collection: Collection, *, unit: Unit, iterations: int, seed: int) -> Results:

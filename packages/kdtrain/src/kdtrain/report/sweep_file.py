@@ -15,8 +15,8 @@ from kdtrain.shard_format import one_line
 
 SWEEP_FILE = "sweep.json"
 VERSION = 1
-PaperNumbers = dict[str, dict[str, dict[str, str]]]
-"""The paper's cells as printed, by method, magnification ("1.25") and metric."""
+PaperNumbers = dict[str, dict[float, dict[str, str]]]
+"""The paper's cells as printed, by method, magnification and metric."""
 
 
 class _Document(BaseModel):

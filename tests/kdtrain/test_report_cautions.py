@@ -1,0 +1,205 @@
+"""What a report says in sentences: what to beware of, and the answer, honest about intervals that hold 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fixtures.report_runs import SHARD_SET, predictions, rights, write_run, write_sweep
+from kdtrain.predictions import Prediction
+from kdtrain.report.answer import against
+from kdtrain.report.build import build_report
+from kdtrain.report.model import Report
+from kdtrain.report.runs import sha256_of
+from kdtrain.report.scoring import Estimate
+
+MANY = predictions(rights(60, 12))
+"""Sixty patients, half of each class: enough."""
+
+
+def _report(*runs: object, unit: str = "patient") -> Report:
+    return build_report(
+        [str(run) for run in runs], iterations=200, unit="sample" if unit == "sample" else "patient"
+    )
+
+
+def _warned(report: Report, words: str) -> bool:
+    return any(words in warning for warning in report.warnings)
+
+
+def _seeds(
+    folder: Path, phase: str, said: Sequence[Prediction], count: int = 2, **options: object
+) -> list[Path]:
+    return [
+        write_run(folder / f"{phase}{seed}", phase, 1, said, seed=seed, **options)  # type: ignore[arg-type]
+        for seed in range(count)
+    ]
+
+
+def test_enough_of_everything_is_no_warning(tmp_path: Path) -> None:
+    """Sixty patients and two seeds of one method with the same settings need no caution."""
+    assert _report(*_seeds(tmp_path, "baseline", MANY)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        (predictions(rights(28, 2)), "28 (benign 14, tumour 14)"),
+        (predictions(rights(60, 12))[::2] + predictions(rights(12, 2))[1::2], "36 (benign 30, tumour 6)"),
+        (predictions(rights(60, 2), per_patient=3), "20 (benign 10, tumour 10)"),
+    ],
+    ids=["few in all", "few of a class", "few patients of many samples"],
+)
+def test_too_few_patients(tmp_path: Path, said: list[Prediction], counts: str) -> None:
+    """Fewer than 30 patients in all, or 10 of a class, are counted and called too few."""
+    report = _report(*_seeds(tmp_path, "baseline", said))
+    assert _warned(report, f"Too few patients: the split test has {counts}; below 30 in all or 10 of a class")
+
+
+def test_one_seed(tmp_path: Path) -> None:
+    """With one run of each method, what training's chance adds is said to be unknown."""
+    assert _warned(
+        _report(*_seeds(tmp_path, "baseline", MANY, count=1)), "what training's chance adds is unknown"
+    )
+
+
+def test_unequal_seeds(tmp_path: Path) -> None:
+    """Methods that are compared as means over other seeds are named with their seeds."""
+    runs = [*_seeds(tmp_path, "baseline", MANY), *_seeds(tmp_path, "distill", MANY, count=3)]
+    assert _warned(_report(*runs), "Baseline at 1x: 0, 1; KD at 1x: 0, 1, 2")
+
+
+def test_missing_runs_are_named(tmp_path: Path) -> None:
+    """Runs that a sweep lacks are counted and named with their reason, and are in the table of costs."""
+    write_run(tmp_path / "a", "baseline", 1, MANY)
+    known = {"method": "Baseline", "magnification": 1, "seed": 0}
+    lost = {"method": "KD", "magnification": 1, "seed": 0, "state": "failed", "reason": "out of memory"}
+    sweep = write_sweep(
+        tmp_path, [{"name": "a", "folder": "a", **known}, {"name": "kd", "folder": "kd", **lost}]
+    )
+    report = _report(sweep)
+    assert _warned(report, "1 run of the sweep left out: kd (failed: out of memory)")
+    cost = next(table for table in report.tables() if table.name == "cost")
+    assert [row.cells[-1].text for row in cost.rows] == ["evaluated", "failed"]
+
+
+def test_a_split_that_chose_the_checkpoint(tmp_path: Path) -> None:
+    """Numbers on the split that chose the checkpoint are called too good."""
+    runs = _seeds(tmp_path, "baseline", MANY, shard_set={"validate_on": "test"})
+    assert _warned(_report(*runs), "The split test also chose the checkpoint of Baseline at 1x")
+
+
+def test_a_split_that_was_trained_on(tmp_path: Path) -> None:
+    """Numbers on the split that was trained on are said to say nothing."""
+    runs = _seeds(tmp_path, "baseline", MANY, shard_set={"train_on": ["train", "test"]})
+    assert _warned(_report(*runs), "Baseline at 1x was trained on the split test")
+
+
+def test_unlike_settings_of_methods(tmp_path: Path) -> None:
+    """A student that was trained longer than its baseline is named with both numbers; its seed and phase are not."""
+    runs = [
+        *_seeds(tmp_path, "baseline", MANY),
+        *_seeds(tmp_path, "distill", MANY, settings={"epochs": 9, "train_on": ["aux1"]}),
+    ]
+    assert _warned(
+        _report(*runs), "KD (aux1) at 1x were trained with different settings (epochs 3 against 9)"
+    )
+
+
+def test_another_teacher(tmp_path: Path) -> None:
+    """A student of a teacher that is not in the report is named; one of the teacher that is there is not."""
+    teacher = write_run(tmp_path / "t", "teacher", 10, MANY)
+    own = {"teacher": {"weights_sha256": sha256_of(teacher / "model.safetensors")}}
+    known = write_run(tmp_path / "k", "distill", 1, MANY, shard_set=own)
+    stranger = write_run(tmp_path / "s", "distill", 2, MANY)
+    assert not _warned(_report(teacher, known), "learned from a teacher")
+    assert _warned(
+        _report(teacher, known, stranger), "KD at 2x learned from a teacher that is not in this report"
+    )
+
+
+def test_another_shard_set(tmp_path: Path) -> None:
+    """A run that was trained on another set than it was evaluated on is named."""
+    runs = _seeds(tmp_path, "baseline", MANY, shard_set={"sha256": SHARD_SET[::-1].replace("a", "c")})
+    assert _warned(_report(*runs), "Baseline at 1x was trained on another shard set")
+
+
+def test_classes_that_are_absent_or_given_up(tmp_path: Path) -> None:
+    """A class without samples, and a class that a run never predicts, are named."""
+    alone = [one for one in MANY if one.label == 0]
+    assert _warned(_report(*_seeds(tmp_path / "a", "baseline", alone)), "test has no sample of tumour")
+    given_up = predictions([one.label == 0 for one in MANY])
+    report = _report(*_seeds(tmp_path / "b", "baseline", given_up))
+    assert _warned(report, "never predicts, so that their precision counts as 0: Baseline at 1x: tumour")
+
+
+def test_samples_of_a_patient_drawn_one_by_one(tmp_path: Path) -> None:
+    """Drawing samples where patients have several makes intervals too narrow, and is said to."""
+    said = predictions(rights(120, 12), per_patient=2)
+    assert _warned(_report(*_seeds(tmp_path, "baseline", said), unit="sample"), "Use --unit patient")
+
+
+def test_answer_names_gain_interval_and_cost(tmp_path: Path) -> None:
+    """The first sentence has accuracy, the gain with its interval, the seeds it holds in, and the share of the cost."""
+    runs = [
+        write_run(tmp_path / "t", "teacher", 10, predictions(rights(60, 0))),
+        *_seeds(tmp_path, "baseline", predictions(rights(60, 30))),
+        *_seeds(tmp_path, "distill", predictions(rights(60, 6))),
+    ]
+    first, second = _report(*runs).answer
+    assert first.startswith(
+        "At 1x the student (KD) reaches 90.0 % accuracy (balanced accuracy 90.0 %, mean of 2 seeds): 40.0 points above "
+        "the baseline (95 % interval +"
+    )
+    assert first.endswith("), above it in 2 of 2 seeds, at 1/100 of the teacher's computation.")
+    assert second.startswith(
+        "At 10x the teacher reaches 100.0 % accuracy (balanced accuracy 100.0 %); the student is"
+    )
+    assert "10.0 points below it" in second
+
+
+def test_answer_is_about_the_cheapest_student(tmp_path: Path) -> None:
+    """The first sentence is about the lowest magnification, though a higher one gains more; then all count."""
+    runs = [
+        write_run(tmp_path / "b1", "baseline", 1, predictions(rights(60, 6))),
+        write_run(tmp_path / "s1", "distill", 1, predictions(rights(60, 30))),
+        write_run(tmp_path / "b2", "baseline", 2, predictions(rights(60, 30))),
+        write_run(tmp_path / "s2", "distill", 2, predictions(rights(60, 6))),
+    ]
+    first, tally = _report(*runs).answer
+    assert "At 1x the student (KD)" in first
+    assert "40.0 points below the baseline" in first
+    assert tally == (
+        "Of 2 comparisons of a student with the baseline of its magnification, 1 show the student better and 1 worse, by "
+        "an interval that leaves out 0; 0 show neither."
+    )
+
+
+def test_answer_without_a_student(tmp_path: Path) -> None:
+    """A teacher alone has a sentence of its own."""
+    (said,) = _report(write_run(tmp_path / "t", "teacher", 10, MANY)).answer
+    assert said == "At 10x the teacher reaches 80.0 % accuracy (balanced accuracy 80.0 %)."
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.013, 0.002, 0.025, "1.3 points above the baseline (95 % interval +0.2 to +2.5)"),
+        (-0.013, -0.025, -0.002, "1.3 points below the baseline (95 % interval -2.5 to -0.2)"),
+        (
+            0.013,
+            -0.002,
+            0.025,
+            "1.3 points above the baseline (95 % interval -0.2 to +2.5: it holds 0, so these patients do not tell the "
+            "two apart)",
+        ),
+        (0.0, None, None, "level with the baseline (no interval: there is one patient)"),
+        (None, None, None, "not comparable with the baseline"),
+    ],
+)
+def test_a_difference_in_words(value: float | None, low: float | None, high: float | None, text: str) -> None:
+    """A difference is above, below or level, and an interval that holds 0 is said to settle nothing."""
+    found = Estimate(value=value, low=low, high=high, by_seed=())
+    assert against(found, "the baseline", "patient") == text
