@@ -103,6 +103,17 @@ def test_whole_weights_are_copies() -> None:
     assert _auc(labels.tolist(), np.stack([1 - second, second], axis=1), [2.0, 0.0, 1.0, 3.0])[1] == expected
 
 
+def test_units_of_many_items_weigh_like_their_items() -> None:
+    """Areas from units of eight items are, to the last bit, those of the items one by one with their unit's weight."""
+    generator = np.random.default_rng(0)
+    labels, unit_of = generator.integers(0, 3, 80), np.repeat(np.arange(10), 8)
+    probabilities = generator.dirichlet(np.ones(3), 80).round(1)
+    weights_UB = generator.multinomial(10, [0.1] * 10, size=50).T.astype(np.float64)
+    by_unit = roc_auc(rank_classes(labels, probabilities, unit_of), weights_UB)
+    by_item = roc_auc(rank_classes(labels, probabilities, np.arange(80)), weights_UB[unit_of])
+    np.testing.assert_array_equal(by_unit, by_item)
+
+
 def test_auc_without_two_sides_is_undefined() -> None:
     """Where all items have class 0, no pair exists: the area of both classes is NaN, and so is the macro mean."""
     auc = np.array(_auc([0, 0], np.array([[0.9, 0.1], [0.6, 0.4]])))

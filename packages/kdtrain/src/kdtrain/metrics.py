@@ -117,12 +117,27 @@ def roc_auc(ranks: Sequence[ClassRanks], weights_UB: FloatArray) -> FloatArray:
 
 
 def _class_auc(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
+    units, draws = weights_UB.shape
+    # Units are fewer than items: a table of who beats whom is worth its making, where there are draws enough for it.
+    if 4 * units <= len(rank.positive_units) + len(rank.negative_units) and units <= 4 * draws:
+        return _class_auc_by_unit(rank, weights_UB)
     positive_PB = weights_UB[rank.positive_units]
-    beaten_QB = np.zeros((len(rank.negative_units) + 1, weights_UB.shape[1]))
+    beaten_QB = np.zeros((len(rank.negative_units) + 1, draws))
     np.cumsum(weights_UB[rank.negative_units], axis=0, out=beaten_QB[1:])
     wins_B = np.einsum("pb,pb->b", positive_PB, beaten_QB[rank.below])
     wins_B += np.einsum("pb,pb->b", positive_PB, beaten_QB[rank.up_to])
     return _ratio(0.5 * wins_B, positive_PB.sum(axis=0) * beaten_QB[-1])
+
+
+def _class_auc_by_unit(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
+    """The same from how often each unit beats each other: all sums are of halves, so with whole weights to the bit."""
+    negative_QU = np.eye(len(weights_UB))[rank.negative_units]
+    beaten_QU = np.vstack([np.zeros(len(weights_UB)), np.cumsum(negative_QU, axis=0)])
+    positive_PU = np.eye(len(weights_UB))[rank.positive_units]
+    wins_UU = positive_PU.T @ (beaten_QU[rank.below] + beaten_QU[rank.up_to])
+    wins_B = np.einsum("ub,ub->b", weights_UB, wins_UU @ weights_UB)
+    pairs_B = (positive_PU.sum(axis=0) @ weights_UB) * (beaten_QU[-1] @ weights_UB)
+    return _ratio(0.5 * wins_B, pairs_B)
 
 
 def scores_from(confusion_XKK: FloatArray | IntArray, auc_XK: FloatArray) -> Scores:
