@@ -19,8 +19,8 @@ import click
 from rich.console import Console
 
 from kdtrain.errors import UsageError
-from kdtrain.sweep.display import Screen, result_table
-from kdtrain.sweep.local import LOGS, Launcher, LocalLauncher, usable_cores, visible_gpus
+from kdtrain.sweep.display import Screen, report_console, result_table
+from kdtrain.sweep.local import LOGS, Launcher, LocalLauncher, threads_each, usable_cores, visible_gpus
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
 from kdtrain.sweep.schedule import Schedule, Standing
@@ -154,7 +154,7 @@ def _conclude(plan: Plan, schedule: Schedule, kept: Sequence[dict[str, Any]], op
     if options.as_json:
         click.echo(json.dumps(_as_dict(plan, standings, split), indent=1, ensure_ascii=False))
         return SOME_FAILED if bad else 0
-    console = Console()
+    console = report_console()
     console.print(result_table(plan.jobs, standings, split))
     if kept:
         click.echo(
@@ -230,9 +230,10 @@ def dry_run(options: Options) -> int:
 
     plan = make_plan(options)
     jobs = [job for job in plan.jobs if job.name in plan.wanted]
-    rows = estimates(jobs, plan.progress(), plan.index)
+    threads = threads_each(usable_cores(), options.jobs)
+    rows = estimates(jobs, plan.progress(), plan.index, threads=threads)
     if options.as_json:
         click.echo(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False))
     else:
-        print_rows(rows, Console(), about=plan.recipe.about, jobs=options.jobs)
+        print_rows(rows, report_console(), about=plan.recipe.about, jobs=options.jobs)
     return 0

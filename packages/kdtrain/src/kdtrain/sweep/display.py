@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +15,7 @@ from kdtrain.sweep.check import Job
 from kdtrain.sweep.schedule import Standing
 from kdtrain.sweep.state import balanced_accuracy, place_of, training_seconds
 
+_FILE_COLUMNS = 120
 _STYLES = {"finished": "green", "failed": "red", "skipped": "yellow", "waiting": "dim"}
 
 
@@ -79,9 +81,16 @@ def _where(job: Job) -> str:
     return f"epoch {place[0]}/{job.config.epochs}"
 
 
+def report_console() -> Console:
+    """Standard output: as wide as the terminal, and in a file wide enough for a table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_COLUMNS)
+
+
 def result_table(jobs: Sequence[Job], standings: Sequence[Standing], split: str) -> Table:
     """How every run stands, with its balanced accuracy over the images of a split."""
-    table = Table(title=f"Balanced accuracy on {split}, images", title_justify="left")
+    title = f"Balanced accuracy on {split}, images"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("run", no_wrap=True)
     for heading in ("method", "state"):
         table.add_column(heading)

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdtrain.models import ModelSpec
+from kdtrain.shard_format import Index
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.state import Progress
@@ -36,15 +40,23 @@ class Row:
     seconds_left: float
 
 
-def estimates(jobs: Sequence[Job], progress: dict[str, Progress], index: Any) -> list[Row]:
+def estimates(
+    jobs: Sequence[Job], progress: dict[str, Progress], index: Index, *, threads: int | None
+) -> list[Row]:
     """What every run would take on this machine.
 
     Args:
         jobs: In order.
         progress: How far each is, by name.
         index: The shard set.
+        threads: That a run will have for its arithmetic; None for PyTorch's choice.
+
+    Raises:
+        UsageError: An image is too small for its network, or a GPU was asked for and there is none.
     """
-    speeds: dict[tuple[str, int, str], Speed] = {}
+    if threads is not None:
+        torch.set_num_threads(threads)
+    speeds: dict[tuple[str, ...], Speed] = {}
     rows = []
     for job in jobs:
         estimate = None if job.config is None else _estimate(job, index, speeds)
@@ -59,21 +71,24 @@ def estimates(jobs: Sequence[Job], progress: dict[str, Progress], index: Any) ->
     return rows
 
 
-def _estimate(job: Job, index: Any, speeds: dict[tuple[str, int, str], Speed]) -> RunEstimate:
+def _estimate(job: Job, index: Index, speeds: dict[tuple[str, ...], Speed]) -> RunEstimate:
     assert job.config is not None
-    network = job.network
-    key = (network.model, network.output_stride, job.config.device)
+    config, network = job.config, job.network
+    spec = ModelSpec(name=network.model, n_classes=len(network.classes), output_stride=network.output_stride)
+    key = (network.model, str(network.output_stride), config.device, config.precision)
     if key not in speeds:
-        speeds[key] = measure_speed(job.config.device, network.build(seed=0).spec)
+        image_format = index.document.image.format
+        speeds[key] = measure_speed(
+            config.device, spec, precision=config.precision, image_format=image_format
+        )
     teacher = job.needs[0].network if job.run.phase == "distill" else None
-    return estimate_run(job.config, index, teacher=teacher, student=network, speed=speeds[key])
+    return estimate_run(config, index, teacher=teacher, student=network, speed=speeds[key])
 
 
 def _seconds_left(estimate: RunEstimate | None, progress: Progress) -> float:
     if estimate is None or progress.stage in ("finished", "trained"):
         return 0.0
-    seconds: float = estimate.seconds
-    return seconds * (1 - min(1.0, progress.step / estimate.steps))
+    return estimate.seconds * (1 - min(1.0, progress.step / estimate.steps))
 
 
 def stage_text(progress: Progress) -> str:
@@ -96,14 +111,16 @@ def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) 
     """
     if about.strip():
         console.print(Text(about.strip() + "\n"))
-    table = Table(title=f"{len(rows)} runs", title_justify="left")
-    table.add_column("run", overflow="fold")
-    table.add_column("phase")
+    table = Table(title=f"{len(rows)} runs", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("run", "phase", "trains on"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("samples", "steps", "GFLOPs", "memory", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state")
     for row in rows:
-        table.add_row(row.job.name, row.job.run.phase, *_numbers(row.estimate), stage_text(row.progress))
+        run, config = row.job.run, row.job.config
+        train_on = "-" if config is None else ",".join(config.train_on)
+        table.add_row(run.name, run.phase, train_on, *_numbers(row.estimate), stage_text(row.progress))
     console.print(table)
     console.print(Text(_totals(rows, jobs)))
 
@@ -122,18 +139,18 @@ def _numbers(estimate: RunEstimate | None) -> tuple[str, ...]:
 
 def _totals(rows: Sequence[Row], jobs: int) -> str:
     todo = [row for row in rows if row.progress.stage != "finished"]
+    if not todo:
+        return "all runs are finished"
+    found = [row.estimate for row in todo if row.estimate is not None]
     left = sum(row.seconds_left for row in todo)
-    pflops = sum(row.estimate.training_pflops for row in todo if row.estimate is not None)
-    memory = max((row.estimate.memory_bytes for row in todo if row.estimate is not None), default=0)
-    lines = [
-        f"to do: {len(todo)} of {len(rows)} runs, {pflops:,.3g} PFLOPs of training, about {duration(left)} on this "
-        f"machine one after the other, {memory / 1e9:.1f} GB at most",
-        "samples: of an epoch. GFLOPs: a forward pass, mean over the images of training. memory: of a step on the "
-        "largest image. time: training and validation, by a calibration of a few seconds on this machine.",
-    ]
-    if jobs > 1:
-        lines[0] += f" each of {jobs} at a time"
-    return "\n".join(lines)
+    at_a_time = f" ({duration(left / jobs)} at best with {jobs} at a time)" if jobs > 1 else ""
+    return (
+        f"to do: {len(todo)} of {len(rows)} runs, about {duration(left)}{at_a_time} on this machine, "
+        f"{sum(e.training_pflops for e in found):,.3g} PFLOPs, "
+        f"{max((e.memory_bytes for e in found), default=0) / 1e9:.1f} GB at most\n"
+        "samples: of an epoch. GFLOPs: a forward pass, mean over the images trained on. memory: on the largest image. "
+        "time: training and validation, after a calibration of a few seconds; measuring on the splits comes on top."
+    )
 
 
 def rows_as_dict(rows: Sequence[Row]) -> list[dict[str, Any]]:

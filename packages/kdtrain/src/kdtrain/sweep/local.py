@@ -207,7 +207,7 @@ class LocalLauncher:
                 f"--jobs {jobs}: each run has a GPU to itself, and there are {len(gpus)}; give at most {len(gpus)}"
             )
         self._where: dict[str, Any] = {"shards": shards, "out": out, "evaluate": evaluate}
-        self._threads = max(1, cores // jobs) if jobs > 1 else None
+        self._threads = threads_each(cores, jobs)
         self._free: list[str | None] = list(gpus[:jobs]) if gpus else [None] * jobs
         self._running: dict[str, tuple[Process, str | None]] = {}
 
@@ -241,6 +241,11 @@ class LocalLauncher:
         process, slot = self._running.pop(name)
         self._free.append(slot)
         return Ended(name=name, reason=process.reason(), seconds=process.seconds)
+
+
+def threads_each(cores: int, jobs: int) -> int | None:
+    """Threads of each of several runs at a time; None for a single one, which may choose."""
+    return max(1, cores // jobs) if jobs > 1 else None
 
 
 def usable_cores() -> int:
