@@ -45,6 +45,7 @@ CALLS = {
     "notes.append": ("0", WARNING),
 }
 """Other calls that carry a message: in which argument, and where it is shown."""
+HOLE = r"<[^<>]*>"
 RETURNS = {("slideprep.layout", "refusal"): LEFT_OUT, ("slideprep.units", "_disagreement"): WARNING}
 """Functions whose answer is a message."""
 
@@ -156,7 +157,7 @@ def collect(packages: Path) -> list[Message]:
     alone, called = (_by_place(sites, errors, modules) for sites in (interpreter.alone, interpreter.called))
     for place in sorted({*alone, *called}):
         section, module_name, line = place
-        for text in _pruned({*alone.get(place, ()), *called.get(place, ())}):
+        for text in _pruned(alone.get(place, set()), called.get(place, set())):
             messages.add(Message(section=section, module=module_name, line=line, text=text))
     return sorted(message for message in messages if says_something((message.text,)))
 
@@ -207,26 +208,32 @@ def _shard_texts(site: Site) -> Iterator[tuple[str, str]]:
             yield section, f"{place}: {reason} (rule {rule}); {remedy}"
 
 
-def _pruned(texts: set[str]) -> set[str]:
+def _pruned(alone: set[str], called: set[str]) -> set[str]:
     """Without those that say no more than another: the same with holes of other names, or with a short word filled in.
 
-    Where a hole is filled by a sentence, the filled ones are kept and the one with the hole goes.
+    Where calls fill a hole by sentences, the filled ones are kept and the one with the hole goes, unless a call leaves
+    it open as well.
     """
-    kept = set(texts)
-    for general in sorted(texts):
-        pattern = re.compile(".+".join(map(re.escape, re.split(r"<[^<>]*>", general))))
+    kept = alone | called
+    open_in_calls = {_shape(text) for text in called}
+    for general in sorted(kept):
+        pattern = re.compile(".+".join(map(re.escape, re.split(HOLE, general))))
         special = {text for text in kept if text != general and pattern.fullmatch(text)}
         fuller = {text for text in special if _words(text) >= _words(general) + 2}
         if general not in kept or not special:
             continue
         kept -= special - fuller
-        if fuller:
+        if fuller and _shape(general) not in open_in_calls:
             kept.discard(general)
     return kept
 
 
+def _shape(text: str) -> str:
+    return re.sub(HOLE, "<>", text)
+
+
 def _words(text: str) -> int:
-    return sum(any(map(str.isalpha, word)) for word in re.sub(r"<[^<>]*>", "", text).split())
+    return sum(any(map(str.isalpha, word)) for word in re.sub(HOLE, "", text).split())
 
 
 def render(messages: Iterable[Message], modules: Mapping[str, Module]) -> str:
