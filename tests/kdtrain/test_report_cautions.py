@@ -172,8 +172,8 @@ def test_answer_is_about_the_cheapest_student(tmp_path: Path) -> None:
     assert "At 1x the student (KD)" in first
     assert "40.0 points below the baseline" in first
     assert tally == (
-        "Of 2 comparisons of a student with the baseline of its magnification, 1 show the student better and 1 worse, by "
-        "an interval that leaves out 0; 0 show neither."
+        "Of 2 comparisons of a student with the baseline of its magnification, 1 show the student better and 1 worse, "
+        "by an interval that leaves out 0; 0 show neither."
     )
 
 

@@ -89,7 +89,7 @@ def test_runs_that_a_sweep_lacks_are_listed(tmp_path: Path) -> None:
     assert [run.name for run in found.runs] == ["done"]
     said = {run.name: (run.state, run.reason) for run in found.missing}
     assert said["crashed"] == ("failed", "out of memory")
-    assert said["later"] == ("waiting", "not finished (waiting)")
+    assert said["later"] == ("waiting", "not finished")
     assert said["unmeasured"][0] == "waiting"
     assert "not evaluated on test" in said["unmeasured"][1]
 

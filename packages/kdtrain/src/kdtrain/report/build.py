@@ -11,7 +11,7 @@ from kdtrain.report.cautions import cautions
 from kdtrain.report.collect import Collection, collect
 from kdtrain.report.cost_tables import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.data_table import data_table, find_index
-from kdtrain.report.differences import differences_table
+from kdtrain.report.differences import against_teacher_table, baseline_table
 from kdtrain.report.model import Block, Paragraph, Report, Section, Table
 from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resize_charts
 from kdtrain.report.result_tables import methods_table, patients_table, teacher_table
@@ -66,7 +66,7 @@ def build_report(
 def _sections(results: Results, index: Index | None) -> Iterator[Section]:
     yield Section(name="data", title="Data", blocks=(_data(index),))
     yield Section(name="teacher", title="Teacher", blocks=_tables(teacher_table(results)))
-    methods = _tables(methods_table(results), differences_table(results))
+    methods = _tables(methods_table(results), baseline_table(results), against_teacher_table(results))
     yield Section(name="methods", title="Baseline and students", blocks=methods)
     yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
     yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
@@ -108,5 +108,5 @@ def _subtitle(results: Results) -> str:
     if results.magnifications:
         parts.append("at " + ", ".join(magnification_name(m) for m in results.magnifications))
     patients = len({one.patient for one in results.collection.runs[0].predictions})
-    parts.append(f"on {scores.n} tissue samples of {patients} patients ({results.collection.split})")
+    parts.append(f"on {scores.n:,} tissue samples of {patients} patients ({results.collection.split})")
     return f"{' '.join(parts)}, {seeds} seed{'s' if seeds > 1 else ''}"

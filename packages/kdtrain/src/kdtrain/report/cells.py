@@ -80,5 +80,4 @@ def _seeds_note(values: Sequence[float], digits: int) -> str:
     deviation = spread(values)
     if deviation is None:
         return ""
-    lowest, highest = percent(min(values), digits), percent(max(values), digits)
-    return f"±{percent(deviation, digits)} over {len(values)} seeds ({lowest} to {highest})"
+    return f"±{percent(deviation, digits)} over {len(values)} seeds"

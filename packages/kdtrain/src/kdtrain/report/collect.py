@@ -184,7 +184,7 @@ def _read(
 
 def _reason(one: _Named, split: str, shards: Path | None) -> str | None:
     if one.missing is not None and not (one.folder / MODEL_FILE).is_file():
-        return one.missing.reason or f"not finished ({one.missing.state})"
+        return one.missing.reason or "not finished"
     return not_ready(one.folder, split, shards)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from kdtrain.report.cells import ABSENT, difference_cell, digits_for
+from kdtrain.report.cells import difference_cell, digits_for
 from kdtrain.report.groups import Group
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.results import Results, title_row
@@ -16,47 +16,54 @@ DIFFERENCES: Mapping[str, str] = {
     "recall": "Balanced accuracy",
     "auc": "ROC AUC",
 }
-_Reference = Callable[[Group], Group | None]
 
 
-def differences_table(results: Results) -> Table | None:
-    """Paired differences of every method to its baseline and to the teacher; None where there is neither."""
-    references = _references(results)
-    if not references or not results.compared:
+def baseline_table(results: Results) -> Table | None:
+    """What every other method gains on the baseline of its magnification; None without a baseline or another method."""
+    pairs = [
+        (group, baseline)
+        for group in results.compared
+        if (baseline := results.baseline(group.magnification)) is not None and baseline is not group
+    ]
+    if not pairs:
         return None
+    return _table(results, pairs, name="differences-baseline", title="Differences to the baseline")
+
+
+def against_teacher_table(results: Results) -> Table | None:
+    """What every method loses against the teacher; None without a teacher or another method."""
+    teacher = results.teacher
+    if teacher is None or not results.compared:
+        return None
+    title = f"Differences to the teacher at {magnification_name(teacher.magnification)}"
+    pairs = [(group, teacher) for group in results.compared]
+    return _table(results, pairs, name="differences-teacher", title=title)
+
+
+def _table(results: Results, pairs: Sequence[tuple[Group, Group]], *, name: str, title: str) -> Table:
     rows = []
     for magnification in results.magnifications:
-        rows.append(Row(heading=title_row(magnification)))
-        for group in (g for g in results.compared if g.magnification == magnification):
-            cells = [cell for find in references.values() for cell in _cells(results, group, find(group))]
-            rows.append(Row(heading=group.method, cells=tuple(cells)))
+        there = [(group, other) for group, other in pairs if group.magnification == magnification]
+        if there:
+            rows.append(Row(heading=title_row(magnification)))
+        rows += [Row(heading=group.method, cells=_cells(results, group, other)) for group, other in there]
+    means = any(len(group.runs) > 1 for pair in pairs for group in pair)
     return Table(
-        name="differences",
-        title="Differences to the baseline and to the teacher",
+        name=name,
+        title=title,
         caption="Percentage points, with the 95 % interval of the paired difference: both are scored on the same "
         f"{results.iterations:,} draws of {results.unit}s. Bold: the interval leaves out 0. Where it holds 0, these "
-        f"{results.unit}s do not tell the two apart. Of several seeds it is the difference of the means.",
+        f"{results.unit}s do not tell the two apart."
+        + " Of several seeds, the difference of the means."
+        * means,
         corner="Method",
-        columns=tuple(DIFFERENCES.values()) * len(references),
-        groups=tuple((title, len(DIFFERENCES)) for title in references),
+        columns=tuple(DIFFERENCES.values()),
         rows=tuple(rows),
     )
 
 
-def _references(results: Results) -> dict[str, _Reference]:
-    references: dict[str, _Reference] = {}
-    baselines = {group.method for group in results.groups if group.phase == "baseline"}
-    if baselines and len(results.methods) > 1:
-        references["Against the baseline"] = lambda group: results.baseline(group.magnification)
-    teacher = results.teacher
-    if teacher is not None:
-        title = f"Against the teacher at {magnification_name(teacher.magnification)}"
-        references[title] = lambda group: teacher
-    return references
-
-
-def _cells(results: Results, group: Group, reference: Group | None) -> Sequence[Cell]:
-    if reference is None or reference is group:
-        return [ABSENT] * len(DIFFERENCES)
+def _cells(results: Results, group: Group, reference: Group) -> tuple[Cell, ...]:
     digits = digits_for(results.scores(group).n)
-    return [difference_cell(results.difference(group, reference, metric), digits) for metric in DIFFERENCES]
+    return tuple(
+        difference_cell(results.difference(group, reference, metric), digits) for metric in DIFFERENCES
+    )

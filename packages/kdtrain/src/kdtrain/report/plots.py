@@ -147,8 +147,8 @@ def _confusion(results: Results, group: Group, name: str) -> Confusion:
     return Confusion(
         name=f"confusion-{name}",
         title=group.title,
-        caption=f"Tissue samples of the split {results.collection.split}, {n} in all{summed}: true class in the rows, "
-        "predicted class in the columns.",
+        caption=f"Tissue samples of the split {results.collection.split}, {n:,} in all{summed}: true class in the "
+        "rows, predicted class in the columns.",
         classes=classes,
         counts=tuple(tuple(row) for row in total.tolist()),
     )

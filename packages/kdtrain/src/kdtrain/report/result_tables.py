@@ -85,11 +85,14 @@ def patients_table(results: Results) -> Table | None:
         )
         for group in groups
     )
+    certain = any(cell.low is not None and cell.low == cell.high for row in rows for cell in row.cells)
     return Table(
         name="patients",
         title="By patient",
         caption=f"Percent, of {first.n} patients: a patient's probabilities are the mean over the tissue samples. "
-        "Patients whose samples have several labels are left out. 95 % intervals in brackets.",
+        "Patients whose samples have several labels are left out. 95 % intervals in brackets."
+        + " One of no width comes of no patient being wrong, or all; it does not say that none ever is."
+        * certain,
         corner="Method",
         columns=tuple(PATIENT_METRICS.values()),
         rows=rows,
@@ -109,7 +112,7 @@ def _caption(results: Results) -> str:
     source = results.collection.paper_source
     means = " Of several seeds, the mean and its interval." * any(len(g.runs) > 1 for g in results.groups)
     return (
-        f"Percent, on {scores.n} tissue samples{unit} of the split {results.collection.split}: each class against "
+        f"Percent, on {scores.n:,} tissue samples{unit} of the split {results.collection.split}: each class against "
         "the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that are "
         f"right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of {results.unit}s.{means}"
         + (f" Small: the paper's numbers ({source})." if source else "")
