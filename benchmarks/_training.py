@@ -20,3 +20,8 @@ def write_benchmark_set(folder: Path, samples: int) -> Path:
     third = samples // 3
     shards = {"train": [third, third, samples - 2 * third], "val": [8]}
     return write_set(folder, shards, cells=CELLS)
+
+
+def write_one_size(folder: Path, side_px: int) -> Path:
+    """A set of two classes with four square training images of ``side_px`` at 10x, a quarter of that at 2.5x."""
+    return write_set(folder, {"train": [4]}, cells=[(side_px // 4, side_px // 4)])

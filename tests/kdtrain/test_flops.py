@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch.autograd.graph import saved_tensors_hooks
 
-from kdtrain.flops import activation_bytes, count, mean_gflops
+from kdtrain.flops import activation_bytes, count, gflops_of_sizes, mean_gflops
 from kdtrain.models import Model, ModelSpec, activation_checkpointing, build_model
 
 
@@ -141,3 +141,17 @@ def test_too_small_images_have_no_cost() -> None:
     for ask in (count, activation_bytes):
         with pytest.raises(ValueError, match="64 x 4 px is too small"):
             ask(_meta("resnet10"), 4, 64)
+
+
+@pytest.mark.parametrize(("name", "output_stride"), [("resnet10", 32), ("resnet10", 16), ("resnet18", 8)])
+def test_the_costs_of_many_sizes_are_the_counts_of_each(name: str, output_stride: int) -> None:
+    """Any sides, from the smallest on, twice in one list: equal to the last multiply-add."""
+    model = _meta(name, output_stride=output_stride)
+    sizes = [(5, 5), (5, 6), (36, 37), (37, 36), (68, 69), (1000, 333), (333, 1000), (64, 64), (5, 5)]
+    assert gflops_of_sizes(model.spec, sizes) == [count(model, *size).gflops for size in sizes]
+
+
+def test_an_image_too_small_among_many_is_refused() -> None:
+    """The message names its size."""
+    with pytest.raises(ValueError, match=r"4 px is too small|4 x"):
+        gflops_of_sizes(_meta("resnet10").spec, [(64, 64), (4, 64)])
