@@ -78,6 +78,10 @@ TUNED = {"T": {"phase": "finetune", "student": "KD"}}
         (method(validate_on="test"), "validate-on test would choose"),
         (method(epochs="many"), "epochs: "),
         (method(lr=-1), "methods.KD, run kd-2.5x-seed0: lr: Input should be greater than 0 (given: -1)"),
+        (
+            {"settings": {"lr": "x"}},
+            "teacher, run teacher-10x-seed0: settings.lr: Input should be a valid number",
+        ),
         (method(schedule="step"), "schedule: step_every is 0"),
         ({"settings": {"deepspeed": "none.json"}}, "deepspeed: there is no none.json"),
         ({"methods": {"B": {"phase": "baseline", "train_on": "aux1"}}}, "carries no labels"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kdtrain.errors import TrainingError, UsageError
 from kdtrain.sweep.display import Screen, duration
 from kdtrain.sweep.job import sole_writer
 from kdtrain.sweep.local import LocalLauncher, Process, environment, failure, visible_gpus
+from kdtrain.sweep.ray_runner import ray_launcher
 from kdtrain.sweep.recipe import EvaluateRecipe
 
 
@@ -142,3 +144,12 @@ def test_a_screen_that_is_no_terminal_gets_plain_lines():
         screen.refresh([])
         screen.finished("kd", 3, None)
     assert out.getvalue() == "kd: trains\nkd: done in 3 s, balanced accuracy undefined (1 of 2)\n"
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch):
+    """Kdtrain does not depend on Ray: only --ray-address does."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    where: dict[str, Any] = {"shards": Path("s"), "out": Path("o"), "evaluate": EvaluateRecipe()}
+    launcher = ray_launcher(address="auto", gpus_per_run=None, cpus_per_run=None, **where)
+    with pytest.raises(UsageError, match=r'pip install "kdtrain\[cluster\]"'), launcher:
+        pass

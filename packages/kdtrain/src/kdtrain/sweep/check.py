@@ -170,11 +170,14 @@ def _config(run: PlannedRun, needs: Sequence[Job], shards: Path, folder: Path) -
     try:
         return kind(**run.settings, **decided)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{p['loc'][0] if p['loc'] else ''}: {p['msg'].removeprefix('Value error, ')} (given: {p['input']!r})"
-            for p in error.errors()
-        )
+        problems = "; ".join(_problem(problem, run) for problem in error.errors())
         raise UsageError(problems) from None
+
+
+def _problem(problem: Any, run: PlannedRun) -> str:
+    name = problem["loc"][0]
+    key = f"settings.{name}" if name in run.common else name
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
 
 
 def _network(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Network:

@@ -48,6 +48,7 @@ class PlannedRun:
         magnification: Of its images.
         seed: Of weights, order and augmentation.
         settings: Of its phase, as the recipe gives them.
+        common: Names of those that come from the recipe's 'settings', for messages.
         section: Key of the recipe that asks for it, for messages.
         depends_on: Names of the runs whose networks it needs: a teacher, or a student.
         exists: It was trained before this sweep, and is only measured.
@@ -60,6 +61,7 @@ class PlannedRun:
     magnification: float
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+    common: frozenset[str] = frozenset()
     section: str
     depends_on: tuple[str, ...] = ()
     exists: bool = False
@@ -68,6 +70,7 @@ class PlannedRun:
 @dataclass(frozen=True, kw_only=True)
 class _Method:
     label: str
+    key: str
     recipe: MethodRecipe
     magnifications: tuple[float, ...]
     settings: Mapping[str, Any]
@@ -93,7 +96,7 @@ def plan_runs(recipe: Recipe, existing: ExistingTeacher | None = None) -> tuple[
     for seed in recipe.seeds:
         runs += _runs_of_seed(recipe, methods, seed, teachers.get(seed))
     _check_names(runs)
-    return tuple(runs)
+    return tuple(replace(run, common=_common(recipe, run)) for run in runs)
 
 
 def slug(label: str) -> str:
@@ -153,12 +156,19 @@ def _settings(phase: str, common: Mapping[str, Any], own: Mapping[str, Any]) -> 
     return {name: value for name, value in common.items() if name in fields} | dict(own)
 
 
+def _common(recipe: Recipe, run: PlannedRun) -> frozenset[str]:
+    """Names of a run's settings that stand under 'settings' of the recipe."""
+    own = recipe.teacher if run.phase == "teacher" else recipe.methods[run.section.removeprefix("methods.")]
+    assert own is not None
+    return frozenset(recipe.settings) - frozenset(own.settings)
+
+
 def _runs_of_seed(
     recipe: Recipe, methods: Sequence[_Method], seed: int, teacher: PlannedRun | None
 ) -> Iterator[PlannedRun]:
     wanted = [(m.depth, -x, m.number, m, x) for m in methods for x in m.magnifications]
     for _, _, _, method, magnification in sorted(wanted, key=lambda row: row[:3]):
-        phase, section = method.recipe.phase, f"methods.{method.label}"
+        phase, section = method.recipe.phase, f"methods.{method.key}"
         run = _planned(method.label, phase, magnification, seed, method.settings, section)
         if phase == "distill":
             if teacher is None:
@@ -175,21 +185,22 @@ def _expanded(recipe: Recipe) -> list[_Method]:
     for label, method in recipe.methods.items():
         common = _settings(method.phase, recipe.settings, method.settings)
         if not method.resize:
-            rows.append((label, method, common))
+            rows.append((label, label, method, common))
         for resize in method.resize:
-            rows.append((label + RESIZE_LABELS[resize], method, common | {"resize": resize}))
-    by_label = {label: method for label, method, _ in rows}
-    _check_twice([label for label, _, _ in rows], "methods", "give them other labels")
+            rows.append((label + RESIZE_LABELS[resize], label, method, common | {"resize": resize}))
+    by_label = {label: method for label, _, method, _ in rows}
+    _check_twice([label for label, *_ in rows], "methods", "give them other labels")
     return [
         _Method(
             label=label,
+            key=key,
             recipe=method,
             magnifications=_magnifications(label, by_label, recipe),
             settings=settings,
             depth=len(_students(label, by_label)),
             number=number,
         )
-        for number, (label, method, settings) in enumerate(rows)
+        for number, (label, key, method, settings) in enumerate(rows)
     ]
 
 
