@@ -77,6 +77,13 @@ def _run(program: str, *arguments: str) -> Any:
     return CliRunner().invoke(main, [*arguments])
 
 
+def is_listed(said: str, page: str) -> bool:
+    """Whether one of the page's messages, its holes filled, is what was said."""
+    templates = re.findall(r"^- `+ ?(.+?) ?`+$", page, flags=re.MULTILINE)
+    patterns = (".*".join(map(re.escape, re.split(r"<[^<>]*>", template))) for template in templates)
+    return any(re.fullmatch(pattern, said) for pattern in patterns)
+
+
 MISTAKES = (
     ("slideprep build-shards nowhere --out out", 2),
     ("slideprep build-shards . --out out --aux 5,3", 2),
@@ -100,11 +107,26 @@ def test_a_mistake_made_on_purpose_is_on_the_page(
     result = _run(program, *arguments)
     said = " ".join(result.output.split()).partition("error: ")[2]
     assert result.exit_code == code, said
-    section = (DOCS / "errors.md").read_text(encoding="utf-8").split("\n## ")
-    (listed,) = [text for text in section if text.startswith(f"Exit code {code}")]
-    templates = re.findall(r"^- `+ ?(.+?) ?`+$", listed, flags=re.MULTILINE)
-    patterns = [".+".join(map(re.escape, re.split(r"<[^<>]*>", template))) for template in templates]
-    assert any(re.fullmatch(pattern, said) for pattern in patterns), said
+    sections = (DOCS / "errors.md").read_text(encoding="utf-8").split("\n## ")
+    (listed,) = [text for text in sections if text.startswith(f"Exit code {code}")]
+    assert is_listed(said, listed), said
+
+
+QUOTES = re.findall(
+    r"^> `(.+)`$", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+)
+
+
+def test_troubleshooting_quotes_messages() -> None:
+    """There are quotations to check."""
+    assert len(QUOTES) > 20
+
+
+@pytest.mark.parametrize("quote", QUOTES, ids=lambda quote: quote[:50])
+def test_troubleshooting_quotes_what_is_printed(quote: str) -> None:
+    """A message that the page on trouble quotes is one that a program can print, to the letter."""
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    assert is_listed(quote.removeprefix("warning: "), page)
 
 
 def test_a_shard_error_reads_as_on_the_page(make_errors: ModuleType) -> None:
