@@ -93,15 +93,16 @@ def network(index: Index, magnification: float) -> Network:
     )
 
 
-def estimate(config: PhaseConfig, index: Index) -> RunEstimate:
-    """Calibrate and predict."""
+def estimate(config: PhaseConfig, index: Index, speed: Speed) -> RunEstimate:
+    """Predict."""
     student = network(index, getattr(config, "magnification"))  # noqa: B009 - fine-tuning has none
     teacher = network(index, HIGH) if isinstance(config, DistillConfig) else None
-    return estimate_run(config, index, teacher=teacher, student=student, speed=_speed(index))
+    return estimate_run(config, index, teacher=teacher, student=student, speed=speed)
 
 
-def _speed(index: Index) -> Speed:
-    return measure_speed("cpu", ModelSpec(name="resnet10", n_classes=len(index.document.classes)))
+def calibrate() -> Speed:
+    """What a dry run does first."""
+    return measure_speed("cpu", ModelSpec(name="resnet10", n_classes=2))
 
 
 def configurations(shards: Path, folder: Path, **more: Any) -> dict[str, PhaseConfig]:
@@ -121,32 +122,26 @@ def time_table(folder: Path, samples: int, epochs: int) -> str:
     shards = write_benchmark_set(folder / "set", samples)
     index, rows = read_index(shards), []
     for name, config in configurations(shards, folder, epochs=epochs).items():
-        predicted, took = estimate(config, index), run(config)
-        rows.append(
-            [
-                name,
-                f"{predicted.seconds:.1f}",
-                f"{took.wall_s:.1f}",
-                f"{predicted.seconds / took.wall_s:.2f}",
-                f"{took.cpu_s:.1f}",
-                f"{predicted.seconds / took.cpu_s:.2f}",
-            ]
-        )
+        # Just before each run, since a machine's speed is not the same all day.
+        seconds, took = estimate(config, index, calibrate()).seconds, run(config)
+        numbers = (seconds, took.wall_s, seconds / took.wall_s, took.cpu_s, seconds / took.cpu_s)
+        rows.append([name, *(f"{number:.2f}" for number in numbers)])
+        click.echo(f"{name}: done", err=True)
     return markdown_table(["run", "predicted s", "wall s", "ratio", "CPU s", "ratio"], rows)
 
 
 def memory_table(folder: Path, sides: tuple[int, ...]) -> str:
     """Predicted and measured resident memory by the side of square images at 10x."""
-    rows = []
+    speed, rows = calibrate(), []
     for side in sides:
         place = folder / str(side)
         shards = write_one_size(place / "set", side)
         index = read_index(shards)
         for name, config in configurations(shards, place, epochs=1, validate_on="none").items():
-            predicted, took = estimate(config, index).memory_bytes, run(config).peak_bytes
-            rows.append(
-                [name, side, f"{predicted / 1e6:.0f}", f"{took / 1e6:.0f}", f"{predicted / took:.2f}"]
-            )
+            predicted, took = estimate(config, index, speed).memory_bytes, run(config).peak_bytes
+            numbers = (f"{predicted / 1e6:.0f}", f"{took / 1e6:.0f}", f"{predicted / took:.2f}")
+            rows.append([name, str(side), *numbers])
+            click.echo(f"{name}, {side} px: {' '.join(numbers)}", err=True)
     return markdown_table(["run", "px at 10x", "predicted MB", "measured MB", "ratio"], rows)
 
 
