@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from slideprep import pipeline
+from slideprep.errors import UsageError
 from slideprep.pipeline import InProcess, executor, usable_cores
 
 
@@ -47,6 +49,17 @@ def test_an_exception_ends_the_run() -> None:
     """What a function does not handle itself is not swallowed."""
     with pytest.raises(TypeError):
         list(InProcess().map(abs, ["x"], on_crash=_never, on_wait=lambda: None))
+
+
+def test_an_address_where_nothing_listens_is_refused() -> None:
+    """A cluster that is not there is named in seconds, with what to do, before Ray tries for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    with (
+        pytest.raises(UsageError, match=f"--ray-address 127.0.0.1:{free}: no cluster answers.*ray start"),
+        executor(workers=None, ray_address=f"127.0.0.1:{free}"),
+    ):
+        pass
 
 
 def test_libraries_use_one_thread() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections import deque
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from slideprep.errors import UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +36,7 @@ ONE_THREAD: Mapping[str, str] = {
 
 POLL_SECONDS = 0.25
 _QUEUED_PER_WORKER = 1
+_CONNECT_SECONDS = 10.0
 
 
 class Executor(Protocol):
@@ -150,6 +154,9 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
     Args:
         workers: Worker processes; None for one per core, 0 for none.
         ray_address: Address of a cluster that runs already; None to use this machine alone.
+
+    Raises:
+        UsageError: No cluster answers at the address.
     """
     if workers == 0:
         yield InProcess()
@@ -160,14 +167,44 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
 
     joined = ray.is_initialized()  # by a caller who shares one Ray among several builds
     if not joined:
-        with _signals_kept():
-            ray.init(**_ray_options(workers, ray_address))
+        _start(ray, workers, ray_address)
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
         yield OnRay(ray, min(workers or cores, cores))
     finally:
         if not joined:
             ray.shutdown()
+
+
+def _start(ray: Any, workers: int | None, ray_address: str | None) -> None:
+    if ray_address is None:
+        with _signals_kept():
+            ray.init(**_ray_options(workers, None))
+        return
+    _check_answers(ray_address)
+    try:
+        with _signals_kept():
+            ray.init(**_ray_options(workers, ray_address))
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_cluster(ray_address, _first_line(error)) from None
+
+
+def _check_answers(address: str) -> None:
+    """Refuse in seconds an address where nothing listens: Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):
+        return  # "auto", "local": Ray's own words
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from None
+
+
+def _no_cluster(address: str, reason: str) -> UsageError:
+    return UsageError(
+        f"--ray-address {address}: no cluster answers ({reason}); start one with 'ray start --head', check the "
+        "address, or leave the option out to use this machine"
+    )
 
 
 @contextmanager
@@ -196,6 +233,7 @@ def _ray_options(workers: int | None, ray_address: str | None) -> dict[str, Any]
             "logging_level": "ERROR",
             "runtime_env": {"env_vars": dict(ONE_THREAD)},
         }
+    options["address"] = "local"  # whatever RAY_ADDRESS says: a cluster is joined when it is asked for
     options["num_cpus"] = workers or usable_cores()
     options["object_store_memory"] = 200 * 1024 * 1024  # results are small records
     return options
