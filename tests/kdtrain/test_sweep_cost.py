@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,9 +29,10 @@ SPEED = Speed(
     device="cpu",
     training=((0.0, 0.01), (1.0, 3.01)),
     forward=((0.0, 0.001), (1.0, 1.001)),
+    teacher=((0.0, 0.002), (1.0, 0.502)),
     start_s=5.0,
 )
-"""10 ms and 3 s per GFLOP to train, 1 ms and 1 s to infer, and nothing for the rest."""
+"""10 ms and 3 s per GFLOP to train, 1 ms and 1 s to infer, 2 ms and 0.5 s for a teacher, nothing for the rest."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_a_student_also_costs_its_teachers_forward_pass(square):
     assert estimate.teacher_gflops_forward == pytest.approx(teacher)
     assert estimate.training_pflops == pytest.approx(((3 * 5 + 2) * GFLOPS_64 + 7 * teacher) / 1e6)
     of_student = 5 * (0.01 + 3 * GFLOPS_64) + 2 * (0.001 + GFLOPS_64)
-    assert estimate.seconds == pytest.approx(5.0 + of_student + 7 * (0.001 + teacher))
+    assert estimate.seconds == pytest.approx(5.0 + of_student + 7 * (0.002 + 0.5 * teacher))
 
 
 def test_a_sample_of_two_sets_counts_once(square):
@@ -185,7 +188,7 @@ def test_the_largest_image_decides_the_memory(square, tmp_path):
         write_set(tmp_path / "set", {"train": [4]}, cells=[(64, 64), (64, 64), (64, 64), (128, 128)])
     )
     assert baseline(mixed).memory_bytes > baseline(square).memory_bytes
-    larger = Speed(device="cpu", training=SPEED.training, forward=SPEED.forward, process_bytes=10**9)
+    larger = replace(SPEED, process_bytes=10**9)
     assert baseline(square, larger).memory_bytes - baseline(square).memory_bytes == 10**9
 
 
@@ -271,7 +274,7 @@ def test_a_calibration_orders_things_as_they_must_be():
     finally:
         torch.set_num_threads(threads)
     assert speed.device == "cpu"
-    assert len(speed.training) == len(speed.forward) >= 3
+    assert len(speed.training) == len(speed.forward) == len(speed.teacher) >= 3
     for training, forward in zip(speed.training, speed.forward, strict=True):
         assert training[0] == forward[0]
         assert training[1] > forward[1] > 0

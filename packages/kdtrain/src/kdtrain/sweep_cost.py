@@ -156,7 +156,7 @@ class _Pass:
         if self._trains_all and config.activation_checkpointing:
             seconds += seconds_of(speed.forward, batches).sum()
         if self.teacher_gflops is not None:
-            seconds += seconds_of(speed.forward, self._per_batch(self.teacher_gflops)).sum()
+            seconds += seconds_of(speed.teacher or speed.forward, self._per_batch(self.teacher_gflops)).sum()
         if self._learns and config.augment:
             seconds += megapixels * speed.augment_s_per_mp
         reading = megapixels * speed.reading_s_per_mp

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -99,7 +99,7 @@ def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
         moments = [torch.empty_like(p) for p in trained for _ in range(2)]
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
-        _step(shape, student, None if shape.teacher is None else Model(shape.teacher.spec).eval())
+        _step(shape, student, None if shape.teacher is None else _teacher(shape.teacher))
         del moments
     return account.peak
 
@@ -112,6 +112,16 @@ def _student(shape: StepShape) -> Model:
     elif shape.trains == "nothing":
         student.requires_grad_(requires_grad=False)
     return student
+
+
+def _teacher(images: Images) -> Model:
+    # Channels-last, as the phase has it; Module.to cannot do that to fake weights.
+    teacher = Model(images.spec).eval()
+    for layer in teacher.modules():
+        if isinstance(layer, nn.Conv2d):
+            weight = layer.weight.detach().to(memory_format=torch.channels_last)
+            layer.weight = nn.Parameter(weight, requires_grad=False)
+    return teacher
 
 
 def _step(shape: StepShape, student: Model, teacher: Model | None) -> None:
@@ -227,7 +237,8 @@ class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(leaf, Tensor):
                 self._take(leaf.untyped_storage())
         if func is torch.ops.aten.convolution.default:
-            self._account.convolution([output.nbytes])
+            # Channels-last tensors lie as oneDNN wants them.
+            self._account.convolution([output.nbytes] if output.is_contiguous() else [])
         elif func is torch.ops.aten.convolution_backward.default:
             gradient, image = args[:2]
             # The first layer's image needs no gradient, and its few channels no copy.

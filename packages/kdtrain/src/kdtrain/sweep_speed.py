@@ -13,7 +13,9 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -56,6 +58,7 @@ class Speed:
         device: "cpu", "cuda".
         training: (GFLOPs of a forward pass, seconds of a forward and a backward pass), ascending.
         forward: (GFLOPs, seconds of a forward pass without gradients), ascending.
+        teacher: The same of a frozen teacher, which computes channels-last; empty for no difference.
         augment_s_per_mp: Seconds to augment a million pixels.
         reading_s_per_mp: Seconds to decode a million pixels, of one process.
         update_s: Of an optimizer step.
@@ -67,6 +70,7 @@ class Speed:
     device: str
     training: Points
     forward: Points
+    teacher: Points = ()
     augment_s_per_mp: float = 0.0
     reading_s_per_mp: float = 0.0
     update_s: float = 0.0
@@ -109,8 +113,8 @@ def measure_speed(
     network = build_model(
         model.name, n_classes=model.n_classes, output_stride=model.output_stride, seed=0
     ).to(where)
-    training, forward = _curves(Autocast(network, precision), model, where)
     update_s, save_s = _update_and_save(network, where)
+    training, forward, teacher = _curves(network, precision, where)
     pixels = _pixels(512)
     image_BCHW = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).to(where)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
@@ -119,6 +123,7 @@ def measure_speed(
         device=where.type,
         training=training,
         forward=forward,
+        teacher=teacher,
         augment_s_per_mp=_median_s(lambda: apply_batch(image_BCHW, [ALL_COLOURS]), where) / megapixels,
         reading_s_per_mp=_median_s(lambda: np.asarray(Image.open(io.BytesIO(encoded))), where) / megapixels,
         update_s=update_s,
@@ -127,18 +132,21 @@ def measure_speed(
     )
 
 
-def _curves(network: nn.Module, spec: ModelSpec, device: torch.device) -> tuple[Points, Points]:
-    training: list[tuple[float, float]] = []
-    forward: list[tuple[float, float]] = []
-    gflops = gflops_of_sizes(spec, [(side, side) for side in SIDES_PX])
+def _curves(network: Model, precision: Precision, device: torch.device) -> tuple[Points, Points, Points]:
+    frozen = deepcopy(network).requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
+    model, teacher = Autocast(network, precision), Autocast(frozen, precision)
+    curves: tuple[list[tuple[float, float]], ...] = ([], [], [])
+    gflops = gflops_of_sizes(network.spec, [(side, side) for side in SIDES_PX])
     for side, cost in zip(SIDES_PX, gflops, strict=True):
+        training = curves[0]
         # Two points make a line.
         if len(training) > 1 and training[-1][1] * cost / training[-1][0] > LONGEST_S:
             break
         image_BCHW = torch.from_numpy(_pixels(side))[None].permute(0, 3, 1, 2).to(device)
-        training.append((cost, _median_s(lambda image=image_BCHW: _train(network, image), device)))  # type: ignore[misc]
-        forward.append((cost, _median_s(lambda image=image_BCHW: _infer(network, image), device)))  # type: ignore[misc]
-    return tuple(training), tuple(forward)
+        works = (partial(_train, model), partial(_infer, model), partial(_infer, teacher))
+        for curve, work in zip(curves, works, strict=True):
+            curve.append((cost, _median_s(partial(work, image_BCHW), device)))
+    return tuple(curves[0]), tuple(curves[1]), tuple(curves[2])
 
 
 def _train(network: nn.Module, image_BCHW: Tensor) -> None:
