@@ -66,9 +66,14 @@ def test_one_seed(tmp_path: Path) -> None:
 
 
 def test_unequal_seeds(tmp_path: Path) -> None:
-    """Methods that are compared as means over other seeds are named with their seeds."""
-    runs = [*_seeds(tmp_path, "baseline", MANY), *_seeds(tmp_path, "distill", MANY, count=3)]
-    assert _warned(_report(*runs), "Baseline at 1x: 0, 1; KD at 1x: 0, 1, 2")
+    """Methods that are compared as means over other seeds are named with their seeds, once for all magnifications."""
+    runs = [
+        write_run(tmp_path / f"{phase}{magnification}{seed}", phase, magnification, MANY, seed=seed)
+        for phase, count in (("baseline", 2), ("distill", 3))
+        for magnification in (1, 2)
+        for seed in range(count)
+    ]
+    assert _warned(_report(*runs), "different seeds at 1x, 2x: Baseline 0, 1; KD 0, 1, 2.")
 
 
 def test_missing_runs_are_named(tmp_path: Path) -> None:
@@ -98,14 +103,34 @@ def test_a_split_that_was_trained_on(tmp_path: Path) -> None:
 
 
 def test_unlike_settings_of_methods(tmp_path: Path) -> None:
-    """A student that was trained longer than its baseline is named with both numbers; its seed and phase are not."""
+    """A student of another learning rate than its baseline is named with both; its seed and phase are not."""
     runs = [
         *_seeds(tmp_path, "baseline", MANY),
-        *_seeds(tmp_path, "distill", MANY, settings={"epochs": 9, "train_on": ["aux1"]}),
+        *_seeds(tmp_path, "distill", MANY, settings={"lr": 0.01, "train_on": ["aux1"]}),
     ]
     assert _warned(
-        _report(*runs), "KD (aux1) at 1x were trained with different settings (epochs 3 against 9)"
+        _report(*runs), "KD (aux1) at 1x were trained with different settings (lr 0.001 against 0.01)"
     )
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(80, False), (125, False), (126, True), (79, True)])
+def test_unlike_lengths_of_training(tmp_path: Path, steps: int, warned: bool) -> None:
+    """What counts is not epochs but samples seen, steps times samples of a step: more than a quarter apart is said."""
+    start = {"seconds": 1.0, "device": "cpu", "processes": 1, "threads": 1, "from_step": 0}
+    runs = [
+        write_run(
+            tmp_path / phase,
+            phase,
+            1,
+            MANY,
+            settings={"accumulate": 32, "epochs": epochs},
+            sessions=[{**start, "to_step": taken}],
+        )
+        for phase, epochs, taken in (("baseline", 20, 100), ("distill", 10, steps))
+    ]
+    report = _report(*runs)
+    assert _warned(report, f"the baseline saw 3,200 samples, KD at 1x {32 * steps:,} (") is warned
+    assert not _warned(report, "epochs 20")
 
 
 def test_another_teacher(tmp_path: Path) -> None:
@@ -114,9 +139,21 @@ def test_another_teacher(tmp_path: Path) -> None:
     own = {"teacher": {"weights_sha256": sha256_of(teacher / "model.safetensors")}}
     known = write_run(tmp_path / "k", "distill", 1, MANY, shard_set=own)
     stranger = write_run(tmp_path / "s", "distill", 2, MANY)
-    assert not _warned(_report(teacher, known), "learned from a teacher")
+    assert not _warned(_report(teacher, known), "learned from another teacher")
+    assert _warned(_report(teacher, known, stranger), "KD at 2x learned from another teacher than the one")
+
+
+def test_the_teacher_of_a_lower_magnification(tmp_path: Path) -> None:
+    """With two teachers all are held against the higher one, and a student of the lower one is named."""
+    write_run(tmp_path / "t10", "teacher", 10, MANY)
+    lower = write_run(tmp_path / "t5", "teacher", 5, MANY)
+    own = {"teacher": {"weights_sha256": sha256_of(lower / "model.safetensors")}}
+    student = write_run(tmp_path / "s", "distill", 1, MANY, shard_set=own)
+    report = _report(tmp_path / "t10", lower, student)
     assert _warned(
-        _report(teacher, known, stranger), "KD at 2x learned from a teacher that is not in this report"
+        report,
+        "KD at 1x learned from another teacher than the one of this report that they are held against, "
+        "Teacher at 10x",
     )
 
 
@@ -172,8 +209,8 @@ def test_answer_is_about_the_cheapest_student(tmp_path: Path) -> None:
     assert "At 1x the student (KD)" in first
     assert "40.0 points below the baseline" in first
     assert tally == (
-        "Of 2 comparisons of a student with the baseline of its magnification, 1 show the student better and 1 worse, "
-        "by an interval that leaves out 0; 0 show neither."
+        "Of 2 comparisons of a student with the baseline of its magnification, the student is better in 1 and worse in "
+        "1, by an interval that leaves out 0; undecided: 0."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,23 @@ def test_a_label_can_be_given(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", "baseline", 1, SAID)
     other = write_run(tmp_path / "b", "baseline", 1, SAID, settings={"lr": 0.1})
     assert [one.method for one in _collect(run, f"High rate={other}").runs] == ["Baseline", "High rate"]
+
+
+def test_a_label_is_of_a_run(tmp_path: Path) -> None:
+    """'LABEL=SWEEP' is refused, since a sweep's runs have labels of their own."""
+    write_run(tmp_path / "runs/a", "distill", 1, SAID)
+    sweep = write_sweep(tmp_path, [_entry("a", "KD", 1)])
+    with pytest.raises(UsageError, match="gives one label to a sweep"):
+        _collect(f"Mine={sweep}")
+
+
+def test_a_moved_command_finds_its_shards(tmp_path: Path) -> None:
+    """Relative paths of a run are tried from the folder in which it was trained, told from its own name there."""
+    run = write_run(tmp_path / "runs/a", "distill", 1, SAID)
+    record = json.loads((run / "run.json").read_text())
+    record["other_settings"] = {"shards": "shards/mine", "out": "runs/a"}
+    (run / "run.json").write_text(json.dumps(record))
+    assert _collect(run).shards == (Path("shards/mine"), tmp_path / "shards/mine")
 
 
 def test_a_sweep_names_its_runs(tmp_path: Path) -> None:
@@ -155,6 +173,23 @@ def test_unlike_runs_are_not_averaged(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", "baseline", 1, SAID)
     b = write_run(tmp_path / "b", "baseline", 1, SAID, seed=1, settings={"epochs": 9})
     with pytest.raises(UsageError, match="epochs 3 against 9"):
+        group_runs(_collect(a, b).runs)
+
+
+def test_students_of_unlike_teachers_are_not_averaged(tmp_path: Path) -> None:
+    """Seeds may have each a teacher of its own, but not one of another magnification."""
+    a, b = (
+        write_run(
+            tmp_path / name,
+            "distill",
+            1,
+            SAID,
+            seed=seed,
+            shard_set={"teacher": {"weights_sha256": name * 64, "network": {"magnification": magnification}}},
+        )
+        for seed, (name, magnification) in enumerate((("c", 10.0), ("d", 5.0)))
+    )
+    with pytest.raises(UsageError, match=r"the teacher's magnification 10\.0 against 5\.0"):
         group_runs(_collect(a, b).runs)
 
 

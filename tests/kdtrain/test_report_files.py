@@ -66,6 +66,7 @@ def test_latex_escapes_everything() -> None:
     assert escape("~^\\<>") == (
         r"\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}\textgreater{}"
     )
+    assert escape("a|b") == r"a\textbar{}b"
     assert escape("1\n2 ± 3×") == r"1 2 $\pm$ 3$\times$"
 
 
@@ -155,6 +156,18 @@ def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
     assert kdtrain("report", tmp_path / "b", "--out", out, *DRAWS).code == 0
     assert not (tmp_path / "r/table-3.csv").exists()
     assert (tmp_path / "r/notes.txt").read_text() == "mine"
+
+
+def test_a_strangers_file_in_the_folder_is_kept(tmp_path: Path) -> None:
+    """A file that no report wrote is kept, even one that this report has a file of the same name for."""
+    out = tmp_path / "r.html"
+    assert kdtrain("report", _run(tmp_path / "b"), "--out", out, *DRAWS).code == 0
+    (tmp_path / "r/table-3.csv").write_text("mine")
+    write_run(tmp_path / "t", "teacher", 10, predictions(rights(8, 2)))
+    page = out.read_bytes()
+    run = kdtrain("report", tmp_path / "b", tmp_path / "t", "--out", out, *DRAWS)
+    assert (run.code, "has table-3.csv, which no report wrote" in run.said) == (2, True)
+    assert ((tmp_path / "r/table-3.csv").read_text(), out.read_bytes()) == ("mine", page)
 
 
 @pytest.mark.parametrize(

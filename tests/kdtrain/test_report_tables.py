@@ -17,6 +17,7 @@ from kdtrain.comparison import compare
 from kdtrain.errors import UsageError
 from kdtrain.report.build import build_report
 from kdtrain.report.cells import difference_cell, digits_for, percent, with_best
+from kdtrain.report.cost_tables import ratio_text
 from kdtrain.report.csv_files import LONG_COLUMNS, table_csv
 from kdtrain.report.curves import thinned
 from kdtrain.report.model import Cell, Chart, Confusion, Paragraph, Report, Row, Table
@@ -274,6 +275,17 @@ def test_curves_are_means_of_epochs(tmp_path: Path) -> None:
     assert [(point.x, point.y) for point in chosen.series[0].points] == [(1, 0.5), (2, 0.75)]
 
 
+def test_damaged_lines_of_a_log_are_passed_over(tmp_path: Path) -> None:
+    """Whatever stands in a log that is no whole entry is left out of the curves, and stops nothing."""
+    run = _pair(tmp_path)[0]
+    with (run / "log.jsonl").open("ab") as file:
+        file.write(
+            b'5\nnull\n[]\n{"kind": "step"}\n{"kind": "validation", "epoch": 2, "accuracy": null}\n\xff{\n'
+        )
+    loss, chosen = _blocks(_report(run), "curves")
+    assert [len(chart.series[0].points) for chart in (loss, chosen)] == [2, 2]
+
+
 def test_long_curves_are_thinned() -> None:
     """A curve of more points than asked for is averaged in equal parts: its mean stays."""
     found = thinned([(float(x), 2.0 * x) for x in range(1, 9)], at_most=4)
@@ -312,6 +324,34 @@ def test_cost_of_training_and_of_a_pass(tmp_path: Path) -> None:
     assert texts["b"]["of the teacher's"].text == "1/100"
     assert texts["b"]["Parameters"].text == "10"
     assert texts["all runs on cpu"]["Device-hours"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1 / 256, "1/256"), (0.101, "1/9.9"), (0.25, "1/4"), (0.4, "1/2.5"), (0.75, "0.75"), (1.0, "1")],
+)
+def test_shares_of_the_teachers_cost(ratio: float, text: str) -> None:
+    """A share is a fraction of one, never further off than a twentieth: two fifths are not called a half."""
+    assert ratio_text(ratio) == text
+
+
+def test_one_teacher_of_all_seeds_is_said(tmp_path: Path) -> None:
+    """The spread over seeds of students of one teacher leaves that teacher's chance out, and says so."""
+    teachers = {"one": ("c", "c"), "two": ("c", "d")}
+    for name, of in teachers.items():
+        runs = [
+            write_run(
+                tmp_path / name / str(seed),
+                "distill",
+                1,
+                predictions(rights(8, 2)),
+                seed=seed,
+                shard_set={"teacher": {"weights_sha256": of[seed] * 64}},
+            )
+            for seed in range(2)
+        ]
+        caption = _table(_report(*runs), "seeds-accuracy").caption
+        assert ("All students learned from one teacher" in caption) is (name == "one")
 
 
 def test_settings_are_told_apart(tmp_path: Path) -> None:

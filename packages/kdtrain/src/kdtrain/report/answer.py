@@ -49,7 +49,9 @@ def _first(results: Results, student: Group) -> str:
         text += f": {against(found, 'the baseline', results.unit)}{_seeds(found, student, baseline)}"
     if teacher is not None:
         share = ratio_text(student.gflops / teacher.gflops)
-        text += f", at {share} of the teacher's computation"
+        text += (
+            ", at the teacher's computation" if share == "1" else f", at {share} of the teacher's computation"
+        )
     return text + "."
 
 
@@ -72,9 +74,9 @@ def _tally(results: Results) -> Iterator[str]:
     sure = [one for one in found if one.leaves_out_zero and one.low is not None]
     better = sum(one.low is not None and one.low > 0 for one in sure)
     yield (
-        f"Of {len(found)} comparisons of a student with the baseline of its magnification, {better} show the student "
-        f"better and {len(sure) - better} worse, by an interval that leaves out 0; {len(found) - len(sure)} show "
-        "neither."
+        f"Of {len(found)} comparisons of a student with the baseline of its magnification, the student is better in "
+        f"{better} and worse in {len(sure) - better}, by an interval that leaves out 0; undecided: "
+        f"{len(found) - len(sure)}."
     )
 
 

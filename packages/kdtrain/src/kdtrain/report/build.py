@@ -8,6 +8,7 @@ from pathlib import Path
 from kdtrain.bootstrap import ITERATIONS, Unit
 from kdtrain.report.answer import answer
 from kdtrain.report.cautions import cautions
+from kdtrain.report.cells import plural
 from kdtrain.report.collect import Collection, collect
 from kdtrain.report.cost_tables import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.data_table import data_table, find_index
@@ -80,7 +81,7 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
         common_settings_table(results),
         own_settings_table(results),
     )
-    yield Section(name="settings", title="Settings and identity", blocks=settings, folded=True)
+    yield Section(name="settings", title="Settings", blocks=settings, folded=True)
 
 
 def _data(index: Index | None) -> Block:
@@ -103,10 +104,13 @@ def _tables(*tables: Table | None) -> tuple[Table, ...]:
 
 def _subtitle(results: Results) -> str:
     scores = results.scores(results.groups[0])
-    seeds = max(len(group.runs) for group in results.groups)
+    seeds = sorted({len(group.runs) for group in results.groups})
     parts = [", ".join(dict.fromkeys(group.method for group in results.groups))]
     if results.magnifications:
         parts.append("at " + ", ".join(magnification_name(m) for m in results.magnifications))
     patients = len({one.patient for one in results.collection.runs[0].predictions})
-    parts.append(f"on {scores.n:,} tissue samples of {patients} patients ({results.collection.split})")
-    return f"{' '.join(parts)}, {seeds} seed{'s' if seeds > 1 else ''}"
+    parts.append(
+        f"on {plural(scores.n, 'tissue sample')} of {plural(patients, 'patient')} ({results.collection.split})"
+    )
+    least = f"{seeds[0]} to " if len(seeds) > 1 else ""
+    return f"{' '.join(parts)}, {least}{plural(seeds[-1], 'seed')}"

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from kdtrain.report.cells import plural
 from kdtrain.report.groups import Group, differing
 from kdtrain.report.results import Results
 from kdtrain.report.runs import Run
+from kdtrain.shard_index import magnification_name
 
 MIN_UNITS = 30
 """Bootstrap units in all below which intervals are not to be trusted, since percentile intervals of few units are too
@@ -19,8 +21,11 @@ MIN_UNITS_PER_CLASS = 10
 mean."""
 NAMED = 5
 """Runs named in a sentence; the table of costs lists them all."""
+LIKE = 1.25
+"""Numbers of samples seen in training that are at most this many times each other count as alike."""
 _COMPARABLE = (
-    "epochs",
+    "model",
+    "output_stride",
     "optimizer",
     "lr",
     "weight_decay",
@@ -45,6 +50,7 @@ def cautions(results: Results) -> tuple[str, ...]:
         *_one_seed(results),
         *_chosen_on_split(results),
         *_unlike_settings(results),
+        *_unlike_lengths(results),
         *_other_teacher(results),
         *_other_set(results),
         *_classes(results),
@@ -76,7 +82,7 @@ def _missing(results: Results) -> Iterator[str]:
     named = "; ".join(f"{run.name} ({run.state}: {run.reason})" for run in missing[:NAMED])
     more = f"; and {len(missing) - NAMED} more, listed under costs" if len(missing) > NAMED else ""
     yield (
-        f"{_plural(len(missing), 'run')} of the sweep left out: {named}{more}. The tables are made of the rest; run "
+        f"{plural(len(missing), 'run')} of the sweep left out: {named}{more}. The tables are made of the rest; run "
         "the same 'kdtrain sweep' command again to complete them."
     )
 
@@ -90,11 +96,14 @@ def _one_seed(results: Results) -> Iterator[str]:
             "seeds (--seed 1, or 'seeds' in a recipe)."
         )
         return
+    unlike: dict[str, list[str]] = {}
     for magnification in results.magnifications:
         there = [group for group in groups if group.magnification == magnification]
         if len({group.seeds for group in there}) > 1:
-            listed = "; ".join(f"{g.title}: {', '.join(map(str, g.seeds))}" for g in there)
-            yield f"Means over different seeds: {listed}. Give every method the same seeds."
+            listed = "; ".join(f"{g.method} {', '.join(map(str, g.seeds))}" for g in there)
+            unlike.setdefault(listed, []).append(magnification_name(magnification))
+    for listed, where in unlike.items():
+        yield f"Means over different seeds at {', '.join(where)}: {listed}. Give every method the same seeds."
 
 
 def _chosen_on_split(results: Results) -> Iterator[str]:
@@ -102,8 +111,8 @@ def _chosen_on_split(results: Results) -> Iterator[str]:
     groups = [g for g in results.groups if _shard_set(g).get("validate_on") == split]
     if groups:
         yield (
-            f"The split {split} also chose the checkpoint of {_titles(groups)}: their numbers on it are too good. "
-            "Report a split that nothing was chosen on."
+            f"The split {split} also chose the checkpoint of {_titles(groups)}: numbers on it are too good. Report a "
+            "split that nothing was chosen on."
         )
 
 
@@ -112,38 +121,62 @@ def _trained_on_split(results: Results) -> Iterator[str]:
     groups = [g for g in results.groups if split in _shard_set(g)["train_on"]]
     if groups:
         yield (
-            f"{_titles(groups)} was trained on the split {split} that is reported: its numbers say nothing about other "
-            "patients. Evaluate on a split that was not trained on."
+            f"{_titles(groups)} {_were(groups)} trained on the split {split} that is reported: numbers on it say "
+            "nothing about other patients. Evaluate on a split that was not trained on."
         )
 
 
 def _unlike_settings(results: Results) -> Iterator[str]:
-    """Fine-tuning is a short phase after another one, and compared with neither in its settings."""
-    found: dict[str, list[str]] = {}
-    for group in results.compared:
-        reference = results.baseline(group.magnification)
-        if reference is None or group is reference or group.phase == "finetune":
-            continue
-        if different := differing(reference.runs[0].settings, group.runs[0].settings, _COMPARABLE):
-            found.setdefault("; ".join(different), []).append(group.title)
-    for settings, titles in found.items():
+    found: dict[str, list[Group]] = {}
+    for group, baseline in _against_baseline(results):
+        if different := differing(_settings(baseline.runs[0]), _settings(group.runs[0]), _COMPARABLE):
+            found.setdefault("; ".join(different), []).append(group)
+    for settings, groups in found.items():
         yield (
-            f"The baseline and {', '.join(titles)} were trained with different settings ({settings}), so their "
+            f"The baseline and {_titles(groups)} were trained with different settings ({settings}), so their "
             "difference is not of the method alone."
         )
 
 
-def _other_teacher(results: Results) -> Iterator[str]:
-    known = {run.weights_sha256 for run in results.collection.runs if run.phase == "teacher"}
-    strangers = [
-        group
-        for group in results.groups
-        if group.phase == "distill" and any(_teacher_of(run) not in known for run in group.runs)
-    ]
-    if known and strangers:
+def _unlike_lengths(results: Results) -> Iterator[str]:
+    found: dict[tuple[int, int], list[Group]] = {}
+    for group, baseline in _against_baseline(results):
+        own, other = group.runs[0].samples_seen, baseline.runs[0].samples_seen
+        if own and other and max(own, other) > LIKE * min(own, other):
+            found.setdefault((other, own), []).append(group)
+    for (other, own), groups in found.items():
         yield (
-            f"{_titles(strangers)} learned from a teacher that is not in this report: 'against the teacher' is against "
-            "another one. Add the run of its teacher."
+            f"In training the baseline saw {other:,} samples, {_titles(groups)} {own:,} (optimizer steps times samples "
+            f"of a step; up to {100 * (LIKE - 1):.0f} % apart counts as alike), so their difference is not of the "
+            "method alone. Choose --epochs that make them alike."
+        )
+
+
+def _against_baseline(results: Results) -> Iterator[tuple[Group, Group]]:
+    """Each group with the baseline of its magnification; not the fine-tuned ones, which had two phases."""
+    for group in results.compared:
+        baseline = results.baseline(group.magnification)
+        if baseline is not None and group is not baseline and group.phase != "finetune":
+            yield group, baseline
+
+
+def _settings(run: Run) -> Mapping[str, Any]:
+    """With the network that a student took over from its teacher, which its own settings leave out."""
+    network = run.record["network"]
+    return {**run.settings, "model": network["model"], "output_stride": network["output_stride"]}
+
+
+def _other_teacher(results: Results) -> Iterator[str]:
+    teacher = results.teacher
+    if teacher is None:
+        return
+    known = {None, *(run.weights_sha256 for run in teacher.runs)}
+    strangers = [g for g in results.groups if any(run.teacher_sha256 not in known for run in g.runs)]
+    if strangers:
+        yield (
+            f"{_titles(strangers)} learned from another teacher than the one of this report that they are held "
+            f"against, {teacher.title}. Add the run of their teacher, or write a report for each teacher and its "
+            "students."
         )
 
 
@@ -152,8 +185,8 @@ def _other_set(results: Results) -> Iterator[str]:
     groups = [g for g in results.groups if any(r.record["shard_set"]["sha256"] != evaluated for r in g.runs)]
     if groups:
         yield (
-            f"{_titles(groups)} was trained on another shard set than it was evaluated on; whether patients are in "
-            "both cannot be told here. Make sure that none is."
+            f"{_titles(groups)} {_were(groups)} trained on another shard set than evaluated on; whether patients are "
+            "in both cannot be told here. Make sure that none is."
         )
 
 
@@ -194,14 +227,10 @@ def _shard_set(group: Group) -> Mapping[str, Any]:
     return shard_set
 
 
-def _teacher_of(run: Run) -> str:
-    return str(run.record["shard_set"]["teacher"]["weights_sha256"])
-
-
 def _titles(groups: Sequence[Group]) -> str:
     named = ", ".join(group.title for group in groups[:NAMED])
     return named + (f" and {len(groups) - NAMED} more" if len(groups) > NAMED else "")
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _were(groups: Sequence[Group]) -> str:
+    return "was" if len(groups) == 1 else "were"

@@ -87,6 +87,11 @@ def collect(arguments: Sequence[str], *, split: str | None, shards: Path | None)
     for argument in arguments:
         label, folder = _parse(argument)
         if is_sweep(folder):
+            if label is not None:
+                raise UsageError(
+                    f"'{argument}' gives one label to a sweep, whose runs have labels of their own; give the sweep "
+                    "without a label, or its runs with one each"
+                )
             sweeps[folder] = read_sweep(folder)
         found = _of_sweep(folder, sweeps[folder]) if folder in sweeps else [_single(folder, label)]
         for one in found:
@@ -208,12 +213,22 @@ def _labels(ready: Sequence[_Named]) -> Mapping[Path, str]:
 
 
 def _shard_folders(sweeps: Mapping[Path, Sweep], runs: Sequence[Run]) -> Iterator[Path]:
-    """Where the shard set was. Relative paths are from where the commands were run, most likely here."""
+    """Where the shard set was. Relative paths are from where the commands were run: here, or as the runs tell."""
     for sweep in sweeps.values():
         yield Path(sweep.shards)
     for run in runs:
-        if recorded := run.record.get("other_settings", {}).get("shards"):
+        others = run.record.get("other_settings", {})
+        if recorded := others.get("shards"):
             yield Path(recorded)
+            yield _trained_from(run.folder, Path(others.get("out") or "")) / recorded
+
+
+def _trained_from(folder: Path, out: Path) -> Path:
+    """The folder in which a run's command was given, told from how it named the run's: ``--out``."""
+    here = folder.resolve()
+    if out.parts and here.parts[-len(out.parts) :] == out.parts:
+        return Path(*here.parts[: -len(out.parts)])
+    return Path()
 
 
 def _paper(sweeps: Iterable[Sweep]) -> PaperNumbers:

@@ -31,7 +31,9 @@ def cost_table(results: Results) -> Table:
         caption="GFLOPs: billions of floating-point operations of a forward pass, two per multiply-add of convolutions "
         f"and the fully connected layer, averaged over the images of the split {results.collection.split}; megapixels "
         "likewise. Device-hours: wall time of training, validation included, times the number of processes, each with "
-        "a GPU or a CPU of its own; every start of a resumed run counts.",
+        "a GPU or a CPU of its own; every start of a resumed run counts."
+        + " Runs without them were trained before they were kept, and are in no sum."
+        * any(not run.sessions for run in runs),
         corner="Run",
         columns=(
             "GFLOPs",
@@ -80,8 +82,10 @@ def own_settings_table(results: Results) -> Table:
 
 
 def ratio_text(ratio: float) -> str:
-    """A share of the teacher's cost: "1/64" below a half, else "0.75"."""
-    return f"1/{round(1 / ratio)}" if ratio <= 0.5 else f"{ratio:.2g}"
+    """A share of the teacher's cost: "1/64", from a tenth on "1/2.5", above a half "0.75"."""
+    if ratio > 0.5:
+        return f"{ratio:.2g}"
+    return f"1/{1 / ratio:.0f}" if ratio < 0.1 else f"1/{1 / ratio:.2g}"
 
 
 def _cost_row(run: Run, reference: float | None) -> Row:

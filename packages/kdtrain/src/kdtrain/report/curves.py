@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ class Curves:
     Attributes:
         training: Mean over the logged steps of each epoch of the training loss.
         validation: The metric that chose the checkpoint, after each epoch; empty where nothing was validated.
+        last_step: The last optimizer step that the log has; 0 where it has none.
     """
 
     training: Curve
     validation: Curve
+    last_step: int
 
 
 def read_curves(run: Path, *, metric: str) -> Curves:
@@ -37,18 +39,20 @@ def read_curves(run: Path, *, metric: str) -> Curves:
         run: The run's folder.
         metric: Of the validation, as ``select_by`` names it.
     """
-    entries = list(_entries(run / LOG_FILE))
+    steps, validations = (
+        _entries(run / LOG_FILE, "step", "loss"),
+        _entries(run / LOG_FILE, "validation", metric),
+    )
     losses: dict[int, list[float]] = {}
-    for entry in entries:
-        if entry.get("kind") == "step":
-            losses.setdefault(entry["epoch"], []).append(entry["loss"])
+    for entry in steps:
+        losses.setdefault(entry["epoch"], []).append(entry["loss"])
     training = [(epoch + 1.0, math.fsum(values) / len(values)) for epoch, values in sorted(losses.items())]
-    validation = [
-        (entry["epoch"] + 1.0, entry[metric])
-        for entry in entries
-        if entry.get("kind") == "validation" and metric in entry
-    ]
-    return Curves(training=thinned(training), validation=thinned(validation))
+    validation = [(entry["epoch"] + 1.0, entry[metric]) for entry in validations]
+    return Curves(
+        training=thinned(training),
+        validation=thinned(validation),
+        last_step=max((entry["step"] for entry in (*steps, *validations)), default=0),
+    )
 
 
 def thinned(points: Sequence[tuple[float, float]], at_most: int = MAX_POINTS) -> Curve:
@@ -62,12 +66,21 @@ def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
 
 
-def _entries(path: Path) -> Iterable[Mapping[str, Any]]:
+def _entries(path: Path, kind: str, metric: str) -> list[Mapping[str, Any]]:
+    """Lines of a kind that are whole: with step and epoch, and a number as the metric."""
     if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
+        return []
+    found: list[Mapping[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        yield entry
+        if isinstance(entry, dict) and entry.get("kind") == kind and _whole(entry, metric):
+            found.append(entry)
+    return found
+
+
+def _whole(entry: Mapping[str, Any], metric: str) -> bool:
+    counts = all(isinstance(entry.get(key), int) for key in ("step", "epoch"))
+    return counts and isinstance(entry.get(metric), float | int)

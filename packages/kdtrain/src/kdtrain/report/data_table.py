@@ -27,10 +27,12 @@ def find_index(given: Path | None, recorded: Sequence[Path], sha256: str) -> Ind
         None where ``given`` is None and it is in none of the recorded places.
 
     Raises:
-        UsageError: ``given`` is another set.
-        ShardError: ``given`` is no shard set, or is damaged.
+        UsageError: ``given`` is no folder, or another set.
+        ShardError: ``given`` holds no shard set, or a damaged one.
     """
     if given is not None:
+        if not given.is_dir():
+            raise UsageError(f"--shards {given} is no folder; give the folder of a shard set")
         index = read_index(given)
         if index.sha256 != sha256:
             raise UsageError(

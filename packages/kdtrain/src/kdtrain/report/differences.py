@@ -54,7 +54,7 @@ def _table(results: Results, pairs: Sequence[tuple[Group, Group]], *, name: str,
         caption="Percentage points, with the 95 % interval of the paired difference: both are scored on the same "
         f"{results.iterations:,} draws of {results.unit}s. Bold: the interval leaves out 0. Where it holds 0, these "
         f"{results.unit}s do not tell the two apart."
-        + " Of several seeds, the difference of the means."
+        + " Of several seeds, the difference of the means, and after ± the standard deviation of the differences."
         * means,
         corner="Method",
         columns=tuple(DIFFERENCES.values()),

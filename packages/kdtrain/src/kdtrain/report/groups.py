@@ -15,6 +15,7 @@ from kdtrain.report.runs import Run
 from kdtrain.shard_index import magnification_name
 
 _PHASES = ("teacher", "baseline", "distill", "finetune")
+_OF_TEACHER = ("magnification", "model", "output_stride")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +85,16 @@ def _check_group(title: str, group: Sequence[Run]) -> None:
                 "have two numbers; leave one out, or give one a label of its own: 'LABEL=RUN'"
             )
     for run in group[1:]:
-        keys = sorted({*first.settings, *run.settings} - {"seed"})
-        if different := differing(first.settings, run.settings, keys):
+        one, other = _decisive(first), _decisive(run)
+        if different := differing(one, other, sorted({*one, *other} - {"seed"})):
             raise UsageError(
                 f"{first.name} and {run.name} would be averaged as {title}, but their settings differ: "
                 f"{'; '.join(different)}; only seeds may differ: give one a label of its own, 'LABEL=RUN', or leave "
                 "it out"
             )
+
+
+def _decisive(run: Run) -> Mapping[str, Any]:
+    """What decided the weights: the settings, and what kind of teacher, if any; which seed of it may differ."""
+    teacher = run.record["shard_set"].get("teacher", {}).get("network", {})
+    return {**run.settings, **{f"the teacher's {key}": teacher[key] for key in _OF_TEACHER if key in teacher}}

@@ -23,6 +23,7 @@ _ESCAPES = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     # In text, these would need a package, or a font that has them.
     "±": r"$\pm$",
     "×": r"$\times$",

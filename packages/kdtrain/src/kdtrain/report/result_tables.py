@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdtrain.report.cells import ABSENT, digits_for, estimate_cell, with_best
+from kdtrain.report.cells import ABSENT, digits_for, estimate_cell, plural, with_best
 from kdtrain.report.groups import Group
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.results import Results, title_row
@@ -89,8 +89,8 @@ def patients_table(results: Results) -> Table | None:
     return Table(
         name="patients",
         title="By patient",
-        caption=f"Percent, of {first.n} patients: a patient's probabilities are the mean over the tissue samples. "
-        "Patients whose samples have several labels are left out. 95 % intervals in brackets."
+        caption=f"Percent, of {plural(first.n, 'patient')}: a patient's probabilities are the mean over the tissue "
+        "samples. Patients whose samples have several labels are left out. 95 % intervals in brackets."
         + " One of no width comes of no patient being wrong, or all; it does not say that none ever is."
         * certain,
         corner="Method",
@@ -108,12 +108,15 @@ def _measured(results: Results, group: Group | None, metric: str, digits: int) -
 
 def _caption(results: Results) -> str:
     scores = results.scores(results.groups[0])
-    unit = "" if results.unit == "sample" else f" of {scores.units} patients"
+    unit = "" if results.unit == "sample" else f" of {plural(scores.units, 'patient')}"
     source = results.collection.paper_source
-    means = " Of several seeds, the mean and its interval." * any(len(g.runs) > 1 for g in results.groups)
+    means = (
+        " Of several seeds, the mean, its interval, and after ± the standard deviation over the seeds."
+        * any(len(g.runs) > 1 for g in results.groups)
+    )
     return (
-        f"Percent, on {scores.n:,} tissue samples{unit} of the split {results.collection.split}: each class against "
-        "the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that are "
-        f"right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of {results.unit}s.{means}"
+        f"Percent, on {plural(scores.n, 'tissue sample')}{unit} of the split {results.collection.split}: each class "
+        "against the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that "
+        f"are right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of {results.unit}s.{means}"
         + (f" Small: the paper's numbers ({source})." if source else "")
     )

@@ -92,6 +92,21 @@ class Run:
         """Of weights, order and augmentation."""
         return int(self.settings["seed"])
 
+    @property
+    def teacher_sha256(self) -> str | None:
+        """Of the weights that a distilled run learned from; None for other phases."""
+        teacher: Mapping[str, str] = self.record["shard_set"].get("teacher", {})
+        return teacher.get("weights_sha256")
+
+    @property
+    def samples_seen(self) -> int | None:
+        """In all of its training: optimizer steps times the samples of a step. None where neither log nor sessions are.
+
+        Each epoch's last step may be smaller, so it is a few too many where an epoch has few steps.
+        """
+        steps = max([self.curves.last_step, *(session.to_step for session in self.sessions)])
+        return steps * int(self.settings.get("accumulate", 0)) or None
+
 
 def not_ready(folder: Path, split: str, shards: Path | None) -> str | None:
     """Why a run cannot be reported yet, with what to do; None where it can.

@@ -36,11 +36,18 @@ def _seed_table(results: Results, metric: str, title: str) -> Table:
         name=f"seeds-{metric.replace('_', '-')}",
         title=f"{title} of every seed",
         caption="Percent. SD is the standard deviation over the seeds: what training's chance adds, which no interval "
-        "of the other tables holds. The download has every seed's own 95 % interval.",
+        "of the other tables holds. The download has every seed's own 95 % interval."
+        + " All students learned from one teacher: what another one would give is in no SD."
+        * _one_teacher(results),
         corner="Method",
         columns=(*(f"seed {seed}" for seed in seeds), "mean", "SD", "min", "max"),
         rows=rows,
     )
+
+
+def _one_teacher(results: Results) -> bool:
+    taught = [run for group in results.groups for run in group.runs if run.teacher_sha256]
+    return len(taught) > 1 and len({run.teacher_sha256 for run in taught}) == 1
 
 
 def _seed_cells(scores: GroupScores, metric: str, seeds: Sequence[int], digits: int) -> Iterator[Cell]:

@@ -59,13 +59,14 @@ def write_report(report: Report, out: Path) -> Path:
         The folder.
 
     Raises:
-        UsageError: As :func:`check_out`.
+        UsageError: As :func:`check_out`; or a file of the folder that no report wrote has a name of this one's.
         OSError: A file cannot be written.
     """
     check_out(out)
     folder = out.with_suffix("")
     contents = dict(_files(report))
     earlier = _listed(folder)
+    _check_strangers(folder, set(contents) - set(earlier))
     # While both are there, both are listed: a killed command leaves nothing that the next one takes for a stranger's.
     _write_list(folder, [*contents, *(name for name in earlier if name not in contents)])
     for name, text in contents.items():
@@ -76,6 +77,14 @@ def write_report(report: Report, out: Path) -> Path:
     _write_list(folder, list(contents))
     write_page(report, out)
     return folder
+
+
+def _check_strangers(folder: Path, new: set[str]) -> None:
+    if strangers := sorted(name for name in new if (folder / name).exists()):
+        raise UsageError(
+            f"{folder}/ has {', '.join(strangers)}, which no report wrote ({LIST_FILE} does not list it) and this one "
+            "would replace; it is kept: move it away, or give another --out"
+        )
 
 
 def _files(report: Report) -> Iterator[tuple[str, str]]:
