@@ -64,6 +64,18 @@ def test_a_label_can_be_given(tmp_path: Path) -> None:
     assert [one.method for one in _collect(run, f"High rate={other}").runs] == ["Baseline", "High rate"]
 
 
+def test_sentences_of_a_sweep_are_of_one_line(tmp_path: Path) -> None:
+    """Title, description and reasons that are written over several lines are read as one."""
+    write_run(tmp_path / "runs/a", "distill", 1, SAID)
+    lost = _entry("b", "KD", 2, state="failed", reason="no memory:\n  2 GB\n")
+    sweep = write_sweep(
+        tmp_path, [_entry("a", "KD", 1), lost], title="A\nsweep", about="One line\nand another.\n"
+    )
+    found = _collect(sweep)
+    assert (found.title, found.about) == ("A sweep", ("One line and another.",))
+    assert found.missing[0].reason == "no memory: 2 GB"
+
+
 def test_a_label_is_of_a_run(tmp_path: Path) -> None:
     """'LABEL=SWEEP' is refused, since a sweep's runs have labels of their own."""
     write_run(tmp_path / "runs/a", "distill", 1, SAID)

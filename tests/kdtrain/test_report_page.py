@@ -273,6 +273,17 @@ def test_figures_that_follow_each_other_are_small_multiples(root: Element) -> No
     assert len(curves.one("div", "multiples").all("figure")) == len(curves.all("svg")) == 32
 
 
+def test_confusions_of_many_classes_stand_alone() -> None:
+    """Matrices of few classes stand side by side; those of six have the width of the page each."""
+    for classes, groups in (("abcde", 1), ("abcdef", 0)):
+        counts = tuple((1,) * len(classes) for _ in classes)
+        made = [
+            Confusion(name=name, title=name, caption="", classes=tuple(classes), counts=counts)
+            for name in "xy"
+        ]
+        assert len(page(*made).all("div", "multiples")) == groups
+
+
 def test_a_folded_section_is_closed_and_keeps_its_heading(root: Element) -> None:
     """A folded section shows its heading and opens on demand, without script."""
     details = root.by_id("curves").one("details", "folded")

@@ -235,6 +235,8 @@ def test_another_shard_set_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "b", "baseline", 1, predictions(rights(8, 2)))
     with pytest.raises(UsageError, match="the runs were evaluated on aaaaaaaaaaaa"):
         _report(run, shards=shards)
+    with pytest.raises(UsageError, match="is no folder"):
+        _report(run, shards=tmp_path / "absent")
     (said,) = _blocks(_report(run), "data")
     assert isinstance(said, Paragraph)
     assert "pass its folder as --shards" in said.text
@@ -328,7 +330,7 @@ def test_cost_of_training_and_of_a_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [(1 / 256, "1/256"), (0.101, "1/9.9"), (0.25, "1/4"), (0.4, "1/2.5"), (0.75, "0.75"), (1.0, "1")],
+    [(1 / 256, "1/256"), (0.103, "1/10"), (0.25, "1/4"), (0.4, "1/2.5"), (0.75, "0.75"), (1.0, "1")],
 )
 def test_shares_of_the_teachers_cost(ratio: float, text: str) -> None:
     """A share is a fraction of one, never further off than a twentieth: two fifths are not called a half."""

@@ -196,8 +196,8 @@ def _classes(results: Results) -> Iterator[str]:
     absent = [name for number, name in enumerate(names) if not (labels == number).any()]
     if absent:
         yield (
-            f"The split {results.collection.split} has no sample of {', '.join(absent)}: every mean over classes "
-            "leaves it out, and what a method makes of it is not measured."
+            f"The split {results.collection.split} has no sample of {', '.join(absent)}: every mean over classes is of "
+            "the others, and what a method makes of what is absent is not measured."
         )
     given_up = {group.title: _never_predicted(group, names) for group in results.groups}
     listed = [f"{title}: {', '.join(classes)}" for title, classes in given_up.items() if classes]

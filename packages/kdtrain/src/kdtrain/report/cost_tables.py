@@ -82,10 +82,11 @@ def own_settings_table(results: Results) -> Table:
 
 
 def ratio_text(ratio: float) -> str:
-    """A share of the teacher's cost: "1/64", from a tenth on "1/2.5", above a half "0.75"."""
+    """A share of the teacher's cost: "1/64", "1/2.5" where a whole number is over 5 % off, above a half "0.75"."""
     if ratio > 0.5:
         return f"{ratio:.2g}"
-    return f"1/{1 / ratio:.0f}" if ratio < 0.1 else f"1/{1 / ratio:.2g}"
+    whole = round(1 / ratio)
+    return f"1/{whole}" if abs(whole * ratio - 1) <= 0.05 else f"1/{1 / ratio:.2g}"
 
 
 def _cost_row(run: Run, reference: float | None) -> Row:

@@ -21,6 +21,9 @@ from kdtrain.report.palette import SHADES
 _FEW = 2
 """Figures that follow each other are drawn large up to this number, small and side by side beyond it."""
 
+_MOST_CLASSES = 5
+"""Confusion matrices of more classes take the width of the page each."""
+
 _MOST_NUMBERS = 60
 """Points of a figure whose table has a row per point; a longer one has a row per line, and the download has all."""
 
@@ -108,7 +111,7 @@ def _groups(section: Section, anchors: Anchors) -> Iterator[Group]:
         blocks = tuple(run)
         small = kind is Chart and (len(blocks) > _FEW or section.folded)
         parts = tuple(_part(block, anchors, small) for block in blocks)
-        if small or kind is Confusion:
+        if small or all(isinstance(one, Confusion) and len(one.classes) <= _MOST_CLASSES for one in blocks):
             yield Group(parts=parts, side_by_side=True)
         else:
             yield from (Group(parts=(part,), side_by_side=False) for part in parts)

@@ -130,7 +130,11 @@ def _curves(group: Group, name: str, what: str, how: str, curve_of: Callable[[Ru
         x_title="Epoch",
         y_title=what.capitalize(),
         series=tuple(
-            Series(label=f"seed {run.seed}", points=tuple(Point(x=x, y=y) for x, y in curve_of(run)))
+            Series(
+                label=f"seed {run.seed}",
+                # Six digits keep the downloads of dozens of curves small; the run's log has them all.
+                points=tuple(Point(x=x, y=float(f"{y:.6g}")) for x, y in curve_of(run)),
+            )
             for run in group.runs
         ),
     )

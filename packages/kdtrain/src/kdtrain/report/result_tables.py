@@ -116,7 +116,7 @@ def _caption(results: Results) -> str:
     )
     return (
         f"Percent, on {plural(scores.n, 'tissue sample')}{unit} of the split {results.collection.split}: each class "
-        "against the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples that "
-        f"are right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of {results.unit}s.{means}"
-        + (f" Small: the paper's numbers ({source})." if source else "")
+        "against the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples "
+        f"that are right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of "
+        f"{results.unit}s.{means}" + (f" Small: the paper's numbers ({source})." if source else "")
     )

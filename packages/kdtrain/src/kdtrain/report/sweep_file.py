@@ -6,9 +6,9 @@ What a run has reached is read from its own folder: the state noted here is only
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdtrain.errors import UsageError
 from kdtrain.shard_format import one_line
@@ -17,6 +17,8 @@ SWEEP_FILE = "sweep.json"
 VERSION = 1
 PaperNumbers = dict[str, dict[float, dict[str, str]]]
 """The paper's cells as printed, by method, magnification and metric."""
+_Sentence = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
+"""Written over several lines in a recipe or in an error; a page breaks lines by itself."""
 
 
 class _Document(BaseModel):
@@ -32,7 +34,7 @@ class SweepRun(_Document):
     magnification: float
     seed: int
     state: str
-    reason: str = ""
+    reason: _Sentence = ""
 
 
 class Sweep(_Document):
@@ -40,8 +42,8 @@ class Sweep(_Document):
 
     format: Literal["kdtrain-sweep"]
     version: int
-    title: str
-    about: str = ""
+    title: _Sentence
+    about: _Sentence = ""
     shards: str
     splits: tuple[str, ...] = ("test",)
     unit: Literal["patient", "sample"] = "patient"
