@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,38 @@ def test_a_student_of_another_teacher_is_refused(index, tmp_path):
     (begun(found, index, "teacher-10x-seed0") / "model.safetensors").write_bytes(b"weights")
     with pytest.raises(UsageError, match="begun with other weights of teacher-10x-seed0"):
         jobs(recipe(), index, tmp_path)
+
+
+def test_all_runs_in_the_way_are_named_at_once(index, tmp_path):
+    """The first with what differs, so that nobody deletes seventeen folders one command after the other."""
+    found = jobs(recipe(), index, tmp_path)
+    for name in found:
+        begun(found, index, name)
+    with pytest.raises(UsageError) as raised:
+        jobs(recipe(settings={"epochs": 7}), index, tmp_path)
+    assert str(raised.value).count("epochs: 100 there, 7 now") == 1
+    assert "2 more do not fit: baseline-2.5x-seed0, kd-2.5x-seed0" in str(raised.value)
+
+
+def test_files_count_by_their_content(index, tmp_path):
+    """Other first weights or DeepSpeed settings make another run; the same under another path do not."""
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / f"{name}.pth").write_text(text)
+        (tmp_path / f"{name}.json").write_text(f'{{"steps_per_print": {text}}}')
+
+    def planned(name: str) -> dict[str, Job]:
+        files = {"init": tmp_path / f"{name}.pth", "deepspeed": tmp_path / f"{name}.json"}
+        return jobs(recipe(methods={"B": {"phase": "baseline"} | files}), index, tmp_path / "out")
+
+    sha256 = hashlib.sha256(b"1").hexdigest()
+    begun(planned("a"), index, "b-2.5x-seed0", init={"sha256": sha256}, deepspeed={"steps_per_print": 1})
+    assert planned("b")
+    with pytest.raises(UsageError) as raised:
+        planned("c")
+    assert f"init: '{sha256}' there" in str(raised.value)
+    assert "deepspeed: {'steps_per_print': 1} there, {'steps_per_print': 2} now" in str(raised.value)
+    with pytest.raises(UsageError, match=r"init: '[0-9a-f]+' there, None now"):
+        jobs(recipe(methods={"B": {"phase": "baseline"}}), index, tmp_path / "out")
 
 
 def test_a_foreign_folder_is_refused(index, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kdtrain.sweep import command
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.local import Ended
 from kdtrain.sweep.state import progress_of
+from kdtrain.sweep_cost import Speed
 
 RECIPE: dict[str, Any] = {
     "title": "Small",
@@ -37,6 +39,7 @@ class Pretend:
         keeps: Runs that fail after their training.
         forgets: Runs that end well and leave nothing.
         interrupts: Name of the run during which the user presses Ctrl-C.
+        weights: What training finds; left out: something of each run's own.
     """
 
     def __init__(
@@ -46,11 +49,12 @@ class Pretend:
         keeps: tuple[str, ...] = (),
         forgets: tuple[str, ...] = (),
         interrupts: str = "",
+        weights: bytes = b"",
     ) -> None:
         self.started: list[tuple[str, bool]] = []
         self.stopped = False
         self._shards, self._fails, self._keeps, self._interrupts = shards, fails or {}, keeps, interrupts
-        self._forgets = forgets
+        self._forgets, self._weights = forgets, weights
         self._running: list[Job] = []
 
     def has_room(self) -> bool:
@@ -66,7 +70,7 @@ class Pretend:
             raise KeyboardInterrupt
         fails = job.name in self._fails
         if job.name not in self._forgets and (not fails or job.name in self._keeps):
-            leave_weights(job)
+            leave_weights(job, self._weights)
             if not fails:
                 leave_metrics(job.folder, self._shards)
         return [Ended(name=job.name, reason=self._fails.get(job.name, ""), seconds=61)]
@@ -75,17 +79,17 @@ class Pretend:
         self.stopped = True
 
 
-def leave_weights(job: Job) -> None:
-    """What training leaves."""
+def leave_weights(job: Job, weights: bytes = b"") -> None:
+    """What training leaves; the record of a run that was begun before stays."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    if job.config is not None:
+    if job.config is not None and not (job.folder / "run.json").exists():
         content = {
             "settings": job.config.record,
             "shard_set": {"sha256": read_index(job.config.shards).sha256, "train_on": ["train"]},
             "network": job.network.record,
         }
         (job.folder / "run.json").write_text(json.dumps(content))
-    (job.folder / "model.safetensors").write_bytes(job.name.encode())
+    (job.folder / "model.safetensors").write_bytes(weights or job.name.encode())
 
 
 def leave_metrics(folder: Path, shards: Path, iterations: int = 10_000) -> None:
@@ -237,6 +241,42 @@ def test_only_a_pattern_and_what_it_needs(sweep):
     assert sweep.states()[BASELINE] == ("waiting", "")
 
 
+def test_a_student_of_a_teacher_that_was_made_anew_is_not_finished(sweep):
+    """With other weights it fails, with what is built on it; with the same weights it is kept."""
+    tuned = {"Tuned": {"phase": "finetune", "student": "KD"}}
+    recipe = RECIPE | {"methods": RECIPE["methods"] | tuned}
+    sweep(recipe=recipe)
+    source = {"teacher": {"weights_sha256": hashlib.sha256(TEACHER.encode()).hexdigest()}}
+    path = sweep.out / "runs" / KD / "run.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"shard_set": content["shard_set"] | source}))
+
+    shutil.rmtree(sweep.out / "runs" / TEACHER)
+    assert sweep(recipe=recipe).code == 0
+    assert sweep.launcher.started == [(TEACHER, True), (KD, True), ("tuned-2.5x-seed0", True)]
+
+    shutil.rmtree(sweep.out / "runs" / TEACHER)
+    ended = sweep(recipe=recipe, weights=b"others")
+    assert ended.code == 3
+    assert sweep.launcher.started == [(TEACHER, True)]
+    assert "was begun with other weights of teacher-10x-seed0" in sweep.states()[KD][1]
+    assert sweep.states()["tuned-2.5x-seed0"] == ("skipped", f"needs {KD}, which failed")
+    assert sweep(recipe=recipe).code == 2
+
+
+def test_a_dry_run_of_a_pattern_shows_what_it_needs(sweep, monkeypatch):
+    """The teacher that will be trained for a student's sake; not once it is there."""
+    line = ((0.0, 0.0), (1.0, 1.0))
+    speed = Speed(device="cpu", training=line, forward=line)
+    monkeypatch.setattr("kdtrain.sweep.dry_run.measure_speed", lambda *_, **__: speed)
+    ended = sweep("--only", "kd-*", "--dry-run", "--json")
+    shown = json.loads(ended.said[ended.said.index("[") :])
+    assert [row["name"] for row in shown] == [TEACHER, KD]
+    sweep("--only", "teacher*")
+    ended = sweep("--only", "kd-*", "--dry-run", "--json")
+    assert [row["name"] for row in json.loads(ended.said[ended.said.index("[") :])] == [KD]
+
+
 def test_a_pattern_that_fits_nothing_is_refused(sweep):
     """With the names that there are."""
     ended = sweep("--only", "kd")
@@ -303,6 +343,41 @@ def test_a_folder_with_something_else_is_refused(sweep):
     assert "holds no sweep" in ended.said
 
 
+@pytest.mark.parametrize("place", ["", "runs/mine"])
+def test_a_sweep_does_not_write_into_its_shards(sweep, place):
+    """Neither beside index.json nor below it."""
+    sweep.out = sweep.shards / place
+    ended = sweep()
+    assert (ended.code, "lies in the shard set" in ended.said) == (2, True)
+    assert not (sweep.shards / "runs").exists()
+
+
+def test_a_file_is_no_place_for_a_sweep(sweep):
+    """Neither as the folder nor as one above it; nothing is said of deleting it."""
+    file = sweep.folder / "thesis.tex"
+    file.write_text("")
+    for sweep.out in (file, file / "out"):
+        ended = sweep()
+        assert (ended.code, "thesis.tex is a file" in ended.said) == (2, True)
+
+
+@pytest.mark.parametrize("runs", [{}, {"runs": [{"name": "kd"}]}, {"runs": 5}])
+def test_a_damaged_record_is_said(sweep, runs):
+    """A sweep.json without its runs is refused with what to do, and not with a traceback."""
+    sweep.out.mkdir()
+    (sweep.out / "sweep.json").write_text(json.dumps({"format": "kdtrain-sweep", "version": 1} | runs))
+    ended = sweep()
+    assert (ended.code, "sweep.json is damaged" in ended.said) == (2, True)
+
+
+def test_a_damaged_list_of_sessions_keeps_no_sweep_from_its_table(sweep):
+    """The time of that run is not known; everything else is shown."""
+    sweep()
+    (sweep.out / "runs" / KD / "sessions.json").write_text("[{")
+    ended = sweep()
+    assert (ended.code, "next kdtrain report" in ended.said) == (0, True)
+
+
 def test_json_tells_how_every_run_stands(sweep):
     """One object on standard output."""
     ended = sweep("--json", fails={KD: "why"})
@@ -349,6 +424,7 @@ def test_progress_is_new_begun_trained_finished(shards, tmp_path, sweep):
     (folder / "checkpoints" / "step-000012").mkdir(parents=True)
     (folder / "checkpoints" / "step-000008").mkdir()
     (folder / "run.json").write_text("{}")
+    (folder / "checkpoints" / "step-000012 (copy)").mkdir()
     begun = progress_of(folder, how, sha256)
     assert (begun.stage, begun.step) == ("begun", 12)
     (folder / "model.safetensors").write_bytes(b"weights")

@@ -70,6 +70,25 @@ def test_defaults_are_the_papers(tmp_path):
         ("seed: 0,", "run: runs/t,", "leave the other keys out"),
         ("[5, 2.5]", "[5, 5]", "magnifications: something is there twice"),
         ("[5, 2.5]", "[5, -1]", "magnifications.1: "),
+        (
+            "phase: baseline",
+            "phase: baseline, magnifications: [5, 5]",
+            "methods.Baseline.magnifications: some",
+        ),
+        (
+            "title: Small",
+            "title: Small\nevaluate: {splits: [val, val]}",
+            "evaluate.splits: something is there",
+        ),
+        (
+            "title: Small",
+            "title: Small\nevaluate: {split: val}",
+            "no such key; evaluate has splits, unit, iter",
+        ),
+        ("title: Small", "title: Small\nseeds: [9223372036854775808]", "seeds.0: Input should be less than"),
+        ("seed: 0,", "sead: 0,", "teacher.sead: no phase has a setting 'sead'; did you mean 'seed'?"),
+        ("phase: baseline", "phase: finetune, students: KD", "did you mean 'student'?"),
+        ("Baseline:", f"{'B' * 101}:", "at most 100 characters"),
         ("  KD:", "  Baseline:", "the key 'Baseline' is there twice"),
         ("title: Small", "title: [", "is not YAML"),
         ("title: Small", "title: Small\npaper: {KD: {low: {accuracy: '1'}}}", "'low' is no magnification"),
@@ -83,6 +102,16 @@ def test_a_mistake_is_named_by_its_key(tmp_path, old, new, said):
         load(tmp_path, SMALL.replace(old, new))
     assert said in str(raised.value)
     assert "recipe.yaml" in str(raised.value)
+
+
+def test_a_method_may_take_over_another_ones_keys(tmp_path):
+    """YAML's '<<' gives what is not said anew, and is no key that is there twice."""
+    merged = (
+        SMALL.replace("KD: {phase: distill", "KD: &kd {phase: distill") + "  Slow: {<<: *kd, lr: 0.0001}\n"
+    )
+    methods = load(tmp_path, merged).methods
+    assert dict(methods["Slow"].settings) == {"train_on": "aux1", "resize": "maxpool", "lr": 0.0001}
+    assert "lr" not in methods["KD"].settings
 
 
 def test_a_missing_recipe_is_said(tmp_path):

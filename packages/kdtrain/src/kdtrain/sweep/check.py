@@ -7,7 +7,7 @@ is opened and nothing is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
+from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
 from kdtrain.network import Network
 from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
@@ -23,7 +24,7 @@ from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
-from kdtrain.sweep.state import weights_sha256
+from kdtrain.sweep.state import file_sha256, weights_sha256
 from kdtrain.training_sets import check_phase, samples_of, union_of, validation_split
 
 
@@ -98,6 +99,7 @@ def prepare(
             jobs[run.name] = _job(run, needs, index, shards, out)
         except (UsageError, ShardError) as error:
             raise UsageError(f"{run.section}, run {run.name}: {error}") from None
+    _check_folders(jobs.values(), index)
     return tuple(jobs.values())
 
 
@@ -134,7 +136,6 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Path, ou
     joined, name = union_of(index, config.train_on)
     _check_schedule(config, samples_of(joined, name))
     _check_files(config)
-    _check_same_run(config, folder, index, needs)
     return Job(
         run=run,
         folder=folder,
@@ -236,10 +237,34 @@ def _check_schedule(config: PhaseConfig, samples: int) -> None:
 
 
 def _check_files(config: PhaseConfig) -> None:
-    for field in ("init", "deepspeed"):
-        path: Path | None = getattr(config, field, None)
-        if path is not None and not path.exists():
+    for field, path in (("init", _init_file(config)), ("deepspeed", config.deepspeed)):
+        if path is not None and not path.is_file():
             raise UsageError(f"{field}: there is no {path}")
+    if config.deepspeed is not None:
+        deepspeed_json(config.deepspeed)
+
+
+def _init_file(config: PhaseConfig) -> Path | None:
+    path: Path | None = getattr(config, "init", None)
+    return path / MODEL_FILE if path is not None and path.is_dir() else path
+
+
+def _check_folders(jobs: Iterable[Job], index: Index) -> None:
+    """Refuse folders that hold other runs; all are named at once, the first with what is wrong."""
+    first, others = "", []
+    for job in jobs:
+        try:
+            if job.config is not None:
+                _check_same_run(job.config, job.folder, index, job.needs)
+        except UsageError as error:
+            if first:
+                others.append(job.name)
+            else:
+                first = f"{job.run.section}, run {job.name}: {error}"
+    if others:
+        first += f"\n{len(others)} more do not fit: {', '.join(others)}"
+    if first:
+        raise UsageError(first)
 
 
 def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequence[Job]) -> None:
@@ -249,8 +274,18 @@ def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequ
     if not (folder / RUN_FILE).exists():
         raise UsageError(f"{folder} is not empty and holds no run; move it away")
     there = read_run(folder, what="run")
-    planned = json.loads(json.dumps(config.record)) | {"shard set": index.sha256}
-    found = dict(there["settings"]) | {"shard set": there["shard_set"].get("sha256")}
+    data, init = there["shard_set"], _init_file(config)
+    # A record keeps files by their content, and their paths may change.
+    planned = json.loads(json.dumps(config.record)) | {
+        "shard set": index.sha256,
+        "deepspeed": None if config.deepspeed is None else deepspeed_json(config.deepspeed),
+        "init": None if init is None else file_sha256(init),
+    }
+    found = dict(there["settings"]) | {
+        "shard set": data.get("sha256"),
+        "deepspeed": data.get("deepspeed"),
+        "init": data.get("init", {}).get("sha256"),
+    }
     differing = [
         f"{name}: {found.get(name)!r} there, {planned.get(name)!r} now"
         for name in sorted({*planned, *found})
@@ -262,15 +297,30 @@ def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequ
             + "\n  ".join(differing)
             + "\ngive the settings it was begun with, another 'out', or delete that folder"
         )
-    _check_source(there["shard_set"], folder, needs)
+    other = other_source(folder, needs)
+    if other:
+        raise UsageError(other)
 
 
-def _check_source(shard_set: Mapping[str, Any], folder: Path, needs: Sequence[Job]) -> None:
-    known = shard_set.get("teacher") or shard_set.get("student") or {}
+def other_source(folder: Path, needs: Sequence[Job]) -> str:
+    """Why a run's folder cannot be gone on with: it learnt from a teacher or student that is another one now.
+
+    Args:
+        folder: Of the run.
+        needs: The jobs whose networks it needs.
+
+    Returns:
+        A sentence; "" where the folder is new, or its source is the same or not there yet.
+    """
+    if not needs or not (folder / RUN_FILE).exists():
+        return ""
+    data = read_run(folder, what="run")["shard_set"]
+    known = data.get("teacher") or data.get("student") or {}
     for need in needs:
         now = weights_sha256(need.folder)
         if now is not None and now != known.get("weights_sha256", now):
-            raise UsageError(
+            return (
                 f"{folder} was begun with other weights of {need.name} than are in {need.folder} now; restore them, or "
                 f"delete {folder} to train it again"
             )
+    return ""

@@ -9,7 +9,7 @@ import fcntl
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -19,11 +19,12 @@ import click
 from rich.console import Console
 
 from kdtrain.errors import UsageError
+from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
 from kdtrain.sweep.local import LOGS, Launcher, LocalLauncher, threads_each, usable_cores, visible_gpus
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
-from kdtrain.sweep.schedule import Schedule, Standing
+from kdtrain.sweep.schedule import Schedule, Standing, State
 from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
 
 SOME_FAILED = 3
@@ -47,11 +48,7 @@ def sweep(options: Options) -> int:
     with _termination_interrupts(), _sole_sweep(plan.out):
         kept = kept_entries(read_record(plan.out), plan.jobs, plan.out)
         progress = plan.progress()
-        schedule = Schedule(
-            [job.run for job in plan.jobs],
-            {name: _standing(p) for name, p in progress.items()},
-            [name for name in plan.wanted if progress[name].stage != "finished"],
-        )
+        schedule = _schedule(plan, progress)
 
         def save() -> None:
             standings = [schedule[job.name] for job in plan.jobs]
@@ -68,11 +65,17 @@ def sweep(options: Options) -> int:
     return _conclude(plan, schedule, kept, options)
 
 
-def _standing(progress: Progress) -> Standing:
-    finished = progress.stage == "finished"
-    return Standing(
-        state="finished" if finished else "waiting", network=finished or progress.stage == "trained"
+def _schedule(plan: Plan, progress: Mapping[str, Progress]) -> Schedule:
+    return Schedule(
+        [job.run for job in plan.jobs],
+        {name: _standing(p) for name, p in progress.items()},
+        [name for name in plan.wanted if progress[name].stage != "finished"],
     )
+
+
+def _standing(progress: Progress) -> Standing:
+    state: State = "finished" if progress.stage == "finished" else "waiting"
+    return Standing(state=state, network=progress.trained)
 
 
 def _launcher(plan: Plan, options: Options) -> AbstractContextManager[Launcher]:
@@ -111,11 +114,15 @@ def _work(
         try:
             while not schedule.done:
                 while launcher.has_room() and (name := schedule.ready()) is not None:
-                    launcher.start(jobs[name], train=progress[name].stage != "trained")
                     schedule.begin(name)
+                    if reason := other_source(jobs[name].folder, jobs[name].needs):
+                        _fail(name, reason, schedule, screen)
+                        save()
+                        continue
+                    launcher.start(jobs[name], train=not progress[name].trained)
                     screen.started(name, _verb(progress[name]))
                 screen.refresh([jobs[name] for name in schedule.running])
-                for ended in launcher.ended(_WAIT_SECONDS):
+                for ended in launcher.ended(_WAIT_SECONDS) if schedule.running else ():
                     _settle(ended.name, ended.reason, ended.seconds, plan, schedule, screen)
                     save()
         finally:
@@ -141,8 +148,21 @@ def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Schedu
         schedule.finish(name)
         screen.finished(name, seconds, balanced_accuracy(folder, plan.recipe.evaluate.splits[0]))
         return
-    skipped = schedule.fail(name, reason, network=stage in ("trained", "finished"))
-    screen.failed(name, reason, plan.out / LOGS / f"{name}.log")
+    network = stage in ("trained", "finished")
+    _fail(name, reason, schedule, screen, network=network, log=plan.out / LOGS / f"{name}.log")
+
+
+def _fail(
+    name: str,
+    reason: str,
+    schedule: Schedule,
+    screen: Screen,
+    *,
+    network: bool = False,
+    log: Path | None = None,
+) -> None:
+    skipped = schedule.fail(name, reason, network=network)
+    screen.failed(name, reason, log)
     for other in skipped:
         screen.skipped(other, schedule[other].reason)
 
@@ -161,7 +181,9 @@ def _conclude(plan: Plan, schedule: Schedule, kept: Sequence[dict[str, Any]], op
             f"{len(kept)} more runs of earlier commands are in {plan.out}; delete a folder to drop its run"
         )
     if bad:
-        click.echo(f"{len(bad)} runs failed or were skipped; the same command again tries them once more")
+        click.echo(
+            f"failed or skipped: {len(bad)} of {len(standings)}; the same command again tries once more"
+        )
     click.echo(f"next  kdtrain report {plan.out} --out {plan.out / 'report.html'}")
     return SOME_FAILED if bad else 0
 
@@ -229,9 +251,11 @@ def dry_run(options: Options) -> int:
     from kdtrain.sweep.dry_run import estimates, print_rows, rows_as_dict
 
     plan = make_plan(options)
-    jobs = [job for job in plan.jobs if job.name in plan.wanted]
+    progress = plan.progress()
     threads = threads_each(usable_cores(), options.jobs)
-    rows = estimates(jobs, plan.progress(), plan.index, threads=threads)
+    shown = {*plan.wanted, *_schedule(plan, progress).wanted}
+    jobs = [job for job in plan.jobs if job.name in shown]
+    rows = estimates(jobs, progress, plan.index, threads=threads)
     if options.as_json:
         click.echo(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False))
     else:

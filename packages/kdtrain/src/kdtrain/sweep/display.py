@@ -55,9 +55,9 @@ class Screen:
         self._done += 1
         self.say(f"{name}: done in {duration(seconds)}, {accuracy_text(accuracy)} ({self._place()})", "green")
 
-    def failed(self, name: str, reason: str, log: Path) -> None:
-        """A run has failed."""
-        self.say(f"{name}: failed: {reason}\n  log  {log}", "red")
+    def failed(self, name: str, reason: str, log: Path | None) -> None:
+        """A run has failed; None where it was not started."""
+        self.say(f"{name}: failed: {reason}" + (f"\n  log  {log}" if log else ""), "red")
 
     def skipped(self, name: str, reason: str) -> None:
         """A run cannot start."""
@@ -91,9 +91,9 @@ def result_table(jobs: Sequence[Job], standings: Sequence[Standing], split: str)
     """How every run stands, with its balanced accuracy over the images of a split."""
     title = f"Balanced accuracy on {split}, images"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("run", no_wrap=True)
+    table.add_column("run", overflow="fold")
     for heading in ("method", "state"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in ("mag.", "seed", "%", "training"):
         table.add_column(heading, justify="right", no_wrap=True)
     for job, standing in zip(jobs, standings, strict=True):

@@ -22,6 +22,9 @@ from kdtrain.sweep.display import duration
 from kdtrain.sweep.state import Progress
 from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
 
+_WIDE_COLUMNS = 100
+"""From here on there is room for what a run's name tells as well."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -112,15 +115,18 @@ def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) 
     if about.strip():
         console.print(Text(about.strip() + "\n"))
     table = Table(title=f"{len(rows)} runs", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("run", "phase", "trains on"):
-        table.add_column(heading, no_wrap=True)
+    wide = console.width >= _WIDE_COLUMNS
+    table.add_column("run", overflow="fold")
+    for heading in ("phase", "trains on") if wide else ():
+        table.add_column(heading, overflow="fold")
     for heading in ("samples", "steps", "GFLOPs", "memory", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state")
     for row in rows:
         run, config = row.job.run, row.job.config
         train_on = "-" if config is None else ",".join(config.train_on)
-        table.add_row(run.name, run.phase, train_on, *_numbers(row.estimate), stage_text(row.progress))
+        more = (run.phase, train_on) if wide else ()
+        table.add_row(run.name, *more, *_numbers(row.estimate), stage_text(row.progress))
     console.print(table)
     console.print(Text(_totals(rows, jobs)))
 

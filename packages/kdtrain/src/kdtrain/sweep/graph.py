@@ -248,7 +248,9 @@ def _check_labels(recipe: Recipe, methods: Sequence[_Method]) -> None:
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:
     _check_twice(
-        [run.name for run in runs], "runs", "give their methods labels that differ in letters or digits"
+        [run.name for run in runs],
+        "runs",
+        "give their methods labels that differ in the letters a to z or digits",
     )
 
 

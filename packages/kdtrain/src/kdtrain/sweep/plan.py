@@ -67,9 +67,13 @@ class Plan:
 
     def progress(self) -> dict[str, Progress]:
         """How far every run is, by name."""
-        return {
-            job.name: progress_of(job.folder, self.recipe.evaluate, self.index.sha256) for job in self.jobs
-        }
+        found: dict[str, Progress] = {}
+        for job in self.jobs:
+            there = all(found[need.name].trained for need in job.needs)
+            found[job.name] = progress_of(
+                job.folder, self.recipe.evaluate, self.index.sha256, source_there=there
+            )
+        return found
 
 
 def make_plan(options: Options) -> Plan:
@@ -90,6 +94,10 @@ def make_plan(options: Options) -> Plan:
         shards, out = shards.resolve(), out.resolve()
     if not shards.is_dir():
         raise UsageError(f"--shards {shards} is no folder; give the folder of a shard set")
+    if shards.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError(
+            f"--out {out} lies in the shard set {shards}, which is not written into; give another folder"
+        )
     read_record(out)
     index = read_index(shards)
     jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate)

@@ -5,7 +5,7 @@ Settings stand beside the keys of their section, under the names that the phases
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,14 +41,23 @@ RESIZE_LABELS: Mapping[str, str] = {
 }
 """How the paper's supplement names what a method's resizes make of it."""
 
-Seed = Annotated[int, Field(ge=0)]
+# Generators take seeds of 64 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Magnification = Annotated[float, Field(gt=0)]
-Label = Annotated[str, Field(min_length=1)]
+# A label names folders, and names of files end at 255 bytes.
+Label = Annotated[str, Field(min_length=1, max_length=100)]
 PaperMetric = Literal["accuracy", "f1", "precision", "recall"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("seeds", "magnifications", "splits", check_fields=False)
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if values is not None and len(set(values)) != len(values):
+            raise ValueError("something is there twice")
+        return values
 
 
 class _WithSettings(_Strict):
@@ -168,13 +177,6 @@ class Recipe(_Strict):
     paper: Mapping[Label, Mapping[str, Mapping[PaperMetric, str]]] = Field(default_factory=dict)
     paper_source: str = ""
 
-    @field_validator("seeds", "magnifications")
-    @classmethod
-    def _each_once(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(values)) != len(values):
-            raise ValueError("something is there twice")
-        return values
-
     @field_validator("settings")
     @classmethod
     def _known(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -201,12 +203,18 @@ def _as_text(magnification: Any) -> str:
         raise ValueError(f"{magnification!r} is no magnification; write a number, such as 1.25") from None
 
 
-def unknown_setting(name: str) -> str:
-    """What to say of a key that is no setting."""
+def unknown_setting(name: str, keys: Iterable[str] = ()) -> str:
+    """What to say of a key that is no setting.
+
+    Args:
+        name: The key.
+        keys: Those that its section has beside settings.
+    """
     if name in DECIDED:
         return f"'{name}' cannot be set here: the sweep gives each run its own"
-    close = get_close_matches(name, KNOWN, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"settings are {', '.join(sorted(KNOWN))}"
+    known = KNOWN.union(keys)
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"settings are {', '.join(sorted(known))}"
     return f"no phase has a setting '{name}'; {hint}"
 
 
@@ -235,14 +243,20 @@ def _problem(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     name = str(problem["loc"][-1]) if problem["loc"] else ""
     if problem["type"] == "extra_forbidden":
-        section = Recipe if len(problem["loc"]) == 1 else None
-        if section is None:
-            return f"{where}: {unknown_setting(name)}"
-        return f"{where}: no such key; a recipe has {', '.join(Recipe.model_fields)}"
+        return f"{where}: {_unknown_key(name, problem['loc'][:-1])}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
     given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _unknown_key(name: str, section: tuple[str, ...]) -> str:
+    if not section:
+        return f"no such key; a recipe has {', '.join(Recipe.model_fields)}"
+    if section == ("evaluate",):
+        return f"no such key; evaluate has {', '.join(EvaluateRecipe.model_fields)}"
+    own = TeacherRecipe if section == ("teacher",) else MethodRecipe
+    return unknown_setting(name, set(own.model_fields) - {"settings"})
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -251,6 +265,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # '<<: *name' takes over what is not given here
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float) and key in seen:
                 raise yaml.constructor.ConstructorError(

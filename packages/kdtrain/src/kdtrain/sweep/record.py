@@ -26,17 +26,23 @@ def read_record(out: Path) -> dict[str, Any] | None:
         UsageError: The folder holds something else, or the file is damaged or of another version.
     """
     path = out / FILE
+    if file := next((path for path in (out, *out.parents) if path.is_file()), None):
+        raise UsageError(f"--out {out}: {file} is a file; give a new folder")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if out.exists() and (not out.is_dir() or any(not p.name.startswith("sweep.") for p in out.iterdir())):
+        if out.exists() and any(not p.name.startswith("sweep.") for p in out.iterdir()):
             raise UsageError(f"--out {out} is not empty and holds no sweep; give a new folder") from None
         return None
     except (OSError, ValueError) as error:
         raise UsageError(f"--out {out}: {FILE} cannot be read ({error}); delete it, the runs stay") from None
     known = isinstance(content, dict) and (content.get("format"), content.get("version")) == (FORMAT, VERSION)
-    if not known:
-        raise UsageError(f"--out {out}: {FILE} is not of this version of kdtrain; give a new folder")
+    runs = content.get("runs") if known else None
+    if not isinstance(runs, list) or not all({"name", "folder"} <= set(run) for run in runs):
+        raise UsageError(
+            f"--out {out}: {FILE} is damaged, or not of this version of kdtrain; give a new folder, or delete "
+            "that file: the runs stay"
+        )
     return dict(content)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, evaluation_folder
 from kdtrain.run_folder import MODEL_FILE, RUN_FILE, RunFolder
 from kdtrain.sweep.recipe import EvaluateRecipe
@@ -28,17 +29,26 @@ class Progress:
     stage: Stage
     step: int = 0
 
+    @property
+    def trained(self) -> bool:
+        """Whether its network is there."""
+        return self.stage in ("finished", "trained")
 
-def progress_of(folder: Path, evaluate: EvaluateRecipe, shard_set_sha256: str) -> Progress:
+
+def progress_of(
+    folder: Path, evaluate: EvaluateRecipe, shard_set_sha256: str, *, source_there: bool = True
+) -> Progress:
     """How far a run is.
 
     Args:
         folder: Of the run.
         evaluate: What it is to be measured on, and how.
         shard_set_sha256: Of the set that it is to be measured on.
+        source_there: Whether the networks that it learns from are there. Where one is gone and will be made anew, it
+            is not settled that the run's own network is of that one.
     """
     weights = weights_sha256(folder)
-    if weights is None:
+    if weights is None or not source_there:
         begun = (folder / RUN_FILE).exists()
         return Progress(stage="begun" if begun else "new", step=_newest_step(folder))
     measured = all(_measured(folder, split, evaluate, weights, shard_set_sha256) for split in evaluate.splits)
@@ -48,7 +58,13 @@ def progress_of(folder: Path, evaluate: EvaluateRecipe, shard_set_sha256: str) -
 def weights_sha256(folder: Path) -> str | None:
     """Digest of a run's chosen network; None where training has not ended."""
     path = folder / MODEL_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return file_sha256(path) if path.is_file() else None
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def metrics_of(folder: Path, split: str) -> dict[str, Any] | None:
@@ -79,8 +95,11 @@ def place_of(folder: Path) -> tuple[int, int] | None:
 
 
 def training_seconds(folder: Path) -> float | None:
-    """Time that a run's processes spent training, over all its sessions; None where none was recorded."""
-    sessions = RunFolder(folder).sessions()
+    """Time that a run's processes spent training, over all its sessions; None where none can be read."""
+    try:
+        sessions = RunFolder(folder).sessions()
+    except UsageError:
+        return None
     return sum(session.seconds for session in sessions) if sessions else None
 
 
@@ -96,8 +115,8 @@ def _measured(folder: Path, split: str, evaluate: EvaluateRecipe, weights: str, 
 
 
 def _newest_step(folder: Path) -> int:
-    names = [path.name for path in (folder / "checkpoints").glob("step-*")]
-    return max((int(name.removeprefix("step-")) for name in names), default=0)
+    names = [path.name.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*")]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def _last_line(path: Path) -> bytes:
