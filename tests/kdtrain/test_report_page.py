@@ -106,17 +106,17 @@ def test_best_is_bold_and_said(root: Element) -> None:
 
 
 def test_columns_of_words_are_set_left_and_of_numbers_right() -> None:
-    """A column is flush right only if it holds numbers."""
-    cells = (Cell(text="12", value=12.0), Cell(text="finished"))
+    """A column is flush right only if it holds numbers; of words, only long ones may break."""
+    cells = (Cell(text="12", value=12.0), Cell(text="1 × cpu"), Cell(text="1 × a device of a long name"))
     table = Table(
         name="t",
         title="t",
         caption="",
         corner="Run",
-        columns=("GFLOPs", "State"),
+        columns=("GFLOPs", "Device", "State"),
         rows=(Row(heading="a", cells=cells),),
     )
-    assert [td.attributes.get("class") for td in page(table).one("tbody").all("td")] == ["n", None]
+    assert [td.attributes.get("class") for td in page(table).one("tbody").all("td")] == ["n", "short", None]
 
 
 def test_a_title_row_heads_the_rows_below_it() -> None:
