@@ -214,6 +214,13 @@ def test_answer_is_about_the_cheapest_student(tmp_path: Path) -> None:
     )
 
 
+def test_answer_has_no_brackets_in_brackets(tmp_path: Path) -> None:
+    """A student's label stands in brackets, unless it has some itself."""
+    run = write_run(tmp_path / "s", "distill", 1, MANY, settings={"train_on": ["aux1"]})
+    (said,) = _report(run).answer
+    assert said.startswith("At 1x the student KD (aux1) reaches 80.0 %")
+
+
 def test_answer_without_a_student(tmp_path: Path) -> None:
     """A teacher alone has a sentence of its own."""
     (said,) = _report(write_run(tmp_path / "t", "teacher", 10, MANY)).answer

@@ -55,6 +55,7 @@ def test_a_fine_tuned_run_is_called_after_its_student(tmp_path: Path) -> None:
     known = {"student": {"weights_sha256": sha256_of(student / "model.safetensors")}}
     tuned = write_run(tmp_path / "f", "finetune", 1, SAID, shard_set=known)
     assert [run.method for run in _collect(tuned, student).runs] == ["KD (aux1) fine-tuned", "KD (aux1)"]
+    assert [run.method for run in _collect(tuned).runs] == ["Student fine-tuned"]
 
 
 def test_a_label_can_be_given(tmp_path: Path) -> None:

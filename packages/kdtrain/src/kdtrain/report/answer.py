@@ -102,9 +102,9 @@ def _seeds(found: Estimate, student: Group, baseline: Group) -> str:
 
 
 def _reached(results: Results, group: Group) -> str:
-    who = {"teacher": "the teacher", "baseline": "the baseline"}.get(
-        group.phase, f"the student ({group.method})"
-    )
+    # A label with brackets of its own gets none around it.
+    student = f"the student {group.method}" if "(" in group.method else f"the student ({group.method})"
+    who = {"teacher": "the teacher", "baseline": "the baseline"}.get(group.phase, student)
     accuracy = estimate(results.scores(group), "accuracy")
     balanced = estimate(results.scores(group), "recall")
     mean = f", mean of {len(group.runs)} seeds" if len(group.runs) > 1 else ""

@@ -18,7 +18,8 @@ def method_of(record: Mapping[str, Any], students: Mapping[str, str]) -> str:
 
     Args:
         record: The content of run.json.
-        students: Labels of distilled runs by the SHA-256 of their weights, which name a fine-tuned run's student.
+        students: Labels of distilled runs by the SHA-256 of their weights, which name a fine-tuned run's student. Of
+            one that is not among them nothing is known but that it is one.
     """
     settings = record["settings"]
     match settings["phase"]:
@@ -28,7 +29,7 @@ def method_of(record: Mapping[str, Any], students: Mapping[str, str]) -> str:
             return "Baseline"
         case "finetune":
             student = record["shard_set"].get("student", {}).get("weights_sha256", "")
-            return f"{students.get(student, 'KD')} {FINE_TUNED}"
+            return f"{students.get(student, 'Student')} {FINE_TUNED}"
         case _:
             sets = "+".join(settings["train_on"])
             return _RESIZES[settings["resize"]] + ("" if sets == "train" else f" ({sets})")
