@@ -194,3 +194,9 @@ def test_keeping_none_is_refused(tmp_path):
     """A store that keeps no checkpoint could not resume."""
     with pytest.raises(ValueError, match="keep_last is 0"):
         CheckpointStore(tmp_path, keep_last=0, warn=print)
+
+
+def test_a_disk_that_refuses_is_an_error_of_the_system(tmp_path):
+    """As the command line reports it; safetensors raises an error of its own kind."""
+    with pytest.raises(OSError, match="cannot be written"):
+        checkpoints.write_weights(tmp_path / "nowhere" / "model.safetensors", {"a": torch.zeros(1)}, {})

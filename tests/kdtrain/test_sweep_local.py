@@ -27,6 +27,7 @@ from kdtrain.sweep.recipe import EvaluateRecipe
         (1, "epoch 1\nerror: the loss is nan\n", "the loss is nan"),
         (1, "error: old\nmore\nerror: settings differ:\n  lr: 1 there\n", "settings differ: lr: 1 there"),
         (1, "Traceback (most recent call last):\n  File\nRuntimeError: odd\n\n", "RuntimeError: odd"),
+        (1, "[rank0]: Traceback\n[rank0]: RuntimeError: odd\n", "RuntimeError: odd"),
         (1, "", "ended with exit code 1, without a word"),
         (-9, "epoch 1\n", "ended by SIGKILL; the system may have run out of memory"),
         (-11, "", "ended by SIGSEGV"),
@@ -137,13 +138,19 @@ def test_durations_are_read_at_a_glance(seconds, text):
 
 
 def test_a_screen_that_is_no_terminal_gets_plain_lines():
-    """No control characters in a batch job's log."""
+    """No control characters in a batch job's log, and no line broken in two."""
     out = io.StringIO()
     with Screen(Console(file=out), total=2, done=0) as screen:
         screen.started("kd", "trains")
         screen.refresh([])
+        screen.failed("kd", "why " * 30, Path("log"))
         screen.finished("kd", 3, None)
-    assert out.getvalue() == "kd: trains\nkd: done in 3 s, balanced accuracy undefined (1 of 2)\n"
+    assert out.getvalue().splitlines() == [
+        "kd: trains",
+        "kd: failed: " + "why " * 30,
+        "  log  log",
+        "kd: done in 3 s, balanced accuracy undefined (1 of 2)",
+    ]
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch):

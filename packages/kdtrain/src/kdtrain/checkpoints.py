@@ -200,7 +200,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
         OSError: The disk refuses; an existing file stays as it is.
     """
     partial = path.with_name(f".{path.name}.partial")
-    safetensors.torch.save_file(dict(weights), partial, metadata=dict(metadata))
+    _save(weights, partial, metadata)
     _sync_file(partial)
     partial.replace(path)
     _sync_folder(path.parent)
@@ -210,13 +210,21 @@ def _write_files(folder: Path, state: TrainingState, record: Record) -> None:
     document = {"format": FORMAT, "loss_scale": state.loss_scale, "record": dataclasses.asdict(record)}
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     (folder / "record.json").write_text(text, encoding="utf-8")
-    safetensors.torch.save_file(dict(state.weights), folder / "model.safetensors")
-    safetensors.torch.save_file(dict(state.optimizer), folder / "optimizer.safetensors")
+    _save(state.weights, folder / "model.safetensors")
+    _save(state.optimizer, folder / "optimizer.safetensors")
     sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in _FILES)
     (folder / _SUMS).write_text(sums, encoding="ascii")
     for name in (*_FILES, _SUMS):
         _sync_file(folder / name)
     _sync_folder(folder)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    try:
+        safetensors.torch.save_file(dict(tensors), path, None if metadata is None else dict(metadata))
+    except safetensors.SafetensorError as error:
+        # A full disk is an error of its own kind to safetensors.
+        raise OSError(f"{path} cannot be written: {error}") from None
 
 
 def _sha256(path: Path) -> str:

@@ -241,10 +241,12 @@ def _exit_codes() -> Iterator[None]:
         _stop(error, FAILED)
     except KeyboardInterrupt:
         _stop("interrupted; run the same command again to go on from the last checkpoint", FAILED)
+    except BrokenPipeError:
+        _stop("what read the output, or a process of this run, is gone; run the same command again", FAILED)
     except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
         _stop(
-            f"{error.strerror or error}: {error.filename or ''}; make room or check permissions, then run the same "
-            "command again",
+            f"{error.strerror or error}{where}; make room or check permissions, then run the same command again",
             FAILED,
         )
 

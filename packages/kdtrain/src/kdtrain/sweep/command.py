@@ -184,7 +184,8 @@ def _conclude(plan: Plan, schedule: Schedule, kept: Sequence[dict[str, Any]], op
         click.echo(
             f"failed or skipped: {len(bad)} of {len(standings)}; the same command again tries once more"
         )
-    click.echo(f"next  kdtrain report {plan.out} --out {plan.out / 'report.html'}")
+    if any(standing.state == "finished" for standing in standings):
+        click.echo(f"next  kdtrain report {plan.out} --out {plan.out / 'report.html'}")
     return SOME_FAILED if bad else 0
 
 

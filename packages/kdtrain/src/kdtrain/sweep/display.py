@@ -44,7 +44,8 @@ class Screen:
 
     def say(self, sentence: str, style: str = "") -> None:
         """A line that stays."""
-        self._console.print(Text(sentence, style=style))
+        # Broken by the terminal, if at all: in a batch job's log a path stays in one piece.
+        self._console.print(Text(sentence, style=style), soft_wrap=True)
 
     def started(self, name: str, verb: str) -> None:
         """A run has started: trains, goes on at step 40, is measured."""

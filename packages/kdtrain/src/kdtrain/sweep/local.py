@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ _LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTE
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _REASON_CHARACTERS = 400
+_RANK = re.compile(r"^\[rank\d+\]:\s*")
+"""PyTorch puts it before every line of a traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,7 @@ def failure(code: int, printed: str) -> str:
         name = signal.Signals(-code).name
         hint = "; the system may have run out of memory" if -code == signal.SIGKILL else ""
         return f"ended by {name}{hint}"
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    lines = [_RANK.sub("", line.strip()) for line in printed.splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     said = " ".join(lines[starts[-1] :] if starts else lines[-1:]).removeprefix("error: ")
     said = said if len(said) <= _REASON_CHARACTERS else said[:_REASON_CHARACTERS] + "..."
