@@ -65,10 +65,13 @@ def test_order_of_inputs(tmp_path: Path, reference: Reference) -> None:
 
 
 def test_place(tmp_path: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths, another working folder and another name of the set change nothing."""
+    """Relative paths, another working folder than the workers' and another name of the set change nothing."""
     monkeypatch.chdir(reference.folder)
-    assert build("slides", "--labels", "labels.csv", "--out", "elsewhere-set").code == 0
+    given = ("slides", "--labels", "labels.csv", "--out", "elsewhere-set")
+    assert build(*given, workers=2).code == 0
     assert_same(reference.folder / "elsewhere-set", reference)
+    slides = len(list((reference.folder / "slides").iterdir()))
+    assert len(list((reference.folder / "elsewhere-set" / ".slideprep" / "scans").iterdir())) == slides
 
 
 def test_config_file(tmp_path: Path, reference: Reference) -> None:

@@ -196,7 +196,9 @@ def _annotation_digest(path: Path | None) -> str | None:
 
 
 def _scan_settings(config: BuildConfig) -> ScanSettings:
-    return ScanSettings(**{field.name: getattr(config, field.name) for field in fields(ScanSettings)})
+    settings = ScanSettings(**{field.name: getattr(config, field.name) for field in fields(ScanSettings)})
+    # A whole path: a worker's current folder need not be ours.
+    return replace(settings, save_masks=settings.save_masks and settings.save_masks.resolve())
 
 
 def _scan(
@@ -218,7 +220,8 @@ def _scan(
     pictures: dict[str, bytes] = {}
     failures = list(prepared.failures)
     crashes = _Crashes()
-    run: Callable[[ScanJob], Scan | ScanFailure] = partial(scan_with_cache, workspace=workspace)
+    kept = workspace and Workspace(workspace.out.resolve())
+    run: Callable[[ScanJob], Scan | ScanFailure] = partial(scan_with_cache, workspace=kept)
     with scan_progress(console, len(jobs)) as progress:
         largest_first = sorted(jobs, key=lambda job: -_size_or_zero(job))
         for job, result in pool.map(run, largest_first, on_crash=crashes.of_scan, on_wait=lambda: None):
