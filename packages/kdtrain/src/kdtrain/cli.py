@@ -244,11 +244,8 @@ def _exit_codes() -> Iterator[None]:
     except BrokenPipeError:
         _stop("what read the output, or a process of this run, is gone; run the same command again", FAILED)
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        _stop(
-            f"{error.strerror or error}{where}; make room or check permissions, then run the same command again",
-            FAILED,
-        )
+        fault = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
+        _stop(f"{fault}; make room or check permissions, then run the same command again", FAILED)
 
 
 def _stop(message: object, code: int) -> NoReturn:
