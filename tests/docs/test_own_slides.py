@@ -53,7 +53,7 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[-+]?\d[\d.,]*", "0", re.sub(r"[│┃]", " ", text)).split())
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("shared_ray")
 @pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of the page, in its order, succeed, and print the lines that it shows, numbers aside."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from errno import ENOSPC
 from hashlib import sha256
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from shutil import which
@@ -16,6 +15,7 @@ from subprocess import run
 import pytest
 from PIL import Image
 
+from fixtures.html_tree import Element, parse
 from slideprep.geometry import Box
 from slideprep.preview import (
     PreviewRegion,
@@ -29,66 +29,6 @@ from slideprep.preview import (
 from slideprep.preview_card import scale_bar_um
 from slideprep.preview_html import number, text
 from slideprep.preview_model import image_sizes
-
-VOID = {"meta", "img", "input", "link", "br", "hr"}
-
-
-@dataclass
-class Element:
-    tag: str
-    attributes: dict[str, str | None]
-    content: list[Element | str] = field(default_factory=list)
-
-    def find_all(self, tag: str, css_class: str | None = None) -> list[Element]:
-        found = []
-        for child in self.content:
-            if isinstance(child, str):
-                continue
-            if child.tag == tag and (
-                css_class is None or css_class in (child.attributes.get("class") or "").split()
-            ):
-                found.append(child)
-            found += child.find_all(tag, css_class)
-        return found
-
-    def find(self, tag: str, css_class: str | None = None) -> Element:
-        return self.find_all(tag, css_class)[0]
-
-    @property
-    def text(self) -> str:
-        return "".join(child if isinstance(child, str) else child.text for child in self.content)
-
-
-class _Tree(HTMLParser):
-    """Builds a tree and fails on any tag that is not closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = [Element("root", {})]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, dict(attrs))
-        self.open[-1].content.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open[-1].content.append(Element(tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].content.append(data)
-
-
-def parse(page: str) -> Element:
-    """The page as a tree; a tag left open or closed out of order fails."""
-    tree = _Tree()
-    tree.feed(page)
-    tree.close()
-    assert len(tree.open) == 1
-    return tree.open[0]
 
 
 def thumbnail(width: int = 8, height: int = 6) -> bytes:
@@ -139,13 +79,13 @@ def page(*slides: PreviewSlide, **changes: object) -> Element:
 
 def cards(root: Element) -> list[Element]:
     """The slides' cards in page order."""
-    return root.find_all("article", "card")
+    return root.all("article", "card")
 
 
 def test_one_card_per_slide() -> None:
     """Every slide has exactly one card, whose id is the slide's position in the set."""
     found = cards(page(slide("a"), slide("b"), slide("c")))
-    assert [(card.attributes["id"], card.find("h3").text) for card in found] == [
+    assert [(card.attributes["id"], card.one("h3").text) for card in found] == [
         ("slide-0", "a"),
         ("slide-1", "b"),
         ("slide-2", "c"),
@@ -156,7 +96,7 @@ def test_empty_set_has_a_page() -> None:
     """A set without slides still gives a well-formed page that says 0 slides."""
     root = page()
     assert cards(root) == []
-    assert root.find("p", "shown").text == "0 slides"
+    assert root.one("p", "shown").text == "0 slides"
 
 
 def test_failures_come_first_then_warnings() -> None:
@@ -169,8 +109,8 @@ def test_failures_come_first_then_warnings() -> None:
             slide("partly", regions=(region(), region("r1", status="failed", reason="damaged tile"))),
         )
     )
-    assert [card.find("h3").text for card in found] == ["broken", "partly", "warned", "fine"]
-    assert [card.find("div", "marks").text for card in found] == [
+    assert [card.one("h3").text for card in found] == ["broken", "partly", "warned", "fine"]
+    assert [card.one("div", "marks").text for card in found] == [
         "Partly failed",
         "Partly failed",
         "Warning",
@@ -180,29 +120,29 @@ def test_failures_come_first_then_warnings() -> None:
 
 def test_overlay_is_in_level0_pixels() -> None:
     """The overlay's user space is the slide's level 0 and each outline has its region's own coordinates."""
-    overlay = cards(page(slide(regions=(region(), region("r1", x=900)))))[0].find("svg", "overlay")
+    overlay = cards(page(slide(regions=(region(), region("r1", x=900)))))[0].one("svg", "overlay")
     assert overlay.attributes["viewbox"] == "0 0 2000 1500"
-    outlines = [rect.attributes for rect in overlay.find_all("rect")]
+    outlines = [rect.attributes for rect in overlay.all("rect")]
     assert [[o[key] for key in ("x", "y", "width", "height")] for o in outlines] == [
         ["100", "200", "400", "300"],
         ["900", "200", "400", "300"],
     ]
-    casing = overlay.find("path", "casing").attributes["d"]
+    casing = overlay.one("path", "casing").attributes["d"]
     assert casing == "M100 200h400v300h-400zM900 200h400v300h-400z"
 
 
 @pytest.mark.parametrize("status", ["written", "left out", "failed"])
 def test_outline_tells_the_region_status(status: str) -> None:
     """An outline's class is the region's status; only a failed region is crossed."""
-    group = cards(page(slide(regions=(region(status=status, reason="why"),))))[0].find("g", "region")
+    group = cards(page(slide(regions=(region(status=status, reason="why"),))))[0].one("g", "region")
     assert status.replace(" ", "-") in str(group.attributes["class"]).split()
-    assert len(group.find_all("path", "cross")) == (status == "failed")
-    assert ("why" in group.find("title").text) == (status != "written")
+    assert len(group.all("path", "cross")) == (status == "failed")
+    assert ("why" in group.one("title").text) == (status != "written")
 
 
 def test_hover_text_lists_the_size_at_each_magnification() -> None:
     """A region's title names its level-0 box and its size at every magnification."""
-    title = cards(page(slide()))[0].find("title").text
+    title = cards(page(slide()))[0].one("title").raw_text
     assert title.splitlines() == [
         "r0",
         "level 0: 400 × 300 px at (100, 200)",
@@ -213,9 +153,9 @@ def test_hover_text_lists_the_size_at_each_magnification() -> None:
 
 def test_scale_bar_has_its_length_in_level0_pixels() -> None:
     """2000 px at 0.5 µm are 1 mm; the bar is the longest round length in 0.4 of that, 200 µm or 400 px."""
-    scale = cards(page(slide()))[0].find("g", "scale")
-    assert scale.find("text").text == "200 µm"
-    assert str(scale.find("path", "bar").attributes["d"]).endswith("h400.0")
+    scale = cards(page(slide()))[0].one("g", "scale")
+    assert scale.one("text").text == "200 µm"
+    assert str(scale.one("path", "bar").attributes["d"]).endswith("h400.0")
 
 
 @pytest.mark.parametrize(("longest", "bar"), [(1.0, 1), (1.99, 1), (4.9, 2), (5000.0, 5000), (0.3, 0.2)])
@@ -227,29 +167,29 @@ def test_scale_bar_lengths_are_1_2_or_5(longest: float, bar: float) -> None:
 def test_no_scale_bar_without_mpp() -> None:
     """A slide without mpp has no scale bar, and the card says so."""
     card = cards(page(slide(mpp=None, mpp_source=None)))[0]
-    assert card.find_all("g", "scale") == []
+    assert card.all("g", "scale") == []
     assert "mpp unknown" in card.text
 
 
 def test_missing_thumbnail_shows_the_reason() -> None:
     """A slide without a thumbnail has a placeholder with its first failure, and no image."""
     card = cards(page(slide(thumbnail_jpeg=None, regions=(), failures=("file is truncated",))))[0]
-    assert card.find_all("img") == []
-    assert "file is truncated" in card.find("span", "no-image").text
-    assert card.find("div", "marks").text == "Failed"
+    assert card.all("img") == []
+    assert "file is truncated" in card.one("span", "no-image").text
+    assert card.one("div", "marks").text == "Failed"
 
 
 def test_thumbnail_is_embedded_unchanged() -> None:
     """The image on the page is the given JPEG, byte for byte."""
-    source = str(cards(page(slide()))[0].find("img").attributes["src"])
+    source = str(cards(page(slide()))[0].one("img").attributes["src"])
     assert b64decode(source.removeprefix("data:image/jpeg;base64,")) == thumbnail()
 
 
 def test_card_says_size_scan_reader_and_magnifications() -> None:
     """The card holds the facts a person checks: size, scan with sources, what was written, reader."""
     facts = {
-        pair.find("dt").text: pair.find("dd").text.replace("\u202f", " ")
-        for pair in cards(page(slide()))[0].find("dl", "facts").find_all("div")
+        pair.one("dt").text: pair.one("dd").text.replace("\u202f", " ")
+        for pair in cards(page(slide()))[0].one("dl", "facts").all("div")
     }
     assert facts == {
         "Size": "2 000 × 1 500 px, 1.00 × 0.750 mm",
@@ -284,9 +224,9 @@ def test_hostile_text_stays_text() -> None:
         tool_versions={HOSTILE: HOSTILE},
         table=PreviewTable(caption=HOSTILE, header=(HOSTILE,), rows=((HOSTILE,),)),
     )
-    assert len(hostile.find_all("script")) == 1
-    assert len(hostile.find_all("img")) == 1
-    shown = cards(hostile)[0].find("h3").text
+    assert len(hostile.all("script")) == 1
+    assert len(hostile.all("img")) == 1
+    shown = cards(hostile)[0].one("h3").text
     assert shown == "</script><img src=x onerror=alert(1)>\"'&\\u202egpj.\\u0000\\u001b\\udcff é 組織"
 
 
@@ -299,8 +239,8 @@ def test_undecodable_names_can_be_written(tmp_path: Path) -> None:
 def test_dollar_signs_are_not_placeholders() -> None:
     """Text that looks like a template's placeholder is shown as given."""
     root = page(slide("$title"), title="$style ${policy}")
-    assert root.find("h1").text == "$style ${policy}"
-    assert cards(root)[0].find("h3").text == "$title"
+    assert root.one("h1").text == "$style ${policy}"
+    assert cards(root)[0].one("h3").text == "$title"
 
 
 def test_same_set_same_bytes() -> None:
@@ -322,7 +262,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     """Every address on the page is a data URI or a fragment of the page itself."""
     root = page(slide(), slide("b", thumbnail_jpeg=None))
     for tag in ("img", "a", "script", "link", "image", "use", "iframe"):
-        for element in root.find_all(tag):
+        for element in root.all(tag):
             for key in ("src", "href", "xlink:href"):
                 assert re.match(r"data:image/jpeg;base64,|#", element.attributes.get(key) or "#")
     rendered = render_preview(preview(slide()))
@@ -333,9 +273,9 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 def test_policy_names_the_style_and_script_by_hash() -> None:
     """The policy forbids everything but data images and the page's own style and script, so no attribute styles."""
     root = page(slide())
-    policy = next(str(m.attributes["content"]) for m in root.find_all("meta") if "http-equiv" in m.attributes)
+    policy = next(str(m.attributes["content"]) for m in root.all("meta") if "http-equiv" in m.attributes)
     for tag in ("style", "script"):
-        digest = b64encode(sha256(root.find(tag).text.encode()).digest()).decode()
+        digest = b64encode(sha256(root.one(tag).raw_text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert not re.search(r"<[^>]+\s(style|on\w+)=", render_preview(preview(slide())))
@@ -348,7 +288,7 @@ def test_header_counts() -> None:
         slide("b", patient="p2", regions=(region(status="failed", sizes=()),), warnings=("w",)),
         slide("c", patient="p2", warnings=("w",)),
     )
-    shown = {count.find("dt").text: count.find("dd").text for count in root.find_all("div", "count")}
+    shown = {count.one("dt").text: count.one("dd").text for count in root.all("div", "count")}
     assert shown == {
         "slides": "3",
         "patients": "2",
@@ -374,8 +314,8 @@ def test_size_table_names_the_largest_image() -> None:
 
 def test_a_patient_in_two_splits_is_named() -> None:
     """A leak between splits is stated with the patient and the splits, and its absence is stated too."""
-    assert page(slide("a"), slide("b")).find("p", "check").text == "No patient is in two splits."
-    leak = page(slide("a"), slide("b", split="test")).find("p", "check")
+    assert page(slide("a"), slide("b")).one("p", "check").text == "No patient is in two splits."
+    leak = page(slide("a"), slide("b", split="test")).one("p", "check")
     assert leak.text == "Patients in more than one split: p1 (test, train)."
 
 
@@ -405,8 +345,7 @@ def test_filters_offer_splits_and_labels_with_counts() -> None:
         classes=("Solid", "Celiac Sprue"),
     )
     selects = {
-        select.attributes["id"]: [o.text for o in select.find_all("option")]
-        for select in root.find_all("select")
+        select.attributes["id"]: [o.text for o in select.all("option")] for select in root.all("select")
     }
     assert selects["split"] == ["all splits", "train (2)", "none (1)"]
     assert selects["label"] == ["all labels", "Solid (1)", "Celiac Sprue (1)", "none (1)"]
@@ -415,9 +354,9 @@ def test_filters_offer_splits_and_labels_with_counts() -> None:
 def test_synthetic_slides_say_so_everywhere() -> None:
     """A synthetic set is marked in the header and on every card; a real one nowhere."""
     root = page(slide("a"), slide("b"), synthetic=True)
-    assert "Synthetic" in root.find("p", "synthetic").text
+    assert "Synthetic" in root.one("p", "synthetic").text
     assert all("Synthetic" in card.text for card in cards(root))
-    assert "Synthetic" not in page(slide("a")).find("body").text
+    assert "Synthetic" not in page(slide("a")).one("body").text
 
 
 def test_split_table_and_settings_are_shown() -> None:
@@ -426,14 +365,14 @@ def test_split_table_and_settings_are_shown() -> None:
         caption="Slides by split", header=("Class", "train"), rows=(("Normal", "1 182 (70)"),)
     )
     root = page(slide(), table=counts, settings={"tissue": "auto"})
-    table = root.find("section", "tables").find("table")
-    assert [cell.text for cell in table.find_all("th") + table.find_all("td")] == [
+    table = root.one("section", "tables").one("table")
+    assert [cell.text for cell in table.all("th") + table.all("td")] == [
         "Class",
         "train",
         "Normal",
         "1 182 (70)",
     ]
-    assert root.find("details", "pairs").find("dl").text == "tissueauto"
+    assert root.one("details", "pairs").one("dl").text == "tissueauto"
 
 
 def test_write_replaces_the_page_and_leaves_no_partial(tmp_path: Path) -> None:
@@ -482,10 +421,10 @@ def test_script_runs_under_the_policy(tmp_path: Path) -> None:
     ]
     done = run([browser, *flags, f"{path.as_uri()}#slide-0"], capture_output=True, timeout=60, check=True)
     root = parse(done.stdout.decode("utf-8"))
-    dialog = root.find("dialog")
+    dialog = root.one("dialog")
     assert "open" in dialog.attributes
-    assert (dialog.find("h2").text, dialog.find("div", "large-bar").find("p").text) == ("first", "2 of 2")
-    assert "hidden" not in root.find("form").attributes
+    assert (dialog.one("h2").text, dialog.one("div", "large-bar").one("p").text) == ("first", "2 of 2")
+    assert "hidden" not in root.one("form").attributes
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from slideprep.pipeline import ONE_THREAD
 def shared_ray() -> Iterator[None]:
     """Two worker processes; :func:`slideprep.pipeline.executor` joins a Ray that runs already."""
     with pytest.MonkeyPatch.context() as patch:
-        tests = str(Path(__file__).parents[1])  # workers import the doubles by name
+        tests = str(Path(__file__).parent)  # workers import the doubles by name
         settings = {**ONE_THREAD, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": tests}
         for name, value in settings.items():
             patch.setitem(os.environ, name, value)
