@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.report_runs import SHARD_SET, predictions, rights, write_run, write_sweep
 from kdtrain.predictions import Prediction
-from kdtrain.report.answer import against
+from kdtrain.report.answer import against, seeds_above
 from kdtrain.report.build import build_report
 from kdtrain.report.model import Report
 from kdtrain.report.runs import sha256_of
@@ -176,6 +176,12 @@ def test_samples_of_a_patient_drawn_one_by_one(tmp_path: Path) -> None:
     """Drawing samples where patients have several makes intervals too narrow, and is said to."""
     said = predictions(rights(120, 12), per_patient=2)
     assert _warned(_report(*_seeds(tmp_path, "baseline", said), unit="sample"), "Use --unit patient")
+
+
+def test_equal_seeds_are_not_above() -> None:
+    """A difference of rounding alone is no gain, and an undefined one neither."""
+    difference = Estimate(value=0.01, low=None, high=None, by_seed=(1e-17, 0.02, -0.01, float("nan")))
+    assert seeds_above(difference) == 1
 
 
 def test_answer_names_gain_interval_and_cost(tmp_path: Path) -> None:

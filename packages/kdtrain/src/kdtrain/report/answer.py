@@ -17,6 +17,8 @@ from kdtrain.report.scoring import Estimate, estimate
 from kdtrain.shard_index import magnification_name
 
 _DIGITS = 1
+_ROUNDING = 1e-9
+"""Equal fractions, averaged over classes in another order, differ by less."""
 
 
 def answer(results: Results) -> tuple[str, ...]:
@@ -97,8 +99,12 @@ def against(found: Estimate, whom: str, unit: str) -> str:
 def _seeds(found: Estimate, student: Group, baseline: Group) -> str:
     if len(student.runs) < 2 or student.seeds != baseline.seeds:
         return ""
-    above = sum(value > 0 for value in found.by_seed)
-    return f", above it in {above} of {len(found.by_seed)} seeds"
+    return f", above it in {seeds_above(found)} of {len(found.by_seed)} seeds"
+
+
+def seeds_above(difference: Estimate) -> int:
+    """In how many seeds a difference is above 0, by more than rounding."""
+    return sum(value > _ROUNDING for value in difference.by_seed)
 
 
 def _reached(results: Results, group: Group) -> str:
