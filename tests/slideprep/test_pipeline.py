@@ -51,8 +51,9 @@ def test_an_exception_ends_the_run() -> None:
         list(InProcess().map(abs, ["x"], on_crash=_never, on_wait=lambda: None))
 
 
-def test_an_address_where_nothing_listens_is_refused() -> None:
+def test_an_address_where_nothing_listens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster that is not there is named in seconds, with what to do, before Ray tries for minutes."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests may have started one
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]
     with (
