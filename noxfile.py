@@ -57,7 +57,10 @@ def demo(session: nox.Session) -> None:
     session.run(
         *("slideprep", "build-shards", slides, "--labels", f"{slides}/labels.csv", "--out", shards),
         *("--magnifications", "10,2.5,1.25", "--split", "0.25,0.1,0.65", "--seed", seed),
-        success_codes=[0, 3],  # 3: complete but for slides that failures.csv lists, as any set of slides may be
+        success_codes=[
+            0,
+            3,
+        ],  # 3: complete but for slides that failures.csv lists, as any set of slides may be
     )
     session.run("slideprep", "verify", shards)
     session.run(
