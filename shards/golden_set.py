@@ -61,6 +61,9 @@ class Draft:
     shards: list[tuple[str, int, list[Case]]]
     sets: dict[str, list[str]]
     slack: bool
+    counted: list[int] | None = None
+    """Numbers of the shards of train that the statistics count; None for all of them."""
+    changes: list[Json] = field(default_factory=list)
     edit_record: Callable[[Json], None] = lambda record: None
     edit_members: Callable[[str, list[Member]], list[Member]] = lambda path, members: members
     edit_index: Callable[[Json], None] = lambda index: None
@@ -91,8 +94,23 @@ def golden() -> Files:
     sets = {name: [name] for name in names} | {"aux2": ["aux1", "aux2_added"]}
     grid = {"10x": 4, "5x": 2, "2.5x": 1}
     return seal(
-        Draft(magnifications=[10, 5, 2.5], grid=grid, quality=90, shards=shards, sets=sets, slack=True)
+        Draft(
+            magnifications=[10, 5, 2.5],
+            grid=grid,
+            quality=90,
+            shards=shards,
+            sets=sets,
+            slack=True,
+            counted=[0],
+            changes=[grown_by("train-000001")],
+        )
     )
+
+
+def grown_by(shard: str) -> Json:
+    """The entry of the index for a slide that was added after the build."""
+    created_by = {"slideprep": "0", "libraries": {}}
+    return {"operation": "add-slides", "slides": 1, "shards": [shard], "created_by": created_by}
 
 
 def seal(draft: Draft) -> Files:
@@ -105,7 +123,10 @@ def seal(draft: Draft) -> Files:
         entry["cells"] = [list(case.cells) for case in cases]
         for magnification in draft.magnifications:
             path = f"{magnification:g}x/{split}-{number:06d}.tar"
-            members = [m for case in cases for m in members_of(draft, case, split, magnification)]
+            counts = split == "train" and (draft.counted is None or number in draft.counted)
+            members = [
+                m for case in cases for m in members_of(draft, case, split, magnification, counts=counts)
+            ]
             files[path] = draft.edit_tar(tar_bytes(draft.edit_members(path, members), slack=draft.slack))
             entry["files"][f"{magnification:g}x"] = {
                 "path": path,
@@ -125,7 +146,7 @@ def index_of(draft: Draft, entries: list[Json]) -> Json:
     everything = [case for _, _, cases in draft.shards for case in cases]
     return {
         "format": "slideprep-shards",
-        "version": [1, 0],
+        "version": [1, 1],
         "created_by": {"slideprep": "0", "libraries": {}},
         "config": {"seed": 0},
         "synthetic": True,
@@ -138,6 +159,8 @@ def index_of(draft: Draft, entries: list[Json]) -> Json:
         "sets": draft.sets,
         "shards": entries,
         "statistics": {name: statistics(sums) for name, sums in draft.sums.items()},
+        "statistics_shards": draft.counted,
+        "changes": draft.changes,
         "counts": {
             "slides": len({case.slide for case in everything}),
             "slides_failed": 0,
@@ -162,12 +185,12 @@ def split_of(draft: Draft, split: str) -> Json:
     }
 
 
-def members_of(draft: Draft, case: Case, split: str, magnification: float) -> list[Member]:
-    """Members of one sample at one magnification, in order; adds training pixels to the sums."""
+def members_of(draft: Draft, case: Case, split: str, magnification: float, *, counts: bool) -> list[Member]:
+    """Members of one sample at one magnification, in order; adds pixels that count to the sums."""
     name = f"{magnification:g}x"
     cell_px = draft.grid[name]
     jpeg = jpeg_of(case, cell_px, max(draft.grid.values()), draft.quality)
-    if split == "train":
+    if counts:
         pixels = np.asarray(Image.open(io.BytesIO(jpeg)), dtype=np.int64).reshape(-1, 3)
         sums = [np.array([len(pixels)]), pixels.sum(axis=0), (pixels**2).sum(axis=0)]
         draft.sums[name] = [a + b for a, b in zip(draft.sums.get(name, [0, 0, 0]), sums, strict=True)]
@@ -187,7 +210,7 @@ def record_of(case: Case, split: str, magnification: float, cell_px: int, qualit
     left, right = span(case.x, width, factor, case.level0[0])
     top, bottom = span(case.y, height, factor, case.level0[1])
     return {
-        "version": [1, 0],
+        "version": [1, 1],
         "key": key_of(case),
         "slide": case.slide,
         "patient": case.patient,

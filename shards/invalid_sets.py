@@ -164,4 +164,5 @@ def invalid() -> dict[str, Files]:
         "F28-counts": minimal(edit_index=set_in("splits.train.patients", 2)),
         "F28-counts-class": minimal(edit_index=set_in("splits.train.per_class", {"gland": 0, "stroma": 1})),
         "F29-statistics": minimal(edit_index=set_in("statistics.5x.mean", [128, 128, 128])),
+        "F29-statistics-shards": minimal(edit_index=set_in("statistics_shards", [0, 1])),
     }

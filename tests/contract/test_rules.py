@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -99,19 +100,27 @@ def test_reader_reads_the_golden_set(golden: Path) -> None:
 
 
 def test_statistics_follow_from_the_pixels(golden: Path) -> None:
-    """The index's mean and deviation at 5x are NumPy's over the three training images."""
+    """The index's mean and deviation at 5x are NumPy's over the images of train's first shard, which it names."""
     index = read_index(golden)
+    assert json.loads((golden / "index.json").read_bytes())["statistics_shards"] == [0]
     images = [
         sample.image.reshape(-1, 3)
-        for shard in index.shards_of("train")
+        for shard in index.shards_of("train")[:1]
         for sample in read_shard(index, shard, magnification=5)
         if sample.image is not None
     ]
     pixels = np.concatenate(images).astype(float)
     statistics = index.statistics_of(5)
-    assert statistics.pixels == len(pixels) == 64 * 80 + 96 * 64 + 64 * 64
+    assert statistics.pixels == len(pixels) == 64 * 80 + 96 * 64
     np.testing.assert_allclose(pixels.mean(axis=0), statistics.mean, rtol=1e-12)
     np.testing.assert_allclose(pixels.std(axis=0), statistics.std, rtol=1e-9)
+
+
+@pytest.mark.parametrize("counted", [[0, 0], [1], []])
+def test_statistics_count_shards_of_train(counted: list[int], sets: ModuleType, stored: Stored) -> None:
+    """Statistics cannot name a shard twice, one that is not there, or none at all."""
+    report = verify(stored(sets.minimal(edit_index=sets.set_in("statistics_shards", counted))))
+    assert [fault.rule for fault in report.faults] == ["F29 statistics"]
 
 
 def test_two_faults_are_both_named(sets: ModuleType, stored: Stored) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from slideprep.shard_models import (
+    Change,
     Counts,
     CreatedBy,
     ImageEncoding,
@@ -46,6 +47,7 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "TAR_MODE",
     "TAR_OWNER",
+    "Change",
     "Counts",
     "CreatedBy",
     "ImageEncoding",
@@ -73,7 +75,7 @@ __all__ = [
 ]
 
 FORMAT_NAME: Final = "slideprep-shards"
-FORMAT_VERSION = (1, 0)
+FORMAT_VERSION = (1, 1)
 """(major, minor): SHARD_FORMAT.md, "Versions", says what changes which."""
 
 INDEX_NAME = "index.json"

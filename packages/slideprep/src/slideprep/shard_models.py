@@ -22,6 +22,7 @@ GreyLevel = Annotated[float, Field(ge=0, le=255)]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,90}$")]
 SplitName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
 MagnificationName = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?x$")]
+ShardName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}-[0-9]{6,}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Version = tuple[Count, Count]
@@ -190,6 +191,22 @@ class Statistics(_Model):
     std: Rgb
 
 
+class Change(_Model):
+    """What was done to the set after its build.
+
+    Attributes:
+        operation: The command, such as "add-slides".
+        slides: How many slides it added, removed or gave another label.
+        shards: Names of the shards that it wrote, new ones and those written again: ``train-000004``.
+        created_by: Versions of the software that did it.
+    """
+
+    operation: NonEmpty
+    slides: Count
+    shards: tuple[ShardName, ...]
+    created_by: CreatedBy
+
+
 class Counts(_Model):
     """Totals: slides, patients and regions in the set, and slides and regions that were left out."""
 
@@ -218,6 +235,8 @@ class Index(_Model):
         sets: Every name that can be read, stored splits included, as the stored splits that make it up.
         shards: Sorted by (split, number).
         statistics: By magnification name, over split "train"; null where that is unlabelled, absent or empty.
+        statistics_shards: Numbers of the shards of "train" that ``statistics`` counts; null for all of them.
+        changes: What was done to the set after its build, in order.
         counts: Totals over all splits.
     """
 
@@ -235,4 +254,6 @@ class Index(_Model):
     sets: dict[SplitName, tuple[SplitName, ...]]
     shards: tuple[ShardEntry, ...]
     statistics: dict[MagnificationName, Statistics] | None
+    statistics_shards: tuple[Count, ...] | None = None
+    changes: tuple[Change, ...] = ()
     counts: Counts

@@ -188,17 +188,40 @@ def _statistics_faults(index: Index, facts: list[TarFacts]) -> tuple[list[Fault]
             return [], []
         message = "statistics must be there if, and only if, there is a labelled training split with samples"
         return [Fault(rule="F29 statistics", path=INDEX_NAME, message=message)], []
-    assert train is not None, "wanted says so"
+    counted = {shard.number: shard.samples for shard in _counted(index)}
+    named = index.statistics_shards
+    if not sum(counted.values()) or (named is not None and list(counted) != list(named)):
+        message = (
+            f"statistics_shards is {named and list(named)}; it names shards of {STATISTICS_SPLIT} in order, each "
+            "once, with samples in one of them at least"
+        )
+        return [Fault(rule="F29 statistics", path=INDEX_NAME, message=message)], []
     faults: list[Fault] = []
     unchecked: list[str] = []
     for m in index.magnifications:
-        own = [f for f in facts if f.place.shard.split == STATISTICS_SPLIT and f.place.magnification == m]
+        own = [
+            fact
+            for fact in facts
+            if fact.place.shard.split == STATISTICS_SPLIT
+            and fact.place.shard.number in counted
+            and fact.place.magnification == m
+        ]
         name = magnification_name(m)
-        if sum(fact.decoded for fact in own) != train.samples or name not in index.statistics:
-            unchecked.append(f"statistics at {name}: not every image of the training split decodes")
+        if sum(fact.decoded for fact in own) != sum(counted.values()) or name not in index.statistics:
+            unchecked.append(f"statistics at {name}: not every image that they count decodes")
             continue
         faults += _compare(index, name, sum((fact.sums for fact in own), PixelSums()))
     return faults, unchecked
+
+
+def _counted(index: Index) -> list[ShardEntry]:
+    """The shards whose images the statistics count."""
+    numbers = index.statistics_shards
+    return [
+        shard
+        for shard in index.shards
+        if shard.split == STATISTICS_SPLIT and (numbers is None or shard.number in numbers)
+    ]
 
 
 def _compare(index: Index, name: str, sums: PixelSums) -> Iterator[Fault]:
