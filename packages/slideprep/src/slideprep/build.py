@@ -33,7 +33,9 @@ from slideprep.scan import Scan, ScanFailure, scan_slide
 from slideprep.scan_job import ScanJob, ScanSettings
 from slideprep.set_index import created_by
 from slideprep.shard_format import Index, key_for, magnification_name
+from slideprep.shard_models import RegionSource
 from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+from slideprep.split_plan import SplitPlan
 from slideprep.workspace import Workspace
 
 ATTEMPTS = 2
@@ -101,12 +103,12 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
     """
     workspace = Workspace(config.out)
     with workspace.locked():
-        workspace.begin(_identity(config, prepared))
+        workspace.begin(identity(config, prepared))
         with ExitStack() as stack:
             with console.status("Starting workers"):
                 pool = stack.enter_context(executor(workers=config.workers, ray_address=config.ray_address))
             planned = plan(config, prepared, pool, console, workspace)
-            records = _write_shards(config, planned, pool, console, workspace)
+            records = write_shards(config, planned, pool, console, workspace)
         finished = Finished(
             config=config,
             prepared=prepared,
@@ -141,11 +143,11 @@ def plan(
     Raises:
         UsageError: Identical files are in two splits.
     """
-    scanned = _scan(config, prepared, pool, console, workspace)
+    scanned = scan_slides(config, prepared, pool, console, workspace)
     copies = check_leaks(prepared.plan, {name: scan.fingerprint for name, scan in scanned.scans.items()})
     if config.save_regions is not None:
         save_regions(scanned.scans.values(), config.save_regions)
-    samples, unlabelled = _samples(config, prepared, scanned)
+    samples, unlabelled = samples_of(prepared.plan, scanned.scans, source=config.tissue)
     shards = plan_shards(
         samples,
         {name: slide.split for name, slide in prepared.plan.slides.items() if slide.split is not None},
@@ -165,10 +167,10 @@ def plan(
 
 def refuse_other_build(config: BuildConfig, prepared: Prepared) -> None:
     """Raise UsageError where ``config.out`` holds a build of other settings or slides."""
-    Workspace(config.out).refuse_other(_identity(config, prepared))
+    Workspace(config.out).refuse_other(identity(config, prepared))
 
 
-def _identity(config: BuildConfig, prepared: Prepared) -> dict[str, Any]:
+def identity(config: BuildConfig, prepared: Prepared) -> dict[str, Any]:
     """What decides the set's bytes and is known before a slide is opened."""
     slides = {}
     for name, slide in prepared.plan.slides.items():
@@ -201,9 +203,10 @@ def _scan_settings(config: BuildConfig) -> ScanSettings:
     return replace(settings, save_masks=settings.save_masks and settings.save_masks.resolve())
 
 
-def _scan(
+def scan_slides(
     config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
 ) -> Scanned:
+    """Scan the slides that a split holds; arguments as for :func:`plan`."""
     settings = _scan_settings(config)
     jobs = [
         ScanJob(
@@ -306,10 +309,22 @@ def _crashed(slide: str, reason: str) -> str:
 # Planning
 
 
-def _samples(config: BuildConfig, prepared: Prepared, scanned: Scanned) -> tuple[list[Sample], list[Failure]]:
+def samples_of(
+    split_plan: SplitPlan, scans: Mapping[str, Scan], *, source: RegionSource
+) -> tuple[list[Sample], list[Failure]]:
+    """Every region that can be stored, with its class.
+
+    Args:
+        split_plan: Where the slides go.
+        scans: Their regions, by slide name.
+        source: The tissue mode that found them.
+
+    Returns:
+        The samples, and the regions of labelled splits that have no class.
+    """
     samples, unlabelled = [], []
-    for name, scan in scanned.scans.items():
-        slide = prepared.plan.slides[name]
+    for name, scan in scans.items():
+        slide = split_plan.slides[name]
         for region in scan.regions:
             if region.layout is None:
                 continue
@@ -331,7 +346,7 @@ def _samples(config: BuildConfig, prepared: Prepared, scanned: Scanned) -> tuple
                     slide=name,
                     index=region.index,
                     layout=region.layout,
-                    source=config.tissue,
+                    source=source,
                     label=label,
                     class_name=region.class_name if slide.keeps_label else None,
                     name=region.name,
@@ -353,9 +368,17 @@ def shard_pixels(shard: Shard, scans: Mapping[str, Scan], magnifications: Sequen
     return total
 
 
-def _write_shards(
+def write_shards(
     config: BuildConfig, planned: Planned, pool: Executor, console: Console, workspace: Workspace
 ) -> list[ShardRecord]:
+    """Write every planned shard that is not there yet.
+
+    Returns:
+        One record per shard, in the order of the plan.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
     scans = planned.scanned.scans
     workspace.remove_unplanned(
         frozenset(shard.name for shard in planned.shards),

@@ -12,7 +12,25 @@ from slideprep.plan import Sample, Shard
 from slideprep.prepare import Prepared
 from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
+from slideprep.shard_models import Change, CreatedBy
 from slideprep.split_table import SplitTable, split_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What a set that was changed after its build keeps of it.
+
+    Attributes:
+        created_by: Versions of the software that built it.
+        synthetic: Whether every slide was generated.
+        statistics_shards: Numbers of the shards of ``train`` that the colour statistics count; None for all.
+        changes: What was done to it, in order.
+    """
+
+    created_by: CreatedBy
+    synthetic: bool
+    statistics_shards: tuple[int, ...] | None
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +46,7 @@ class Finished:
         failures: Of slides, before any shard was begun; those of regions are in the records.
         pictures: Thumbnails of slides that failed, by name, where they could be opened.
         warnings: Of the run.
+        past: What a set keeps that was there before; None for a new one.
     """
 
     config: BuildConfig
@@ -38,6 +57,7 @@ class Finished:
     failures: Sequence[Failure]
     pictures: Mapping[str, bytes]
     warnings: Sequence[str]
+    past: Past | None = None
 
     @cached_property
     def all_failures(self) -> list[Failure]:

@@ -40,7 +40,7 @@ def write_sidecars(finished: Finished, out: Path) -> None:
     write_atomically(out / "slides.csv", _slides_csv(finished))
     write_atomically(out / "splits.csv", table.as_csv().encode())
     with output_errors(out):
-        write_preview(preview_set(finished, out.resolve().name), out / "preview.html")
+        write_preview(preview_set(finished, finished.config.out.resolve().name), out / "preview.html")
 
 
 def _rows_csv(rows: Iterable[Failure]) -> bytes:

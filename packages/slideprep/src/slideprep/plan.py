@@ -87,6 +87,8 @@ def plan_shards(
     image_format: ImageFormat,
     shard_mb: int,
     seed: int,
+    first: Mapping[str, int] | None = None,
+    present_bytes: float = 0.0,
 ) -> tuple[Shard, ...]:
     """Pack whole slides into shards, split by split.
 
@@ -97,17 +99,20 @@ def plan_shards(
         image_format: The set's encoding.
         shard_mb: Largest size aimed at; a slide larger than that is a shard of its own.
         seed: Seed of the orders.
+        first: Number of the first shard of each split of a set that grows; 0 where it says nothing.
+        present_bytes: Expected size of what such a set holds already, so that its shards do not become
+            smaller with every addition (see :func:`estimated_bytes`).
     """
     by_slide: dict[str, list[Sample]] = {}
     for sample in samples:
         by_slide.setdefault(sample.slide, []).append(sample)
     size = {slide: _bytes(group, magnifications, image_format) for slide, group in by_slide.items()}
-    target = min(shard_mb * 1e6, sum(size.values()) / SHARDS_WANTED)
+    target = min(shard_mb * 1e6, (present_bytes + sum(size.values())) / SHARDS_WANTED)
     shards = []
     for split in sorted({split_of[slide] for slide in by_slide}):
         names = [slide for slide in by_slide if split_of[slide] == split]
         names.sort(key=lambda slide: (rank(seed, "slides", slide), slide))
-        for number, group in enumerate(_packs(names, size, target)):
+        for number, group in enumerate(_packs(names, size, target), (first or {}).get(split, 0)):
             inside = [sample for slide in group for sample in by_slide[slide]]
             inside.sort(key=lambda sample: (rank(seed, "samples", sample.key), sample.key))
             shards.append(Shard(split=split, number=number, samples=tuple(inside)))

@@ -7,8 +7,9 @@ written and before Ray starts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from slideprep.annotations import find_annotations, leave_out
@@ -18,7 +19,7 @@ from slideprep.discover import SlideFile, discover
 from slideprep.errors import InputError, UsageError
 from slideprep.fingerprint import fingerprint
 from slideprep.label_file import read_labels
-from slideprep.labels import Matched, SlideEntry, match_labels, unlabelled_slides
+from slideprep.labels import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
 from slideprep.leaks import check_leaks
 from slideprep.pseudonyms import Pseudonyms, redacted
 from slideprep.records import Failure
@@ -52,8 +53,16 @@ class Prepared:
         return [name for name, slide in self.plan.slides.items() if slide.split is not None]
 
 
-def prepare(config: BuildConfig) -> Prepared:
+Assign = Callable[[Sequence[SlideEntry], RegionClasses], SplitPlan]
+"""Entries and the classes of annotated regions to a split; entries that it leaves out of the plan are passed over."""
+
+
+def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
     """Find the slides, match the labels, read the annotations' classes, assign the splits, look for copies.
+
+    Args:
+        config: The settings.
+        assign: What assigns the splits; None for :func:`slideprep.splits.assign_splits` with the settings.
 
     Raises:
         UsageError: Something about the run as a whole is wrong.
@@ -69,9 +78,9 @@ def prepare(config: BuildConfig) -> Prepared:
     failures += annotated.failures
     unusable = {failure.slide for failure in annotated.failures}
     entries = [entry for entry in matched.entries if entry.name not in unusable]
-    plan = assign_splits(
-        entries, annotated.classes, config.splitting, seed=config.seed, classes=config.classes
-    )
+    if assign is None:
+        assign = partial(assign_splits, settings=config.splitting, seed=config.seed, classes=config.classes)
+    plan = assign(entries, annotated.classes)
     prepared = Prepared(
         files={slide.name: slide for slide in slides},
         entries={entry.name: entry for entry in entries},

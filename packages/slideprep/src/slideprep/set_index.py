@@ -49,14 +49,14 @@ def created_by() -> CreatedBy:
 
 def build_index(finished: Finished) -> Index:
     """index.json of a finished build."""
-    config, plan = finished.config, finished.prepared.plan
+    config, plan, past = finished.config, finished.prepared.plan, finished.past
     samples = finished.samples
     stored = sorted({record.split for record in finished.records})
     patients = {name: slide.patient for name, slide in plan.slides.items()}
     return Index(
         format=FORMAT_NAME,
         version=FORMAT_VERSION,
-        created_by=created_by(),
+        created_by=created_by() if past is None else past.created_by,
         config=config.record,
         synthetic=is_synthetic(finished),
         magnification_by=config.magnification_by,
@@ -78,6 +78,8 @@ def build_index(finished: Finished) -> Index:
             for record in sorted(finished.records, key=lambda r: (r.split, r.number))
         ),
         statistics=_statistics(finished),
+        statistics_shards=None if past is None else past.statistics_shards,
+        changes=() if past is None else past.changes,
         counts=Counts(
             slides=len({sample.slide for sample in samples.values()}),
             slides_failed=len({failure.slide for failure in finished.failures if failure.region is None}),
@@ -92,6 +94,8 @@ def build_index(finished: Finished) -> Index:
 
 def is_synthetic(finished: Finished) -> bool:
     """Whether every slide's file says that it was generated; its pseudonym would not."""
+    if finished.past is not None:
+        return finished.past.synthetic
     names = [finished.prepared.files[name].name for name in finished.scans]
     return bool(names) and all(name.startswith("synthetic-") for name in names)
 
@@ -122,7 +126,10 @@ def _split(
 
 def _statistics(finished: Finished) -> dict[str, Statistics] | None:
     totals = {magnification_name(m): PixelSums() for m in finished.config.magnifications}
+    counted = None if finished.past is None else finished.past.statistics_shards
     for record in finished.records:
+        if counted is not None and record.number not in counted:
+            continue
         for name, sums in (record.sums or {}).items():
             totals[name].merge(PixelSums(pixels=sums.pixels, sums=sums.sums, squares=sums.squares))
     if not all(total.pixels for total in totals.values()):
