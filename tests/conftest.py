@@ -8,20 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from slideprep.openslide_warnings import ask_for_warnings
 from slideprep.pipeline import ONE_THREAD
+
+ask_for_warnings()  # before a test module loads OpenSlide, which looks once
 
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[None]:
     """Two worker processes; :func:`slideprep.pipeline.executor` joins a Ray that runs already."""
     with pytest.MonkeyPatch.context() as patch:
-        tests = str(Path(__file__).parent)  # workers import the doubles by name
+        # Workers import the doubles by name, and the packages from where this process does.
+        tests = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
         settings = {**ONE_THREAD, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": tests}
         for name, value in settings.items():
             patch.setitem(os.environ, name, value)
         import ray
 
         ray.init(
+            address="local",  # whatever other Ray runs on this machine
             num_cpus=2,
             include_dashboard=False,
             object_store_memory=200 * 1024 * 1024,

@@ -20,7 +20,7 @@ from fixtures.slides import (
     write_svs,
 )
 from slideprep.errors import SlideReadError
-from slideprep.read_tiff_jpeg import open_tiff_jpeg
+from slideprep.read_tiff_tiles import open_tiff_tiles
 from slideprep.slide import open_slide, read_level
 
 PICTURE = picture(150, 130)
@@ -136,7 +136,7 @@ def test_other_compressions_are_left_to_openslide(tmp_path: Path) -> None:
 
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PICTURE, tile=(64, 64), photometric="rgb", compression="adobe_deflate")
-    assert open_tiff_jpeg(slide_file(path)) is None
+    assert open_tiff_tiles(slide_file(path)) is None
     with open_slide(slide_file(path)) as slide:
         assert slide.reader == "openslide"
         assert np.array_equal(read_level(slide, 0), PICTURE)
@@ -166,7 +166,7 @@ def test_contradicting_tile_headers_are_left_to_openslide(tmp_path: Path) -> Non
 def test_each_tile_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A box that touches 2 x 3 tiles costs six decodings, at any offset."""
     path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE)
-    slide = open_tiff_jpeg(slide_file(path))
+    slide = open_tiff_tiles(slide_file(path))
     assert slide is not None
     seen: list[tuple[int, int]] = []
     decode = slide.tile

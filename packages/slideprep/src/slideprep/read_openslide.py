@@ -1,8 +1,9 @@
-"""Read through OpenSlide what the strict tile reader does not: NDPI, MRXS, SCN, BIF, VMS, Philips, DICOM, JPEG 2000.
+"""Read through OpenSlide what the strict tile readers do not: NDPI, MRXS, SCN, BIF, VMS, Philips, DICOM and others.
 
 In: a slide file that OpenSlide detects. Out: strips of RGB pixels, and what the file says of itself (:class:`Metadata`,
-which the strict tile reader uses as well). Bounds of the scanned area (``openslide.bounds-*``) are not applied: the
-frame stays that of level 0. Transparent pixels are flattened on the slide's own background.
+which the strict tile readers use as well). Bounds of the scanned area (``openslide.bounds-*``) are not applied: the
+frame stays that of level 0. Transparent pixels are flattened on the slide's own background. What a decoder inside
+OpenSlide warns of counts as damage, as its errors do.
 
 OpenSlide addresses every level in whole level-0 pixels. At level 0 the strips are exact; at a coarser level a strip
 that begins below the top can lie off by less than one level-0 pixel, so small levels are read in one piece.
@@ -17,14 +18,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import openslide
 from PIL import Image
 
 from slideprep.errors import SlideOpenError, SlideReadError
+from slideprep.openslide_warnings import ask_for_warnings, decoder_warnings
 from slideprep.slide import STRIP_ROWS, Pixels, grid_cells, levels_from_sizes
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile
+
+ask_for_warnings()  # it looks only while it is loaded
+import openslide  # noqa: E402
 
 PLAUSIBLE_MPP = (0.05, 20.0)
 """µm per pixel outside of which a tag is a mistake: a TIFF without a unit, or with 72 dpi, says 352.8."""
@@ -60,7 +64,8 @@ class Metadata:
 
 def detect_vendor(file: SlideFile) -> str | None:
     """OpenSlide's name of the file's format, or None where it does not know it."""
-    vendor: str | None = openslide.OpenSlide.detect_format(file.path)
+    with decoder_warnings():
+        vendor: str | None = openslide.OpenSlide.detect_format(file.path)
     return vendor
 
 
@@ -71,7 +76,8 @@ def open_handle(file: SlideFile) -> openslide.OpenSlide:
         SlideOpenError: OpenSlide refuses it; the message carries OpenSlide's own words.
     """
     try:
-        return openslide.OpenSlide(file.path)
+        with decoder_warnings():  # of tags that libtiff does not know: no harm
+            return openslide.OpenSlide(file.path)
     except openslide.OpenSlideError as error:
         raise SlideOpenError(
             f"slide '{file.name}' cannot be opened: OpenSlide says '{error}'; it is probably truncated or damaged, "
@@ -198,18 +204,25 @@ class OpenSlideSlide:
         """One call of OpenSlide, flattened and with its colours set right; frame: level pixels."""
         size = self.levels[level]
         location_l0 = (round(x * size.downsample_x), round(y * size.downsample_y))
+        if self._handle is None:
+            self._handle = open_handle(self._file)
         try:
-            if self._handle is None:
-                self._handle = open_handle(self._file)
-            rgba = np.asarray(self._handle.read_region(location_l0, level, (width, height)))
+            with decoder_warnings() as heard:
+                rgba = np.asarray(self._handle.read_region(location_l0, level, (width, height)))
         except openslide.OpenSlideError as error:
             # OpenSlide answers every later call with the same error; a new handle can still read other boxes
             self.close()
-            raise SlideReadError(
-                f"slide '{self.name}' level {level}, box of {width} x {height} px at ({x}, {y}) in level pixels, "
-                f"cannot be read: OpenSlide says '{error}'; the file is damaged there, copy it again from its source"
-            ) from error
+            raise self._refusal(level, x, y, width, height, str(error)) from error
+        if heard:
+            self.close()  # its cache holds the tile as it was decoded, and would give it without a word
+            raise self._refusal(level, x, y, width, height, "; ".join(dict.fromkeys(heard)))
         return flatten(rgba, self.background, ycbcr=level in self._ycbcr_levels)
+
+    def _refusal(self, level: int, x: int, y: int, width: int, height: int, words: str) -> SlideReadError:
+        return SlideReadError(
+            f"slide '{self.name}' level {level}, box of {width} x {height} px at ({x}, {y}) in level pixels, "
+            f"cannot be read: OpenSlide says '{words}'; the file is damaged there, copy it again from its source"
+        )
 
     def coarse_strips(self, level: int, reduction: float) -> tuple[int, Iterator[Pixels]]:
         """Strips of the whole level, not reduced: OpenSlide decodes in full whatever is asked."""

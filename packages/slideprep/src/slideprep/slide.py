@@ -59,7 +59,7 @@ class Slide(Protocol):
 
     Attributes:
         name: The slide's name, as in :class:`~slideprep.discover.SlideFile`.
-        reader: "tiff-jpeg" (strict tiles), "openslide", "jpeg" (strict, whole image) or "libvips".
+        reader: "tiff-jpeg" or "tiff-jp2k" (strict tiles), "openslide", "jpeg" (strict, whole image) or "libvips".
         vendor: OpenSlide's name of the format, or "jpeg", "png", "tiff" for a plain image.
         levels: Level 0 first.
         mpp: Microns per level-0 pixel as the file says, mean of x and y, or None. Never guessed.
@@ -139,8 +139,8 @@ class Overview:
 def open_slide(file: SlideFile) -> Slide:
     """Open a slide with the strictest reader that can read it.
 
-    JPEG-tiled TIFF and Aperio SVS go to the strict tile reader, everything else that OpenSlide knows to OpenSlide,
-    plain JPEG to a strict JPEG decoder, other plain images to libvips.
+    TIFF and Aperio SVS with tiles of JPEG or JPEG 2000 go to the strict tile readers, everything else that OpenSlide
+    knows to OpenSlide, plain JPEG to a strict JPEG decoder, other plain images to libvips.
 
     Args:
         file: As :func:`slideprep.discover.discover` returns it.
@@ -150,7 +150,7 @@ def open_slide(file: SlideFile) -> Slide:
     """
     from slideprep.read_openslide import detect_vendor, open_openslide
     from slideprep.read_plain import open_jpeg, open_plain_tiff, open_vips
-    from slideprep.read_tiff_jpeg import open_tiff_jpeg
+    from slideprep.read_tiff_tiles import open_tiff_tiles
 
     start = _first_bytes(file)
     if start.startswith(b"\xff\xd8\xff"):
@@ -159,7 +159,7 @@ def open_slide(file: SlideFile) -> Slide:
         return open_vips(file)
     vendor = detect_vendor(file)
     if vendor in ("aperio", "generic-tiff"):
-        return open_tiff_jpeg(file) or open_openslide(file)
+        return open_tiff_tiles(file) or open_openslide(file)
     if vendor is not None:
         return open_openslide(file)
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):

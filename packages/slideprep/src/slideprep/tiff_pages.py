@@ -1,7 +1,8 @@
-"""Find the tiles of a TIFF or SVS file: which pages are levels, where their tiles lie, what completes a tile's JPEG.
+"""Find the tiles of a TIFF or SVS file: which pages are levels, where their tiles lie, how they are coded.
 
 In: a file and the levels that OpenSlide sees in it. Out: one :class:`TiledPage` per level, or None where the layout is
-not the plain one: 8-bit RGB or YCbCr JPEG tiles, channels together. Pixels are not looked at.
+not the plain one: 8-bit RGB or YCbCr tiles, all JPEG or all Aperio's JPEG 2000, channels together. Pixels are not
+looked at.
 """
 
 from __future__ import annotations
@@ -24,20 +25,26 @@ _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 marker with transform 0. Without it libjpeg takes three unmarked components for YCbCr, and an SVS whose
 tiles are RGB comes out green."""
 
+Codec = Literal["jpeg", "jp2k-rgb", "jp2k-ycbcr"]
+_CODECS: dict[int, Codec] = {_JPEG: "jpeg", 33003: "jp2k-ycbcr", 33005: "jp2k-rgb"}
+"""By the compression tag. 34712, JPEG 2000 in TIFF by other programs, no reader here opens."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TiledPage:
     """Where the tiles of one level lie in the file.
 
     Attributes:
+        codec: How its tiles are coded.
         tile_width: Level pixels.
         tile_height: Level pixels.
         columns: Tiles per row of tiles.
         offsets: Byte offset of each tile, row by row.
         byte_counts: Bytes of each tile; 0 for one that is not stored.
-        header: What goes before a tile's bytes (less their start marker) to make a complete JPEG.
+        header: What goes before a JPEG tile's bytes (less their start marker) to make it complete; else empty.
     """
 
+    codec: Codec
     tile_width: int
     tile_height: int
     columns: int
@@ -55,7 +62,7 @@ def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]
         sizes: (width, height) of OpenSlide's levels, level 0 first.
 
     Returns:
-        One entry per level, or None where the pages are not OpenSlide's levels or not plain JPEG tiles.
+        One entry per level, or None where the pages are not OpenSlide's levels or not plain tiles of one codec.
     """
     try:
         with tifffile.TiffFile(file.path) as tif:
@@ -65,14 +72,18 @@ def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]
                 found.sort(key=lambda page: -page.imagewidth)
             if [(page.imagewidth, page.imagelength) for page in found] != list(sizes):
                 return None
-            if not all(_is_plain_jpeg(page) for page in found):
+            if not all(_is_plain(page) for page in found):
                 return None
             tiled = [_tiled_page(page) for page in found]
     except (tifffile.TiffFileError, ValueError, KeyError):
         return None
     # where a tile of an SVS pyramid is missing OpenSlide paints that place from other levels; leave that to it
     has_hole = any(bool((page.byte_counts == 0).any()) for page in tiled)
-    return None if vendor == "aperio" and len(tiled) > 1 and has_hole else tiled
+    if len({page.codec == "jpeg" for page in tiled}) > 1 or (
+        vendor == "aperio" and len(tiled) > 1 and has_hole
+    ):
+        return None
+    return tiled
 
 
 def _is_level(page: Any, index: int, vendor: str) -> bool:
@@ -80,9 +91,9 @@ def _is_level(page: Any, index: int, vendor: str) -> bool:
     return bool(page.is_tiled) and (vendor == "aperio" or index == 0 or bool(page.subfiletype & 1))
 
 
-def _is_plain_jpeg(page: Any) -> bool:
+def _is_plain(page: Any) -> bool:
     return (
-        page.compression == _JPEG
+        page.compression in _CODECS
         and page.photometric in (_RGB, _YCBCR)
         and page.bitspersample == 8
         and page.samplesperpixel == 3
@@ -99,17 +110,23 @@ def _tile_count(page: Any) -> int:
 
 
 def _tiled_page(page: Any) -> TiledPage:
-    tables = page.jpegtables or START_OF_IMAGE + _END_OF_IMAGE
-    colour = _ADOBE_RGB if page.photometric == _RGB else b""
-    body = tables.removeprefix(START_OF_IMAGE).removesuffix(_END_OF_IMAGE)
+    codec = _CODECS[page.compression]
     return TiledPage(
+        codec=codec,
         tile_width=page.tilewidth,
         tile_height=page.tilelength,
         columns=-(-page.imagewidth // page.tilewidth),
         offsets=np.asarray(page.dataoffsets, np.int64),
         byte_counts=np.asarray(page.databytecounts, np.int64),
-        header=START_OF_IMAGE + colour + body,
+        header=_jpeg_header(page) if codec == "jpeg" else b"",
     )
+
+
+def _jpeg_header(page: Any) -> bytes:
+    tables = page.jpegtables or START_OF_IMAGE + _END_OF_IMAGE
+    colour = _ADOBE_RGB if page.photometric == _RGB else b""
+    body: bytes = tables.removeprefix(START_OF_IMAGE).removesuffix(_END_OF_IMAGE)
+    return START_OF_IMAGE + colour + body
 
 
 def directory_is_complete(path: Path) -> bool:

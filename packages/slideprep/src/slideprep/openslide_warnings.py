@@ -1,0 +1,80 @@
+"""Hear what the decoders inside OpenSlide warn of: a warning means pixels that are not those of the file.
+
+OpenSlide turns the errors of its decoders into its own, and the warnings of libjpeg as well. Those of OpenJPEG, libpng
+and libtiff it drops, unless the environment variable OPENSLIDE_DEBUG holds ``decoding`` when the library is loaded:
+then they go to standard error, from where they are read here. So import this module before ``openslide``: where
+OpenSlide was loaded earlier and without the variable, nothing is heard.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_VARIABLE, _OPTION = "OPENSLIDE_DEBUG", "decoding"
+_STDERR = 2
+_LINE = re.compile(rb"\n?\(process:\d+\): OpenSlide-[A-Z]+ \*\*: [^ ]+ (.*)\n")
+_ABOUT_PIXELS = re.compile(r"(OpenJPEG|PNG) warning: |libtiff warning: (?!_?TIFF)")
+"""libtiff's functions that read directories bear its name; they warn of tags that they do not know: no harm."""
+
+_lock = threading.Lock()
+
+
+def ask_for_warnings() -> None:
+    """Make OpenSlide, loaded after this, report what its decoders warn of."""
+    options = os.environ.get(_VARIABLE, "").split(",")
+    if _OPTION not in options:
+        os.environ[_VARIABLE] = ",".join([*filter(None, options), _OPTION])
+
+
+@contextmanager
+def decoder_warnings() -> Iterator[list[str]]:
+    """Collect what is warned of inside the block, about pixels; the list is filled when the block ends.
+
+    Standard error is redirected meanwhile, for the whole process; what others wrote there follows when the block ends.
+    One thread at a time.
+    """
+    heard: list[str] = []
+    with _lock:
+        try:
+            kept = os.dup(_STDERR)
+        except OSError:  # closed, as in a daemon
+            yield heard
+            return
+        with tempfile.TemporaryFile() as caught:
+            try:
+                with _redirected(caught.fileno(), kept):
+                    yield heard
+            finally:
+                heard += _take(caught.fileno())
+
+
+@contextmanager
+def _redirected(to: int, kept: int) -> Iterator[None]:
+    """Standard error goes to one descriptor inside the block, and to ``kept``, which is closed, after it."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    os.dup2(to, _STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+
+
+def _take(file: int) -> list[str]:
+    """OpenSlide's lines about pixels; what else was written goes on to standard error."""
+    size = os.fstat(file).st_size
+    if size == 0:
+        return []
+    text = os.pread(file, size, 0)
+    rest = _LINE.sub(b"", text)
+    if rest:
+        os.write(_STDERR, rest)
+    lines = [line.decode(errors="replace") for line in _LINE.findall(text)]
+    return [line for line in lines if _ABOUT_PIXELS.match(line)]
