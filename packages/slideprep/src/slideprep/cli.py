@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from slideprep import __version__
-from slideprep.errors import InputError, UsageError
+from slideprep.errors import ClusterError, InputError, UsageError
 from slideprep.synthetic.command import synthesize_command
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _exit_codes(kept: str) -> Iterator[None]:
         yield
     except UsageError as error:
         _stop(error, WRONG_USAGE)
-    except InputError as error:
+    except (InputError, ClusterError) as error:
         _stop(error, FAILED)
     except KeyboardInterrupt:
         _stop(f"interrupted; {kept}", FAILED)

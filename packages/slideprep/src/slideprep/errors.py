@@ -1,7 +1,8 @@
-"""The two ways in which something can go wrong, and the exit code that each one becomes.
+"""The ways in which something can go wrong, and the exit code that each one becomes.
 
 A usage error is found before any work and stops the program (exit code 2). An input error belongs to one slide
 or one region: it is listed, that slide or region is left out, and the rest of the build goes on (exit code 3).
+A failed cluster ends the program (exit code 1).
 Messages say the rule, the reason, what was given and what to do.
 """
 
@@ -28,3 +29,7 @@ class MagnificationError(InputError):
 
 class TissueError(InputError):
     """Tissue detection cannot run on this slide, or found nothing usable."""
+
+
+class ClusterError(Exception):
+    """Ray itself failed, through no fault of a slide: the run ends, and goes on when it is started again."""

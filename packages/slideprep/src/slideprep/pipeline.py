@@ -1,8 +1,9 @@
-"""Plain functions on many items, in parallel, on this machine or a cluster: the only import of Ray.
+"""Plain functions on many items, in parallel, on this machine or a cluster: what starts Ray, or joins it.
 
 What goes wrong with one item stays with it. A worker process that dies (a decoder's crash, the kernel's memory killer)
 is reported to the caller, who decides whether to try again; an exception ends the run. At most a few items more than
-there are workers are in flight, so memory does not grow with the number of items.
+there are workers are in flight, so memory does not grow with the number of items. :mod:`slideprep.ray_tasks` is the
+part that deals with tasks.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +20,10 @@ from typing import Any, Protocol, TypeVar
 from threadpoolctl import threadpool_limits
 
 from slideprep.errors import UsageError
+from slideprep.ray_tasks import OnCrash, RayRun, TimeLimit, first_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-OnCrash = Callable[[Item, str], "Item | None"]
 
 ONE_THREAD: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
@@ -34,15 +33,11 @@ ONE_THREAD: Mapping[str, str] = {
 }
 """Libraries' threads multiply by the workers: each worker gets one."""
 
-POLL_SECONDS = 0.25
-_QUEUED_PER_WORKER = 1
 _CONNECT_SECONDS = 10.0
 
 
 class Executor(Protocol):
     """Runs a function on items; results come as they are ready."""
-
-    workers: int
 
     def map(
         self,
@@ -51,14 +46,22 @@ class Executor(Protocol):
         *,
         on_crash: OnCrash[Item],
         on_wait: Callable[[], None],
+        memory: Callable[[Item], int] | None = None,
+        time_limit: TimeLimit[Item] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
         """Apply a function to every item.
 
         Args:
             function: Importable by name; takes one item.
             items: What to apply it to, in the order in which to start.
-            on_crash: Called with an item whose worker died and the reason; returns what to run instead, or None.
+            on_crash: Called with an item whose worker died and the reason; returns what to run instead, or None. An
+                item whose machine was lost is run again without a word.
             on_wait: Called several times a second while results are waited for.
+            memory: Bytes that the item's task needs; no more tasks run on a machine than it has memory for.
+            time_limit: What ends tasks that take too long.
+
+        Raises:
+            ClusterError: Ray itself failed.
 
         Yields:
             (item, result) in the order in which they finish.
@@ -69,8 +72,6 @@ class Executor(Protocol):
 class InProcess:
     """Everything one after the other in this process, without Ray: for debugging, and for tests."""
 
-    workers = 1
-
     def map(
         self,
         function: Callable[[Item], Result],
@@ -78,8 +79,10 @@ class InProcess:
         *,
         on_crash: OnCrash[Item],
         on_wait: Callable[[], None],
+        memory: Callable[[Item], int] | None = None,
+        time_limit: TimeLimit[Item] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
-        """See :meth:`Executor.map`; a crash takes this process with it."""
+        """See :meth:`Executor.map`; a crash takes this process with it, and no item can be ended."""
         for item in items:
             on_wait()
             with threadpool_limits(1):
@@ -88,11 +91,11 @@ class InProcess:
 
 
 class OnRay:
-    """Ray tasks, one core each."""
+    """Ray tasks, one core each; see :class:`slideprep.ray_tasks.RayRun`."""
 
-    def __init__(self, ray: Any, workers: int) -> None:
+    def __init__(self, ray: Any, workers: int | None) -> None:
         self._ray = ray
-        self.workers = workers
+        self._workers = workers
 
     def map(
         self,
@@ -101,50 +104,21 @@ class OnRay:
         *,
         on_crash: OnCrash[Item],
         on_wait: Callable[[], None],
+        memory: Callable[[Item], int] | None = None,
+        time_limit: TimeLimit[Item] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
         """See :meth:`Executor.map`."""
-        remote = self._ray.remote(max_retries=0, num_cpus=1)(_call)
-        waiting, source = deque[Item](), iter(items)
-        running: dict[Any, Item] = {}
-        try:
-            while True:
-                while len(running) < self.workers + _QUEUED_PER_WORKER:
-                    if not waiting and (item := next(source, None)) is not None:
-                        waiting.append(item)
-                    if not waiting:
-                        break
-                    item = waiting.popleft()
-                    running[remote.remote(function, item)] = item
-                if not running:
-                    return
-                ready, _ = self._ray.wait(list(running), timeout=POLL_SECONDS)
-                on_wait()
-                for reference in ready:
-                    item = running.pop(reference)
-                    try:
-                        result = self._ray.get(reference)
-                    except self._ray.exceptions.RayTaskError as error:
-                        raise error.cause from None
-                    except self._ray.exceptions.RayError as error:
-                        replacement = on_crash(item, _first_line(error))
-                        if replacement is not None:
-                            waiting.appendleft(replacement)
-                    else:
-                        yield item, result
-        finally:
-            for reference in running:
-                self._ray.cancel(reference, force=True)
-
-
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    # webdataset imports torch for its loaders where it finds it: 2 to 6 s of CPU and 300 MB for each worker, unused.
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
-    with threadpool_limits(1):
-        return function(item)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        run = RayRun(
+            self._ray,
+            function,
+            items,
+            workers=self._workers,
+            memory=memory,
+            on_crash=on_crash,
+            on_wait=on_wait,
+            time_limit=time_limit,
+        )
+        return run.results()
 
 
 @contextmanager
@@ -152,7 +126,7 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
     """Start what runs the tasks; Ray takes some seconds, so ask only when there is work.
 
     Args:
-        workers: Worker processes; None for one per core, 0 for none.
+        workers: Worker processes; None for one per core, of a cluster as many as it has at the time; 0 for none.
         ray_address: Address of a cluster that runs already; None to use this machine alone.
 
     Raises:
@@ -169,8 +143,7 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
     if not joined:
         _start(ray, workers, ray_address)
     try:
-        cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-        yield OnRay(ray, min(workers or cores, cores))
+        yield OnRay(ray, workers)
     finally:
         if not joined:
             ray.shutdown()
@@ -186,7 +159,7 @@ def _start(ray: Any, workers: int | None, ray_address: str | None) -> None:
         with _signals_kept():
             ray.init(**_ray_options(workers, ray_address))
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _no_cluster(ray_address, _first_line(error)) from None
+        raise _no_cluster(ray_address, first_line(error)) from None
 
 
 def _check_answers(address: str) -> None:
