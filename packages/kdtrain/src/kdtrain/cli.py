@@ -27,7 +27,9 @@ from kdtrain.config import (
     load_config,
 )
 from kdtrain.errors import TrainingError, UsageError
+from kdtrain.locations import location_of
 from kdtrain.options import config_options
+from kdtrain.shard_cache import DEFAULT_GB, cache_settings
 from kdtrain.shard_error import ShardError
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ _phase(FinetuneConfig, "finetune", "Phase III, optional: train a student's fully
 
 
 def _run_phase(module: str, config: PhaseConfig) -> None:
-    if not config.shards.is_dir():
+    if isinstance(config.shards, Path) and not config.shards.is_dir():
         raise UsageError(f"--shards {config.shards} is no folder; give the folder of a shard set")
     from rich.console import Console
 
@@ -91,7 +93,7 @@ def _run_phase(module: str, config: PhaseConfig) -> None:
 
 @main.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--shards", type=click.Path(path_type=Path), required=True, help="Folder of the shard set.")
+@click.option("--shards", required=True, help="Folder of the shard set, or its URL.")
 @click.option("--split", default="test", show_default=True, help="Labelled split or set.")
 @click.option(
     "--unit",
@@ -103,7 +105,19 @@ def _run_phase(module: str, config: PhaseConfig) -> None:
 @click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
 @click.option("--workers", default=2, show_default=True, help="Loader processes.")
-def evaluate_command(**options: Any) -> None:
+@click.option(
+    "--shard-cache",
+    type=click.Path(path_type=Path),
+    help="Folder for shards fetched from a URL. Left out: $KDTRAIN_SHARD_CACHE, else the user's cache folder.",
+)
+@click.option(
+    "--shard-cache-gb",
+    type=click.FloatRange(0, min_open=True),
+    default=DEFAULT_GB,
+    show_default=True,
+    help="Its size in GB.",
+)
+def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options: Any) -> None:
     """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
     with _exit_codes():
         from rich.console import Console
@@ -111,7 +125,8 @@ def evaluate_command(**options: Any) -> None:
         from kdtrain.evaluate import evaluate
         from kdtrain.summary import print_evaluation
 
-        print_evaluation(evaluate(**options, console=Console(stderr=True)), Console())
+        cache = cache_settings(shard_cache, shard_cache_gb)
+        print_evaluation(evaluate(**options, console=Console(stderr=True), cache=cache), Console())
 
 
 @main.command("compare")
@@ -144,7 +159,7 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
 
 @main.command("sweep")
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--shards", type=click.Path(path_type=Path), help="Shard set, instead of the recipe's.")
+@click.option("--shards", help="Folder of the shard set, or its URL, instead of the recipe's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep, instead of the recipe's.")
 @click.option("--seeds", help="Seeds instead of the recipe's, such as 0,1,2.")
 @click.option("--only", help="Pattern of the names of the runs to complete, with what they need: 'kd-*'.")
@@ -171,7 +186,7 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
 )
 @click.option("--dry-run", is_flag=True, help="Show runs, GFLOPs, memory and time; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-def sweep_command(dry_run: bool, seeds: str | None, **given: Any) -> None:
+def sweep_command(dry_run: bool, seeds: str | None, shards: str | None, **given: Any) -> None:
     """Train and measure all runs of RECIPE, a YAML file (see recipes/). The same command again goes on.
 
     Finished runs are skipped. A run that fails is listed, and the others complete (exit code 3).
@@ -184,7 +199,8 @@ def sweep_command(dry_run: bool, seeds: str | None, **given: Any) -> None:
             numbers = tuple(int(seed) for seed in (seeds or "").split(",") if seed.strip())
         except ValueError:
             raise UsageError(f"--seeds {seeds}: write whole numbers, such as 0,1,2") from None
-        options = Options(seeds=numbers, **given)
+        location = None if shards is None else location_of(shards)
+        options = Options(seeds=numbers, shards=location, **given)
         sys.exit(command.dry_run(options) if dry_run else command.sweep(options))
 
 
@@ -195,8 +211,8 @@ def sweep_command(dry_run: bool, seeds: str | None, **given: Any) -> None:
 )
 @click.option(
     "--shards",
-    type=click.Path(path_type=Path),
-    help="Folder of the shard set, for the counts of its classes. Left out: where it was when the runs were made.",
+    help="Folder or URL of the shard set, for the counts of its classes. Left out: where it was when the runs were "
+    "made.",
 )
 @click.option("--split", help="Split on which all were evaluated. Left out: the sweep's first, or test.")
 @click.option(

@@ -15,6 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kdtrain.errors import UsageError
+from kdtrain.locations import LocationField
+from kdtrain.shard_cache import DEFAULT_GB, CacheSettings, cache_settings
 
 Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -22,9 +24,11 @@ Schedule = Literal["constant", "cosine", "step", "exponential"]
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
 
-PATHS = frozenset({"shards", "out", "teacher", "student", "init", "deepspeed"})
+PATHS = frozenset({"shards", "shard_cache", "out", "teacher", "student", "init", "deepspeed"})
 """Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
-HARMLESS = frozenset({"workers", "device", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"})
+HARMLESS = frozenset(
+    {"shard_cache_gb", "workers", "device", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"}
+)
 """Settings that change no weight, or only its last bits: a run may go on on another machine."""
 NOT_IN_RECORD = PATHS | HARMLESS
 """What a resumed run may change."""
@@ -34,7 +38,9 @@ class PhaseConfig(BaseModel):
     """What every phase is told.
 
     Attributes:
-        shards: Folder of the shard set.
+        shards: Folder of the shard set, or its URL: s3://, gs:// or az://, whose credentials the environment gives.
+        shard_cache: Folder for shards fetched from a URL. Left out: $KDTRAIN_SHARD_CACHE, else the user's cache folder.
+        shard_cache_gb: Its size in GB; what was not read for longest makes room.
         out: Folder of the run.
         train_on: Splits or named sets whose samples are trained on.
         validate_on: Split or set that chooses the best checkpoint; "none" keeps the last. Left out: val for labelled
@@ -69,7 +75,9 @@ class PhaseConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     phase: ClassVar[str]
 
-    shards: Path
+    shards: LocationField
+    shard_cache: Path | None = None
+    shard_cache_gb: Annotated[float, Field(gt=0)] = DEFAULT_GB
     out: Path
     train_on: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
     validate_on: str | None = None
@@ -123,6 +131,11 @@ class PhaseConfig(BaseModel):
         if not (all(0 <= factor < math.inf for factor in factors) and 0 <= hue <= 0.5):
             raise ValueError("strengths are 0 or more, and that of hue, in turns of the circle, 0.5 at most")
         return value
+
+    @property
+    def cache(self) -> CacheSettings:
+        """Where shards fetched from a URL are kept."""
+        return cache_settings(self.shard_cache, self.shard_cache_gb)
 
     @property
     def record(self) -> dict[str, Any]:

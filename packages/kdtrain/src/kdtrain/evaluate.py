@@ -13,10 +13,12 @@ from rich.progress import Progress
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
 from kdtrain.flops import count, mean_gflops
+from kdtrain.locations import Location
 from kdtrain.network import Trained, load_trained
 from kdtrain.predicting import predict_split, sizes_of_split
 from kdtrain.predictions import Prediction
 from kdtrain.run_folder import versions
+from kdtrain.shard_cache import CacheSettings
 from kdtrain.shard_format import Index, read_index
 
 
@@ -40,33 +42,35 @@ class Evaluation:
 def evaluate(
     *,
     run: Path,
-    shards: Path,
+    shards: Location | str,
     split: str,
     unit: str,
     iterations: int,
     seed: int,
     workers: int,
     console: Console,
+    cache: CacheSettings | None = None,
 ) -> Evaluation:
     """Measure a run's network.
 
     Args:
         run: The run's folder.
-        shards: The shard set.
+        shards: Folder of the shard set, or its URL.
         split: A labelled split or set.
         unit: "patient" or "sample": what the bootstrap draws.
         iterations: Bootstrap draws.
         seed: Of the draws.
         workers: Loader processes.
         console: For the progress bar.
+        cache: For the shards of a URL; None takes the defaults.
 
     Raises:
         UsageError: The run is not finished, or the classes differ.
         ShardError: The set lacks the split or the magnification, or is damaged.
     """
     trained = load_trained(run, what="RUN")
-    index = read_index(shards)
-    _check(trained, index, split, shards)
+    index = read_index(shards, cache)
+    _check(trained, index, split)
     predictions = _predict(trained, index, split, workers, console)
     record: MetricsRecord = evaluate_predictions(
         predictions,
@@ -99,15 +103,15 @@ def evaluate(
     return Evaluation(run=run, split=split, metrics=metrics, folder=folder)
 
 
-def _check(trained: Trained, index: Index, split: str, shards: Path) -> None:
+def _check(trained: Trained, index: Index, split: str) -> None:
     index.require(magnification=trained.network.magnification, split=split)
     if not index.is_labelled(split):
         raise UsageError(
-            f"--split {split} of {shards} carries no labels, so nothing can be measured on it; choose another"
+            f"--split {split} of {index.directory} carries no labels, so nothing can be measured on it; choose another"
         )
     if tuple(index.document.classes) != trained.network.classes:
         raise UsageError(
-            f"the run knows the classes {', '.join(trained.network.classes)}, {shards} has "
+            f"the run knows the classes {', '.join(trained.network.classes)}, {index.directory} has "
             f"{', '.join(index.document.classes)}; build the set with --classes {','.join(trained.network.classes)}"
         )
 

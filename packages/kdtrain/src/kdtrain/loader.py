@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import webdataset as wds
 
 from kdtrain.epoch_plan import SampleRef
-from kdtrain.errors import TrainingError
+from kdtrain.errors import TrainingError, UsageError
+from kdtrain.fetch_ahead import FetchAhead
 from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shard_error import ShardError
 
@@ -87,6 +89,7 @@ class Loader:
         workers: Processes, kept from pass to pass; 0 reads in this one.
         prefetch: Samples that each worker reads ahead.
         pin_memory: Deliver images in page-locked memory, for a GPU.
+        ahead: Shards fetched before their first sample is wanted, at most; 0 where they lie in a local folder.
     """
 
     def __init__(
@@ -97,8 +100,11 @@ class Loader:
         workers: int,
         prefetch: int = PREFETCH,
         pin_memory: bool = False,
+        ahead: int = 0,
     ) -> None:
         assert workers >= 0 and prefetch > 0
+        self._plan = plan
+        self._ahead, self._read_ahead = ahead, workers * prefetch
         self.stats = LoadStats()
         self._reader = reader
         self._pipeline = wds.DataPipeline(plan, wds.split_by_worker, wds.map(_Read(reader=reader)))
@@ -116,31 +122,48 @@ class Loader:
         """One pass.
 
         Raises:
-            ShardError: At the place of a damaged sample, in the order of the plan.
+            ShardError: At the place of a damaged sample, or of one that cannot be fetched, in the order of the plan.
+            UsageError: At the place of a sample that the storage does not let this user read.
             TrainingError: A worker was killed.
         """
         asked = last = time.perf_counter()
         if self._loader is None:
             self._loader = wds.WebLoader(self._pipeline, **self._options)
+        # First, so that the workers are forked before there is another thread.
         samples = iter(self._loader)
         self._passes += 1
         this_pass = self._passes
-        while (sample := self._next(samples)) is not None:
-            now = time.perf_counter()
-            self.stats += LoadStats(samples=1, pixels=sample.pixels, wait_s=now - asked, elapsed_s=now - last)
-            last = now
-            yield sample
-            assert this_pass == self._passes, "a new pass ends the one before"
-            asked = time.perf_counter()
+        with self._fetching_ahead() as delivered:
+            while (sample := self._next(samples)) is not None:
+                now = time.perf_counter()
+                wait_s, elapsed_s = now - asked, now - last
+                self.stats += LoadStats(samples=1, pixels=sample.pixels, wait_s=wait_s, elapsed_s=elapsed_s)
+                last = now
+                delivered()
+                yield sample
+                assert this_pass == self._passes, "a new pass ends the one before"
+                asked = time.perf_counter()
 
     def close(self) -> None:
         """End the workers and close the tars. A later pass starts them again."""
         self._loader = None
         self._reader.close()
 
+    @contextmanager
+    def _fetching_ahead(self) -> Iterator[Callable[[], None]]:
+        """What to call for every sample that was delivered."""
+        if not self._ahead:
+            yield lambda: None
+            return
+        ahead = FetchAhead(self._plan, self._reader.ensure, ahead=self._ahead, read_ahead=self._read_ahead)
+        try:
+            yield ahead.delivered
+        finally:
+            ahead.stop()
+
     def _next(self, samples: Iterator[Any]) -> LoadedSample | None:
         try:
-            item: LoadedSample | ShardError | None = next(samples, None)
+            item: LoadedSample | ShardError | UsageError | None = next(samples, None)
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise
@@ -149,7 +172,7 @@ class Loader:
                 "use fewer workers or a smaller prefetch; in a container, also give it more shared memory"
             )
             raise TrainingError(f"{reason}; {remedy}") from error
-        if isinstance(item, ShardError):
+        if isinstance(item, ShardError | UsageError):
             raise item
         return item
 
@@ -160,8 +183,8 @@ class _Read:
 
     reader: SampleReader
 
-    def __call__(self, ref: SampleRef) -> LoadedSample | ShardError:
+    def __call__(self, ref: SampleRef) -> LoadedSample | ShardError | UsageError:
         try:
             return self.reader.load(ref)
-        except ShardError as error:
+        except (ShardError, UsageError) as error:
             return error

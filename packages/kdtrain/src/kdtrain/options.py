@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 
 from kdtrain.config import PhaseConfig
+from kdtrain.locations import Location
 
 Command = Callable[..., Any]
 
@@ -68,6 +69,8 @@ def _shown(default: Any) -> str:
 def _click_type(annotation: Any) -> tuple[Any, bool]:
     """The type of an option, and whether it is an on-off switch."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation == Location:
+        return str, False  # a Path would make one slash of the two in s3://
     if origin is Annotated:
         return _click_type(arguments[0])
     if origin in (Union, types.UnionType):

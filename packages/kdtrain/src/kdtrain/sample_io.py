@@ -1,9 +1,9 @@
 """Random access to samples: a place in, the decoded sample out, at one or several magnifications.
 
-In: an index, a split or set, and where in it. Out: a LoadedSample. A tar is opened at the first sample that is
-wanted of it: its headers are walked once, by the same rules as in shard_tar, and its keys are held against the
-index; after that a sample costs one read per member. An image is not touched before it is asked for, so a damaged
-one stops the run at the sample that needs it and not before.
+In: an index, a split or set, and where in it. Out: a LoadedSample. A tar (:mod:`kdtrain.tars`) is opened at the first
+sample that is wanted of it: its headers are walked once, by the same rules as in shard_tar, and its keys are held
+against the index; after that a sample costs one read per member. An image is not touched before it is asked for, so
+a damaged one stops the run at the sample that needs it and not before.
 
 ``tarfile`` (and so WebDataset's own expansion of tars) is not used: it ends silently at a damaged header.
 """
@@ -11,24 +11,21 @@ one stops the run at the sample that needs it and not before.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from kdtrain.epoch_plan import SampleRef
+from kdtrain.locations import Location
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index
 from kdtrain.shard_index import Shard, magnification_name
 from kdtrain.shard_sample import Sample, SampleRecord, decode_sample
-from kdtrain.shard_tar import SamplePlace, iter_places, read_place
+from kdtrain.shard_tar import RawSample, SamplePlace, iter_places, read_place
+from kdtrain.tars import MAX_OPEN_TARS, tars_of
 
 if TYPE_CHECKING:
     import torch
-
-MAX_OPEN_TARS = 128
-"""Per process. An open tar costs a file descriptor, of which systems allow 1024 by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +75,18 @@ class LoadedSample:
 class SampleReader:
     """Reads the samples of a split or set in any order.
 
-    Open tars are closed again, the longest unused first; their tables of places are kept (some 0.5 KB a sample).
-    A copy sent to another process opens its own files.
+    The tables of places of its tars are kept (some 0.5 KB a sample). A copy sent to another process opens its own
+    files.
 
     Args:
         index: The opened set.
         split: A split or a set.
         magnifications: One or more; the images of a sample at all of them are read together.
-        max_open_tars: Tars held open at a time, over all magnifications.
+        max_open_tars: Local tars held open at a time, over all magnifications.
 
     Raises:
         ShardError: The set does not hold the split or a magnification.
+        UsageError: The shard cache cannot be written.
     """
 
     def __init__(
@@ -99,20 +97,15 @@ class SampleReader:
         *,
         max_open_tars: int = MAX_OPEN_TARS,
     ) -> None:
-        assert magnifications and max_open_tars > 0
+        assert magnifications
         for magnification in magnifications:
             index.require(magnification=magnification)
         self.index = index
         self.split = split
         self.magnifications = tuple(magnifications)
         self.shards = index.shards_of(split)
-        self._max_open_tars = max_open_tars
-        self._places: dict[Path, tuple[SamplePlace, ...]] = {}
-        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, object]:
-        """Everything but open files."""
-        return self.__dict__ | {"_open": OrderedDict()}
+        self._tars = tars_of(index, max_open=max_open_tars)
+        self._places: dict[Location, tuple[SamplePlace, ...]] = {}
 
     def load(self, ref: SampleRef) -> LoadedSample:
         """Read, check and decode one sample at every magnification.
@@ -132,18 +125,22 @@ class SampleReader:
         name = f"{shard.split}-{shard.number:06d}"
         return LoadedSample(key=first.key, images=images, label=first.label, shard=name, record=first.record)
 
+    def ensure(self, shard: int) -> None:
+        """Have a shard at hand, by its position in the split or set: it is fetched if it lies elsewhere.
+
+        Raises:
+            ShardError: It cannot be fetched.
+        """
+        self._tars.ensure(self.shards[shard], self.magnifications)
+
     def close(self) -> None:
         """Close all tars; the next sample opens its own again."""
-        while self._open:
-            self._open.popitem()[1].close()
+        self._tars.close()
 
     def _read(self, shard: Shard, position: int, magnification: float) -> Sample:
         path = self.index.path_of(shard, magnification)
         try:
-            tar = self._tar(path)
-            if path not in self._places:
-                self._places[path] = _checked_places(tar, path, shard)
-            raw = read_place(tar, path, self._places[path][position])
+            raw = self._read_raw(shard, position, magnification, path)
         except OSError as error:
             remedy = "check that the disk is there and the file may be read"
             reason = f"the file cannot be read: {error.strerror or error}"
@@ -151,16 +148,14 @@ class SampleReader:
         size = self.index.sizes_of(shard, magnification)[position]
         return decode_sample(raw, self.index, split=shard.split, magnification=magnification, size=size)
 
-    def _tar(self, path: Path) -> BinaryIO:
-        if path not in self._open:
-            if len(self._open) == self._max_open_tars:
-                self._open.popitem(last=False)[1].close()
-            self._open[path] = path.open("rb")
-        self._open.move_to_end(path)
-        return self._open[path]
+    def _read_raw(self, shard: Shard, position: int, magnification: float, path: Location) -> RawSample:
+        with self._tars.borrow(shard, magnification) as tar:
+            if path not in self._places:
+                self._places[path] = _checked_places(tar, path, shard)
+            return read_place(tar, path, self._places[path][position])
 
 
-def _checked_places(tar: BinaryIO, path: Path, shard: Shard) -> tuple[SamplePlace, ...]:
+def _checked_places(tar: BinaryIO, path: Location, shard: Shard) -> tuple[SamplePlace, ...]:
     # The keys' checksum is the pairing: a tar that passes has the keys of its number, in order, at its magnification.
     places = tuple(iter_places(tar, path))
     if len(places) != shard.samples:
@@ -171,7 +166,7 @@ def _checked_places(tar: BinaryIO, path: Path, shard: Shard) -> tuple[SamplePlac
     return places
 
 
-def _check_paired(first: Sample, other: Sample, path: Path) -> None:
+def _check_paired(first: Sample, other: Sample, path: Location) -> None:
     assert first.key == other.key, "both tars have the keys of the index"
     given, wanted = (
         (sample.record.slide, sample.record.patient, sample.record.label) for sample in (other, first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from kdtrain.locations import Location
 
 VERIFY = "run 'slideprep verify' on the folder; it lists every fault"
 
@@ -12,13 +12,13 @@ class ShardError(Exception):
 
     Attributes:
         rule: Id and name in SHARD_FORMAT.md, such as "F13 member-name"; "request" where the set is sound but
-            does not hold what was asked for.
+            does not hold what was asked for; "storage" where the way to it is at fault.
         path: The file or folder.
         member: The tar member or the sample's key, where one is to blame.
     """
 
     def __init__(
-        self, rule: str, path: Path | str, reason: str, member: str | None = None, remedy: str = VERIFY
+        self, rule: str, path: Location | str, reason: str, member: str | None = None, remedy: str = VERIFY
     ) -> None:
         # All of them are arguments of the exception, so that it survives the way from a loader's worker.
         super().__init__(rule, str(path), reason, member, remedy)

@@ -1,4 +1,4 @@
-"""The reader's half of the shard contract (shards/SHARD_FORMAT.md): a folder in, a checked index out.
+"""The reader's half of the shard contract (shards/SHARD_FORMAT.md): a folder or its URL in, a checked index out.
 
 Everything that can be known without opening a tar is checked at once, so that a wrong or unfinished set fails
 in the first second; members and samples are checked at the first touch (shard_tar, shard_sample). This half
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from kdtrain.locations import Location, Url, location_of
+from kdtrain.shard_cache import CacheSettings, cache_settings
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_index import IndexDocument, Shard, Statistics, first_fault, magnification_name
 
@@ -33,11 +34,13 @@ class Index:
         directory: The folder that holds index.json.
         document: index.json, checked.
         sha256: SHA-256 of index.json: the identity of the set, down to the last pixel.
+        cache: Where shards are kept that are fetched from a URL.
     """
 
-    directory: Path
+    directory: Location
     document: IndexDocument
     sha256: str
+    cache: CacheSettings = field(default_factory=cache_settings)
 
     def require(self, *, magnification: float | None = None, split: str | None = None) -> None:
         """Refuse a magnification, or a split or set, that this set does not hold.
@@ -67,8 +70,8 @@ class Index:
         self.require(split=split)
         return all(self.document.splits[part].labelled for part in self.document.sets[split])
 
-    def path_of(self, shard: Shard, magnification: float) -> Path:
-        """The tar of a shard at a magnification."""
+    def path_of(self, shard: Shard, magnification: float) -> Location:
+        """Where the tar of a shard at a magnification lies."""
         self.require(magnification=magnification)
         return self.directory / shard.files[magnification_name(magnification)].path
 
@@ -92,32 +95,46 @@ class Index:
         return self.document.statistics[magnification_name(magnification)]
 
 
-def read_index(directory: Path | str) -> Index:
+def read_index(directory: Location | str, cache: CacheSettings | None = None) -> Index:
     """Open a shard set: its index, and that every file it names is there in full size.
 
     Args:
-        directory: The folder that ``slideprep build-shards --out`` wrote.
+        directory: The folder that ``slideprep build-shards --out`` wrote, or its URL.
+        cache: For the shards of a URL; None takes the defaults.
 
     Raises:
-        ShardError: F01 to F08, at the first rule that is broken.
+        ShardError: F01 to F08, at the first rule that is broken; the storage does not answer.
+        UsageError: A URL that cannot be read: its package is not installed, or credentials are missing.
     """
-    directory = Path(directory)
+    directory = location_of(directory)
     path = directory / INDEX_NAME
-    if not path.is_file():
+    data = _index_bytes(path)
+    if data is None:
         reason = f"there is no {INDEX_NAME}; it is written last, so this is no shard set or an unfinished one"
         remedy = "run the same 'slideprep build-shards' command again to finish it"
         raise ShardError("F01 index-present", directory, reason, remedy=remedy)
-    data = path.read_bytes()
     _check_version(data, path)
     document = _parse(data, path)
     fault = first_fault(document)
     if fault is not None:
         raise ShardError(fault[0], path, fault[1])
-    _check_files(directory, document.shards)
-    return Index(directory=directory, document=document, sha256=hashlib.sha256(data).hexdigest())
+    _check_files(directory, document)
+    digest = hashlib.sha256(data).hexdigest()
+    return Index(directory=directory, document=document, sha256=digest, cache=cache or cache_settings())
 
 
-def _check_version(data: bytes, path: Path) -> None:
+def _index_bytes(path: Location) -> bytes | None:
+    if isinstance(path, Path):
+        return path.read_bytes() if path.is_file() else None
+    from kdtrain.remote import read_bytes
+
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        return None
+
+
+def _check_version(data: bytes, path: Location) -> None:
     try:
         raw: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -134,7 +151,7 @@ def _check_version(data: bytes, path: Path) -> None:
         raise ShardError("F04 format-version", path, reason, remedy=remedy)
 
 
-def _parse(data: bytes, path: Path) -> IndexDocument:
+def _parse(data: bytes, path: Location) -> IndexDocument:
     try:
         return IndexDocument.model_validate_json(data)
     except ValidationError as error:
@@ -148,13 +165,32 @@ def one_line(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" + (f" (and {len(more)} more)" if more else "")
 
 
-def _check_files(directory: Path, shards: Sequence[Shard]) -> None:
-    for shard in shards:
+def _check_files(directory: Location, document: IndexDocument) -> None:
+    sizes = (
+        _local_sizes(directory, document) if isinstance(directory, Path) else _sizes_at(directory, document)
+    )
+    for shard in document.shards:
         for file in shard.files.values():
-            path = directory / file.path
-            if not path.is_file():
+            path, size = directory / file.path, sizes.get(file.path)
+            if size is None:
                 raise ShardError("F07 file-present", path, "the index names this file, but it is not there")
-            size = path.stat().st_size
             if size != file.bytes:
                 reason = f"{size} bytes, but the index says {file.bytes}"
                 raise ShardError("F08 file-size", path, reason)
+
+
+def _local_sizes(directory: Path, document: IndexDocument) -> dict[str, int]:
+    paths = [file.path for shard in document.shards for file in shard.files.values()]
+    return {path: (directory / path).stat().st_size for path in paths if (directory / path).is_file()}
+
+
+def _sizes_at(directory: Url, document: IndexDocument) -> dict[str, int]:
+    """By one listing of each magnification: asking for every file would be a request each."""
+    from kdtrain.remote import sizes_in
+
+    folders = sorted(
+        {file.path.partition("/")[0] for shard in document.shards for file in shard.files.values()}
+    )
+    return {
+        f"{folder}/{name}": size for folder in folders for name, size in sizes_in(directory / folder).items()
+    }

@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def read_shard(index: Index, shard: Shard, *, magnification: float, pixels: bool
     """Samples of one tar in order, each checked against the index before its pixels are decoded.
 
     Args:
-        index: The opened set.
+        index: The opened set, in a local folder; of a URL, kdtrain.sample_io reads single samples.
         shard: One of its shards.
         magnification: One of its magnifications.
         pixels: Whether to decode the images; their headers are checked in any case.
@@ -106,6 +107,7 @@ def read_shard(index: Index, shard: Shard, *, magnification: float, pixels: bool
         ShardError: F11 to F22, at the first rule that is broken.
     """
     path = index.path_of(shard, magnification)
+    assert isinstance(path, Path), "a shard of a URL is read by SampleReader"
     sizes = index.sizes_of(shard, magnification)
     keys: list[str] = []
     for raw in iter_tar(path):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from kdtrain.locations import Location
 from kdtrain.shard_error import ShardError
 
 BLOCK = 512
@@ -35,7 +36,7 @@ class RawSample:
 
     key: str
     fields: dict[str, bytes]
-    path: Path
+    path: Location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def iter_tar(path: Path) -> Iterator[RawSample]:
             yield read_place(tar, path, place)
 
 
-def iter_places(tar: BinaryIO, path: Path) -> Iterator[SamplePlace]:
+def iter_places(tar: BinaryIO, path: Location) -> Iterator[SamplePlace]:
     """Where the samples of a tar lie, in order: its headers are read and the contents skipped.
 
     Args:
@@ -91,7 +92,7 @@ def iter_places(tar: BinaryIO, path: Path) -> Iterator[SamplePlace]:
         yield current
 
 
-def read_place(tar: BinaryIO, path: Path, place: SamplePlace) -> RawSample:
+def read_place(tar: BinaryIO, path: Location, place: SamplePlace) -> RawSample:
     """Read the members of one sample; the file's position stays where it is.
 
     Raises:
@@ -106,7 +107,7 @@ def read_place(tar: BinaryIO, path: Path, place: SamplePlace) -> RawSample:
     return RawSample(key=place.key, fields=fields, path=path)
 
 
-def _members(tar: BinaryIO, path: Path) -> Iterator[_Member]:
+def _members(tar: BinaryIO, path: Location) -> Iterator[_Member]:
     # The caller skips each member's content before it asks for the next header.
     while (block := tar.read(BLOCK)) != bytes(BLOCK):
         yield _parse(block, path)
@@ -119,7 +120,7 @@ def _members(tar: BinaryIO, path: Path) -> Iterator[_Member]:
             raise ShardError("F11 tar-whole", path, "there are bytes after the end of the archive")
 
 
-def _parse(block: bytes, path: Path) -> _Member:
+def _parse(block: bytes, path: Location) -> _Member:
     if len(block) < BLOCK:
         raise ShardError(
             "F11 tar-whole", path, "the archive does not end with two zero blocks: it was cut off"
@@ -145,14 +146,14 @@ def _parse(block: bytes, path: Path) -> _Member:
     return _Member(key=key, extension=extension, size=int(block[124:135], 8))
 
 
-def _check_order(sample: SamplePlace, member: _Member, path: Path) -> None:
+def _check_order(sample: SamplePlace, member: _Member, path: Location) -> None:
     previous = next(reversed(sample.members), "")
     if member.extension <= previous:
         reason = f"the members of a sample are not sorted: .{member.extension} after .{previous}"
         raise ShardError("F15 member-order", path, reason, member=member.key)
 
 
-def _skip(tar: BinaryIO, member: _Member, path: Path) -> None:
+def _skip(tar: BinaryIO, member: _Member, path: Location) -> None:
     limit = _MAX_BYTES.get(member.extension)
     if limit is not None and member.size > limit:
         reason = f".{member.extension} has {member.size} bytes, over {limit}"

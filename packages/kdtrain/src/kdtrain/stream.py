@@ -26,6 +26,7 @@ from kdtrain.loader import PREFETCH, Loader, LoadStats
 from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index
+from kdtrain.tars import shards_ahead
 
 
 class Group:
@@ -87,6 +88,7 @@ class SampleStream:
 
     Raises:
         ShardError: The set does not hold what is asked for, or not so that it can be trained on.
+        UsageError: The set is at a URL, and the shard cache is too small or cannot be written.
     """
 
     def __init__(
@@ -121,7 +123,14 @@ class SampleStream:
             window_shards=window_shards,
             position=position,
         )
-        self._loader = Loader(self._plan, reader, workers=workers, prefetch=prefetch, pin_memory=pin_memory)
+        self._loader = Loader(
+            self._plan,
+            reader,
+            workers=workers,
+            prefetch=prefetch,
+            pin_memory=pin_memory,
+            ahead=shards_ahead(index, split, magnifications, at_once=window_shards),
+        )
 
     @property
     def n_samples(self) -> int:
@@ -170,6 +179,7 @@ class EvaluationStream:
 
     Raises:
         ShardError: The set does not hold what is asked for; while iterating, at the first damaged sample.
+        UsageError: The set is at a URL, and the shard cache is too small or cannot be written.
     """
 
     def __init__(
@@ -188,7 +198,14 @@ class EvaluationStream:
         order = epoch_order([shard.samples for shard in reader.shards], seed=0, epoch=0, shuffle=False)
         self.n_samples = len(order)
         plan = _FixedPlan(refs=tuple(rank_slice(order, rank=rank, world_size=world_size)))
-        self._loader = Loader(plan, reader, workers=workers, prefetch=prefetch, pin_memory=pin_memory)
+        self._loader = Loader(
+            plan,
+            reader,
+            workers=workers,
+            prefetch=prefetch,
+            pin_memory=pin_memory,
+            ahead=shards_ahead(index, split, magnifications, at_once=1),
+        )
 
     @property
     def stats(self) -> LoadStats:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kdtrain.config import PhaseConfig
+from kdtrain.epoch_plan import WINDOW_SHARDS
 from kdtrain.errors import UsageError
 from kdtrain.shard_format import Index
 from kdtrain.stream import check_training_set
+from kdtrain.tars import shards_ahead
 
 
 def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
@@ -91,7 +93,7 @@ def check_phase(
 
     Raises:
         ShardError: The set lacks a magnification or split, or cannot be trained on.
-        UsageError: The test split is to be trained on.
+        UsageError: The test split is to be trained on, or the shard cache is too small for the set.
     """
     for magnification in magnifications:
         index.require(magnification=magnification)
@@ -102,3 +104,4 @@ def check_phase(
             "measure with; leave it out"
         )
     check_training_set(joined, name, labelled=labelled)
+    shards_ahead(replace(joined, cache=config.cache), name, magnifications, at_once=WINDOW_SHARDS)

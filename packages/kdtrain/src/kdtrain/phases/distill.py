@@ -27,7 +27,7 @@ from kdtrain.training_sets import check_phase
 
 def run(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
-    index = read_index(config.shards)
+    index = read_index(config.shards, config.cache)
     teacher = load_trained(config.teacher, what="--teacher")
     magnifications = (teacher.network.magnification, config.magnification)
     check_phase(config, index, magnifications, labelled=False)

@@ -21,7 +21,7 @@ from kdtrain.training_sets import check_phase
 
 def run(config: FinetuneConfig, monitor: Monitor) -> Summary:
     """Fine-tune a student."""
-    index = read_index(config.shards)
+    index = read_index(config.shards, config.cache)
     student = load_trained(config.student, what="--student")
     network = student.network
     check_phase(config, index, [network.magnification], labelled=True)

@@ -26,7 +26,7 @@ from kdtrain.training_sets import check_phase
 
 def run(config: TeacherConfig, monitor: Monitor) -> Summary:
     """Train a teacher or a baseline."""
-    index = read_index(config.shards)
+    index = read_index(config.shards, config.cache)
     check_phase(config, index, [config.magnification], labelled=True)
     statistics = index.statistics_of(config.magnification)
     network = Network(

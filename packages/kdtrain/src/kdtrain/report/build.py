@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from kdtrain.bootstrap import ITERATIONS, Unit
+from kdtrain.locations import Location, location_of
 from kdtrain.report.answer import answer
 from kdtrain.report.cautions import cautions
 from kdtrain.report.cells import plural
@@ -27,7 +27,7 @@ TITLE = "Resolution-based distillation"
 def build_report(
     arguments: Sequence[str],
     *,
-    shards: Path | None = None,
+    shards: Location | str | None = None,
     split: str | None = None,
     unit: Unit | None = None,
     iterations: int = ITERATIONS,
@@ -50,8 +50,9 @@ def build_report(
             :func:`~kdtrain.report.groups.group_runs`.
         ShardError: ``shards`` is no shard set, or is damaged.
     """
-    collection = collect(arguments, split=split, shards=shards)
-    index = find_index(shards, collection.shards, collection.runs[0].shard_set_sha256)
+    given = None if shards is None else location_of(shards)
+    collection = collect(arguments, split=split, shards=given)
+    index = find_index(given, collection.shards, collection.runs[0].shard_set_sha256)
     drawn: Unit = unit or collection.unit or "patient"
     results = results_of(collection, unit=drawn, iterations=iterations, seed=seed)
     return Report(

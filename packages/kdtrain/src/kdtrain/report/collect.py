@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kdtrain.bootstrap import Unit
 from kdtrain.errors import UsageError
+from kdtrain.locations import Location, location_of
 from kdtrain.report.labels import method_of
 from kdtrain.report.runs import Run, not_ready, read_evaluated, sha256_of
 from kdtrain.report.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
@@ -55,7 +56,7 @@ class Collection:
     unit: Unit | None
     title: str
     about: tuple[str, ...]
-    shards: tuple[Path, ...]
+    shards: tuple[Location, ...]
     paper: PaperNumbers
     paper_source: str
 
@@ -70,7 +71,7 @@ class _Named:
     missing: Missing | None = None
 
 
-def collect(arguments: Sequence[str], *, split: str | None, shards: Path | None) -> Collection:
+def collect(arguments: Sequence[str], *, split: str | None, shards: Location | None) -> Collection:
     """Read the runs that a report is asked for.
 
     Args:
@@ -169,7 +170,7 @@ def _of_sweep(folder: Path, sweep: Sweep) -> Iterator[_Named]:
 
 
 def _read(
-    named: Sequence[_Named], split: str, shards: Path | None
+    named: Sequence[_Named], split: str, shards: Location | None
 ) -> tuple[tuple[Run, ...], tuple[Missing, ...]]:
     ready, missing, refused = [], [], []
     for one in named:
@@ -187,7 +188,7 @@ def _read(
     return tuple(runs), tuple(missing)
 
 
-def _reason(one: _Named, split: str, shards: Path | None) -> str | None:
+def _reason(one: _Named, split: str, shards: Location | None) -> str | None:
     if one.missing is not None and not (one.folder / MODEL_FILE).is_file():
         return one.missing.reason or "not finished"
     return not_ready(one.folder, split, shards)
@@ -212,15 +213,16 @@ def _labels(ready: Sequence[_Named]) -> Mapping[Path, str]:
     return labels
 
 
-def _shard_folders(sweeps: Mapping[Path, Sweep], runs: Sequence[Run]) -> Iterator[Path]:
+def _shard_folders(sweeps: Mapping[Path, Sweep], runs: Sequence[Run]) -> Iterator[Location]:
     """Where the shard set was. Relative paths are from where the commands were run: here, or as the runs tell."""
     for sweep in sweeps.values():
-        yield Path(sweep.shards)
+        yield location_of(sweep.shards)
     for run in runs:
         others = run.record.get("other_settings", {})
         if recorded := others.get("shards"):
-            yield Path(recorded)
-            yield _trained_from(run.folder, Path(others.get("out") or "")) / recorded
+            yield location_of(recorded)
+            if isinstance(location_of(recorded), Path):
+                yield _trained_from(run.folder, Path(others.get("out") or "")) / recorded
 
 
 def _trained_from(folder: Path, out: Path) -> Path:

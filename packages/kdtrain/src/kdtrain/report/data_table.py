@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdtrain.errors import UsageError
+from kdtrain.locations import Location
 from kdtrain.report.cells import ABSENT, count_cell
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.shard_error import ShardError
@@ -15,7 +16,7 @@ _USUAL = ("train", "val", "test", "dev")
 """Splits in the order of the paper's tables; others follow by name."""
 
 
-def find_index(given: Path | None, recorded: Sequence[Path], sha256: str) -> Index | None:
+def find_index(given: Location | None, recorded: Sequence[Location], sha256: str) -> Index | None:
     """The shard set that the runs were evaluated on.
 
     Args:
@@ -31,7 +32,7 @@ def find_index(given: Path | None, recorded: Sequence[Path], sha256: str) -> Ind
         ShardError: ``given`` holds no shard set, or a damaged one.
     """
     if given is not None:
-        if not given.is_dir():
+        if isinstance(given, Path) and not given.is_dir():
             raise UsageError(f"--shards {given} is no folder; give the folder of a shard set")
         index = read_index(given)
         if index.sha256 != sha256:
@@ -43,7 +44,7 @@ def find_index(given: Path | None, recorded: Sequence[Path], sha256: str) -> Ind
     for folder in recorded:
         try:
             index = read_index(folder)
-        except (ShardError, OSError):
+        except (ShardError, UsageError, OSError):
             continue
         if index.sha256 == sha256:
             return index

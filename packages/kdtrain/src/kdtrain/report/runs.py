@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
+from kdtrain.locations import Location
 from kdtrain.predictions import Prediction, read_predictions_csv
 from kdtrain.report.curves import Curves, read_curves
 from kdtrain.run_folder import MODEL_FILE, RunFolder, Session, read_run
@@ -108,7 +109,7 @@ class Run:
         return steps * int(self.settings.get("accumulate", 0)) or None
 
 
-def not_ready(folder: Path, split: str, shards: Path | None) -> str | None:
+def not_ready(folder: Path, split: str, shards: Location | None) -> str | None:
     """Why a run cannot be reported yet, with what to do; None where it can.
 
     Args:
@@ -120,7 +121,7 @@ def not_ready(folder: Path, split: str, shards: Path | None) -> str | None:
     if not weights.is_file():
         return f"its training is not finished (no {MODEL_FILE}): run its command again to go on"
     path = evaluation_folder(folder, split)
-    where = shards or Path(read_run(folder, what="RUN").get("other_settings", {}).get("shards", "DIR"))
+    where = shards or read_run(folder, what="RUN").get("other_settings", {}).get("shards", "DIR")
     command = shlex.join(["kdtrain", "evaluate", str(folder), "--shards", str(where), "--split", split])
     if not (path / METRICS_FILE).is_file():
         return f"it is not evaluated on {split}: run '{command}'"

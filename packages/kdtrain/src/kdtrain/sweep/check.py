@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
+from kdtrain.locations import Location
 from kdtrain.network import Network
 from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
 from kdtrain.schedules import Schedule
@@ -76,7 +77,7 @@ def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:
 
 
 def prepare(
-    runs: Sequence[PlannedRun], index: Index, *, shards: Path, out: Path, evaluate: EvaluateRecipe
+    runs: Sequence[PlannedRun], index: Index, *, shards: Location, out: Path, evaluate: EvaluateRecipe
 ) -> tuple[Job, ...]:
     """Jobs of all runs, in their order.
 
@@ -121,7 +122,7 @@ def check_evaluation(evaluate: EvaluateRecipe, index: Index) -> None:
             )
 
 
-def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Path, out: Path) -> Job:
+def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location, out: Path) -> Job:
     if run.exists:
         return _existing(run, index)
     folder = out / run.folder
@@ -160,7 +161,7 @@ def _existing(run: PlannedRun, index: Index) -> Job:
     return Job(run=run, folder=folder, config=None, network=network, trained_on=trained_on)
 
 
-def _config(run: PlannedRun, needs: Sequence[Job], shards: Path, folder: Path) -> PhaseConfig:
+def _config(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path) -> PhaseConfig:
     kind = CONFIGS[run.phase]
     decided: dict[str, Any] = {"shards": shards, "out": folder, "seed": run.seed}
     if "magnification" in kind.model_fields:

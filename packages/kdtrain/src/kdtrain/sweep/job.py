@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import TrainingError, UsageError
+from kdtrain.shard_cache import CacheSettings, cache_settings
 from kdtrain.shard_error import ShardError
 
 PATIENCE_SECONDS = 120.0
@@ -57,14 +58,22 @@ def run(request: Mapping[str, Any]) -> None:
         print(f"measuring on {split}", file=sys.stderr, flush=True)
         evaluate(
             run=Path(request["folder"]),
-            shards=Path(request["shards"]),
+            shards=request["shards"],
             split=split,
             unit=request["unit"],
             iterations=request["iterations"],
             seed=0,
             workers=request["workers"],
             console=console,
+            cache=_cache(request["cache"]),
         )
+
+
+def _cache(given: tuple[str, float] | None) -> CacheSettings:
+    if given is None:
+        return cache_settings()
+    folder, gigabytes = given
+    return cache_settings(Path(folder) if folder else None, gigabytes)
 
 
 def _train(phase: str, settings: Mapping[str, Any]) -> None:

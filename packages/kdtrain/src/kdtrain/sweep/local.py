@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from kdtrain.errors import UsageError
+from kdtrain.locations import Location
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.recipe import EvaluateRecipe
 
@@ -67,7 +68,9 @@ class Launcher(Protocol):
         ...
 
 
-def request_of(job: Job, *, train: bool, shards: Path, out: Path, evaluate: EvaluateRecipe) -> dict[str, Any]:
+def request_of(
+    job: Job, *, train: bool, shards: Location, out: Path, evaluate: EvaluateRecipe
+) -> dict[str, Any]:
     """What :mod:`kdtrain.sweep.job` is told."""
     config = None if job.config is None else job.config.model_dump(mode="json")
     return {
@@ -79,6 +82,9 @@ def request_of(job: Job, *, train: bool, shards: Path, out: Path, evaluate: Eval
         "splits": list(evaluate.splits),
         "unit": evaluate.unit,
         "iterations": evaluate.iterations,
+        "cache": None
+        if job.config is None
+        else [str(job.config.shard_cache or ""), job.config.shard_cache_gb],
         "workers": 0 if job.config is None else job.config.workers,
         "lock": str(out / LOGS / f"{job.name}.lock"),
         "log": str(out / LOGS / f"{job.name}.log"),
@@ -198,7 +204,7 @@ class LocalLauncher:
     def __init__(
         self,
         *,
-        shards: Path,
+        shards: Location,
         out: Path,
         evaluate: EvaluateRecipe,
         jobs: int,

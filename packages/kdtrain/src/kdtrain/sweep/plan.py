@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdtrain.errors import UsageError
+from kdtrain.locations import Location, resolved
 from kdtrain.shard_format import Index, read_index
 from kdtrain.sweep.check import Job, existing_teacher, prepare
 from kdtrain.sweep.graph import PlannedRun, plan_runs
@@ -34,7 +35,7 @@ class Options:
     """
 
     recipe: Path
-    shards: Path | None = None
+    shards: Location | None = None
     out: Path | None = None
     seeds: tuple[int, ...] = ()
     only: str | None = None
@@ -59,7 +60,7 @@ class Plan:
     """
 
     recipe: Recipe
-    shards: Path
+    shards: Location
     out: Path
     index: Index
     jobs: tuple[Job, ...]
@@ -88,26 +89,27 @@ def make_plan(options: Options) -> Plan:
         recipe = recipe.model_copy(update={"seeds": tuple(dict.fromkeys(options.seeds))})
     runs = plan_runs(recipe, existing_teacher(recipe))
     wanted = _selected(runs, options.only)
-    shards = _folder("shards", options.shards or recipe.shards)
-    out = _folder("out", options.out or recipe.out)
+    shards, out = options.shards or recipe.shards, options.out or recipe.out
+    if shards is None or out is None:
+        missing = "shards" if shards is None else "out"
+        raise UsageError(f"--{missing} is missing; give it, or set '{missing}' in the recipe")
     if options.ray_address is not None:
-        shards, out = shards.resolve(), out.resolve()
-    if not shards.is_dir():
-        raise UsageError(f"--shards {shards} is no folder; give the folder of a shard set")
-    if shards.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UsageError(
-            f"--out {out} lies in the shard set {shards}, which is not written into; give another folder"
-        )
+        shards, out = resolved(shards), out.resolve()
+    if isinstance(shards, Path):
+        _check_folder(shards, out)
     read_record(out)
     index = read_index(shards)
     jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate)
     return Plan(recipe=recipe, shards=shards, out=out, index=index, jobs=jobs, wanted=wanted)
 
 
-def _folder(name: str, given: Path | None) -> Path:
-    if given is None:
-        raise UsageError(f"--{name} is missing; give it, or set '{name}' in the recipe")
-    return given
+def _check_folder(shards: Path, out: Path) -> None:
+    if not shards.is_dir():
+        raise UsageError(f"--shards {shards} is no folder; give the folder of a shard set")
+    if shards.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError(
+            f"--out {out} lies in the shard set {shards}, which is not written into; give another folder"
+        )
 
 
 def _selected(runs: Sequence[PlannedRun], only: str | None) -> tuple[str, ...]:

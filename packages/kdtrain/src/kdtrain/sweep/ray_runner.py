@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import UsageError
+from kdtrain.locations import Location
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.local import Ended, Process, environment, request_of
 from kdtrain.sweep.recipe import EvaluateRecipe
@@ -29,7 +30,7 @@ _POLL_SECONDS = 0.5
 def ray_launcher(
     *,
     address: str,
-    shards: Path,
+    shards: Location,
     out: Path,
     evaluate: EvaluateRecipe,
     gpus_per_run: float | None,
@@ -103,7 +104,7 @@ class RayLauncher:
         self,
         ray: Any,
         *,
-        shards: Path,
+        shards: Location,
         out: Path,
         evaluate: EvaluateRecipe,
         gpus_per_run: float | None,

@@ -22,6 +22,7 @@ from kdtrain.config import (
     TeacherConfig,
 )
 from kdtrain.errors import UsageError
+from kdtrain.locations import LocationField
 
 PhaseName = Literal["baseline", "distill", "finetune"]
 CONFIGS: Mapping[str, type[PhaseConfig]] = {
@@ -152,7 +153,7 @@ class Recipe(_Strict):
     Attributes:
         title: Heading of the report.
         about: Command, expected cost, data needed: shown by the dry run and the report.
-        shards: Folder of the shard set.
+        shards: Folder of the shard set, or its URL.
         out: Folder of the sweep.
         seeds: Every method is run once with each.
         magnifications: Of students and baselines.
@@ -166,7 +167,7 @@ class Recipe(_Strict):
 
     title: Annotated[str, Field(min_length=1)]
     about: str = ""
-    shards: Path | None = None
+    shards: LocationField | None = None
     out: Path | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     magnifications: Annotated[tuple[Magnification, ...], Field(min_length=1)]
