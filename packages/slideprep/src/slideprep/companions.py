@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_INDEX_SUFFIXES = (".vms", ".vmu")
+INDEX_SUFFIXES = (".vms", ".vmu")
 
 
 def files_of_slide(target: Path) -> tuple[Path, ...]:
@@ -35,9 +35,15 @@ def companions(target: Path) -> list[Path]:
     if suffix == ".mrxs":
         folder = target.with_suffix("")
         return [folder.resolve()] if folder.is_dir() else []
-    if suffix not in _INDEX_SUFFIXES:
+    if suffix not in INDEX_SUFFIXES:
         return []
-    text = target.read_text(encoding="utf-8", errors="replace")
-    values = re.findall(r"^[^=\n\[]+=[ \t]*(\S[^\r\n]*?)[ \t]*$", text, flags=re.MULTILINE)
-    named = [target.parent / value for value in values if len(value) < 256 and "\0" not in value]
+    named = [
+        target.parent / value for value in named_in(target.read_text(encoding="utf-8", errors="replace"))
+    ]
     return sorted({path.resolve() for path in named if path.is_file()})
+
+
+def named_in(index: str) -> list[str]:
+    """The values of a VMS or VMU index that may be names of files beside it."""
+    values = re.findall(r"^[^=\n\[]+=[ \t]*(\S[^\r\n]*?)[ \t]*$", index, flags=re.MULTILINE)
+    return [value for value in values if len(value) < 256 and "\0" not in value]

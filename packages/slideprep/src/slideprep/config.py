@@ -6,6 +6,7 @@ out from the defaults here; the reason for a default stands beside it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,12 +18,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from slideprep.access import SCRATCH_GB, Access, store_settings
 from slideprep.errors import UsageError
+from slideprep.places import Url, local_path, place
 from slideprep.shard_models import ImageFormat
 from slideprep.split_settings import DEFAULT_SPLIT, SplitSettings
 from slideprep.units import MagnificationMode, grid_px
@@ -37,9 +42,12 @@ NOT_IN_RECORD = frozenset(
         "annotations",
         "workers",
         "ray_address",
+        "slide_minutes",
         "pseudonymise",
         "save_masks",
         "save_regions",
+        "scratch",
+        "scratch_gb",
     }
 )
 """Settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
@@ -57,6 +65,9 @@ def _listed(value: Any) -> Any:
 _OPTION_NAMES = {"exclude_classes": "exclude-class"}
 """Options that are not called like their setting."""
 
+AnyPlace = Annotated[Path | Url, PlainValidator(place), PlainSerializer(str)]
+"""A local path or an address."""
+LocalPath = Annotated[Path, BeforeValidator(local_path)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
@@ -65,9 +76,9 @@ class BuildConfig(BaseModel):
     """Everything that a build is told.
 
     Attributes:
-        slides: Files, folders, globs or CSV files that name the slides.
-        out: Folder of the shard set.
-        labels: labels.csv, or None for an unlabelled set.
+        slides: Files, folders, globs or CSV files that name the slides; paths or addresses such as s3://bucket/slides.
+        out: Folder of the shard set, or its address.
+        labels: labels.csv or its address, or None for an unlabelled set.
         magnifications: Targets, highest first. The default is the paper's five.
         magnification_by: "objective": relative to the scan's objective, as in the paper; "mpp": physical, 10x being
             1 µm/px.
@@ -95,13 +106,19 @@ class BuildConfig(BaseModel):
         pseudonymise: CSV outside ``out`` that maps slide and patient names to pseudonyms; made if missing.
         workers: Worker processes; None for one per core, 0 for none (in this process, for debugging).
         ray_address: Address of a Ray cluster; None for this machine alone.
+        slide_minutes: How long a task may read one slide before the slide is given up; 0 for any time. The slowest
+            reader needs two hours for 100 gigapixels, more than a slide has. Without worker processes there is nobody
+            to end a reader that hangs, and it does not apply.
+        scratch: Local folder, on every machine, for slides that were fetched and shards before they are uploaded; None
+            for the system's temporary folder. Not needed where slides and ``out`` are paths.
+        scratch_gb: Fetched slides that are not in use are removed beyond this, gigabytes on each machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slides: Names
-    out: Path
-    labels: Path | None = None
+    out: AnyPlace
+    labels: AnyPlace | None = None
     magnifications: Numbers = (10.0, 5.0, 2.5, 1.25, 0.625)
     magnification_by: MagnificationMode = "objective"
     objective: Annotated[float, Field(gt=0, le=200)] | None = None
@@ -111,7 +128,7 @@ class BuildConfig(BaseModel):
     tissueloc_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.80
     tissueloc_min_px: Annotated[int, Field(ge=0)] = 10_000
     tissueloc_level_px: Annotated[int, Field(ge=1)] = 2048
-    annotations: Path | None = None
+    annotations: LocalPath | None = None
     exclude_classes: Names = ()
     mask_outside: bool = False
     classes: Names | None = None
@@ -123,11 +140,14 @@ class BuildConfig(BaseModel):
     image_format: ImageFormat = "jpeg"
     quality: Annotated[int, Field(ge=1, le=100)] = 95
     shard_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
-    save_masks: Path | None = None
-    save_regions: Path | None = None
-    pseudonymise: Path | None = None
+    save_masks: LocalPath | None = None
+    save_regions: LocalPath | None = None
+    pseudonymise: LocalPath | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
     ray_address: str | None = None
+    slide_minutes: Annotated[float, Field(ge=0)] = 120.0
+    scratch: LocalPath | None = None
+    scratch_gb: Annotated[float, Field(ge=0)] = SCRATCH_GB
 
     @field_validator("magnifications")
     @classmethod
@@ -163,17 +183,29 @@ class BuildConfig(BaseModel):
                     f"{option} applies to annotated regions; add --tissue annotations --annotations FOLDER"
                 )
         for option, path in (("--save-masks", self.save_masks), ("--save-regions", self.save_regions)):
-            if path is not None and path.resolve().is_relative_to(self.out.resolve()):
+            if path is not None and self._is_in_out(path):
                 raise ValueError(
                     f"{option} {path} lies inside --out {self.out}, which holds shards alone; give another"
                 )
-        if self.pseudonymise is not None and self.pseudonymise.resolve().is_relative_to(self.out.resolve()):
+        if self.pseudonymise is not None and self._is_in_out(self.pseudonymise):
             raise ValueError(
                 f"--pseudonymise {self.pseudonymise} lies inside --out {self.out}; the mapping back to the names must "
                 "stay outside the set that is passed on"
             )
         _ = self.splitting
         return self
+
+    def _is_in_out(self, path: Path) -> bool:
+        return isinstance(self.out, Path) and path.resolve().is_relative_to(self.out.resolve())
+
+    @property
+    def access(self) -> Access:
+        """How workers reach what is not on their machines."""
+        return Access(
+            scratch=self.scratch and self.scratch.resolve(),
+            limit_bytes=round(self.scratch_gb * 1e9),
+            environment=store_settings(os.environ),
+        )
 
     @property
     def splitting(self) -> SplitSettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from slideprep.companions import companions_near, files_of_slide
 from slideprep.errors import InputError, UsageError
+from slideprep.places import Place, Url, is_url, place
+from slideprep.remote_slide import RemoteSource
 
 if TYPE_CHECKING:
     from slideprep.dicom import Instance
@@ -28,31 +31,42 @@ SUFFIXES = (
 )  # fmt: skip
 """What a folder is searched for; a file named explicitly may have any suffix."""
 
-_DICOM_SUFFIXES = (".dcm", ".dicom")
+DICOM_SUFFIXES = (".dcm", ".dicom")
 _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideFile:
-    """A slide on disk.
+    """A slide on disk, or in an object store.
 
     Attributes:
         name: File name; of a DICOM series its folder's name, with the end of the series UID where several series
             share a folder.
         path: The file to open, symbolic links resolved.
         files: Every file that pixels come from, ``path`` among them, sorted.
+        remote: Where the files are to be fetched from; their paths are relative until they are. None for local ones.
     """
 
     name: str
     path: Path
     files: tuple[Path, ...]
+    remote: RemoteSource | None = None
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the files are or come from, as a person may see it, the one to open first."""
+        if self.remote is None:
+            return (self.path, *self.files)
+        base, folder = self.remote.base, self.remote.folder
+        paths = [path if folder is None else path.relative_to(folder) for path in (self.path, *self.files)]
+        return tuple(base / path.as_posix() for path in paths)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
     """A file that looked like a slide or a part of one and is not usable; ``reason`` says why and what to do."""
 
-    path: Path
+    path: Place
     reason: str
 
 
@@ -61,6 +75,7 @@ class _Found:
     """Candidates while searching: the path as the user wrote it, by the file it leads to."""
 
     files: dict[Path, Path] = field(default_factory=dict)
+    urls: list[Url] = field(default_factory=list)
     folders_of_named_dicom: dict[Path, Path] = field(default_factory=dict)
 
     def add(self, path: Path) -> None:
@@ -76,7 +91,8 @@ def discover(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[Reject
 
     Args:
         inputs: Files; folders, searched recursively for :data:`SUFFIXES` (hidden files and folders are passed over);
-            globs, ``**`` included; CSV files with a column ``path`` or ``slide`` of paths relative to the CSV.
+            globs, ``**`` included; CSV files with a column ``path`` or ``slide`` of paths relative to the CSV. Each of
+            them, and what a CSV lists, may be an address in an object store.
 
     Returns:
         Slides sorted by name, each file once however often it was reached; and rejected files sorted by path.
@@ -86,12 +102,19 @@ def discover(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[Reject
             different slides have the same name.
     """
     found = _Found()
-    missing = [str(given) for given in inputs if not _collect(str(given), found)]
+    places = [place(given) if is_url(given) else Path(place(str(given))) for given in inputs]
+    remote = [given for given in places if isinstance(given, Url)]
+    missing = [str(given) for given in places if isinstance(given, Path) and not _collect(str(given), found)]
     if missing:
         raise UsageError(
             f"no such file or folder, and no slide matches: {', '.join(missing)}; check the spelling"
         )
     slides, rejected = _group(found)
+    if remote or found.urls:
+        from slideprep.discover_url import discover_urls
+
+        others, refused = discover_urls([*remote, *found.urls])
+        slides, rejected = slides + others, rejected + refused
     _refuse_same_names(slides)
     return sorted(slides, key=lambda s: s.name), sorted(rejected, key=lambda r: str(r.path))
 
@@ -100,8 +123,10 @@ def _collect(given: str, found: _Found) -> bool:
     """Add what one input names; False where there is nothing of that name."""
     path = Path(given)
     if path.suffix.lower() == ".csv" and path.is_file():
-        for listed in _csv_paths(path):
+        paths, urls = _csv_paths(path)
+        for listed in paths:
             _collect_path(listed, found)
+        found.urls += urls
         return True
     if path.exists():
         _collect_path(path, found)
@@ -159,7 +184,7 @@ def _is_candidate(path: Path) -> bool:
 def _may_be_dicom(path: Path) -> bool:
     """DICOM by suffix, or by content where a file has no suffix but perhaps a number, as archives export them."""
     suffix = path.suffix.lower()
-    if suffix in _DICOM_SUFFIXES:
+    if suffix in DICOM_SUFFIXES:
         return True
     if suffix and not suffix[1:].isdigit():
         return False
@@ -170,15 +195,39 @@ def _may_be_dicom(path: Path) -> bool:
         return False
 
 
-def _csv_paths(table: Path) -> list[Path]:
-    """The existing files and folders that a CSV lists."""
+def _csv_paths(table: Path) -> tuple[list[Path], list[Url]]:
+    """The existing files and folders that a CSV lists, and the addresses in it."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _no_csv(table, error) from error
+    values = listed_slides(text, table)
+    urls = [Url(value) for value in values if is_url(value)]
+    paths = [table.parent / Path(place(value)) for value in values if not is_url(value)]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
         raise UsageError(
-            f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8"
-        ) from error
+            f"{len(missing)} of {len(values)} slides that {table} lists do not exist: {_list(missing)}; its paths are "
+            "taken relative to the CSV. A table of labels names slides without saying where they are: pass the slides' "
+            "folder, and the table with --labels"
+        )
+    return paths, urls
+
+
+def listed_slides(text: str, table: Place) -> list[str]:
+    """The values of a CSV's column ``path`` or ``slide``.
+
+    Args:
+        text: The CSV's content.
+        table: Where it is, for messages.
+
+    Raises:
+        UsageError: There is no such column, or a row has no value in it.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise _no_csv(table, error) from error
     column = next((name for name in ("path", "slide") if rows and name in rows[0]), None)
     if column is None:
         raise UsageError(
@@ -189,15 +238,11 @@ def _csv_paths(table: Path) -> list[Path]:
     if "" in values:
         line = values.index("") + 2
         raise UsageError(f"{table} line {line} has an empty '{column}'; fill it or delete the line")
-    paths = [table.parent / value for value in values]
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise UsageError(
-            f"{len(missing)} of {len(paths)} slides that {table} lists do not exist: {_list(missing)}; its paths are "
-            "taken relative to the CSV. A table of labels names slides without saying where they are: pass the slides' "
-            "folder, and the table with --labels"
-        )
-    return paths
+    return values
+
+
+def _no_csv(table: Place, error: Exception) -> UsageError:
+    return UsageError(f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8")
 
 
 def _group(found: _Found) -> tuple[list[SlideFile], list[Rejected]]:
@@ -262,11 +307,11 @@ def _siblings(folders: Iterable[Path], series: Collection[str]) -> dict[Path, In
 
 
 def _refuse_same_names(slides: Iterable[SlideFile]) -> None:
-    by_name: dict[str, list[Path]] = {}
+    by_name: dict[str, list[str]] = {}
     for slide in slides:
-        by_name.setdefault(slide.name, []).append(slide.path)
+        by_name.setdefault(slide.name, []).append(str(slide.places[0]))
     clashes = [
-        f"'{name}' is {' and '.join(str(path) for path in sorted(paths))}"
+        f"'{name}' is {' and '.join(sorted(paths))}"
         for name, paths in sorted(by_name.items())
         if len(paths) > 1
     ]

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slideprep.remote import UnansweredError
+
 
 class OutputError(Exception):
     """A file or folder cannot be written: nothing more can be done until a person has looked."""
 
 
 @contextmanager
-def output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: object) -> Iterator[None]:
     """Turn the operating system's refusals into OutputError; for code that only writes.
 
     Args:
@@ -24,6 +26,11 @@ def output_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except UnansweredError as error:
+        raise OutputError(
+            f"cannot go on with {path}: {error.strerror}; check the network and the store, then run the same command "
+            "again: finished shards are kept"
+        ) from error
     except OSError as error:
         raise OutputError(
             f"cannot write to {path}: {error.strerror or error}; make room or check permissions, then run the same "

@@ -4,15 +4,19 @@ In: a :class:`~slideprep.discover.SlideFile`. Out: a SHA-256 that depends on the
 dates. Slides up to 64 MiB are hashed whole; of larger ones the size and sixteen evenly spaced pieces of 1 MiB,
 the first and the last among them, so that scanning an archive does not mean reading it. Two large files that
 differ only between the pieces share a fingerprint: confirm with :func:`identical` before calling them the same.
+A slide in an object store gives the same fingerprint as a copy of it on disk; the pieces alone are fetched.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slideprep import remote
 from slideprep.errors import SlideOpenError
+from slideprep.places import Place, Url
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile
@@ -31,27 +35,44 @@ def fingerprint(file: SlideFile) -> str:
         SlideOpenError: A file cannot be read.
     """
     try:
-        whole = sum(path.stat().st_size for path in file.files) <= WHOLE_LIMIT_BYTES
-        parts = sorted(_file_digest(path, whole=whole) for path in file.files)
+        parts = _parts(file)
+        whole = sum(size for _, size in parts) <= WHOLE_LIMIT_BYTES
+        digests = sorted(_file_digest(part, size, whole=whole) for part, size in parts)
     except OSError as error:
         raise SlideOpenError(
             f"slide '{file.name}' cannot be read: {error.strerror}; check {error.filename}"
         ) from error
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _file_digest(path: Path, *, whole: bool) -> bytes:
-    size = path.stat().st_size
+def _parts(file: SlideFile) -> list[tuple[Place, int]]:
+    """Where each file is read from, and its size."""
+    if file.remote is None or file.remote.folder is not None:
+        return [(path, path.stat().st_size) for path in file.files]
+    return list(zip(file.places[1:], file.remote.sizes, strict=True))
+
+
+def _file_digest(part: Place, size: int, *, whole: bool) -> bytes:
     digest = hashlib.sha256(size.to_bytes(8, "big"))
-    with path.open("rb") as stream:
-        if whole or size <= PIECES * PIECE_BYTES:
-            while piece := stream.read(PIECE_BYTES):
-                digest.update(piece)
-        else:
-            for index in range(PIECES):
-                stream.seek(index * (size - PIECE_BYTES) // (PIECES - 1))
-                digest.update(stream.read(PIECE_BYTES))
+    if whole or size <= PIECES * PIECE_BYTES:
+        step = remote.PIECE_BYTES  # one after the other: the digest does not depend on where they are cut
+        spans = [(start, min(size, start + step)) for start in range(0, size, step)]
+    else:
+        starts = [index * (size - PIECE_BYTES) // (PIECES - 1) for index in range(PIECES)]
+        spans = [(start, start + PIECE_BYTES) for start in starts]
+    for piece in _read(part, spans):
+        digest.update(piece)
     return digest.digest()
+
+
+def _read(part: Place, spans: list[tuple[int, int]]) -> Iterator[bytes]:
+    if isinstance(part, Url):
+        yield from (remote.read_range(part, start, stop) for start, stop in spans)
+        return
+    with part.open("rb") as stream:
+        for start, stop in spans:
+            stream.seek(start)
+            yield stream.read(stop - start)
 
 
 def identical(a: SlideFile, b: SlideFile) -> bool:

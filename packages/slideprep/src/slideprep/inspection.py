@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from slideprep.access import Access
 from slideprep.config import BuildConfig
-from slideprep.discover import discover
+from slideprep.discover import SlideFile, discover
 from slideprep.errors import InputError, MagnificationError, UsageError
+from slideprep.places import Place
+from slideprep.pseudonyms import shown_reason
 from slideprep.slide import Slide, open_slide
+from slideprep.slide_cache import fetched, forget
 from slideprep.units import Scale, resolve_scale
 
 
-def inspect_slide(path: Path, *, objective: float | None, mpp: float | None) -> dict[str, Any]:
+def inspect_slide(
+    path: Place, *, objective: float | None, mpp: float | None, access: Access | None = None
+) -> dict[str, Any]:
     """Open a slide and list what is known, JSON-able.
 
     Args:
-        path: The slide, or the folder of a DICOM series.
+        path: The slide or its address, or the folder of a DICOM series.
         objective: ``--objective``, used where the slide carries none.
         mpp: ``--mpp``, used where the slide carries none.
+        access: How a slide in an object store is reached.
 
     Raises:
         UsageError: There is no such slide.
@@ -29,7 +37,7 @@ def inspect_slide(path: Path, *, objective: float | None, mpp: float | None) -> 
         raise InputError("; ".join(item.reason for item in rejected))
     if len(slides) > 1:
         raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); inspect one at a time")
-    with open_slide(slides[0]) as slide:
+    with _fetched_for_once(slides[0], access or Access()) as file, open_slide(file) as slide:
         facts = _facts(slide) | {"files": len(slides[0].files)}
         try:
             scale = resolve_scale(
@@ -49,6 +57,16 @@ def inspect_slide(path: Path, *, objective: float | None, mpp: float | None) -> 
             "magnifications": _magnifications(scale, facts["width"], facts["height"]),
             "warnings": [*slide.warnings, *([scale.warning] if scale.warning else [])],
         }
+
+
+@contextmanager
+def _fetched_for_once(file: SlideFile, access: Access) -> Iterator[SlideFile]:
+    with fetched(file, access) as local:
+        try:
+            yield local
+        except InputError as error:
+            raise InputError(shown_reason(str(error), local, local.name)) from error
+    forget(local)
 
 
 def _facts(slide: Slide) -> dict[str, Any]:

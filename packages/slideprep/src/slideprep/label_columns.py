@@ -9,9 +9,9 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from math import isfinite
-from pathlib import Path
 
 from slideprep.errors import UsageError
+from slideprep.places import Place
 
 COLUMNS = ("slide", "label", "patient", "split", "mpp", "objective")
 """Columns that are read; any other is kept out with a note."""
@@ -57,7 +57,7 @@ def name_list(names: Iterable[str], limit: int = 10) -> str:
     return ", ".join(quoted[:limit]) + more
 
 
-def read_header(path: Path, line: int, given: Sequence[str]) -> tuple[list[str], list[str]]:
+def read_header(path: Place, line: int, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """Our names of the columns, and notes on columns that are not read.
 
     Args:
@@ -99,7 +99,7 @@ def _meant_column(name: str, absent: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(plain, absent, n=1, cutoff=0.8)), None)
 
 
-def _header_notes(path: Path, extra: Sequence[str], absent: Sequence[str]) -> list[str]:
+def _header_notes(path: Place, extra: Sequence[str], absent: Sequence[str]) -> list[str]:
     notes = []
     if extra:
         notes.append(f"{path.name}: columns not read: {name_list(extra)} (read are {', '.join(COLUMNS)})")
@@ -113,7 +113,7 @@ def _header_notes(path: Path, extra: Sequence[str], absent: Sequence[str]) -> li
     return notes
 
 
-def read_split(path: Path, line: int, value: str) -> str | None:
+def read_split(path: Place, line: int, value: str) -> str | None:
     """The split that a cell names, or None where it is empty.
 
     Raises:
@@ -129,7 +129,7 @@ def read_split(path: Path, line: int, value: str) -> str | None:
 
 
 def read_number(
-    path: Path, line: int, column: str, value: str, allowed: tuple[float, float], example: str
+    path: Place, line: int, column: str, value: str, allowed: tuple[float, float], example: str
 ) -> float | None:
     """The number in a cell, or None where it is empty.
 

@@ -11,10 +11,11 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from slideprep.errors import UsageError
 from slideprep.label_columns import COLUMNS, MPP_RANGE, OBJECTIVE_RANGE, read_header, read_number, read_split
+from slideprep.places import Place, Url, place
+from slideprep.remote import read_bytes
 
 _MISSING_WORDS = frozenset({"na", "n/a", "nan", "none", "null", "unknown", "missing", "?", "-"})
 
@@ -52,12 +53,12 @@ class LabelFile:
         notes: Plain sentences, such as columns that were not read.
     """
 
-    path: Path
+    path: Place
     rows: tuple[LabelRow, ...]
     notes: tuple[str, ...] = ()
 
 
-def read_labels(path: Path | str) -> LabelFile:
+def read_labels(path: Place | str) -> LabelFile:
     """Read labels.csv.
 
     A byte-order mark, CRLF, quoted fields, empty lines and spaces around values are accepted, and column
@@ -67,7 +68,7 @@ def read_labels(path: Path | str) -> LabelFile:
         UsageError: The file or one of its lines cannot be used; the message names the line, the rule, what
             was given and what to do.
     """
-    path = Path(path)
+    path = place(path)
     text = _text(path)
     if not text.strip():
         raise UsageError(f"{path} is empty; its first line must name the columns: slide,label,patient")
@@ -89,7 +90,7 @@ def read_labels(path: Path | str) -> LabelFile:
     return LabelFile(path=path, rows=tuple(unique.values()), notes=tuple(notes))
 
 
-def merge_rows(path: Path, named_rows: Iterable[tuple[str, LabelRow]]) -> dict[str, LabelRow]:
+def merge_rows(path: Place, named_rows: Iterable[tuple[str, LabelRow]]) -> dict[str, LabelRow]:
     """The one row of each name.
 
     Raises:
@@ -115,9 +116,9 @@ def _shown(value: str | float | None) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else value
 
 
-def _text(path: Path) -> str:
+def _text(path: Place) -> str:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path) if isinstance(path, Url) else path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the labels {path}: {error.strerror}; check --labels") from error
     if data.startswith(b"PK\x03\x04"):
@@ -134,7 +135,7 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Place, text: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and trimmed fields of each line that is not blank."""
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True, skipinitialspace=True
@@ -164,7 +165,7 @@ def _delimiter(text: str) -> str:
 
 
 def _even(
-    path: Path, lines: Iterable[tuple[int, list[str]]], header: Sequence[str]
+    path: Place, lines: Iterable[tuple[int, list[str]]], header: Sequence[str]
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows, refused where they have another number of fields than the header."""
     for line, fields in lines:
@@ -176,7 +177,7 @@ def _even(
         yield line, fields
 
 
-def _row(path: Path, line: int, values: Mapping[str, str]) -> LabelRow:
+def _row(path: Place, line: int, values: Mapping[str, str]) -> LabelRow:
     if not values["slide"]:
         raise UsageError(f"{path} line {line}: the column 'slide' is empty; write the slide's file name")
     if values.get("patient") == "":
@@ -196,7 +197,7 @@ def _row(path: Path, line: int, values: Mapping[str, str]) -> LabelRow:
     )
 
 
-def _doubtful_labels(path: Path, rows: Iterable[LabelRow]) -> list[str]:
+def _doubtful_labels(path: Place, rows: Iterable[LabelRow]) -> list[str]:
     words = sorted({row.label for row in rows if row.label and row.label.casefold() in _MISSING_WORDS})
     return [
         f"{path.name}: label '{word}' is taken as a class; leave the cell empty to mean an unlabelled slide"

@@ -12,35 +12,48 @@ from pathlib import Path
 from slideprep.annotations_io import regions_geojson
 from slideprep.files import output_errors, write_atomically
 from slideprep.finished import Finished, class_table
+from slideprep.growing.state import STATE_PATH, dump_state
+from slideprep.places import Place
 from slideprep.preview import write_preview
 from slideprep.records import Failure
 from slideprep.scan import Scan
 from slideprep.set_index import build_index
 from slideprep.set_preview import preview_set
 from slideprep.shard_format import INDEX_NAME, Index, dump_index
+from slideprep.store import Store, open_store
 
 
-def write_outputs(finished: Finished, out: Path) -> Index:
+def write_outputs(finished: Finished, out: Place | Store, *, scratch: Path | None = None) -> Index:
     """Write the sidecars, then index.json.
+
+    Args:
+        finished: The build.
+        out: The set's folder, its address, or the store that is there.
+        scratch: As for :func:`slideprep.store.open_store`.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
-    write_sidecars(finished, out)
+    write_sidecars(finished, out, scratch=scratch)
+    store = open_store(out, scratch=scratch)
+    store.write(STATE_PATH, dump_state(finished))
     index = build_index(finished)
-    write_atomically(out / INDEX_NAME, dump_index(index))
+    store.write(INDEX_NAME, dump_index(index))
     return index
 
 
-def write_sidecars(finished: Finished, out: Path) -> None:
+def write_sidecars(finished: Finished, out: Place | Store, *, scratch: Path | None = None) -> None:
     """Write the files that people read: preview.html and the CSV tables."""
+    store = open_store(out, scratch=scratch)
     table = class_table(finished.prepared, finished.samples.values())
-    write_atomically(out / "failures.csv", _rows_csv(finished.all_failures))
-    write_atomically(out / "left_out.csv", _rows_csv(finished.left_out))
-    write_atomically(out / "slides.csv", _slides_csv(finished))
-    write_atomically(out / "splits.csv", table.as_csv().encode())
-    with output_errors(out):
-        write_preview(preview_set(finished, finished.config.out.resolve().name), out / "preview.html")
+    store.write("failures.csv", _rows_csv(finished.all_failures))
+    store.write("left_out.csv", _rows_csv(finished.left_out))
+    store.write("slides.csv", _slides_csv(finished))
+    store.write("splits.csv", table.as_csv().encode())
+    page = store.scratch() / "preview.html"
+    with output_errors(page):
+        write_preview(preview_set(finished, finished.config.out.resolve().name), page)
+    store.publish(page, "preview.html")
 
 
 def _rows_csv(rows: Iterable[Failure]) -> bytes:

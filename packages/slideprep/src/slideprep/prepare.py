@@ -21,6 +21,7 @@ from slideprep.fingerprint import fingerprint
 from slideprep.label_file import read_labels
 from slideprep.labels import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
 from slideprep.leaks import check_leaks
+from slideprep.places import Place
 from slideprep.pseudonyms import Pseudonyms, redacted
 from slideprep.records import Failure
 from slideprep.split_plan import SplitPlan
@@ -156,14 +157,14 @@ def _check_copies(prepared: Prepared) -> None:
 
 def total_bytes(file: SlideFile) -> int:
     """Size of all files of a slide."""
-    return sum(path.stat().st_size for path in file.files)
+    return sum(file.remote.sizes) if file.remote else sum(path.stat().st_size for path in file.files)
 
 
-def _pseudonymised(prepared: Prepared, pseudonyms: Pseudonyms, rejected: Sequence[Path]) -> Prepared:
+def _pseudonymised(prepared: Prepared, pseudonyms: Pseudonyms, rejected: Sequence[Place]) -> Prepared:
     slides = {name: pseudonyms.of("slide", name) for name in prepared.files}
     patients = {entry.patient: pseudonyms.of("patient", entry.patient) for entry in prepared.entries.values()}
     pseudonyms.save()
-    paths = [path for file in prepared.files.values() for path in file.files]
+    paths = [path for file in prepared.files.values() for path in file.places]
     paths += [*prepared.annotations.values(), *rejected]
 
     def clean(text: str) -> str:

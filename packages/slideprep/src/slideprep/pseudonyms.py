@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from slideprep.errors import UsageError
 from slideprep.files import write_atomically
+from slideprep.places import Place
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile
@@ -67,6 +68,10 @@ class Pseudonyms:
             self._rows[(kind, name)] = known
         return known
 
+    def known(self, kind: str) -> dict[str, str]:
+        """Pseudonym by name, of all slides or of all patients that the mapping holds."""
+        return {name: pseudonym for (of, name), pseudonym in self._rows.items() if of == kind}
+
     def save(self) -> None:
         """Write the mapping, readable by its owner alone.
 
@@ -80,7 +85,7 @@ class Pseudonyms:
         write_atomically(self._path, table.getvalue().encode(), mode=0o600)
 
 
-def redacted(text: str, names: Mapping[str, str], paths: Iterable[Path]) -> str:
+def redacted(text: str, names: Mapping[str, str], paths: Iterable[Place]) -> str:
     """Replace real names, their stems and their paths in a message by pseudonyms.
 
     Names count as whole words ("7" stays in "17"), and what was put in is not searched again.
@@ -102,7 +107,7 @@ def redacted(text: str, names: Mapping[str, str], paths: Iterable[Path]) -> str:
     return re.sub(rf"(?<![^\W_])(?:{any_of_them})(?![^\W_])", lambda match: known[match[0]], text)
 
 
-def shown_reason(text: str, file: SlideFile, shown_name: str, *others: Path) -> str:
+def shown_reason(text: str, file: SlideFile, shown_name: str, *others: Place) -> str:
     """A reader's message as it may enter a shard set: without the slide's real name, where a pseudonym is shown.
 
     Args:
@@ -111,6 +116,8 @@ def shown_reason(text: str, file: SlideFile, shown_name: str, *others: Path) -> 
         shown_name: The slide's name in all output.
         others: Further files that the message may name, such as the slide's annotations.
     """
+    if file.remote is not None:
+        text = file.remote.shown(text)
     if shown_name == file.name:
         return text
-    return redacted(text, {file.name: shown_name}, (*file.files, file.path, *others))
+    return redacted(text, {file.name: shown_name}, (*file.places, *others))

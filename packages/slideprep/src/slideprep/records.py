@@ -41,3 +41,5 @@ class ShardRecord(BaseModel):
     files: dict[str, ShardFile]
     failures: tuple[Failure, ...]
     sums: dict[str, Sums] | None
+    tags: dict[str, str] = {}
+    """The store's mark of each tar's content, by magnification; empty where the store has none, as a file system."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -20,6 +20,7 @@ from slideprep.geometry import Box
 from slideprep.layout import Grid, Layout
 from slideprep.scan_job import ScanJob
 from slideprep.slide import Pixels, Slide, open_slide
+from slideprep.slide_cache import fetched
 from slideprep.units import Scale, resolve_scale
 
 SMALL_SLIDE_PX = 10_000_000
@@ -102,11 +103,19 @@ class ScanFailure:
 
 
 def scan_slide(job: ScanJob) -> Scan | ScanFailure:
-    """Open a slide, settle its scale, find and lay out its regions.
+    """Open a slide, settle its scale, find and lay out its regions; one in an object store is fetched for it.
 
     Raises:
-        OutputError: Its mask is to be saved and cannot be.
+        OutputError: Its mask is to be saved and cannot be, or the slide's store does not answer.
     """
+    try:
+        with fetched(job.file, job.access) as file:
+            return _scan_file(replace(job, file=file))
+    except InputError as error:
+        return ScanFailure(name=job.shown_name, stage="open", reason=job.shown(str(error)))
+
+
+def _scan_file(job: ScanJob) -> Scan | ScanFailure:
     mark, picture, stage = None, None, "open"
     try:
         mark = fingerprint(job.file)

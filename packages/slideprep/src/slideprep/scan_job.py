@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from slideprep.access import Access
 from slideprep.discover import SlideFile
 from slideprep.pseudonyms import shown_reason
 from slideprep.shard_models import ImageFormat
@@ -41,6 +42,7 @@ class ScanJob:
         label_objective: Objective power in labels.csv.
         label_mpp: Microns per pixel in labels.csv.
         annotations: Its annotation file, in ``annotations`` mode.
+        access: How the worker reaches a slide that is not on its machine.
     """
 
     file: SlideFile
@@ -49,6 +51,7 @@ class ScanJob:
     label_objective: float | None = None
     label_mpp: float | None = None
     annotations: Path | None = None
+    access: Access = field(default_factory=Access)
 
     def shown(self, text: str) -> str:
         """A message about this slide as it may be seen: under a pseudonym, without the real names."""

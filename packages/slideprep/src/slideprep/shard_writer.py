@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from slideprep.access import Access
 from slideprep.discover import SlideFile
 from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
 from slideprep.extract import extract_region
 from slideprep.files import output_errors
 from slideprep.layout import Grid, ImageGeometry
+from slideprep.places import Place
 from slideprep.plan import Sample, Shard
 from slideprep.pseudonyms import shown_reason
 from slideprep.records import Failure, ShardRecord, Sums
@@ -42,6 +44,7 @@ from slideprep.shard_format import (
 )
 from slideprep.shard_models import ImageFormat
 from slideprep.slide import Slide, open_slide
+from slideprep.slide_cache import fetched, forget
 from slideprep.units import Scale
 from slideprep.workspace import Workspace
 
@@ -76,7 +79,7 @@ class ShardJob:
     """One shard to write.
 
     Attributes:
-        out: The set's folder.
+        out: The set's folder, or its address.
         shard: The samples in order.
         slides: The shard's slides by name.
         magnifications: Highest first.
@@ -85,9 +88,10 @@ class ShardJob:
         classes: Class names in the order of their indices.
         with_sums: Whether the images count for the set's colour statistics.
         crashed: Slides that brought their worker down, by name, with what is known; they are left out.
+        access: How the worker reaches what is not on its machine.
     """
 
-    out: Path
+    out: Place
     shard: Shard
     slides: Mapping[str, SourceSlide]
     magnifications: tuple[float, ...]
@@ -96,6 +100,7 @@ class ShardJob:
     classes: tuple[str, ...]
     with_sums: bool
     crashed: Mapping[str, str]
+    access: Access = field(default_factory=Access)
 
     @property
     def digest(self) -> str:
@@ -120,15 +125,15 @@ def write_shard(job: ShardJob) -> ShardRecord:
     Raises:
         OutputError: The folder cannot be written to.
     """
-    workspace = Workspace(job.out)
+    job.access.apply()
+    workspace = Workspace(job.out, scratch=job.access.scratch)
     finished = workspace.finished_record(job.shard.name, job.digest)
     if finished is not None:
         return finished
     partial = workspace.partial_folder(job.shard.name)
     try:
         # readers turn their own trouble into InputError, so an OSError here is about writing
-        with output_errors(job.out):
-            partial.mkdir(parents=True, exist_ok=True)
+        with output_errors(partial):
             return _ShardTask(job, workspace, partial).run()
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -145,6 +150,7 @@ class _ShardTask:
         self._written: list[Sample] = []
         self._sums = {magnification_name(m): PixelSums() for m in job.magnifications}
         self._broken = dict(job.crashed)
+        self._slides: _OpenSlides | None = None
 
     def run(self) -> ShardRecord:
         job = self._job
@@ -153,19 +159,19 @@ class _ShardTask:
                 m: stack.enter_context(_Tar(self._partial / f"{magnification_name(m)}.tar.partial"))
                 for m in job.magnifications
             }
-            slides = _OpenSlides(job.slides, stack)
+            slides = self._slides = _OpenSlides(job, stack)
             done_px = 0
             for sample in job.shard.samples:
                 self._workspace.note_progress(job.shard.name, sample.slide, done_px, len(self._written))
                 done_px += self._add(sample, slides, tars)
-        files = {magnification_name(m): self._publish(m, tar) for m, tar in tars.items()}
+        published = {magnification_name(m): self._publish(m, tar) for m, tar in tars.items()}
         record = ShardRecord(
             digest=job.digest,
             split=job.shard.split,
             number=job.shard.number,
             keys=tuple(sample.key for sample in self._written),
             cells=tuple((sample.layout.columns, sample.layout.rows) for sample in self._written),
-            files=files,
+            files={name: file for name, (file, _) in published.items()},
             failures=tuple(self._failures),
             sums={
                 name: Sums(pixels=sums.pixels, sums=sums.sums, squares=sums.squares)
@@ -173,6 +179,7 @@ class _ShardTask:
             }
             if job.with_sums
             else None,
+            tags={name: tag for name, (_, tag) in published.items() if tag is not None},
         )
         self._workspace.save_record(job.shard.name, record)
         return record
@@ -224,7 +231,8 @@ class _ShardTask:
 
     def _fail(self, sample: Sample, stage: str, reason: str) -> None:
         source = self._job.slides[sample.slide]
-        shown = shown_reason(reason, source.file, source.name)
+        file = source.file if self._slides is None else self._slides.files[sample.slide]
+        shown = shown_reason(reason, file, source.name)
         self._failures.append(Failure(slide=sample.slide, region=sample.index, stage=stage, reason=shown))
 
     def _record(
@@ -281,34 +289,56 @@ class _ShardTask:
             members[f"{sample.key}.cls"] = str(self._job.classes.index(sample.label)).encode()
         return dict(sorted(members.items()))
 
-    def _publish(self, magnification: float, tar: _Tar) -> ShardFile:
+    def _publish(self, magnification: float, tar: _Tar) -> tuple[ShardFile, str | None]:
         path = shard_path(magnification, self._job.shard.split, self._job.shard.number)
-        final = self._job.out / path
-        final.parent.mkdir(parents=True, exist_ok=True)
-        tar.path.replace(final)
-        _sync_folder(final.parent)
-        return ShardFile(path=path, bytes=tar.size, sha256=tar.sha256)
+        stored = self._workspace.store.publish(tar.path, path)
+        return ShardFile(path=path, bytes=tar.size, sha256=tar.sha256), stored.tag
 
 
 class _OpenSlides:
-    """Opens the slides of a shard as their samples come up, and keeps a few of them open."""
+    """Opens the slides of a shard as their samples come up, and keeps a few of them open.
 
-    def __init__(self, sources: Mapping[str, SourceSlide], stack: ExitStack) -> None:
-        self._sources = sources
-        self._open: OrderedDict[str, Slide] = OrderedDict()
+    Files that were fetched for it are removed with the slide's last sample: no other task opens the slide.
+    """
+
+    def __init__(self, job: ShardJob, stack: ExitStack) -> None:
+        self._job = job
+        self._left = Counter(sample.slide for sample in job.shard.samples)
+        self._open: OrderedDict[str, tuple[Slide, ExitStack]] = OrderedDict()
+        self.files = {name: source.file for name, source in job.slides.items()}
         stack.callback(self._close_down_to, 0)
 
     def get(self, name: str) -> Slide:
+        """The slide, opened; to be asked for once for each of its samples."""
+        self._left[name] -= 1
         if name not in self._open:
             self._close_down_to(SLIDES_OPEN - 1)
-            self._open[name] = open_slide(self._sources[name].file)
+            with ExitStack() as opened:
+                opened.callback(self._forget_if_done, name)
+                self.files[name] = opened.enter_context(
+                    fetched(self._job.slides[name].file, self._job.access)
+                )
+                self._open[name] = (self._opened(name, opened), opened.pop_all())
         self._open.move_to_end(name)
-        return self._open[name]
+        return self._open[name][0]
+
+    def _opened(self, name: str, stack: ExitStack) -> Slide:
+        try:
+            slide = open_slide(self.files[name])
+        except InputError:
+            self._left[name] = 0  # nobody asks for it again
+            raise
+        stack.callback(slide.close)
+        return slide
+
+    def _forget_if_done(self, name: str) -> None:
+        if not self._left[name]:
+            forget(self.files[name])
 
     def _close_down_to(self, count: int) -> None:
         while len(self._open) > count:
-            _, slide = self._open.popitem(last=False)
-            slide.close()
+            _, (_, opened) = self._open.popitem(last=False)
+            opened.close()
 
 
 class _HashingFile:
@@ -374,11 +404,3 @@ class _Tar:
     @property
     def sha256(self) -> str:
         return self._hashing.digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from slideprep.config import BuildConfig
+from slideprep.places import Place
 from slideprep.plan import BYTES_PER_PX
 from slideprep.prepare import Prepared
 from slideprep.shard_format import INDEX_NAME, Index, magnification_name
+from slideprep.store import open_store
 from slideprep.units import grid_px
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class EarlierBuild:
         failures: Rows of its failures.csv.
     """
 
-    out: Path
+    out: Place
     failures: int
 
     def report(self, console: Console) -> int:
@@ -181,27 +183,23 @@ def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | Non
     Raises:
         UsageError: There is one of other settings or slides.
     """
-    if not (config.out / INDEX_NAME).is_file():
+    store = open_store(config.out, scratch=config.scratch)
+    if store.stat(INDEX_NAME) is None:
         return None
     from slideprep.build import refuse_other_build
 
     refuse_other_build(config, prepared)
     try:
-        index = json.loads((config.out / INDEX_NAME).read_bytes())
+        index = json.loads(store.read(INDEX_NAME))
         files = [
             (file["path"], file["bytes"]) for shard in index["shards"] for file in shard["files"].values()
         ]
-        with (config.out / "failures.csv").open(newline="", encoding="utf-8") as rows:
-            failures = sum(1 for _ in csv.DictReader(rows))
+        rows = io.StringIO(store.read("failures.csv").decode(), newline="")
+        failures = sum(1 for _ in csv.DictReader(rows))
+        folders = [magnification_name(magnification) for magnification in index["magnifications"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # damaged or incomplete: finish it again
-    if any(not _has_size(config.out / path, size) for path, size in files):
+    there = {path: stored.bytes for folder in folders for path, stored in store.list(folder).items()}
+    if any(there.get(path) != size for path, size in files):
         return None  # tars are missing or cut short: build them again
     return EarlierBuild(out=config.out, failures=failures)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False

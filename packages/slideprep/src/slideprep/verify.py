@@ -1,8 +1,8 @@
 """Prove a shard set: every rule of shards/SHARD_FORMAT.md, on every byte, naming each fault and not stopping at one.
 
-In: the folder that build-shards wrote. Out: a Report. Nothing is written, nothing is unpickled, and a damaged file
-is a fault, never a crash. Checks that a fault makes impossible (the statistics of a split with an unreadable tar)
-are listed as unchecked rather than passed.
+In: the folder that build-shards wrote, or its address. Out: a Report. Nothing is written there, nothing is unpickled,
+and a damaged file is a fault, never a crash. Checks that a fault makes impossible (the statistics of a split with an
+unreadable tar) are listed as unchecked rather than passed.
 
 Order: the index by itself (verify_index), the files it names (here), each tar by itself (verify_tar), and what ties
 samples to each other and to the index (verify_set).
@@ -17,9 +17,15 @@ import hashlib
 import mmap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+from slideprep.files import OutputError
+from slideprep.growing.staging import unfinished
+from slideprep.places import Place, place
+from slideprep.remote import UnansweredError
 from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, ShardFile, magnification_name
+from slideprep.store import Store, open_store
 from slideprep.verify_index import load_index, sound_shards
 from slideprep.verify_report import Fault, Report
 from slideprep.verify_set import check_set
@@ -32,41 +38,48 @@ WORKSPACE = ".slideprep"
 
 
 def verify(
-    directory: Path | str,
+    directory: Place | str,
     *,
     workers: int = 1,
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    scratch: Path | None = None,
 ) -> Report:
     """Check a shard set against the contract.
 
     Args:
-        directory: The folder that holds index.json.
+        directory: The folder that holds index.json, or its address.
         workers: Tars checked at a time; the report does not depend on it.
         quick: Only the index, sizes and checksums (F01 to F10), which proves that the bytes are those written.
         progress: Called with (tars done, tars in all) after each tar.
+        scratch: Local folder for a tar of an object store, one for each worker at a time, while it is checked; None
+            for the system's temporary folder.
 
     Returns:
         Every fault, in the order of the files, and what was counted.
     """
-    directory = Path(directory)
+    directory = place(directory)
+    if (interrupted := unfinished(directory)) is not None:
+        fault = Fault(rule="F01 index-present", path=INDEX_NAME, message=interrupted)
+        return Report(faults=(fault,), unchecked=("a set that is being changed",), counts={})
     index, faults = load_index(directory)
     if index is None:
         return Report(faults=tuple(faults), unchecked=("everything that the index would name",), counts={})
+    store = open_store(directory, scratch=scratch)
     shards = sound_shards(index)
     unchecked = [] if len(shards) == len(index.shards) else ["shards whose entry in the index is at fault"]
     if shards == list(index.shards):
-        faults += _foreign_files(directory, index)
+        faults += _foreign_files(store, index)
     else:
         unchecked.append("files that the index does not name")
     places = [
-        TarPlace(directory=directory, index=index, shard=shard, magnification=m)
-        for shard in shards
-        for m in index.magnifications
+        TarPlace(index=index, shard=shard, magnification=m) for shard in shards for m in index.magnifications
     ]
     facts = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done, fact in enumerate(pool.map(lambda place: _check_file(place, quick=quick), places), start=1):
+        for done, fact in enumerate(
+            pool.map(lambda tar: _check_file(store, tar, quick=quick), places), start=1
+        ):
             facts.append(fact)
             if progress is not None:
                 progress(done, len(places))
@@ -91,30 +104,35 @@ def _counts(shards: list[ShardEntry], facts: list[TarFacts], index: Index) -> di
     }
 
 
-def _foreign_files(directory: Path, index: Index) -> Iterator[Fault]:
+def _foreign_files(store: Store, index: Index) -> Iterator[Fault]:
     known = {INDEX_NAME, *SIDECARS, *(file.path for shard in index.shards for file in shard.files.values())}
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        if path.is_dir() or name in known or name.split("/")[0] == WORKSPACE:
+    for name in store.list(""):
+        if name in known or name.split("/")[0] == WORKSPACE:
             continue
         yield Fault(
             rule="F10 foreign-file", path=name, message="neither named by the index nor a sidecar; remove it"
         )
 
 
-def _check_file(place: TarPlace, *, quick: bool) -> TarFacts:
+def _check_file(store: Store, place: TarPlace, *, quick: bool) -> TarFacts:
     file = place.shard.files[magnification_name(place.magnification)]
-    try:
-        with (place.directory / file.path).open("rb") as handle:
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(stack.enter_context(store.fetched(file.path)).open("rb"))
             size = handle.seek(0, 2)
-            if size == 0:
-                return _check_bytes(place, file, memoryview(b""), quick=quick)
             # Not closed here: decoders may hold on to a view of it a little longer; it goes with the last one.
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        message = f"the index names this file, but it cannot be read: {error.strerror}"
-        return TarFacts(place=place, faults=[Fault(rule="F07 file-present", path=file.path, message=message)])
-    return _check_bytes(place, file, memoryview(mapped), quick=quick)
+            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        except UnansweredError as error:
+            raise OutputError(
+                f"cannot fetch {store.place}/{file.path}: {error.strerror}; check the network and the store, then "
+                "verify again"
+            ) from error
+        except OSError as error:
+            message = f"the index names this file, but it cannot be read: {error.strerror}"
+            return TarFacts(
+                place=place, faults=[Fault(rule="F07 file-present", path=file.path, message=message)]
+            )
+        return _check_bytes(place, file, memoryview(mapped), quick=quick)
 
 
 def _check_bytes(place: TarPlace, file: ShardFile, data: memoryview, *, quick: bool) -> TarFacts:

@@ -6,11 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from slideprep.places import Place
 from slideprep.shard_format import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -20,13 +20,14 @@ from slideprep.shard_format import (
     magnification_name,
     shard_path,
 )
+from slideprep.store import open_store
 from slideprep.verify_report import Fault
 
 
-def load_index(directory: Path) -> tuple[Index | None, list[Fault]]:
+def load_index(directory: Place) -> tuple[Index | None, list[Fault]]:
     """The index where it can be read at all, and its faults."""
     try:
-        data = (directory / INDEX_NAME).read_bytes()
+        data = open_store(directory).read(INDEX_NAME)
     except OSError as error:
         message = (
             f"{error.strerror}; it is written last: run the same build-shards command again to finish the set"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -40,7 +39,6 @@ _OCTAL = re.compile(rb"[0-7]{11}\0")
 class TarPlace:
     """Which tar: a shard at a magnification, in a set."""
 
-    directory: Path
     index: Index
     shard: ShardEntry
     magnification: float

@@ -1,0 +1,165 @@
+"""Slides of an object store as local files: fetched whole, used, and removed when room is needed.
+
+A task holds what it has open; nothing else takes its files away. What is not in use stays, so that the scan and the
+shard of a slide need not fetch it twice, until the folder's limit is reached: then what was used longest ago goes
+first. Workers of one machine share the folder; locks of the file system end with the process that held them, so a
+killed build leaves at most the folder's limit behind, which the next one uses or removes.
+
+::
+
+    <scratch>/slideprep-<uid>/slides/<hash>/          the files of one slide, named as in the store
+    <scratch>/slideprep-<uid>/slides/<hash>.lock      shared while in use, exclusive while fetched or removed
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from slideprep import remote
+from slideprep.access import Access
+from slideprep.errors import SlideOpenError
+from slideprep.files import OutputError, output_errors
+from slideprep.remote import UnansweredError
+from slideprep.scratch import scratch_folder, short_hash
+
+if TYPE_CHECKING:
+    from slideprep.discover import SlideFile
+    from slideprep.remote_slide import RemoteSource
+
+
+@contextmanager
+def fetched(file: SlideFile, access: Access) -> Iterator[SlideFile]:
+    """A slide as local files, for the length of a block; one that is local already as it is.
+
+    Args:
+        file: The slide.
+        access: Scratch folder and its limit.
+
+    Raises:
+        SlideOpenError: A file is not there any more, is another one by now, or may not be read.
+        OutputError: The store does not answer, or the scratch folder is full.
+    """
+    if file.remote is None:
+        yield file
+        return
+    access.apply()
+    folder = scratch_folder(access.scratch, "slides") / short_hash(repr((file.files, file.remote)))
+    with _in_use(folder, file, file.remote, access):
+        yield _localised(file, file.remote, folder)
+
+
+def forget(file: SlideFile) -> None:
+    """Remove a slide's fetched files, unless another task uses them; for when nobody is expected to need them."""
+    if file.remote is not None and file.remote.folder is not None:
+        with _opened(file.remote.folder) as lock:
+            _remove_if_idle(file.remote.folder, lock)
+
+
+def _localised(file: SlideFile, source: RemoteSource, folder: Path) -> SlideFile:
+    return replace(
+        file,
+        path=folder / file.path,
+        files=tuple(folder / path for path in file.files),
+        remote=replace(source, folder=folder),
+    )
+
+
+@contextmanager
+def _in_use(folder: Path, file: SlideFile, source: RemoteSource, access: Access) -> Iterator[None]:
+    """Hold a shared lock on a complete folder, fetching it first where need be."""
+    with output_errors(folder):
+        lock = _opened(folder)
+    try:
+        while not folder.is_dir():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                _fetch(folder, file, source, access)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if not folder.is_dir():  # removed between the two locks, to make room for another
+            lock.close()
+            with _in_use(folder, file, source, access):
+                yield
+            return
+        os.utime(lock.fileno())
+        yield
+    finally:
+        lock.close()
+
+
+def _opened(folder: Path) -> BinaryIO:
+    return folder.with_suffix(".lock").open("ab")
+
+
+def _fetch(folder: Path, file: SlideFile, source: RemoteSource, access: Access) -> None:
+    """Fetch all files of a slide; only under its exclusive lock."""
+    partial = folder.with_suffix(".partial")
+    with output_errors(folder.parent):
+        shutil.rmtree(partial, ignore_errors=True)
+        _make_room(folder.parent, sum(source.sizes), access.limit_bytes)
+        for path, size, tag in zip(file.files, source.sizes, source.tags, strict=True):
+            target = partial / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _download(file, source, path, target, size, tag)
+        partial.replace(folder)
+
+
+def _download(
+    file: SlideFile, source: RemoteSource, path: Path, target: Path, size: int, tag: str | None
+) -> None:
+    url = source.base / path.as_posix()
+    try:
+        now = remote.stat(url)
+        if now.bytes != size or now.tag != tag:
+            raise SlideOpenError(
+                f"slide '{file.name}' changed while the build ran ({url}: {size} bytes then, {now.bytes} now); run "
+                "the build again when nothing writes to the slides"
+            )
+        remote.download(url, target, size=size)
+    except UnansweredError as error:
+        raise OutputError(
+            f"cannot fetch {url}: {error.strerror}; check the network and the store, then run the same command again: "
+            "finished shards are kept"
+        ) from error
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise SlideOpenError(
+            f"slide '{file.name}' cannot be fetched: {error.strerror}; check the object and your permission to read "
+            f"it ({url})"
+        ) from error
+
+
+def _make_room(root: Path, needed: int, limit: int) -> None:
+    """Remove what is not in use, longest unused first, until ``needed`` more bytes fit under the limit."""
+    with (root / "room.lock").open("ab") as room:
+        fcntl.flock(room, fcntl.LOCK_EX)
+        locks = sorted(root.glob("*.lock"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        sizes = {path.with_suffix(""): _size(path.with_suffix("")) for path in locks}
+        total = sum(sizes.values())
+        for folder in (folder for folder, size in sizes.items() if size):
+            if total + needed <= limit:
+                return
+            with _opened(folder) as lock:
+                if _remove_if_idle(folder, lock):
+                    total -= sizes[folder]
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a slide's files, half-fetched ones included."""
+    places = (folder, folder.with_suffix(".partial"))
+    return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+
+
+def _remove_if_idle(folder: Path, lock: BinaryIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    for place in (folder, folder.with_suffix(".partial")):
+        shutil.rmtree(place, ignore_errors=True)
+    return True
