@@ -7,7 +7,6 @@ stopped at any moment goes on where it was when the same command is run again.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,7 +16,9 @@ from typing import Any
 
 from rich.console import Console
 
+from slideprep.access import Access
 from slideprep.config import BuildConfig
+from slideprep.discover import SlideFile
 from slideprep.errors import InputError
 from slideprep.fingerprint import fingerprint
 from slideprep.finished import Finished
@@ -36,10 +37,9 @@ from slideprep.shard_format import Index, key_for, magnification_name
 from slideprep.shard_models import RegionSource
 from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
 from slideprep.split_plan import SplitPlan
+from slideprep.task_faults import ScanFaults, ShardFaults
+from slideprep.task_memory import SCAN_BYTES, shard_task_bytes
 from slideprep.workspace import Workspace
-
-ATTEMPTS = 2
-"""A slide that brings its worker down is tried once more, then left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,8 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
         UsageError: The folder or the inputs do not fit together.
         OutputError: The folder cannot be written to.
     """
-    workspace = Workspace(config.out)
-    with workspace.locked():
+    workspace = Workspace(config.out, scratch=config.scratch)
+    with workspace.locked(console.print):
         workspace.begin(identity(config, prepared))
         with ExitStack() as stack:
             with console.status("Starting workers"):
@@ -120,12 +120,13 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
             warnings=planned.warnings,
         )
         if not planned.shards:
-            write_sidecars(finished, config.out)
+            write_sidecars(finished, config.out, scratch=config.scratch)
             raise InputError(
                 f"nothing can be written: no region of the {len(prepared.files)} slides is usable; "
                 f"{config.out / 'failures.csv'} and {config.out / 'left_out.csv'} say why"
             )
-        return Built(index=write_outputs(finished, config.out), finished=finished)
+        workspace.check_held()
+        return Built(index=write_outputs(finished, config.out, scratch=config.scratch), finished=finished)
 
 
 def plan(
@@ -167,7 +168,7 @@ def plan(
 
 def refuse_other_build(config: BuildConfig, prepared: Prepared) -> None:
     """Raise UsageError where ``config.out`` holds a build of other settings or slides."""
-    Workspace(config.out).refuse_other(identity(config, prepared))
+    Workspace(config.out, scratch=config.scratch).refuse_other(identity(config, prepared))
 
 
 def identity(config: BuildConfig, prepared: Prepared) -> dict[str, Any]:
@@ -207,8 +208,9 @@ def scan_slides(
     config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
 ) -> Scanned:
     """Scan the slides that a split holds; arguments as for :func:`plan`."""
-    settings = _scan_settings(config)
-    jobs = [
+    settings, access = _scan_settings(config), config.access
+    sizes = {name: _size_or_zero(prepared.files[name]) for name in prepared.wanted}
+    jobs = (
         ScanJob(
             file=prepared.files[name],
             shown_name=name,
@@ -216,18 +218,26 @@ def scan_slides(
             label_objective=prepared.entries[name].objective,
             label_mpp=prepared.entries[name].mpp,
             annotations=prepared.annotations.get(name),
+            access=access,
         )
-        for name in prepared.wanted
-    ]
+        for name in sorted(sizes, key=lambda name: -sizes[name])  # the largest first
+    )
     scans: dict[str, Scan] = {}
     pictures: dict[str, bytes] = {}
     failures = list(prepared.failures)
-    crashes = _Crashes()
-    kept = workspace and Workspace(workspace.out.resolve())
+    faults = ScanFaults(config.slide_minutes)
+    kept = workspace and Workspace(workspace.out.resolve(), scratch=access.scratch)
     run: Callable[[ScanJob], Scan | ScanFailure] = partial(scan_with_cache, workspace=kept)
-    with scan_progress(console, len(jobs)) as progress:
-        largest_first = sorted(jobs, key=lambda job: -_size_or_zero(job))
-        for job, result in pool.map(run, largest_first, on_crash=crashes.of_scan, on_wait=lambda: None):
+    with scan_progress(console, len(sizes)) as progress:
+        results = pool.map(
+            run,
+            jobs,
+            on_crash=faults.crashed,
+            on_wait=lambda: None,
+            memory=lambda _: SCAN_BYTES,
+            time_limit=faults,
+        )
+        for job, result in results:
             progress.advance(progress.task_ids[0])
             if isinstance(result, Scan):
                 scans[job.shown_name] = result
@@ -237,31 +247,35 @@ def scan_slides(
                 failures.append(
                     Failure(slide=result.name, region=None, stage=result.stage, reason=result.reason)
                 )
-    failures += crashes.failures
+    failures += faults.failures
     return Scanned(scans=dict(sorted(scans.items())), failures=tuple(failures), pictures=pictures)
 
 
-def _size_or_zero(job: ScanJob) -> int:
+def _size_or_zero(file: SlideFile) -> int:
     try:
-        return total_bytes(job.file)
+        return total_bytes(file)
     except OSError:
         return 0
 
 
 def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | ScanFailure:
     """Scan a slide, or take the scan of an earlier run of the same content and settings."""
+    job.access.apply()
     if workspace is None:
         return scan_slide(job)
     settings = _scan_digest(job)
+    source = None if job.file.remote is None else job.file.remote.mark
     try:
-        kept = workspace.load_scan(job.shown_name, fingerprint(job.file), settings)
+        kept = workspace.load_scan(
+            job.shown_name, settings, source=source, fingerprint=lambda: fingerprint(job.file)
+        )
     except InputError:
         kept = None  # the scan itself says what is wrong
     if kept is not None and job.settings.save_masks is None:
         return kept
     result = scan_slide(job)
     if isinstance(result, Scan):
-        workspace.save_scan(result, settings)
+        workspace.save_scan(result, settings, source=source)
     return result
 
 
@@ -270,40 +284,6 @@ def _scan_digest(job: ScanJob) -> str:
     settings = {**asdict(job.settings), "save_masks": None}
     parts = (settings, job.label_objective, job.label_mpp, annotation, created_by().model_dump())
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-class _Crashes:
-    """Counts how often a slide brought its worker down, and decides what to do next."""
-
-    def __init__(self) -> None:
-        self._count: Counter[str] = Counter()
-        self.failures: list[Failure] = []
-
-    def of_scan(self, job: ScanJob, reason: str) -> ScanJob | None:
-        """Once more, then never."""
-        self._count[job.shown_name] += 1
-        if self._count[job.shown_name] < ATTEMPTS:
-            return job
-        self.failures.append(
-            Failure(slide=job.shown_name, region=None, stage="open", reason=_crashed(job.shown_name, reason))
-        )
-        return None
-
-    def of_shard(self, job: ShardJob, reason: str) -> ShardJob:
-        """Once more, then without the slide that was being read."""
-        note = Workspace(job.out).progress(job.shard.name)
-        slide = note[0] if note is not None else job.shard.samples[0].slide
-        self._count[slide] += 1
-        if self._count[slide] < ATTEMPTS:
-            return job
-        return replace(job, crashed={**job.crashed, slide: _crashed(slide, reason)})
-
-
-def _crashed(slide: str, reason: str) -> str:
-    return (
-        f"slide '{slide}' brought its worker process down {ATTEMPTS} times ({reason}); the file is probably damaged, "
-        "or too large for this machine's memory"
-    )
 
 
 # Planning
@@ -384,21 +364,32 @@ def write_shards(
         frozenset(shard.name for shard in planned.shards),
         tuple(map(magnification_name, config.magnifications)),
     )
-    jobs = [_shard_job(config, planned, shard) for shard in planned.shards]
-    pixels = [shard_pixels(shard, scans, config.magnifications) for shard in planned.shards]
-    largest_first = [job for _, job in sorted(zip(pixels, jobs, strict=True), key=lambda pair: -pair[0])]
+    access = config.access
+    pixels = {shard.name: shard_pixels(shard, scans, config.magnifications) for shard in planned.shards}
+    largest_first = sorted(planned.shards, key=lambda shard: -pixels[shard.name])
     records: dict[str, ShardRecord] = {}
-    crashes = _Crashes()
-    with BuildProgress(console, workspace, planned.shards, pixels) as progress:
-        for job, record in pool.map(
-            write_shard, largest_first, on_crash=crashes.of_shard, on_wait=progress.refresh
-        ):
+    faults = ShardFaults(
+        workspace,
+        config.slide_minutes,
+        lambda job: shard_task_bytes(job.shard, scans, config.magnifications, config.image_format),
+    )
+    with BuildProgress(console, faults, planned.shards, pixels) as progress:
+        results = pool.map(
+            write_shard,
+            (_shard_job(config, planned, shard, access) for shard in largest_first),
+            on_crash=faults.crashed,
+            on_wait=progress.refresh,
+            memory=faults.memory,
+            time_limit=faults,
+        )
+        for job, record in results:
+            workspace.check_held()
             records[job.shard.name] = record
             progress.finished(job.shard.name)
     return [records[shard.name] for shard in planned.shards]
 
 
-def _shard_job(config: BuildConfig, planned: Planned, shard: Shard) -> ShardJob:
+def _shard_job(config: BuildConfig, planned: Planned, shard: Shard, access: Access) -> ShardJob:
     prepared, scans = planned.prepared, planned.scanned.scans
     return ShardJob(
         out=config.out.resolve(),
@@ -419,4 +410,5 @@ def _shard_job(config: BuildConfig, planned: Planned, shard: Shard) -> ShardJob:
         classes=prepared.plan.classes,
         with_sums=shard.split == "train" and any(sample.label is not None for sample in shard.samples),
         crashed={},
+        access=access,
     )

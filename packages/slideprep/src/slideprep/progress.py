@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from slideprep.plan import Shard
-from slideprep.workspace import Workspace
+from slideprep.task_faults import ShardFaults
 
 
 class _Rate(ProgressColumn):
@@ -47,24 +48,41 @@ def scan_progress(console: Console, slides: int) -> Iterator[Progress]:
         yield progress
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    pixels: int = 0
+    regions: int = 0
+    slides: int = 0
+
+    def __add__(self, other: _Work) -> _Work:
+        return _Work(
+            pixels=self.pixels + other.pixels,
+            regions=self.regions + other.regions,
+            slides=self.slides + other.slides,
+        )
+
+
 class BuildProgress:
     """A bar in level-0 pixels, fed by finished shards and by the notes of those in the making.
 
     Args:
         console: Where to draw.
-        workspace: Where the notes are.
+        faults: Who reads the notes.
         shards: What is to be built.
-        pixels: Level-0 pixels of each shard's regions, in the same order.
+        pixels: Level-0 pixels of each shard's regions, by name.
     """
 
     def __init__(
-        self, console: Console, workspace: Workspace, shards: Sequence[Shard], pixels: Sequence[int]
+        self, console: Console, faults: ShardFaults, shards: Sequence[Shard], pixels: Mapping[str, int]
     ) -> None:
-        self._workspace = workspace
-        self._pixels = {shard.name: count for shard, count in zip(shards, pixels, strict=True)}
-        self._regions = {shard.name: len(shard.samples) for shard in shards}
-        self._slides = {shard.name: len(shard.slides) for shard in shards}
-        self._done: set[str] = set()
+        self._faults = faults
+        self._totals = {
+            shard.name: _Work(pixels=pixels[shard.name], regions=len(shard.samples), slides=len(shard.slides))
+            for shard in shards
+        }
+        self._all = sum(self._totals.values(), _Work())
+        self._done = _Work()
+        self._left = set(self._totals)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -81,9 +99,9 @@ class BuildProgress:
         )
         self._task = self._bar.add_task(
             "Writing shards",
-            total=max(1, sum(pixels)),
-            slides=f"0/{sum(self._slides.values())}",
-            regions=f"0/{sum(self._regions.values())}",
+            total=max(1, self._all.pixels),
+            slides=f"0/{self._all.slides}",
+            regions=f"0/{self._all.regions}",
         )
 
     def __enter__(self) -> BuildProgress:
@@ -95,22 +113,20 @@ class BuildProgress:
 
     def finished(self, shard: str) -> None:
         """A shard is done."""
-        self._done.add(shard)
+        self._left.discard(shard)
+        self._done += self._totals[shard]
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the notes of the shards in the making and draw."""
-        pixels = sum(self._pixels[name] for name in self._done)
-        regions = sum(self._regions[name] for name in self._done)
-        for name in self._pixels.keys() - self._done:
-            note = self._workspace.progress(name)
-            if note is not None:
-                pixels += min(note[1], self._pixels[name])
-                regions += min(note[2], self._regions[name])
-        slides = sum(self._slides[name] for name in self._done)
+        """Draw what is done, and what the notes say of the shards in the making."""
+        pixels, regions = self._done.pixels, self._done.regions
+        for name, (_, done_px, samples) in self._faults.notes.items():
+            if name in self._left:
+                pixels += min(done_px, self._totals[name].pixels)
+                regions += min(samples, self._totals[name].regions)
         self._bar.update(
             self._task,
             completed=pixels,
-            slides=f"{slides}/{sum(self._slides.values())}",
-            regions=f"{regions}/{sum(self._regions.values())}",
+            slides=f"{self._done.slides}/{self._all.slides}",
+            regions=f"{regions}/{self._all.regions}",
         )

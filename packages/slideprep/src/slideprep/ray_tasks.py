@@ -314,7 +314,7 @@ def _call(function: Callable[[Item], Result], item: Item) -> Iterator[_Began | R
 
     # webdataset imports torch for its loaders where it finds it: 2 to 6 s of CPU and 300 MB for each worker, unused.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
-    yield _Began(machine=ray.get_runtime_context().get_node_id())  # type: ignore[no-untyped-call]
+    yield _Began(machine=ray.get_runtime_context().get_node_id())
     with threadpool_limits(1):
         result = function(item)
     yield result
