@@ -28,7 +28,8 @@ from _common import Pixels, find_slide, level0_pixels, machine, machine_line, ma
 from PIL import Image
 from scipy import sparse
 
-from slideprep.downsample import Target, downsample, source_box
+from slideprep.downsample import downsample, source_box
+from slideprep.image_filter import Target
 
 CORNER = (Fraction(0), Fraction(0))
 FRACTIONAL = (Fraction("203.37"), Fraction("151.62"))

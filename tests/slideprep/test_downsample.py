@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from slideprep.downsample import Target, band_bytes, downsample, source_box
+from slideprep.downsample import band_bytes, downsample, source_box
+from slideprep.image_filter import Target
 
 FACTORS = [Fraction(f) for f in (1, 2, 4, 8, 16, 32, 64)] + [
     Fraction("2.004008"),

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideprep.annotations import AnnotatedRegion, inside_mask
-from slideprep.downsample import Target, downsample, source_box
+from slideprep.downsample import downsample, source_box
 from slideprep.geometry import Box
+from slideprep.image_filter import Target
 from slideprep.layout import ImageGeometry, Layout
 from slideprep.slide import STRIP_ROWS, Slide
 

@@ -1,20 +1,15 @@
-"""The Lanczos filter (a = 3) as blocks of weights along one axis: what every magnification is made with.
+"""The Lanczos filter (a = 3) as weights along one axis: what every magnification is made with.
 
 The kernel is stretched by the reduction factor, so that reducing is also low-pass filtering (Turkowski, "Filters for
 Common Resampling Tasks", the paper's reference 46). Output pixel ``i`` has its centre at
 ``origin + factor * (i + 0.5)`` in source pixels; source pixel ``k`` has its centre at ``k + 0.5``. Taps outside the
 source weigh nothing and the rest is renormalised, so a constant image stays constant up to its border.
-
-Consecutive outputs share most of their taps. Taken ``block`` at a time, an axis becomes a few small dense matrices,
-which is the form in which a BLAS library filters fastest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -22,6 +17,12 @@ from numpy.typing import NDArray
 
 LOBES = 3
 """The a of Lanczos-a: lobes of the sinc on either side of the centre."""
+
+LARGEST_WEIGHT = 2**15 - 2
+"""Whole-number weights fit in 16 bits, with one to spare for rounding."""
+
+LARGEST_SHIFT = 21
+"""Sums of 8-bit pixels times weights of 2**21 in all stay in 32 bits: the kernel's negative lobes add under a half."""
 
 
 def lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -45,126 +46,113 @@ def reach(first: int, last: int, *, factor: Fraction, origin: Fraction) -> tuple
     )
 
 
-SPARE_TAPS = 8
-"""Fractional factors: taps beyond the kernel's own, one in so many, that let blocks be spaced evenly."""
+def tap_count(factor: Fraction) -> int:
+    """Source pixels that an output pixel draws on at most."""
+    return ceil(2 * LOBES * factor) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightBlocks:
-    """Weights of a run of output pixels, ``block`` outputs at a time.
+class Taps:
+    """Weights of consecutive output pixels.
 
     Attributes:
-        starts: (blocks,) first source pixel of each block's taps; may lie outside the source.
-        weights: (blocks, block, taps) float32; an output's weights sum to 1, and are 0 outside the source.
-        step: Source pixels from one block to the next, but for the jumps between :attr:`runs`.
+        starts: (outputs,) first source pixel of each output's taps; may lie outside the source.
+        weights: (outputs, taps) float64; an output's weights sum to 1, and are 0 outside the source.
     """
 
     starts: NDArray[np.int64]
-    weights: NDArray[np.float32]
-    step: int
+    weights: NDArray[np.float64]
 
-    @cached_property
-    def start(self) -> int:
-        """First source pixel of the first block."""
-        return int(self.starts[0])
-
-    @cached_property
+    @property
     def stop(self) -> int:
-        """One past the last source pixel of the last block."""
-        return int(self.starts[-1]) + self.taps
-
-    @cached_property
-    def taps(self) -> int:
-        """Source pixels per block."""
-        return int(self.weights.shape[2])
-
-    def __getitem__(self, blocks: slice) -> WeightBlocks:
-        """Some of the blocks, one after the other."""
-        return WeightBlocks(starts=self.starts[blocks], weights=self.weights[blocks], step=self.step)
-
-    def count_within(self, stop: int) -> int:
-        """How many blocks, from the first, have all their taps below source pixel ``stop``."""
-        return int(np.searchsorted(self.starts, stop - self.taps, side="right"))
-
-    @cached_property
-    def runs(self) -> list[slice]:
-        """The blocks in runs that are ``step`` apart: one run at whole factors, a few at fractional ones."""
-        jumps = (np.flatnonzero(np.diff(self.starts) != self.step) + 1).tolist()
-        return [slice(a, b) for a, b in pairwise([0, *jumps, len(self.starts)])]
+        """One past the last source pixel of the last output."""
+        return int(self.starts[-1]) + int(self.weights.shape[1])
 
 
-def weight_blocks(
-    first: int,
-    last: int,
-    *,
-    block: int,
-    factor: Fraction,
-    origin: Fraction,
-    source_start: int,
-    source_stop: int,
-) -> WeightBlocks:
+def taps(
+    first: int, last: int, *, factor: Fraction, origin: Fraction, source_start: int, source_stop: int
+) -> Taps:
     """Weights of output pixels ``first`` to ``last - 1``, computed in float64.
 
     Args:
         first: First output pixel.
-        last: One past the last output pixel; the last block may go on beyond it.
-        block: Output pixels per block.
+        last: One past the last output pixel.
         factor: Source pixels per output pixel.
         origin: Position of output pixel 0's left edge, in source pixels.
         source_start: First source pixel that exists.
         source_stop: One past the last source pixel that exists.
     """
-    outputs = range(first, last, block)
-    # At whole steps every block is the first one, moved.
-    distinct = outputs[:1] if (block * factor).denominator == 1 else outputs
-    step = round(block * factor)
-    starts, taps = _starts(distinct, block=block, step=step, factor=factor, origin=origin)
-    table = _table(distinct, starts, block=block, taps=taps, factor=factor, origin=origin)
+    outputs = range(first, last)
+    # At whole factors every output is the first one, moved.
+    distinct = outputs[:1] if factor.denominator == 1 else outputs
+    starts, table = _table(distinct, factor, origin)
     if len(distinct) < len(outputs):
-        starts = starts[0] + step * np.arange(len(outputs))
+        starts = starts[0] + int(factor) * np.arange(len(outputs))
         table = np.repeat(table, len(outputs), axis=0)
-    positions = starts[:, None] + np.arange(taps)
+    positions = starts[:, None] + np.arange(table.shape[1])
     outside = (positions < source_start) | (positions >= source_stop)
     border = outside.any(axis=1)
-    table[border] *= ~outside[border, None, :]
-    sums = table[border].sum(axis=2, keepdims=True)
-    table[border] /= np.where(sums == 0, 1, sums)  # outputs past `last` may see no source at all
-    return WeightBlocks(starts=starts, weights=table.astype(np.float32), step=step)
-
-
-def _starts(
-    outputs: range, *, block: int, step: int, factor: Fraction, origin: Fraction
-) -> tuple[NDArray[np.int64], int]:
-    """First taps (count,) of the blocks that begin with ``outputs``, and how many taps each block has.
-
-    Blocks need not begin at the kernel's first tap: with some spare ones they can be spaced evenly over a whole run,
-    and one call filters a run.
-    """
-    taps = ceil((block - 1 + 2 * LOBES) * factor) + 1
-    needed = np.array([reach(i, i + 1, factor=factor, origin=origin)[0] for i in outputs], dtype=np.int64)
-    drift = abs(block * factor - step)
-    run = len(outputs) if drift == 0 else max(1, int(ceil(taps / SPARE_TAPS) / drift))
-    even = step * (np.arange(len(outputs)) % run)
-    runs = np.arange(0, len(outputs), run)
-    lowest = np.minimum.reduceat(needed - even, runs)
-    starts = np.repeat(lowest, run)[: len(outputs)] + even
-    return starts, taps + int((needed - starts).max())
+    table[border] *= ~outside[border]
+    table[border] /= table[border].sum(axis=1, keepdims=True)
+    return Taps(starts=starts, weights=table)
 
 
 def _table(
-    outputs: range,
-    starts: NDArray[np.int64],
-    *,
-    block: int,
-    taps: int,
-    factor: Fraction,
-    origin: Fraction,
-) -> NDArray[np.float64]:
-    """Weights (count, block, taps) as if the source had no border."""
-    scale, half = float(factor), Fraction(1, 2)
+    outputs: range, factor: Fraction, origin: Fraction
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """First taps and weights (outputs, taps) as if the source had no border."""
+    half = Fraction(1, 2)
+    exact = [origin + factor * (i + half) for i in outputs]
+    starts = [floor(centre - LOBES * factor) for centre in exact]
     # exact until the difference is small: positions on a slide have five digits before the point
-    pairs = zip(outputs, starts.tolist(), strict=True)
-    centres = np.array([float(origin + factor * (i + half) - start) for i, start in pairs])
-    offsets = centres[:, None] + scale * np.arange(block)
-    table = lanczos((np.arange(taps) + 0.5 - offsets[:, :, None]) / scale)
-    return np.asarray(table / table.sum(axis=2, keepdims=True))
+    centres = np.array([float(centre - start) for centre, start in zip(exact, starts, strict=True)])
+    table = lanczos((np.arange(tap_count(factor)) + 0.5 - centres[:, None]) / float(factor))
+    return np.array(starts, dtype=np.int64), table / table.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTaps:
+    """Weights for pairs of source pixels, as whole numbers.
+
+    Attributes:
+        starts: (outputs,) first pair of each output, counted from the first source pixel at hand.
+        weights: (outputs, 2 * pairs) int16.
+        scales: (outputs,) float32, powers of two: a weighted sum times its scale is the output pixel.
+    """
+
+    starts: NDArray[np.int64]
+    weights: NDArray[np.int16]
+    scales: NDArray[np.float32]
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of source pixels per output."""
+        return int(self.weights.shape[1]) // 2
+
+
+def paired(made: Taps, first: int) -> PairedTaps:
+    """Round weights to whole numbers of 15 bits and a sign, and pair them up.
+
+    Each is rounded so that the weights up to it add up right to half a unit. So they add up exactly (white stays
+    white), and what rounding changes is but a fraction of the difference between neighbouring pixels: about 0.0005
+    grey levels.
+
+    Args:
+        made: The weights.
+        first: The source pixel that pairs are counted from, before all taps.
+    """
+    largest = np.abs(made.weights).max(axis=1)
+    shifts = np.minimum(np.floor(np.log2(LARGEST_WEIGHT / largest)), LARGEST_SHIFT)
+    sums = np.rint(np.cumsum(made.weights, axis=1) * 2.0 ** shifts[:, None])
+    whole = np.diff(sums, axis=1, prepend=0)
+    starts, odd = np.divmod(made.starts - first, 2)
+    outputs, count = whole.shape
+    weights = np.zeros((outputs, 2 * (count // 2 + 1)), dtype=np.int16)
+    for parity in (0, 1):
+        weights[odd == parity, parity : parity + count] = whole[odd == parity]
+    pairs = int(np.flatnonzero(weights.any(axis=0))[-1]) // 2 + 1
+    return PairedTaps(
+        starts=starts,
+        weights=np.ascontiguousarray(weights[:, : 2 * pairs]),
+        scales=(2.0**-shifts).astype(np.float32),
+    )

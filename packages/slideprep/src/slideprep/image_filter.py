@@ -1,0 +1,199 @@
+"""One image of a region: chunks of level-0 rows in, its own rows out; the weights and what is half done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideprep.geometry import Box
+from slideprep.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
+from slideprep.lanczos_code import TILE, lanczos_code
+from slideprep.level0_band import CHUNK_COLUMNS, Chunk
+from slideprep.vector_code import LANES, aligned_zeros
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One image to make: where it lies on level 0 and how many pixels it has.
+
+    Attributes:
+        factor: Level-0 pixels per image pixel, at least 1.
+        x: Level-0 position of the image's left edge; may be fractional.
+        y: Level-0 position of the image's top edge; may be fractional.
+        width: Image width in pixels; all of them lie on the slide.
+        height: Image height in pixels; all of them lie on the slide.
+    """
+
+    factor: Fraction
+    x: Fraction
+    y: Fraction
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        assert self.factor >= 1, f"slides are never upsampled: factor {self.factor}"
+        assert self.width > 0 and self.height > 0, f"an empty image: {self.width} x {self.height} px"
+
+
+def half_columns(target: Target) -> int:
+    """Columns kept filtered along y: a chunk, and a kernel on both sides of it."""
+    return CHUNK_COLUMNS + TILE + 3 * tap_count(target.factor)
+
+
+def filter_bytes(target: Target, batch_rows: int) -> int:
+    """Bytes that a :class:`ImageFilter` keeps at most where so many level-0 rows make a batch."""
+    rows = int(batch_rows / target.factor) + 1
+    half = 12 * (rows + LANES) * half_columns(target)
+    weights = 20 * (target.width + rows) * (tap_count(target.factor) + 1)
+    return half + weights + 3 * rows * target.width
+
+
+class ImageFilter:
+    """One image's progress down the region, and within a batch of rows from left to right.
+
+    Half-filtered pixels lie as (block of 16 rows, column, channel, row in the block). Only a chunk of columns is
+    kept, and what later outputs draw on besides: it stays in the processor's cache from one filter to the other.
+    """
+
+    def __init__(self, target: Target, source: Box) -> None:
+        self._target = target
+        self._source = source
+        self._done_rows = 0
+        self._planned: Taps
+        self._rows: PairedTaps
+        made = taps(
+            0,
+            target.width,
+            factor=target.factor,
+            origin=target.x,
+            source_start=source.x,
+            source_stop=source.right,
+        )
+        self._column_starts, self._stop = made.starts, made.stop
+        self._column_weights = made.weights.astype(np.float32)
+        self._half = aligned_zeros(0, np.float32)
+        self._half_start = 0  # level-0 column of the first half-filtered one
+        self._done_columns = 0  # in this batch
+        self._image = np.empty((0, 0, 3), dtype=np.uint8)
+
+    @property
+    def done(self) -> bool:
+        """Whether all rows are made."""
+        return self._done_rows == self._target.height
+
+    @property
+    def needs_from(self) -> int:
+        """First level-0 row that rows not yet made draw on."""
+        if self.done:
+            return self._source.bottom
+        start, _ = reach(
+            self._done_rows, self._done_rows + 1, factor=self._target.factor, origin=self._target.y
+        )
+        return max(start, self._source.y)
+
+    @property
+    def first_row(self) -> int:
+        """First level-0 row that the planned rows draw on; may lie above the slide."""
+        return int(self._planned.starts[0])
+
+    def plan_rows(self, goal: int) -> bool:
+        """Settle which rows the level-0 rows above ``goal`` suffice for; False where there are none."""
+        target = self._target
+        last = target.height
+        if goal < self._source.bottom:
+            last = min(last, floor((goal - target.y) / target.factor - LOBES + Fraction(1, 2)))
+        if last <= self._done_rows:
+            return False
+        self._planned = taps(
+            self._done_rows,
+            last,
+            factor=target.factor,
+            origin=target.y,
+            source_start=self._source.y,
+            source_stop=self._source.bottom,
+        )
+        return True
+
+    def begin_batch(self, top: int) -> int:
+        """Get ready for the rows planned; returns how many pairs of rows from slide row ``top`` on they draw on."""
+        self._rows = paired(self._planned, top)
+        count = len(self._rows.starts)
+        self._image = np.empty((count, self._target.width, 3), dtype=np.uint8)
+        self._done_columns = 0
+        # what lies outside the source weighs nothing, but 0 times garbage need not be 0
+        self._half_start = min(self._source.x, int(self._column_starts[0]))
+        blocks = ceil(count / LANES)
+        if len(self._half) < blocks:
+            size = blocks * 3 * half_columns(self._target) * LANES
+            self._half = aligned_zeros(size, np.float32).reshape(blocks, -1)
+        self._half[:, : self._at(self._source.x)] = 0
+        return int(self._rows.starts[-1]) + self._rows.pairs
+
+    def _at(self, column: int) -> int:
+        """Where a level-0 column's half-filtered pixels lie in a block."""
+        return 3 * LANES * (column - self._half_start)
+
+    def add(self, chunk: Chunk) -> None:
+        """Filter a chunk along y, then along x and round whatever the columns so far suffice for."""
+        if chunk.left >= self._stop or self._done_columns == self._target.width:
+            return
+        self._filter_rows(chunk)
+        right = chunk.right
+        if right == self._source.right:
+            self._half[:, self._at(right) : self._at(self._stop)] = 0
+            right = self._stop
+        done = int(np.searchsorted(self._column_starts, right - self._column_weights.shape[1], side="right"))
+        if done > self._done_columns:
+            self._filter_columns(self._done_columns, done)
+            self._done_columns = done
+        if done < self._target.width:
+            keep_from = min(int(self._column_starts[done]), right)
+            kept = self._half[:, self._at(keep_from) : self._at(right)]
+            self._half[:, : kept.shape[1]] = kept  # numpy copies overlapping slices safely
+            self._half_start = keep_from
+
+    def _filter_rows(self, chunk: Chunk) -> None:
+        rows, at = self._rows, self._at(chunk.left)
+        assert at + chunk.samples * LANES <= self._half.shape[1], "a chunk is larger than announced"
+        assert rows.starts[0] >= 0 and rows.starts[-1] + rows.pairs <= chunk.pairs, "rows are missing"
+        lanczos_code().filter_rows(
+            chunk.data.ctypes.data,
+            chunk.pairs,
+            chunk.tiles,
+            rows.starts.ctypes.data,
+            rows.weights.ctypes.data,
+            rows.pairs,
+            rows.scales.ctypes.data,
+            len(rows.starts),
+            self._half.ctypes.data + at * self._half.itemsize,
+            self._half.shape[1],
+        )
+
+    def _filter_columns(self, first: int, last: int) -> None:
+        starts, weights = self._column_starts[first:last], self._column_weights[first:last]
+        count, width, _ = self._image.shape
+        assert starts[0] >= self._half_start, "columns are missing"
+        lanczos_code().filter_columns(
+            self._half.ctypes.data,
+            self._half.shape[1],
+            starts.ctypes.data,
+            self._half_start,
+            weights.ctypes.data,
+            weights.shape[1],
+            len(starts),
+            count,
+            self._image.ctypes.data + 3 * first,
+            3 * width,
+        )
+
+    def take_image(self) -> Pixels:
+        """The batch's rows (n, width, 3) uint8, once all columns are filtered."""
+        assert self._done_columns == self._target.width, "the chunks ended before the region did"
+        self._done_rows += len(self._image)
+        return self._image
