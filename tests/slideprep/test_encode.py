@@ -105,6 +105,15 @@ def test_sums_merge_like_one_image() -> None:
     assert left == whole
 
 
+@pytest.mark.parametrize("side", [1, 15, 17, 2100])
+def test_sums_of_the_brightest_image_do_not_overflow(side: int) -> None:
+    """White adds up to 255 and 255 * 255 per pixel and channel, in images of any size."""
+    sums = PixelSums()
+    sums.add(np.full((side, side, 3), 255, dtype=np.uint8))
+    assert sums.sums == (255 * side**2,) * 3
+    assert sums.squares == (255**2 * side**2,) * 3
+
+
 def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     """After close() the folder is empty, for spooled and for raw files."""
     for image_format, quality in (("jpeg", 95), ("png", None), ("webp", 95)):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from slideprep.jpeg_strips import MAX_SIDE_PX, JpegStrips
 from slideprep.shard_models import ImageFormat
+from slideprep.sums_code import channel_sums
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
 pyvips.cache_set_max(0)
@@ -31,12 +32,6 @@ MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "
 SPOOL_BYTES = 32 * 1024 * 1024
 """Encoded images up to this size stay in memory until they are in the tar; larger ones wait on disk."""
 
-_EXACT_ROWS = 256
-"""Squares of so many 8-bit values add up to less than 2**24: float32 counts them without error, in any order."""
-
-_SUMMED_COLUMNS = 768
-"""So many columns of 256 rows, as float32, stay in a core's cache."""
-
 
 @dataclass
 class PixelSums:
@@ -47,12 +42,8 @@ class PixelSums:
     squares: tuple[int, int, int] = (0, 0, 0)
 
     def add(self, image: Pixels) -> None:
-        """Count every pixel of an image (rows, columns, 3)."""
-        lines = image.reshape(len(image), -1)
-        for top in range(0, len(lines), _EXACT_ROWS):
-            part = lines[top : top + _EXACT_ROWS]
-            sums, squares = _column_sums(part)
-            self._merge(part.size // 3, _per_channel(sums), _per_channel(squares))
+        """Count every pixel of an image (rows, columns, 3), contiguous."""
+        self._merge(image.size // 3, *channel_sums(image))
 
     def merge(self, other: PixelSums) -> None:
         """Add what another sum has counted."""
@@ -64,24 +55,6 @@ class PixelSums:
         self.squares = cast(
             "tuple[int, int, int]", tuple(a + b for a, b in zip(self.squares, squares, strict=True))
         )
-
-
-def _column_sums(lines: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sums down each column, and those of the squares, as products in float32: faster than integer sums."""
-    width = lines.shape[1]
-    sums, squares = np.empty(width, np.float32), np.empty(width, np.float32)
-    ones = np.ones(len(lines), np.float32)
-    for left in range(0, width, _SUMMED_COLUMNS):
-        columns = slice(left, left + _SUMMED_COLUMNS)
-        values = lines[:, columns].astype(np.float32)
-        sums[columns] = ones @ values
-        squares[columns] = ones @ np.square(values, out=values)
-    return sums, squares
-
-
-def _per_channel(columns: NDArray[np.float32]) -> tuple[int, int, int]:
-    red, green, blue = columns.astype(np.int64).reshape(-1, 3).sum(axis=0).tolist()
-    return red, green, blue
 
 
 class Encoder(Protocol):

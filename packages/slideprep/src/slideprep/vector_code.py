@@ -145,7 +145,7 @@ def _align(kind: Any) -> int:
 
 
 class Compiled:
-    """The machine code of a module; alive as long as its functions are called."""
+    """The machine code of a module; keep it for as long as its functions are called."""
 
     def __init__(self, module: ir.Module, cpu: str | None = None) -> None:
         """Compile for a processor by LLVM's name ("haswell"), for the one at hand where None is given."""

@@ -1,0 +1,64 @@
+"""Sums of an image's pixels and of their squares per channel, in the processor's own code: whole numbers, exact."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from slideprep.vector_code import BYTES, I8, I32, I64, INTS, LANES, Code, Compiled
+
+Three = tuple[int, int, int]
+
+_GROUP = 3 * LANES
+"""Samples added at a time: so many that every lane is of one channel always."""
+
+_MOST_GROUPS = 2**32 // 255**2
+"""Squares of so many 8-bit values add up to less than 2**32."""
+
+
+def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:
+    """Sums of values and of their squares, per channel.
+
+    Args:
+        image: (rows, columns, 3) uint8, contiguous.
+    """
+    samples = image.reshape(-1)
+    _, add_up = _compiled()
+    whole = len(samples) - len(samples) % _GROUP
+    totals = np.zeros((2, 3), dtype=np.int64)
+    lanes = np.empty((2, _GROUP), dtype=np.uint32)
+    for first in range(0, whole, _MOST_GROUPS * _GROUP):
+        count = min(_MOST_GROUPS, (whole - first) // _GROUP)
+        add_up(samples.ctypes.data + first, count, lanes.ctypes.data)
+        totals += lanes.reshape(2, -1, 3).sum(axis=1, dtype=np.int64)
+    rest = samples[whole:].astype(np.int64).reshape(-1, 3)
+    totals += np.stack([rest.sum(axis=0), (rest**2).sum(axis=0)])
+    sums, squares = totals.tolist()
+    return (sums[0], sums[1], sums[2]), (squares[0], squares[1], squares[2])
+
+
+@cache
+def _compiled() -> tuple[Compiled, Callable[..., None]]:
+    module = ir.Module(name="sums")
+    _write(module)
+    compiled = Compiled(module)
+    return compiled, compiled.function("add_up", ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t)
+
+
+def _write(module: ir.Module) -> None:
+    """``out[0, i]``: the sum over the groups of their sample ``i``; ``out[1, i]``: of its square."""
+    code = Code(module, "add_up", {"samples": I8.as_pointer(), "groups": I64, "out": I32.as_pointer()})
+    given, b = code.arguments, code.builder
+    with code.loop(given["groups"], [ir.Constant(INTS, [0] * LANES)] * 6) as group:
+        start = code.at(given["samples"], b.mul(group.index, I64(_GROUP)))
+        values = [b.zext(code.load(code.at(start, I64(v * LANES)), BYTES), INTS) for v in range(3)]
+        added = [*values, *(b.mul(value, value) for value in values)]
+        group.carry([b.add(total, more) for total, more in zip(group.values, added, strict=True)])
+    for v, total in enumerate(group.results):
+        code.store(total, code.at(given["out"], I64(v * LANES)))
+    b.ret_void()
