@@ -7,27 +7,28 @@ are listed in failures.csv. Libraries are imported by the command that needs the
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from slideprep import __version__
-from slideprep.errors import ClusterError, InputError, UsageError
+from slideprep.errors import UsageError
+from slideprep.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
+from slideprep.growing.command import add_slides_command, relabel_command, remove_slides_command
 from slideprep.synthetic.command import synthesize_command
 
 if TYPE_CHECKING:
     from slideprep.build import Planned
     from slideprep.config import BuildConfig
+    from slideprep.places import Place
     from slideprep.prepare import Prepared
     from slideprep.verify_report import Report
 
-DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
+__all__ = ["DONE", "FAILED", "SOME_FAILED", "WRONG_USAGE", "main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,13 +38,36 @@ def main() -> None:
 
 
 main.add_command(synthesize_command)
+main.add_command(add_slides_command)
+main.add_command(remove_slides_command)
+main.add_command(relabel_command)
 
 _PATH = click.Path(path_type=Path)
+
+
+class _PlaceType(click.ParamType["Place"]):
+    """A local path or an address."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """The place of a text."""
+        from slideprep.places import place
+
+        try:
+            return place(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+_PLACE = _PlaceType()
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.argument("slides", nargs=-1),
     click.option(
-        "--labels", type=_PATH, help="CSV with columns slide, label, patient; optional split, mpp, objective."
+        "--labels",
+        type=_PLACE,
+        help="CSV with columns slide, label, patient; optional split, mpp, objective.",
     ),
     click.option("--magnifications", help="Targets, such as 10,1.25.  [default: 10,5,2.5,1.25,0.625]"),
     click.option(
@@ -90,6 +114,19 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--pseudonymise", type=_PATH, help="CSV, outside --out, that maps names to pseudonyms."),
     click.option("--workers", type=int, help="Worker processes; 0 for none.  [default: one per core]"),
     click.option("--ray-address", help="Address of a Ray cluster.  [default: this machine alone]"),
+    click.option(
+        "--slide-minutes",
+        type=float,
+        help="Give a slide up that a task reads for longer; 0: never. Not with --workers 0.  [default: 120]",
+    ),
+    click.option(
+        "--scratch",
+        type=_PATH,
+        help="Local folder for what is fetched or not yet uploaded.  [default: the system's temporary folder]",
+    ),
+    click.option(
+        "--scratch-gb", type=float, help="Fetched slides are kept up to this, gigabytes.  [default: 20]"
+    ),
     click.option("--config", "config_file", type=_PATH, help="YAML file with any of these settings."),
 )
 
@@ -102,13 +139,17 @@ def _build_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command("build-shards")
 @_build_options
-@click.option("--out", type=_PATH, help="Folder of the shard set; new, or of the same build.")
+@click.option(
+    "--out", type=_PLACE, help="Folder of the shard set, or its address; new, or of the same build."
+)
 def build_shards(config_file: Path | None, **options: Any) -> None:
     """Build a shard set from SLIDES: files, folders, globs, or a CSV with a column 'path'.
 
+    Slides, --labels and --out may be addresses in an object store, such as s3://bucket/slides.
+
     Run the same command again after an interruption: finished shards are kept.
     """
-    with _exit_codes("finished shards are kept: run the same command again to go on"):
+    with exit_codes("finished shards are kept: run the same command again to go on"):
         sys.exit(_build(_config(options, config_file)))
 
 
@@ -119,18 +160,18 @@ def plan_command(config_file: Path | None, **options: Any) -> None:
 
     Only --save-masks, --save-regions and --pseudonymise write the files that they name.
     """
-    with _exit_codes("nothing was written"):
+    with exit_codes("nothing was written"):
         sys.exit(_plan(_config({**options, "out": Path("unused")}, config_file)))
 
 
 @main.command("inspect")
-@click.argument("slide", type=_PATH)
+@click.argument("slide", type=_PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.option("--objective", type=float, help="Objective power, if the slide carries none.")
 @click.option("--mpp", type=float, help="Microns per level-0 pixel, if the slide carries none.")
-def inspect_command(slide: Path, as_json: bool, objective: float | None, mpp: float | None) -> None:
+def inspect_command(slide: Place, as_json: bool, objective: float | None, mpp: float | None) -> None:
     """Show what is known of one SLIDE: size, levels, mpp, objective, and the magnifications it allows."""
-    with _exit_codes("nothing was written"):
+    with exit_codes("nothing was written"):
         from slideprep.inspection import as_text, inspect_slide
 
         facts = inspect_slide(slide, objective=objective, mpp=mpp)
@@ -138,19 +179,24 @@ def inspect_command(slide: Path, as_json: bool, objective: float | None, mpp: fl
 
 
 @main.command("verify")
-@click.argument("directory", type=_PATH)
+@click.argument("directory", type=_PLACE)
 @click.option("--quick", is_flag=True, help="Sizes and checksums only.")
 @click.option("--workers", type=int, default=None, help="Tars checked at a time.  [default: one per core]")
-def verify_command(directory: Path, quick: bool, workers: int | None) -> None:
+@click.option(
+    "--scratch",
+    type=_PATH,
+    help="Local folder for tars that are fetched.  [default: the system's temporary folder]",
+)
+def verify_command(directory: Place, quick: bool, workers: int | None, scratch: Path | None) -> None:
     """Check a shard set: checksums, pairing, order, records, every image, counts and statistics."""
-    with _exit_codes("nothing was written"):
+    with exit_codes("nothing was written"):
         from rich.console import Console
         from rich.progress import Progress
 
         from slideprep.pipeline import usable_cores
         from slideprep.verify import verify
 
-        if not directory.is_dir():
+        if isinstance(directory, Path) and not directory.is_dir():
             raise UsageError(f"{directory} is not a folder; give the folder that holds index.json")
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("Checking tars")
@@ -159,12 +205,13 @@ def verify_command(directory: Path, quick: bool, workers: int | None) -> None:
                 quick=quick,
                 workers=workers or usable_cores(),
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
+                scratch=scratch,
             )
         _print_report(directory, report)
         sys.exit(DONE if report.ok else FAILED)
 
 
-def _print_report(directory: Path, report: Report) -> None:
+def _print_report(directory: Place, report: Report) -> None:
     for fault in report.faults:
         click.echo(str(fault))
     for part in report.unchecked:
@@ -187,11 +234,13 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 def _build(config: BuildConfig) -> int:
     from rich.console import Console
 
+    from slideprep.growing.staging import refuse_unfinished
     from slideprep.prepare import prepare
     from slideprep.summary import earlier_build, print_summary
 
     console = Console(stderr=True)
     started = time.monotonic()
+    refuse_unfinished(config.out)
     prepared = prepare(config)
     _announce(console, prepared)
     earlier = earlier_build(config, prepared)
@@ -228,32 +277,3 @@ def _announce(console: Any, prepared: Prepared) -> None:
         f"({', '.join(splits)})",
         highlight=False,
     )
-
-
-@contextmanager
-def _exit_codes(kept: str) -> Iterator[None]:
-    """Turn errors into messages and exit codes; a termination signal into an interruption."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except UsageError as error:
-        _stop(error, WRONG_USAGE)
-    except (InputError, ClusterError) as error:
-        _stop(error, FAILED)
-    except KeyboardInterrupt:
-        _stop(f"interrupted; {kept}", FAILED)
-    except Exception as error:
-        if type(error).__name__ != "OutputError":
-            raise
-        _stop(error, FAILED)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _stop(message: object, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(code)

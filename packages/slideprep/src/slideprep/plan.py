@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from slideprep.annotations import AnnotatedRegion
 from slideprep.layout import Layout, sizes_px
+from slideprep.shard_format import shard_name
 from slideprep.shard_models import ImageFormat, RegionSource
 
 BYTES_PER_PX: dict[ImageFormat, float] = {"jpeg": 0.6, "png": 2.0, "webp": 0.3}
@@ -66,7 +67,7 @@ class Shard:
     @property
     def name(self) -> str:
         """How messages and records call it: ``train-000000``."""
-        return f"{self.split}-{self.number:06d}"
+        return shard_name(self.split, self.number)
 
     @property
     def slides(self) -> tuple[str, ...]:

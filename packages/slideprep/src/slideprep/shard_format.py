@@ -68,6 +68,7 @@ __all__ = [
     "keys_sha256",
     "magnification_name",
     "member_info",
+    "shard_name",
     "shard_path",
     "slide_hash",
     "statistics_from_sums",
@@ -100,7 +101,12 @@ def magnification_name(magnification: float) -> str:
 
 def shard_path(magnification: float, split: str, number: int) -> str:
     """Path of a tar relative to index.json: ``10x/train-000000.tar``."""
-    return f"{magnification_name(magnification)}/{split}-{number:06d}.tar"
+    return f"{magnification_name(magnification)}/{shard_name(split, number)}.tar"
+
+
+def shard_name(split: str, number: int) -> str:
+    """How messages and records call a shard: ``train-000000``."""
+    return f"{split}-{number:06d}"
 
 
 def slide_hash(slide_name: str) -> str:

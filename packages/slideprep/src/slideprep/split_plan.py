@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+
+_AUX = re.compile(r"aux([0-9]+)(?:_added)?")
 
 LABELLED_SPLITS = ("train", "val", "test", "dev")
 """Splits whose samples carry labels; all others are auxiliary and drop them."""
@@ -60,11 +63,17 @@ def stored_split(name: str) -> str:
     return f"{name}_added" if name.startswith("aux") and name != "aux1" else name
 
 
+def last_aux(stored: Collection[str]) -> int:
+    """Number of the last auxiliary set among stored splits; 0 where there is none."""
+    numbers = [int(match[1]) for name in stored if (match := _AUX.fullmatch(name))]
+    return max(numbers, default=0)
+
+
 def named_sets(stored: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Named sets as unions of the stored splits that exist: train, val, test, aux1, aux2, ..., dev."""
     sets: dict[str, tuple[str, ...]] = {name: (name,) for name in ("train", "val", "test") if name in stored}
     members: tuple[str, ...] = ()
-    for number in range(1, len(stored) + 1):
+    for number in range(1, last_aux(stored) + 1):
         if stored_split(f"aux{number}") in stored:
             members = (*members, stored_split(f"aux{number}"))
             sets[f"aux{number}"] = members

@@ -26,7 +26,7 @@ from slideprep.split_warnings import (
     share_warnings,
 )
 
-_IMPORTANCE = ("train", "test", "val")
+IMPORTANCE = ("train", "test", "val")
 """A class not trained on is lost, one not tested says nothing, one not validated costs least."""
 
 ByClass = Mapping[str, Sequence[str]]
@@ -62,14 +62,14 @@ def assign_splits(
     entries = sorted(entries, key=lambda entry: entry.name)
     order = class_order(entries, region_classes, classes)
     class_of = patient_classes(entries, region_classes, order)
-    explicit = _explicit_splits(entries)
+    explicit = explicit_splits(entries)
     free = {patient: name for patient, name in class_of.items() if patient not in explicit}
     by_class = _ranked_by_class(free, order, seed)
     complete = bool(explicit) and not any(by_class.values())
     drawn = {} if complete else _labelled_splits(by_class, settings)
     auxiliary = _auxiliary_splits([p for p in free if p not in drawn], free, explicit, settings, seed)
     split_of = {**explicit, **drawn, **auxiliary}
-    slides = {e.name: _planned(e, split_of, class_of, region_classes, settings) for e in entries}
+    slides = {e.name: planned_slide(e, split_of, class_of, region_classes, settings) for e in entries}
     return SplitPlan(
         slides=slides,
         classes=order,
@@ -97,7 +97,7 @@ def _reach(
     return reach
 
 
-def _ranked(seed: int, purpose: str, patients: Iterable[str]) -> list[str]:
+def ranked(seed: int, purpose: str, patients: Iterable[str]) -> list[str]:
     """Patients in the order of the draw: a hash's, so neither input order nor other patients change it."""
 
     def rank(patient: str) -> tuple[bytes, str]:
@@ -112,11 +112,19 @@ def _ranked_by_class(class_of: Mapping[str, str | None], classes: Sequence[str],
     for patient, name in class_of.items():
         if name is not None:
             by_class[name].append(patient)
-    return {name: _ranked(seed, "class", patients) for name, patients in by_class.items()}
+    return {name: ranked(seed, "class", patients) for name, patients in by_class.items()}
 
 
-def _explicit_splits(entries: Iterable[SlideEntry]) -> dict[str, str]:
-    """Stored split of each patient that the split column names."""
+def explicit_splits(entries: Iterable[SlideEntry], present: int = 0) -> dict[str, str]:
+    """Stored split of each patient that the split column names.
+
+    Args:
+        entries: The slides.
+        present: Number of the last auxiliary set that is there already, where slides are added to a set.
+
+    Raises:
+        UsageError: A patient has two splits, or auxiliary sets are not numbered on without a gap.
+    """
     named: defaultdict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if entry.split is not None:
@@ -130,10 +138,11 @@ def _explicit_splits(entries: Iterable[SlideEntry]) -> dict[str, str]:
         )
     names = {next(iter(splits)) for splits in named.values()}
     numbers = sorted(int(name.removeprefix("aux")) for name in names if name.startswith("aux"))
-    if numbers != list(range(1, len(numbers) + 1)):
+    new = [number for number in numbers if number > present]
+    if new != list(range(present + 1, present + len(new) + 1)):
         raise UsageError(
             f"the split column names {', '.join(f'aux{n}' for n in numbers)}, but auxiliary sets are nested "
-            "and numbered from aux1 without a gap; rename them (aux2 holds what is added to aux1)"
+            f"and numbered on from aux{present + 1} without a gap; rename them (aux2 holds what is added to aux1)"
         )
     return {patient: stored_split(next(iter(splits))) for patient, splits in named.items()}
 
@@ -151,7 +160,7 @@ def _labelled_splits(by_class: ByClass, settings: SplitSettings) -> dict[str, st
     shares = _shares([len(patients) for patients in kept.values()], settings)
     for patients, share in zip(kept.values(), shares, strict=True):
         start = 0
-        for split, number in zip(_IMPORTANCE, share[:3], strict=True):
+        for split, number in zip(IMPORTANCE, share[:3], strict=True):
             splits.update(dict.fromkeys(patients[start : start + number], split))
             start += number
     return splits
@@ -213,20 +222,29 @@ def _auxiliary_splits(
             f"--aux {','.join(map(str, settings.aux))} asks for {settings.aux[-1]} patients and "
             f"{len(remaining)} are left after the labelled splits; ask for at most {len(remaining)}"
         )
-    ranked = _ranked(seed, "aux", remaining)
+    order = ranked(seed, "aux", remaining)
     splits: dict[str, str] = {}
     for number, (start, stop) in enumerate(zip((0, *settings.aux), settings.aux, strict=False), start=1):
-        splits.update(dict.fromkeys(ranked[start:stop], stored_split(f"aux{number}")))
+        splits.update(dict.fromkeys(order[start:stop], stored_split(f"aux{number}")))
     return splits
 
 
-def _planned(
+def planned_slide(
     entry: SlideEntry,
     split_of: Mapping[str, str],
     class_of: Mapping[str, str | None],
     region_classes: RegionClasses,
     settings: SplitSettings,
 ) -> PlannedSlide:
+    """Where a slide goes once its patient has a split, or why it is left out.
+
+    Args:
+        entry: The slide.
+        split_of: Stored split by patient.
+        class_of: Class by patient.
+        region_classes: Classes of annotated regions by slide.
+        settings: The options.
+    """
     split = split_of.get(entry.patient)
     reason = None
     if split is None:

@@ -1,0 +1,52 @@
+"""What becomes of errors at the command line: a message and an exit code.
+
+0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some inputs failed and
+are listed in failures.csv.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+
+from slideprep.errors import ClusterError, InputError, UsageError
+
+DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
+
+
+@contextmanager
+def exit_codes(kept: str) -> Iterator[None]:
+    """Turn errors into messages and exit codes; a termination signal into an interruption.
+
+    Args:
+        kept: What a person who interrupted the command wants to know.
+    """
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except UsageError as error:
+        _stop(error, WRONG_USAGE)
+    except (InputError, ClusterError) as error:
+        _stop(error, FAILED)
+    except KeyboardInterrupt:
+        _stop(f"interrupted; {kept}", FAILED)
+    except Exception as error:
+        if type(error).__name__ != "OutputError":
+            raise
+        _stop(error, FAILED)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _stop(message: object, code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

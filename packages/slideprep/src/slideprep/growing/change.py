@@ -1,0 +1,194 @@
+"""From the set as it is to the set as it will be: what all three operations share.
+
+In: the set, what becomes of its slides and shards. Out: sidecars, workspace files and the index under
+``.slideprep/next``, and then the exchange of files (:mod:`slideprep.growing.staging`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slideprep.errors import UsageError
+from slideprep.finished import Finished
+from slideprep.growing.current import CurrentSet, open_set
+from slideprep.growing.hints import CHANGED
+from slideprep.growing.staging import JOURNAL, Journal, Request, begin, commit, finish
+from slideprep.growing.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
+from slideprep.outputs import write_sidecars
+from slideprep.places import Place
+from slideprep.records import Failure
+from slideprep.set_index import build_index, created_by
+from slideprep.shard_format import INDEX_NAME, Change, Index, dump_index
+from slideprep.store import PARTIAL, Held, Store, open_store
+from slideprep.verify import SIDECARS
+from slideprep.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an operation did.
+
+    Attributes:
+        out: The set's folder.
+        before: Its index before.
+        after: Its index now; the same object where nothing had to be done.
+        shards: Names of the shards that were written.
+        failures: Inputs that failed.
+        notes: Plain sentences.
+    """
+
+    out: Place
+    before: Index
+    after: Index
+    shards: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changing:
+    """A set that is held for a change.
+
+    Attributes:
+        lock: What holds it.
+        store: Its folder.
+        current: The set as it is.
+        scratch: Local folder for what grows, where the set is not a local one.
+        done: The change that an interrupted run had prepared and this one has put in place, or None.
+    """
+
+    lock: Held
+    store: Store
+    current: CurrentSet
+    scratch: Path | None
+    done: Journal | None
+
+    def begin(self, operation: str, asked: str, base: object, *, abandon: bool) -> tuple[Request, Workspace]:
+        """The request, and the workspace of the folder in which the change grows; see ``staging.begin``."""
+        parts = (self.current.index_sha256, created_by().model_dump(), base)
+        request = Request(operation=operation, asked=asked, base=digest_of(parts))
+        staging = begin(self.store, request, abandon=abandon, scratch=self.scratch)
+        return request, Workspace(staging.place, scratch=self.scratch, held=self.lock)
+
+    def is_done(self, asked: str) -> Outcome | None:
+        """What to report where the interrupted change was the very one that is asked for."""
+        if self.done is None or self.done.request.asked != asked:
+            return None
+        index = self.current.index
+        note = "an interrupted run of this command had prepared everything; it is in place now"
+        return Outcome(out=self.current.out, before=index, after=index, notes=(note,))
+
+
+def digest_of(parts: object) -> str:
+    """SHA-256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextmanager
+def changing(out: Place, *, scratch: Path | None = None) -> Iterator[Changing]:
+    """Hold a set against builds and other changes, and finish what an interrupted change left.
+
+    Args:
+        out: Its folder, or its address.
+        scratch: As for :func:`slideprep.store.open_store`.
+
+    Raises:
+        UsageError: There is no finished set, or somebody else writes to it.
+    """
+    store = open_store(out, scratch=scratch)
+    if store.stat(INDEX_NAME) is None and store.stat(JOURNAL) is None:
+        raise UsageError(
+            f"{out} holds no finished shard set ({INDEX_NAME} is missing); give the --out folder of a build that has "
+            "ended, or run that build-shards command again to finish it"
+        )
+    with store.locked(_say) as lock:
+        done = finish(store)
+        yield Changing(lock=lock, store=store, current=open_set(store), scratch=scratch, done=done)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def changed_past(
+    current: CurrentSet, operation: str, *, slides: int, shards: Iterable[str], **updates: Any
+) -> dict[str, Any]:
+    """The ``past`` of the set afterwards, for :func:`slideprep.growing.current.assemble`.
+
+    Args:
+        current: The set.
+        operation: The command.
+        slides: How many slides it concerned.
+        shards: Names of the shards that it wrote.
+        updates: Other fields of :class:`slideprep.finished.Past`.
+    """
+    past = current.finished.past
+    assert past is not None, "a set that was read has a past"
+    change = Change(operation=operation, slides=slides, shards=tuple(shards), created_by=created_by())
+    return {"past": replace(past, changes=(*past.changes, change), **updates)}
+
+
+def put_in_place(
+    changing: Changing,
+    after: Finished,
+    request: Request,
+    workspace: Workspace,
+    *,
+    identities: Mapping[str, Any],
+    tars: Collection[str] = (),
+    records: Collection[str] = (),
+    scans: Collection[str] = (),
+    gone: Collection[str] = (),
+) -> Index:
+    """Write what describes the set afterwards, then exchange the files.
+
+    Args:
+        changing: The set, held.
+        after: Everything behind the new index.
+        request: What was asked.
+        workspace: Of the folder in which the change grew.
+        identities: ``build.json``'s entries of the slides afterwards.
+        tars: Paths of tars below ``next``.
+        records: Names of shards whose record is below ``next``.
+        scans: Slides whose scan is below ``next``.
+        gone: Slides whose scan goes.
+
+    Returns:
+        The new index.
+    """
+    staging = workspace.store
+    write_sidecars(after, staging.place, scratch=changing.scratch)
+    index = build_index(after)
+    last = index.changes[-1]
+    identity = {
+        **changing.current.identity,
+        "settings": after.config.record,
+        "slides": dict(identities),
+        CHANGED: [*changing.current.identity.get(CHANGED, []), [last.operation, last.slides]],
+    }
+    staging.write(BUILD_PATH, json.dumps(identity, indent=1, sort_keys=True).encode())
+    staging.write(STATE_PATH, dump_state(after))
+    staging.write(INDEX_NAME, dump_index(index))
+    changing.lock.check()
+    commit(
+        changing.store,
+        request,
+        moves=[
+            *tars,
+            *map(record_path, records),
+            *map(scan_path, scans),
+            *SIDECARS,
+            BUILD_PATH,
+            STATE_PATH,
+        ],
+        removes=[*map(scan_path, gone), *changing.store.list(PARTIAL)],
+    )
+    return index

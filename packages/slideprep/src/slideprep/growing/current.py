@@ -1,0 +1,201 @@
+"""A finished set on disk in, everything that its build knew at the end out.
+
+Needs the builder's workspace (``.slideprep``) beside the index: the tars alone do not say which pixels the statistics
+count, nor which slides failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from slideprep.build import samples_of
+from slideprep.config import BuildConfig
+from slideprep.errors import InputError, UsageError
+from slideprep.finished import Finished, Past
+from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path, scan_path
+from slideprep.places import Place
+from slideprep.plan import Shard
+from slideprep.prepare import Prepared
+from slideprep.records import Failure, ShardRecord
+from slideprep.scan import Scan
+from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
+from slideprep.split_plan import PlannedSlide, SplitPlan, named_sets
+from slideprep.store import Store
+
+_Scans: TypeAdapter[Scan] = TypeAdapter(Scan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentSet:
+    """A finished set.
+
+    Attributes:
+        out: Its folder.
+        index: Its index.
+        index_sha256: Of the index's bytes, which identifies the set.
+        identity: The workspace's record of what was built (``build.json``).
+        finished: Everything behind the index.
+    """
+
+    out: Place
+    index: Index
+    index_sha256: str
+    identity: Mapping[str, Any]
+    finished: Finished
+
+    @property
+    def plan(self) -> SplitPlan:
+        """Where every slide went."""
+        return self.finished.prepared.plan
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Names of the slides that have a sample in the shards."""
+        return frozenset(sample.slide for sample in self.finished.samples.values())
+
+
+def open_set(store: Store) -> CurrentSet:
+    """Read a finished set and its workspace.
+
+    Raises:
+        UsageError: There is no finished set, or its workspace is missing or is not that of this index.
+    """
+    data = store.read(INDEX_NAME)
+    out = store.place
+    try:
+        index = Index.model_validate_json(data)
+    except ValidationError as error:
+        raise UsageError(
+            f"{out} holds no sound shard set of this version, so it cannot be changed ({_reason(error)}); run "
+            "'slideprep verify' to see what is wrong"
+        ) from None
+    try:
+        state = SetState.model_validate_json(store.read(STATE_PATH))
+        identity = json.loads(store.read(BUILD_PATH))
+        records = tuple(_record(store, entry) for entry in index.shards)
+        scans = {name: _scan(store, name) for name, slide in state.slides.items() if slide.scanned}
+    except (OSError, ValueError, KeyError, InputError) as error:
+        raise UsageError(
+            f"{out} cannot be changed: its workspace .slideprep is missing or incomplete ({_reason(error)}); it must "
+            "be moved together with the tars. To make it anew, delete index.json and run the same build-shards "
+            "command again with this version: finished shards are kept"
+        ) from None
+    finished = assemble(
+        config=config_of(index, out),
+        slides={name: slide.planned(name) for name, slide in state.slides.items()},
+        classes=index.classes,
+        scans=scans,
+        records=records,
+        failures=state.failures,
+        pictures=state.pictures,
+        past=Past(
+            created_by=index.created_by,
+            synthetic=state.synthetic,
+            statistics_shards=index.statistics_shards,
+            changes=index.changes,
+        ),
+    )
+    return CurrentSet(
+        out=out,
+        index=index,
+        index_sha256=hashlib.sha256(data).hexdigest(),
+        identity=identity,
+        finished=finished,
+    )
+
+
+def _record(store: Store, entry: ShardEntry) -> ShardRecord:
+    name = shard_name(entry.split, entry.number)
+    record = ShardRecord.model_validate_json(store.read(record_path(name)))
+    if record.files != entry.files or len(record.keys) != entry.samples:
+        raise InputError(f"its record of {name} is not that of the index")
+    return record
+
+
+def _scan(store: Store, name: str) -> Scan:
+    return _Scans.validate_json(json.dumps(json.loads(store.read(scan_path(name)))["scan"]))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {Path(str(error.filename)).name}"
+    if isinstance(error, ValidationError):
+        return f"{error.title}: {error.errors()[0]['msg']}"
+    return str(error)
+
+
+def config_of(index: Index, out: Place, **options: Any) -> BuildConfig:
+    """The settings that a set was built with.
+
+    Args:
+        index: The set's index.
+        out: Its folder.
+        options: Settings that the index does not keep, such as ``labels``.
+
+    Raises:
+        UsageError: This version does not know one of the settings.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if index.config.get("tissue") == "annotations":
+        given.setdefault("annotations", out)  # asked for where slides are added; nothing else reads it
+    try:
+        return BuildConfig(**{"slides": (), **index.config, **given, "out": out})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(
+            f"{out} was built with settings that do not go with this command or version: "
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+        ) from None
+
+
+def assemble(
+    *,
+    config: BuildConfig,
+    slides: Mapping[str, PlannedSlide],
+    classes: Sequence[str],
+    scans: Mapping[str, Scan],
+    records: Iterable[ShardRecord],
+    failures: Sequence[Failure],
+    pictures: Mapping[str, bytes],
+    past: Past,
+) -> Finished:
+    """A finished build from its parts; samples, unions and tables follow from them.
+
+    Args:
+        config: The settings.
+        slides: Where every slide goes, by name.
+        classes: In the order of their indices.
+        scans: By slide name.
+        records: Of every shard.
+        failures: Of slides, before any shard was begun.
+        pictures: Thumbnails of slides that failed, by name.
+        past: What the set keeps.
+    """
+    ordered = sorted(records, key=lambda record: (record.split, record.number))
+    stored = {record.split for record in ordered} | {slide.split for slide in slides.values() if slide.split}
+    plan = SplitPlan(
+        slides=dict(sorted(slides.items())), classes=tuple(classes), sets=named_sets(stored), warnings=()
+    )
+    scans = dict(sorted(scans.items()))
+    samples = {sample.key: sample for sample in samples_of(plan, scans, source=config.tissue)[0]}
+    shards = [
+        Shard(split=r.split, number=r.number, samples=tuple(samples[key] for key in r.keys)) for r in ordered
+    ]
+    return Finished(
+        config=config,
+        prepared=Prepared(files={}, entries={}, annotations={}, plan=plan, failures=(), warnings=()),
+        scans=scans,
+        shards=shards,
+        records=ordered,
+        failures=failures,
+        pictures=pictures,
+        warnings=(),
+        past=past,
+    )

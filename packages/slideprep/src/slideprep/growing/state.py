@@ -1,0 +1,92 @@
+"""What a finished set must remember so that it can be changed: ``.slideprep/set.json``.
+
+Scans and shard records are in the workspace already; here is what they do not say: where every slide went and why, what
+failed before a shard was begun, the pictures of slides that failed. Written by every build, just before the index.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+
+from slideprep.finished import Finished
+from slideprep.records import Failure
+from slideprep.set_index import is_synthetic
+from slideprep.shard_format import slide_hash
+from slideprep.split_plan import PlannedSlide
+from slideprep.workspace import WORKSPACE
+
+STATE_PATH = f"{WORKSPACE}/set.json"
+BUILD_PATH = f"{WORKSPACE}/build.json"
+
+
+def scan_path(slide: str) -> str:
+    """Where the scan of a slide lies."""
+    return f"{WORKSPACE}/scans/{slide_hash(slide)}.json"
+
+
+def record_path(shard: str) -> str:
+    """Where the record of a shard lies."""
+    return f"{WORKSPACE}/shards/{shard}.json"
+
+
+class SlideState(BaseModel):
+    """Where one slide went; the fields of :class:`~slideprep.split_plan.PlannedSlide`, and whether it could be read.
+
+    Attributes:
+        scanned: Whether its scan belongs to the set.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patient: str
+    label: str | None
+    split: str | None
+    left_out: str | None
+    scanned: bool
+
+    def planned(self, name: str) -> PlannedSlide:
+        """The slide's place in the split."""
+        return PlannedSlide(
+            name=name, patient=self.patient, label=self.label, split=self.split, left_out=self.left_out
+        )
+
+
+class SetState(BaseModel):
+    """The content of ``set.json``.
+
+    Attributes:
+        slides: By name, those that are left out among them.
+        failures: Of slides, before any shard was begun; those of regions are in the shards' records.
+        pictures: Thumbnails (JPEG) of slides that failed, by name.
+        synthetic: Whether every slide was generated.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slides: dict[str, SlideState]
+    failures: tuple[Failure, ...]
+    pictures: Annotated[dict[str, Base64Bytes], Field(default_factory=dict)]
+    synthetic: bool
+
+
+def dump_state(finished: Finished) -> bytes:
+    """The bytes of ``set.json``."""
+    slides = {
+        name: SlideState(
+            patient=slide.patient,
+            label=slide.label,
+            split=slide.split,
+            left_out=slide.left_out,
+            scanned=name in finished.scans,
+        )
+        for name, slide in sorted(finished.prepared.plan.slides.items())
+    }
+    state = SetState.model_construct(
+        slides=slides,
+        failures=tuple(finished.failures),
+        pictures=dict(sorted(finished.pictures.items())),
+        synthetic=is_synthetic(finished),
+    )
+    return state.model_dump_json(indent=1).encode()
