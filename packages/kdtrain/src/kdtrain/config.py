@@ -7,6 +7,7 @@ numbers are the defaults (section 4.4, and the authors' published settings where
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -115,6 +116,13 @@ class PhaseConfig(BaseModel):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("out")
+    @classmethod
+    def _is_folder(cls, value: Path) -> Path:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", value.as_posix()):
+            raise ValueError("runs are written to a local folder or a shared file system, not to a URL")
+        return value
 
     @field_validator("jitter", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ the same samples come in the same order, later. What it fails to fetch, the read
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -29,7 +29,7 @@ class FetchAhead:
 
     Args:
         refs: Gives the places of the pass, in order; called in the thread.
-        fetch: Fetches a shard by its position, if it is not there.
+        ensure: Fetches a shard by its position; one that is there counts as just read.
         ahead: Shards beyond those that the reader has begun with, at most.
         read_ahead: Samples that the reader's workers are ahead of what was delivered.
     """
@@ -37,13 +37,13 @@ class FetchAhead:
     def __init__(
         self,
         refs: Callable[[], Iterable[SampleRef]],
-        fetch: Callable[[int], None],
+        ensure: Callable[[int], None],
         *,
         ahead: int,
         read_ahead: int,
     ) -> None:
         assert ahead > 0
-        self._refs, self._fetch = refs, fetch
+        self._refs, self._ensure = refs, ensure
         self._ahead, self._read_ahead = ahead, read_ahead
         self._delivered = 0
         self._stopped = False
@@ -66,15 +66,19 @@ class FetchAhead:
     def _work(self) -> None:
         uses = first_uses(self._refs())
         places = [place for place, _ in uses]
-        for number, (_, shard) in enumerate(uses):
+        for number in range(len(uses)):
             with self._moved:
                 while not self._stopped and number >= self._begun(places) + self._ahead:
                     self._moved.wait()
                 if self._stopped:
                     return
-            # The reader will meet the same, and say so at its place.
-            with suppress(ShardError, UsageError):
-                self._fetch(shard)
+                # A shard of which a sample was delivered is the reader's own affair.
+                unread = [shard for _, shard in uses[bisect_left(places, self._delivered) : number + 1]]
+            # What was fetched before and not read yet must not look longer unread than what is used up.
+            for shard in unread:
+                # The reader will meet the same fault, and say so at its place.
+                with suppress(ShardError, UsageError):
+                    self._ensure(shard)
 
     def _begun(self, places: list[int]) -> int:
         return bisect_right(places, self._delivered + self._read_ahead)

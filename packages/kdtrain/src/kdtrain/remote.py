@@ -12,7 +12,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,9 +24,11 @@ from kdtrain.shard_error import ShardError
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before the second and each further attempt, halved at random: the ranks of a run must not come in step."""
+LOOK_WAITS_S = WAITS_S[:2]
+"""The same for the index and listings, which come first: a wrong endpoint is to be told soon."""
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    # botocore's attempts, s3fs's and ours would multiply to 150; s3fs's five go on in the middle of a body. Blocks of
-    # a file are fetched side by side and held in memory: by default 10 of 50 MB, for every file that is fetched.
+    # botocore's attempts, s3fs's and ours multiply. Blocks of a file are fetched side by side and held in memory: by
+    # default 10 of 50 MB, for every file that is fetched.
     "s3": {
         "config_kwargs": {"retries": {"total_max_attempts": 1}},
         "default_block_size": 8 << 20,
@@ -34,6 +36,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What is set for a backend, unless fsspec's own configuration (FSSPEC_S3_..., ~/.config/fsspec) sets it."""
+S3FS_ATTEMPTS = 2
+"""s3fs makes 5, each of 5, so that a server that takes 15 s not to answer would be waited for by the half hour."""
 STORAGE = "storage"
 """The rule of a ShardError that is about the way to the storage and not about the set."""
 WRONG_BYTES_AT_MOST = 3
@@ -54,7 +58,7 @@ def read_bytes(url: Url) -> bytes:
         UsageError: The backend's package is not installed, or the storage does not let this user in.
         ShardError: Every attempt failed.
     """
-    return _persist(url, lambda: bytes(_filesystem(url).cat_file(url.text)))
+    return _persist(url, lambda: bytes(_filesystem(url).cat_file(url.text)), LOOK_WAITS_S)
 
 
 def sizes_in(url: Url) -> dict[str, int]:
@@ -65,7 +69,7 @@ def sizes_in(url: Url) -> dict[str, int]:
         ShardError: Every attempt failed.
     """
     try:
-        return _persist(url, partial(_list, url))
+        return _persist(url, partial(_list, url), LOOK_WAITS_S)
     except FileNotFoundError:
         return {}
 
@@ -86,7 +90,7 @@ def fetch(url: Url, target: Path, *, size: int, sha256: str) -> None:
             than the index states.
     """
     try:
-        _persist(url, partial(_fetch_once, url, target, size, sha256))
+        _persist(url, partial(_fetch_once, url, target, size, sha256), WAITS_S)
     except FileNotFoundError as error:
         if error.filename is not None:
             raise  # the local one: somebody emptied its folder
@@ -130,12 +134,15 @@ def _filesystem(url: Url) -> Any:
     configured = import_module("fsspec.config").conf.get(url.scheme, {})
     options = {k: v for k, v in OPTIONS.get(url.scheme, {}).items() if k not in configured}
     # Listings are not kept: a set may have grown since the last look.
-    return fsspec.filesystem(url.scheme, use_listings_cache=False, **options)
+    found = fsspec.filesystem(url.scheme, use_listings_cache=False, **options)
+    if url.scheme == "s3":
+        found.retries = S3FS_ATTEMPTS
+    return found
 
 
-def _persist(url: Url, action: Callable[[], _T]) -> _T:
+def _persist(url: Url, action: Callable[[], _T], waits_s: Sequence[float]) -> _T:
     failed: list[Exception] = []
-    for wait_s in (*WAITS_S, None):
+    for wait_s in (*waits_s, None):
         try:
             return action()
         except (UsageError, FileNotFoundError):

@@ -128,8 +128,7 @@ class ShardCache:
         fcntl.flock(tar, fcntl.LOCK_SH)
         state = os.fstat(tar.fileno())
         if state.st_nlink and state.st_size == file.bytes:
-            # The clock only decides what is evicted first.
-            os.utime(tar.fileno())
+            _touch(tar)
             return tar
         _release(tar)  # evicted between the opening and the lock, or damaged since
         return None
@@ -155,6 +154,7 @@ class ShardCache:
             tar = partial.open("rb")
             fcntl.flock(tar, fcntl.LOCK_SH)
             os.fsync(tar.fileno())
+            _touch(tar)
             partial.replace(self._path(file))
             return tar
         finally:
@@ -220,6 +220,12 @@ def _release(file: BinaryIO) -> None:
     # By name: a process that was forked meanwhile holds a copy, and closing ours alone would keep the lock.
     fcntl.flock(file, fcntl.LOCK_UN)
     file.close()
+
+
+def _touch(tar: BinaryIO) -> None:
+    # The clock only decides what is evicted first. The kernel's own is 4 ms coarse: many small samples.
+    now = time.time_ns()
+    os.utime(tar.fileno(), ns=(now, now))
 
 
 def _try_lock(file: BinaryIO) -> bool:
