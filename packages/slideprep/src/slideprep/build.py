@@ -22,6 +22,7 @@ from slideprep.discover import SlideFile
 from slideprep.errors import InputError
 from slideprep.fingerprint import fingerprint
 from slideprep.finished import Finished
+from slideprep.growing.staging import refuse_unfinished
 from slideprep.layout import Grid
 from slideprep.leaks import check_leaks
 from slideprep.outputs import save_regions, write_outputs, write_sidecars
@@ -103,6 +104,7 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
     """
     workspace = Workspace(config.out, scratch=config.scratch)
     with workspace.locked(console.print):
+        refuse_unfinished(config.out)
         workspace.begin(identity(config, prepared))
         with ExitStack() as stack:
             with console.status("Starting workers"):

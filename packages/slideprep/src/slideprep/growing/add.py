@@ -6,11 +6,9 @@ folder of their own (:mod:`slideprep.growing.staging`), so an interrupted run go
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,35 +16,27 @@ from rich.console import Console
 from slideprep.build import Planned, identity, samples_of, scan_slides, write_shards
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
-from slideprep.fingerprint import fingerprint
-from slideprep.growing.assign import Present, assign_added, with_classes
+from slideprep.finished import Finished
+from slideprep.growing.assign import with_classes
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
 from slideprep.growing.current import CurrentSet, assemble, config_of
+from slideprep.growing.incoming import is_nothing, prepare_added
 from slideprep.growing.rewrite import Edits, rewrite_shards
 from slideprep.growing.staging import discard
-from slideprep.label_columns import name_list
-from slideprep.labels import RegionClasses, SlideEntry, patient_classes
 from slideprep.layout import Layout
 from slideprep.leaks import check_leaks
-from slideprep.pipeline import executor
+from slideprep.pipeline import Executor, executor
 from slideprep.places import Place
-from slideprep.plan import estimated_bytes, plan_shards
-from slideprep.prepare import Prepared, prepare
-from slideprep.pseudonyms import Pseudonyms
-from slideprep.records import ShardRecord
+from slideprep.plan import Shard, estimated_bytes, plan_shards
+from slideprep.prepare import Prepared
+from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
-from slideprep.set_index import created_by
 from slideprep.shard_format import shard_name
-from slideprep.split_plan import SplitPlan
 from slideprep.workspace import Workspace
 
 OPERATION = "add-slides"
 UPDATE = "update-statistics"
-"""What the index calls an addition of nothing that only recomputes the statistics."""
-
-ShownName = Callable[[str, str], str]
-
-_PSEUDONYM = re.compile(r"slide-[0-9a-f]{12}")
+"""What the index calls an addition of nothing that only computes the statistics anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,243 +83,184 @@ def add_slides(out: Place, wish: Addition, console: Console) -> Outcome:
     if not wish.slides and not wish.update_statistics:
         raise UsageError("no slides were given; name files, folders, globs or a CSV with a column 'path'")
     with changing(out, scratch=wish.scratch) as held:
-        return _Addition(held, wish, console).run()
+        return _add(held, wish, console)
 
 
-class _Addition:
-    """One run of the command on a set that is held."""
+@dataclass(frozen=True, kw_only=True)
+class _Added:
+    """What an addition has written below ``next``.
 
-    def __init__(self, held: Changing, wish: Addition, console: Console) -> None:
-        self._held = held
-        self._current = held.current
-        self._wish = wish
-        self._console = console
-        self._config = config_of(
-            self._current.index,
-            self._current.out,
-            slides=wish.slides,
-            labels=wish.labels,
-            annotations=wish.annotations,
-            pseudonymise=wish.pseudonymise,
-            workers=wish.workers,
-            ray_address=wish.ray_address,
-            slide_minutes=wish.slide_minutes,
-            scratch=wish.scratch,
+    Attributes:
+        prepared: The new slides.
+        planned: Their scans and shards.
+        records: Of the new shards.
+        classes: Of the set afterwards.
+    """
+
+    prepared: Prepared
+    planned: Planned
+    records: tuple[ShardRecord, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Names of the new shards."""
+        return tuple(shard_name(record.split, record.number) for record in self.records)
+
+    @property
+    def slides(self) -> frozenset[str]:
+        """Slides of which a sample was written."""
+        written = {key for record in self.records for key in record.keys}
+        samples = (sample for shard in self.planned.shards for sample in shard.samples)
+        return frozenset(sample.slide for sample in samples if sample.key in written)
+
+    @property
+    def tried(self) -> frozenset[str]:
+        """Slides that were given, whatever became of them: what was said of them before is out of date."""
+        return frozenset(self.prepared.plan.slides) | {failure.slide for failure in self.prepared.failures}
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What could not be added."""
+        return (*self.planned.failures, *(f for record in self.records for f in record.failures))
+
+
+def _add(held: Changing, wish: Addition, console: Console) -> Outcome:
+    current = held.current
+    classes = with_classes(current.index.classes, wish.add_classes)
+    config = _config(current, wish)
+    prepared, notes = prepare_added(current, config, classes, to=wish.to)
+    if is_nothing(prepared) and not _statistics_follow(current, wish):
+        return Outcome(out=current.out, before=current.index, after=current.index, notes=notes)
+    identities = identity(config, prepared)["slides"]
+    base = [identities, wish.to, classes, wish.update_statistics]
+    asked = digest_of([OPERATION, base])
+    request, workspace = held.begin(OPERATION, asked, base, abandon=wish.abandon)
+    made = _written(current, config.model_copy(update={"out": workspace.out}), prepared, workspace, console)
+    if not is_nothing(prepared) and not made.slides:
+        discard(held.store)
+        raise InputError(
+            f"none of {len(made.tried)} slides has a usable region, and the set is as it was: "
+            + ("; ".join(failure.reason for failure in made.failures[:5]) or "all were left out by rule")
         )
-        self._classes = with_classes(self._current.index.classes, wish.add_classes)
+    forgotten = rewrite_shards(current, Edits(labels={}, forget=made.tried), held.store, workspace)
+    index = put_in_place(
+        held,
+        _after(current, wish, made, forgotten),
+        request,
+        workspace,
+        identities={**current.identity["slides"], **identities},
+        tars=[file.path for record in made.records for file in record.files.values()],
+        records=[*made.shards, *forgotten],
+        scans=list(made.planned.scanned.scans),
+    )
+    return Outcome(
+        out=current.out,
+        before=current.index,
+        after=index,
+        shards=made.shards,
+        failures=made.failures,
+        notes=(*notes, *prepared.warnings, *made.planned.warnings),
+    )
 
-    def run(self) -> Outcome:
-        wish, current = self._wish, self._current
-        prepared, notes = self._prepare()
-        if not prepared.plan.slides and not prepared.failures and not wish.update_statistics:
-            return Outcome(out=current.out, before=current.index, after=current.index, notes=notes)
-        made = identity(self._config, prepared)["slides"]
-        base = [made, wish.to, self._classes, wish.update_statistics]
-        request, workspace = self._held.begin(
-            OPERATION, digest_of([OPERATION, base]), base, abandon=wish.abandon
-        )
-        config = self._config.model_copy(update={"out": workspace.out})
-        planned, records = self._written(config, prepared, workspace)
-        failures = (*planned.failures, *(failure for record in records for failure in record.failures))
-        if wish.slides and not any(record.keys for record in records):
-            discard(self._held.store)
-            raise InputError(
-                f"none of {len(prepared.plan.slides) + len(prepared.failures)} slides has a usable region, and the "
-                f"set is as it was: {'; '.join(f.reason for f in failures[:5]) or 'all were left out by rule'}"
-            )
-        scans = planned.scanned.scans
-        again = frozenset(prepared.plan.slides) | {failure.slide for failure in prepared.failures}
-        forgotten = rewrite_shards(current, Edits(labels={}, forget=again), self._held.store, workspace)
-        before = current.finished
-        old = [forgotten.get(shard_name(r.split, r.number), r) for r in before.records]
-        names = [shard_name(record.split, record.number) for record in records]
-        written = {key for record in records for key in record.keys}
-        added = {s.slide for shard in planned.shards for s in shard.samples if s.key in written}
-        after = assemble(
-            config=before.config.model_copy(update={"classes": before.config.classes and self._classes}),
-            slides={**current.plan.slides, **prepared.plan.slides},
-            classes=self._classes,
-            scans={**before.scans, **scans},
-            records=[*old, *records],
-            failures=[*(f for f in before.failures if f.slide not in again), *planned.failures],
-            pictures={**before.pictures, **planned.scanned.pictures},
-            **changed_past(
-                current,
-                OPERATION if wish.slides else UPDATE,
-                slides=len(added),
-                shards=names,
-                statistics_shards=counted_after(current, records, update=wish.update_statistics),
-                synthetic=self._synthetic(prepared),
-            ),
-        )
-        index = put_in_place(
-            self._held,
-            after,
-            request,
-            workspace,
-            identities={**current.identity["slides"], **made},
-            tars=[file.path for record in records for file in record.files.values()],
-            records=[*names, *forgotten],
-            scans=list(scans),
-        )
-        return Outcome(
-            out=current.out,
-            before=current.index,
-            after=index,
-            shards=tuple(names),
-            failures=failures,
-            notes=(*notes, *prepared.warnings, *planned.warnings),
-        )
 
-    # Before a slide is opened
+def _config(current: CurrentSet, wish: Addition) -> BuildConfig:
+    return config_of(
+        current.index,
+        current.out,
+        slides=wish.slides,
+        labels=wish.labels,
+        annotations=wish.annotations,
+        pseudonymise=wish.pseudonymise,
+        workers=wish.workers,
+        ray_address=wish.ray_address,
+        slide_minutes=wish.slide_minutes,
+        scratch=wish.scratch,
+    )
 
-    def _prepare(self) -> tuple[Prepared, tuple[str, ...]]:
-        """The new slides and where they go, and what is to be said of the others."""
-        if not self._wish.slides:
-            plan = SplitPlan(slides={}, classes=self._classes, sets={}, warnings=())
-            empty = Prepared(files={}, entries={}, annotations={}, plan=plan, failures=(), warnings=())
-            return empty, ()
-        self._check_pseudonyms()
-        self._check_annotations()
-        prepared = prepare(self._config, self._assign)
-        known = sorted(self._current.held & prepared.files.keys())
-        self._refuse_others(known, prepared)
-        notes = []
-        if known:
-            notes.append(f"{len(known)} slides are in the set already, the same files: {name_list(known)}")
-        if known and not prepared.plan.slides and not prepared.failures:
-            notes.append("there is nothing to add")
-        if self._current.identity.get("versions") != created_by().model_dump():
-            notes.append(
-                "the set was built with other versions of slideprep or its libraries; the index keeps which shard was "
-                "made with which, and new pixels can differ by rounding"
-            )
-        return prepared, tuple(notes)
 
-    def _assign(self, entries: Sequence[SlideEntry], region_classes: RegionClasses) -> SplitPlan:
-        config = self._config
-        shown = shown_names(config.pseudonymise)
-        held = self._current.held
-        return assign_added(
-            [entry for entry in entries if shown("slide", entry.name) not in held],
-            region_classes,
-            present_in(self._current, self._classes, shown),
-            config.splitting,
-            seed=config.seed,
-            to=self._wish.to,
-        )
+def _statistics_follow(current: CurrentSet, wish: Addition) -> bool:
+    """Whether the statistics are asked to count shards that they do not count yet."""
+    return wish.update_statistics and current.index.statistics_shards is not None
 
-    def _check_pseudonyms(self) -> None:
-        names = list(self._current.plan.slides)
-        hidden = bool(names) and all(_PSEUDONYM.fullmatch(name) for name in names)
-        if hidden and self._wish.pseudonymise is None:
-            raise UsageError(
-                f"the slides of {self._current.out} have pseudonyms, and these would show their names; add "
-                "--pseudonymise FILE with the mapping of the build"
-            )
-        if self._wish.pseudonymise is not None and names and not hidden:
-            raise UsageError(
-                f"the slides of {self._current.out} are shown by name, so --pseudonymise would mix names and "
-                "pseudonyms; leave it out"
-            )
 
-    def _check_annotations(self) -> None:
-        if self._config.tissue == "annotations" and self._wish.annotations is None:
-            raise UsageError(
-                "the set was built from annotations; add --annotations FOLDER with one GeoJSON or XML file per new "
-                "slide"
-            )
+# The steps of a build
 
-    def _refuse_others(self, known: Iterable[str], prepared: Prepared) -> None:
-        scans = self._current.finished.scans
-        other = [name for name in known if fingerprint(prepared.files[name]) != scans[name].fingerprint]
-        if other:
-            raise UsageError(
-                f"{len(other)} slides have the name of a slide in the set and another content: {name_list(other)}; "
-                "rename the new files, or take the old ones out with remove-slides first"
-            )
 
-    # The steps of a build
-
-    def _written(
-        self, config: BuildConfig, prepared: Prepared, workspace: Workspace
-    ) -> tuple[Planned, list[ShardRecord]]:
-        with ExitStack() as stack:
+def _written(
+    current: CurrentSet, config: BuildConfig, prepared: Prepared, workspace: Workspace, console: Console
+) -> _Added:
+    with ExitStack() as stack:
+        with console.status("Starting workers"):
             workers = config.workers if prepared.wanted else 0
-            with self._console.status("Starting workers"):
-                pool = stack.enter_context(executor(workers=workers, ray_address=config.ray_address))
-            scanned = scan_slides(config, prepared, pool, self._console, workspace)
-            copies = self._copies(prepared, scanned.scans)
-            samples, unlabelled = samples_of(prepared.plan, scanned.scans, source=config.tissue)
-            index = self._current.index
-            shards = plan_shards(
-                samples,
-                {
-                    name: slide.split
-                    for name, slide in prepared.plan.slides.items()
-                    if slide.split is not None
-                },
-                magnifications=config.magnifications,
-                image_format=config.image_format,
-                shard_mb=config.shard_mb,
-                seed=config.seed,
-                first={name: entry.shards for name, entry in index.splits.items()},
-                present_bytes=present_bytes(self._current),
-            )
-            planned = Planned(
-                prepared=prepared,
-                scanned=scanned,
-                shards=shards,
-                failures=(*scanned.failures, *unlabelled),
-                warnings=copies,
-            )
-            return planned, write_shards(config, planned, pool, self._console, workspace)
-
-    def _copies(self, prepared: Prepared, scans: Mapping[str, Scan]) -> tuple[str, ...]:
-        """Refuse files that are in two splits, old and new ones together; warnings that the new ones bring."""
-        old = self._current.finished
-        marks = {name: scan.fingerprint for name, scan in old.scans.items()}
-        before = check_leaks(old.prepared.plan, marks)
-        together = replace(prepared.plan, slides={**old.prepared.plan.slides, **prepared.plan.slides})
-        marks |= {name: scan.fingerprint for name, scan in scans.items()}
-        return tuple(warning for warning in check_leaks(together, marks) if warning not in before)
-
-    def _synthetic(self, prepared: Prepared) -> bool:
-        past = self._current.finished.past
-        names = [prepared.files[name].name for name in prepared.plan.slides]
-        return past is not None and past.synthetic and all(name.startswith("synthetic-") for name in names)
+            pool = stack.enter_context(executor(workers=workers, ray_address=config.ray_address))
+        planned = _planned(current, config, prepared, workspace, pool, console)
+        records = write_shards(config, planned, pool, console, workspace)
+    classes = prepared.plan.classes
+    return _Added(prepared=prepared, planned=planned, records=tuple(records), classes=classes)
 
 
-def shown_names(mapping: Path | None) -> ShownName:
-    """("slide" or "patient", real name) to the name as a set shows it.
+def _planned(
+    current: CurrentSet,
+    config: BuildConfig,
+    prepared: Prepared,
+    workspace: Workspace,
+    pool: Executor,
+    console: Console,
+) -> Planned:
+    scanned = scan_slides(config, prepared, pool, console, workspace)
+    copies = _copies(current, prepared, scanned.scans)
+    samples, unlabelled = samples_of(prepared.plan, scanned.scans, source=config.tissue)
+    shards: tuple[Shard, ...] = plan_shards(
+        samples,
+        {name: slide.split for name, slide in prepared.plan.slides.items() if slide.split is not None},
+        magnifications=config.magnifications,
+        image_format=config.image_format,
+        shard_mb=config.shard_mb,
+        seed=config.seed,
+        first={name: entry.shards for name, entry in current.index.splits.items()},
+        present_bytes=present_bytes(current),
+    )
+    failures = (*scanned.failures, *unlabelled)
+    return Planned(prepared=prepared, scanned=scanned, shards=shards, failures=failures, warnings=copies)
 
-    Args:
-        mapping: The mapping of a pseudonymised set; None where names are shown.
-    """
-    if mapping is None:
-        return lambda kind, name: name
-    return Pseudonyms(mapping).of
+
+def _copies(current: CurrentSet, prepared: Prepared, scans: Mapping[str, Scan]) -> tuple[str, ...]:
+    """Refuse files that are in two splits, old and new ones together; warnings that the new ones bring."""
+    plan = current.plan
+    old = {name: scan.fingerprint for name, scan in current.finished.scans.items()}
+    new = {name: scan.fingerprint for name, scan in scans.items()}
+    before = check_leaks(plan, old)
+    together = replace(plan, slides={**plan.slides, **prepared.plan.slides})
+    return tuple(warning for warning in check_leaks(together, {**old, **new}) if warning not in before)
 
 
-def present_in(current: CurrentSet, classes: tuple[str, ...], shown: ShownName) -> Present:
-    """Patients, their splits and their classes in a set.
+# The set afterwards
 
-    Args:
-        current: The set.
-        classes: Its classes, with those that are being added.
-        shown: Names as the set shows them.
-    """
-    slides = [slide for slide in current.plan.slides.values() if slide.split is not None]
-    entries = [SlideEntry(name=s.name, patient=s.patient, label=s.label) for s in slides]
-    regions = {
-        name: [region.class_name for region in scan.regions if region.class_name is not None]
-        for name, scan in current.finished.scans.items()
-    }
-    return Present(
-        split_of={s.patient: s.split for s in slides if s.split is not None},
-        class_of=patient_classes(entries, regions, classes),
-        classes=classes,
-        shown=partial(shown, "patient"),
+
+def _after(
+    current: CurrentSet, wish: Addition, made: _Added, forgotten: Mapping[str, ShardRecord]
+) -> Finished:
+    before, scanned = current.finished, made.planned.scanned
+    assert before.past is not None, "a set that was read has a past"
+    names = [made.prepared.files[name].name for name in made.prepared.plan.slides]
+    old = [forgotten.get(shard_name(r.split, r.number), r) for r in before.records]
+    return assemble(
+        config=before.config.model_copy(update={"classes": before.config.classes and made.classes}),
+        slides={**current.plan.slides, **made.prepared.plan.slides},
+        classes=made.classes,
+        scans={**before.scans, **scanned.scans},
+        records=[*old, *made.records],
+        failures=[*(f for f in before.failures if f.slide not in made.tried), *made.planned.failures],
+        pictures={**before.pictures, **scanned.pictures},
+        **changed_past(
+            current,
+            OPERATION if made.tried else UPDATE,
+            slides=len(made.slides),
+            shards=made.shards,
+            statistics_shards=counted_after(current, made.records, update=wish.update_statistics),
+            synthetic=before.past.synthetic and all(name.startswith("synthetic-") for name in names),
+        ),
     )
 
 

@@ -29,6 +29,9 @@ from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
 from slideprep.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.store import Store
 
+NO_ANNOTATIONS = Path("annotations")
+"""Stands where a set was built from annotations and they are not at hand; only an addition reads any."""
+
 _Scans: TypeAdapter[Scan] = TypeAdapter(Scan)
 
 
@@ -144,7 +147,7 @@ def config_of(index: Index, out: Place, **options: Any) -> BuildConfig:
     """
     given = {name: value for name, value in options.items() if value is not None}
     if index.config.get("tissue") == "annotations":
-        given.setdefault("annotations", out)  # asked for where slides are added; nothing else reads it
+        given.setdefault("annotations", NO_ANNOTATIONS)
     try:
         return BuildConfig(**{"slides": (), **index.config, **given, "out": out})
     except ValidationError as error:
