@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from fixtures.slides import (
@@ -14,6 +15,7 @@ from fixtures.slides import (
     picture,
     slide_file,
     write_dicom,
+    write_jp2k_svs,
     write_jpeg_tiff,
     write_svs,
 )
@@ -40,6 +42,11 @@ def _plain_tiff(folder: Path) -> Path:
     return folder / "a.tif"
 
 
+def _tiled_tiff(path: Path) -> Path:
+    tifffile.imwrite(path, PICTURE, tile=(64, 64), photometric="rgb", compression="lzw")
+    return path
+
+
 MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "pyramidal TIFF, YCbCr": ("tiff-jpeg", lambda d: write_jpeg_tiff(d / "a.tif", PICTURE, levels=3)),
     "TIFF, RGB, BigTIFF": (
@@ -47,9 +54,11 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
         lambda d: write_jpeg_tiff(d / "a.tif", PICTURE, colours="rgb", bigtiff=True),
     ),
     "SVS": ("tiff-jpeg", lambda d: write_svs(d / "a.svs", PICTURE, levels=2)),
-    "DICOM": ("openslide", lambda d: write_dicom(d / "a.dcm", PICTURE)),
+    "SVS, JPEG 2000": ("tiff-jp2k", lambda d: write_jp2k_svs(d / "a.svs", PICTURE, levels=2)),
+    "TIFF, LZW": ("openslide", lambda d: _tiled_tiff(d / "a.tif")),
+    "DICOM": ("dicom-jpeg", lambda d: write_dicom(d / "a.dcm", PICTURE)),
     "DICOM, wrong colour tag": (
-        "openslide",
+        "dicom-jpeg",
         lambda d: write_dicom(d / "a.dcm", PICTURE, frames="ycbcr", subsampling="420"),
     ),
     "PNG": ("libvips", _png),

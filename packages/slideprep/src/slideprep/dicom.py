@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slideprep.discover import SlideFile
 
 WHOLE_SLIDE_STORAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
-_JPEG_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+JPEG_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _LAST_TAG_NEEDED = 0x00480007  # the long lists of frame positions come after it
 _TAGS_NEEDED: list[BaseTag | int] = [
     0x00080008,  # ImageType
@@ -212,7 +212,7 @@ def _tag_and_frame(
             tags: Any = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
             head = stream.read(_FRAME_HEADER_BYTES)
             size = (int(tags.TotalPixelMatrixColumns), int(tags.TotalPixelMatrixRows))
-            if tags.file_meta.TransferSyntaxUID not in _JPEG_SYNTAXES:
+            if tags.file_meta.TransferSyntaxUID not in JPEG_SYNTAXES:
                 return size, None, None
             frame = _first_frame(head)
             if not frame:  # a long table of frame offsets: it ends where its own length says

@@ -147,6 +147,15 @@ def open_openslide(file: SlideFile) -> OpenSlideSlide:
     return OpenSlideSlide(file=file, handle=handle, metadata=metadata, ycbcr_levels=ycbcr_levels)
 
 
+def note_converted(warnings: list[str], ycbcr_levels: int, levels: int) -> None:
+    """Add the warning about levels whose colour tag is wrong, if there are any."""
+    if ycbcr_levels:
+        warnings.append(
+            f"The colour tag says RGB but the JPEG frames of {ycbcr_levels} of {levels} levels are YCbCr by their own "
+            "headers; their colours were converted."
+        )
+
+
 class OpenSlideSlide:
     """A slide read through OpenSlide; see :class:`slideprep.slide.Slide`."""
 
@@ -172,11 +181,7 @@ class OpenSlideSlide:
         self._handle: openslide.OpenSlide | None = handle
         self._ycbcr_levels = ycbcr_levels
         self._tiles = [_tile_size(handle.properties, level) for level in range(len(self.levels))]
-        if ycbcr_levels:
-            self.warnings.append(
-                f"The colour tag says RGB but the JPEG frames of {len(ycbcr_levels)} of {len(self.levels)} levels are "
-                "YCbCr by their own headers; their colours were converted."
-            )
+        note_converted(self.warnings, len(ycbcr_levels), len(self.levels))
 
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
         """Read a box of a level; see :meth:`slideprep.slide.Slide.strips`."""

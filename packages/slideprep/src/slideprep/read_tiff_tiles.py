@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import openslide
-
-from slideprep.errors import SlideReadError
-from slideprep.openslide_warnings import decoder_warnings
-from slideprep.read_openslide import Metadata, flatten, metadata_from_properties, open_handle
+from slideprep.read_openslide import Metadata, metadata_from_properties, open_handle
 from slideprep.tiff_pages import TiledPage, level_pages
+from slideprep.tile_check import agrees_with_openslide
 from slideprep.tiled_slide import TiledSlide
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    import openslide
 
-_TILES_TRIED = 3
+    from slideprep.discover import SlideFile
 
 
 def open_tiff_tiles(file: SlideFile) -> TiledSlide | None:
@@ -40,7 +36,7 @@ def open_tiff_tiles(file: SlideFile) -> TiledSlide | None:
         if pages is None:
             return None
         slide = _tiled_slide(file, metadata, pages, list(sizes))
-        if all(_agrees_with_openslide(slide, handle, level) for level in range(len(pages))):
+        if all(_agrees(slide, handle, level) for level in range(len(pages))):
             return slide
         slide.close()
         return None
@@ -58,34 +54,8 @@ def _tiled_slide(
     return TiffJp2kSlide(file=file, metadata=metadata, pages=pages, sizes=sizes)
 
 
-def _agrees_with_openslide(slide: TiledSlide, handle: openslide.OpenSlide, level: int) -> bool:
-    """Whether one tile is OpenSlide's, pixel for pixel: the best-filled one, above level 0 the top left one.
-
-    Only there does a coarse level's pixel lie on a whole level-0 pixel. A damaged tile proves nothing, and the next
-    best is tried. Where none proves anything JPEG passes; not so JPEG 2000, where a program may have written all its
-    tiles in a way that is complained of.
-    """
-    page = slide.pages[level]
-    best = np.argsort(-page.byte_counts, kind="stable")[:_TILES_TRIED] if level == 0 else [0]
-    for index in best:
-        row, column = divmod(int(index), page.columns)
-        agrees = _tile_agrees(slide, handle, level, column, row)
-        if agrees is not None:
-            return agrees
-    return page.codec == "jpeg"
-
-
-def _tile_agrees(
-    slide: TiledSlide, handle: openslide.OpenSlide, level: int, column: int, row: int
-) -> bool | None:
-    """Whether a tile is OpenSlide's; None where one of the two refuses it."""
-    page, size = slide.pages[level], slide.levels[level]
-    x, y = column * page.tile_width, row * page.tile_height
-    width, height = min(page.tile_width, size.width - x), min(page.tile_height, size.height - y)
-    try:
-        ours = slide.tile(level, column, row)[:height, :width]
-        with decoder_warnings():
-            theirs = np.asarray(handle.read_region((x, y), level, (width, height)))
-    except (SlideReadError, openslide.OpenSlideError):
-        return None
-    return np.array_equal(ours, flatten(theirs, slide.background))
+def _agrees(slide: TiledSlide, handle: openslide.OpenSlide, level: int) -> bool:
+    agrees = agrees_with_openslide(slide, handle, level)
+    # all tiles tried are damaged: libjpeg's complaints mean just that, while OpenJPEG's may be about how some program
+    # writes all its tiles
+    return slide.pages[level].codec == "jpeg" if agrees is None else agrees

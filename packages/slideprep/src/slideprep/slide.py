@@ -59,7 +59,8 @@ class Slide(Protocol):
 
     Attributes:
         name: The slide's name, as in :class:`~slideprep.discover.SlideFile`.
-        reader: "tiff-jpeg" or "tiff-jp2k" (strict tiles), "openslide", "jpeg" (strict, whole image) or "libvips".
+        reader: "tiff-jpeg", "tiff-jp2k" or "dicom-jpeg" (strict tiles), "openslide", "jpeg" (strict, whole image) or
+            "libvips".
         vendor: OpenSlide's name of the format, or "jpeg", "png", "tiff" for a plain image.
         levels: Level 0 first.
         mpp: Microns per level-0 pixel as the file says, mean of x and y, or None. Never guessed.
@@ -139,8 +140,8 @@ class Overview:
 def open_slide(file: SlideFile) -> Slide:
     """Open a slide with the strictest reader that can read it.
 
-    TIFF and Aperio SVS with tiles of JPEG or JPEG 2000 go to the strict tile readers, everything else that OpenSlide
-    knows to OpenSlide, plain JPEG to a strict JPEG decoder, other plain images to libvips.
+    TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 go to the strict tile readers, everything
+    else that OpenSlide knows to OpenSlide, plain JPEG to a strict JPEG decoder, other plain images to libvips.
 
     Args:
         file: As :func:`slideprep.discover.discover` returns it.
@@ -158,6 +159,10 @@ def open_slide(file: SlideFile) -> Slide:
     if start.startswith(b"\x89PNG"):
         return open_vips(file)
     vendor = detect_vendor(file)
+    if vendor == "dicom":
+        from slideprep.read_dicom_jpeg import open_dicom_jpeg
+
+        return open_dicom_jpeg(file) or open_openslide(file)
     if vendor in ("aperio", "generic-tiff"):
         return open_tiff_tiles(file) or open_openslide(file)
     if vendor is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 START_OF_IMAGE = b"\xff\xd8"
 _END_OF_IMAGE = b"\xff\xd9"
 _JPEG, _RGB, _YCBCR = 7, 2, 6
-_ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 marker with transform 0. Without it libjpeg takes three unmarked components for YCbCr, and an SVS whose
 tiles are RGB comes out green."""
 
@@ -35,6 +35,7 @@ class TiledPage:
     """Where the tiles of one level lie in the file.
 
     Attributes:
+        path: The file that they lie in.
         codec: How its tiles are coded.
         tile_width: Level pixels.
         tile_height: Level pixels.
@@ -44,6 +45,7 @@ class TiledPage:
         header: What goes before a JPEG tile's bytes (less their start marker) to make it complete; else empty.
     """
 
+    path: Path
     codec: Codec
     tile_width: int
     tile_height: int
@@ -74,7 +76,7 @@ def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]
                 return None
             if not all(_is_plain(page) for page in found):
                 return None
-            tiled = [_tiled_page(page) for page in found]
+            tiled = [_tiled_page(file.path, page) for page in found]
     except (tifffile.TiffFileError, ValueError, KeyError):
         return None
     # where a tile of an SVS pyramid is missing OpenSlide paints that place from other levels; leave that to it
@@ -109,9 +111,10 @@ def _tile_count(page: Any) -> int:
     return tiles
 
 
-def _tiled_page(page: Any) -> TiledPage:
+def _tiled_page(path: Path, page: Any) -> TiledPage:
     codec = _CODECS[page.compression]
     return TiledPage(
+        path=path,
         codec=codec,
         tile_width=page.tilewidth,
         tile_height=page.tilelength,
@@ -124,7 +127,7 @@ def _tiled_page(page: Any) -> TiledPage:
 
 def _jpeg_header(page: Any) -> bytes:
     tables = page.jpegtables or START_OF_IMAGE + _END_OF_IMAGE
-    colour = _ADOBE_RGB if page.photometric == _RGB else b""
+    colour = ADOBE_RGB if page.photometric == _RGB else b""
     body: bytes = tables.removeprefix(START_OF_IMAGE).removesuffix(_END_OF_IMAGE)
     return START_OF_IMAGE + colour + body
 

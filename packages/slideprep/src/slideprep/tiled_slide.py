@@ -43,7 +43,7 @@ class TiledSlide(ABC):
     def __init__(
         self, *, file: SlideFile, metadata: Metadata, pages: list[TiledPage], sizes: list[tuple[int, int]]
     ) -> None:
-        """Open the file's bytes; ``sizes`` are the levels' (width, height)."""
+        """Open the pages' files; ``sizes`` are the levels' (width, height)."""
         self.name = file.name
         self.vendor = metadata.vendor
         self.levels = levels_from_sizes(sizes)
@@ -52,7 +52,7 @@ class TiledSlide(ABC):
         self.background = metadata.background
         self.warnings = list(metadata.warnings)
         self.pages = pages
-        self._descriptor: int | None = os.open(file.path, os.O_RDONLY)
+        self._descriptors = {path: os.open(path, os.O_RDONLY) for path in {page.path for page in pages}}
         empty = int((pages[0].byte_counts == 0).sum())
         if empty:
             self.warnings.append(
@@ -129,9 +129,9 @@ class TiledSlide(ABC):
         count, offset = int(page.byte_counts[index]), int(page.offsets[index])
         if count == 0:
             return b""
-        assert self._descriptor is not None, "the slide is closed"
+        assert self._descriptors, "the slide is closed"
         try:
-            data = os.pread(self._descriptor, count, offset)
+            data = os.pread(self._descriptors[page.path], count, offset)
         except OSError as error:
             reason = f" cannot be read from disk: {error.strerror}; check the disk or the network share"
             raise SlideReadError(self._place(level, column, row) + reason) from error
@@ -151,9 +151,9 @@ class TiledSlide(ABC):
 
     def close(self) -> None:
         """Release the file."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors = {}
 
     def __enter__(self) -> Self:
         """Enter a with-block that closes the slide."""
