@@ -130,7 +130,7 @@ def _collect_folder(folder: Url, found: _Found) -> bool:
 
 
 def _collect_glob(pattern: Url, found: _Found) -> bool:
-    urls = remote.matches(pattern)
+    urls = [url for url in remote.matches(pattern) if not url.name.startswith(".")]
     known = _look_up(urls)
     slides = {url: stored for url, stored in known.items() if _is_candidate(url)}
     found.objects |= slides

@@ -40,7 +40,14 @@ EXTRAS = {
 }
 """Which extra of this package brings the client of a protocol."""
 
-_FOR_GOOD = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_CODES = {
+    FileNotFoundError: errno.ENOENT,
+    FileExistsError: errno.EEXIST,
+    PermissionError: errno.EACCES,
+    IsADirectoryError: errno.EISDIR,
+    NotADirectoryError: errno.ENOTDIR,
+}
+_FOR_GOOD = tuple(_CODES)
 _LOCAL_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.EMFILE}
 _CLIENTS = {
     "aiohttp",
@@ -271,8 +278,9 @@ def _refusal(error: Exception, url: Url) -> Exception:
     if type(error).__name__ in _NO_CREDENTIALS:
         return PermissionError(errno.EACCES, f"no usable credentials ({_plain(error)})", str(url))
     if isinstance(error, OSError):
-        known = type(error) if isinstance(error, _FOR_GOOD) else OSError
-        return known(error.errno or errno.EIO, _plain(error), str(url))
+        final = next((kind for kind in _FOR_GOOD if isinstance(error, kind)), OSError)
+        code = error.errno or _CODES.get(final, errno.EIO)
+        return final(code, _plain(error) if error.strerror else os.strerror(code), str(url))
     return error
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -77,17 +78,20 @@ def _in_use(folder: Path, file: SlideFile, source: RemoteSource, access: Access)
     with output_errors(folder):
         lock = _opened(folder)
     try:
-        while not folder.is_dir():
+        if not folder.is_dir():
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir():
+            if not folder.is_dir() and _is_current(lock, folder):
                 _fetch(folder, file, source, access)
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if not folder.is_dir():  # removed between the two locks, to make room for another
+        if not folder.is_dir() or not _is_current(
+            lock, folder
+        ):  # removed meanwhile, to make room for another
             lock.close()
             with _in_use(folder, file, source, access):
                 yield
             return
-        os.utime(lock.fileno())
+        now = time.time_ns()  # a clock that jumps only changes which slide goes first
+        os.utime(lock.fileno(), ns=(now, now))
         yield
     finally:
         lock.close()
@@ -95,6 +99,14 @@ def _in_use(folder: Path, file: SlideFile, source: RemoteSource, access: Access)
 
 def _opened(folder: Path) -> BinaryIO:
     return folder.with_suffix(".lock").open("ab")
+
+
+def _is_current(lock: BinaryIO, folder: Path) -> bool:
+    """Whether a lock's file still has its name: it goes when the files go, and a new one may have come."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), folder.with_suffix(".lock").stat())
+    except FileNotFoundError:
+        return False
 
 
 def _fetch(folder: Path, file: SlideFile, source: RemoteSource, access: Access) -> None:
@@ -138,7 +150,7 @@ def _make_room(root: Path, needed: int, limit: int) -> None:
     """Remove what is not in use, longest unused first, until ``needed`` more bytes fit under the limit."""
     with (root / "room.lock").open("ab") as room:
         fcntl.flock(room, fcntl.LOCK_EX)
-        locks = sorted(root.glob("*.lock"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        locks = sorted(root.glob("*.lock"), key=lambda path: (_last_use(path), path.name))
         sizes = {path.with_suffix(""): _size(path.with_suffix("")) for path in locks}
         total = sum(sizes.values())
         for folder in (folder for folder, size in sizes.items() if size):
@@ -151,8 +163,18 @@ def _make_room(root: Path, needed: int, limit: int) -> None:
 
 def _size(folder: Path) -> int:
     """Bytes of a slide's files, half-fetched ones included."""
-    places = (folder, folder.with_suffix(".partial"))
-    return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+    total = 0
+    with suppress(FileNotFoundError):  # another task removes what it has done with
+        for place in (folder, folder.with_suffix(".partial")):
+            total += sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    return total
+
+
+def _last_use(lock: Path) -> int:
+    try:
+        return lock.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _remove_if_idle(folder: Path, lock: BinaryIO) -> bool:
@@ -160,6 +182,9 @@ def _remove_if_idle(folder: Path, lock: BinaryIO) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    if not _is_current(lock, folder):
+        return False
     for place in (folder, folder.with_suffix(".partial")):
         shutil.rmtree(place, ignore_errors=True)
+    folder.with_suffix(".lock").unlink(missing_ok=True)
     return True

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from slideprep import remote
@@ -121,6 +121,9 @@ class UrlStore:
             self.remove(path)
         shutil.rmtree(self.scratch(), ignore_errors=True)
 
-    def locked(self, say: Say) -> AbstractContextManager[Held]:
+    @contextmanager
+    def locked(self, say: Say) -> Iterator[Held]:
         """See Store."""
-        return hold(self.place, self.place / LOCK, say)
+        with hold(self.place, self.place / LOCK, say) as lock:
+            yield lock
+        shutil.rmtree(self.scratch(), ignore_errors=True)
