@@ -1,8 +1,9 @@
-"""Steps of a build that end their process on one slide, as a decoder's crash does; workers import them by name."""
+"""Steps of a build that end their process on one slide, as a crash does, or hang; workers import them by name."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 from unittest.mock import patch
@@ -49,4 +50,23 @@ def crashing_write(job: ShardJob, *, slide: str, attempts: Path) -> ShardRecord:
         return open_slide(file)
 
     with patch.object(shard_writer, "open_slide", open_or_die):
+        return write_shard(job)
+
+
+def hanging_scan(job: ScanJob, *, workspace: Workspace | None, slide: str) -> Scan | ScanFailure:
+    """Scan a slide; never ends on one."""
+    while job.shown_name == slide:
+        time.sleep(1)
+    return scan_with_cache(job, workspace=workspace)
+
+
+def hanging_write(job: ShardJob, *, slide: str) -> ShardRecord:
+    """Write a shard; never ends when it opens one slide."""
+
+    def open_or_hang(file: SlideFile) -> Slide:
+        while file.name == slide:
+            time.sleep(1)
+        return open_slide(file)
+
+    with patch.object(shard_writer, "open_slide", open_or_hang):
         return write_shard(job)

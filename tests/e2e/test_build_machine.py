@@ -24,7 +24,7 @@ from e2e.builds import (
     start,
     wait_for,
 )
-from e2e.doubles import crash, crashing_scan, crashing_write
+from e2e.doubles import crash, crashing_scan, crashing_write, hanging_scan, hanging_write
 from slideprep import build as build_module
 from slideprep.pipeline import executor
 
@@ -130,6 +130,26 @@ def test_slide_that_crashes_its_reader(
     (row,) = failures(tmp_path / "out")
     assert (row["slide"], row["stage"]) == ("slide-1.svs", stage)
     assert "brought its worker process down 2 times" in row["reason"]
+    assert slides_written(tmp_path / "out") == {"slide-0.svs", "slide-2.svs"}
+    assert_verified(tmp_path / "out")
+
+
+@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.parametrize(
+    ("step", "double", "stage"),
+    [("scan_with_cache", hanging_scan, "open"), ("write_shard", hanging_write, "read")],
+)
+def test_slide_that_hangs_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, double: object, stage: str
+) -> None:
+    """A slide that is read for longer than it may take is ended, listed and left out; the others are written."""
+    good_slides(tmp_path / "slides", 3)
+    monkeypatch.setattr(build_module, step, partial(double, slide="slide-1.svs"))
+    run = build(tmp_path / "slides", "--out", tmp_path / "out", "--slide-minutes", "0.08", workers=2)
+    assert run.code == 3
+    (row,) = failures(tmp_path / "out")
+    assert (row["slide"], row["stage"]) == ("slide-1.svs", stage)
+    assert "was not read within 0.08 minutes" in row["reason"] and "--slide-minutes" in row["reason"]
     assert slides_written(tmp_path / "out") == {"slide-0.svs", "slide-2.svs"}
     assert_verified(tmp_path / "out")
 
