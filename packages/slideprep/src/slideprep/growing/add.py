@@ -131,6 +131,8 @@ def _add(held: Changing, wish: Addition, console: Console) -> Outcome:
     config = _config(current, wish)
     prepared, notes = prepare_added(current, config, classes, to=wish.to)
     if is_nothing(prepared) and not _statistics_follow(current, wish):
+        if wish.update_statistics:
+            notes = (*notes, "the colour statistics count all of train already")
         return Outcome(out=current.out, before=current.index, after=current.index, notes=notes)
     identities = identity(config, prepared)["slides"]
     base = [identities, wish.to, classes, wish.update_statistics]
