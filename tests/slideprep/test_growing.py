@@ -114,7 +114,7 @@ def assert_sound(folder: Path) -> None:
 
 
 def test_added_slides_come_behind_and_old_tars_keep_every_byte(folder: Path) -> None:
-    """Cleopatra's new slide is in test, as she is, Yvette's in train, the unlabelled one in aux2_added: in new shards."""
+    """Cleopatra's new slide is in test, as she is, Yvette's in train, v0 in aux2_added: all in new shards."""
     before, old = tars(folder / "out"), index_of(folder)
     result = add(folder, "--labels", folder / "new.csv")
     assert result.exit_code == 0, result.output
