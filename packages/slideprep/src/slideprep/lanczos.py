@@ -47,8 +47,8 @@ def reach(first: int, last: int, *, factor: Fraction, origin: Fraction) -> tuple
 
 
 def tap_count(factor: Fraction) -> int:
-    """Source pixels that an output pixel draws on at most."""
-    return ceil(2 * LOBES * factor) + 1
+    """Source pixels that an output pixel draws on at most, made even: taps are weighed two at a time."""
+    return 2 * (ceil(2 * LOBES * factor) // 2 + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Taps:
 
     Attributes:
         starts: (outputs,) first source pixel of each output's taps; may lie outside the source.
-        weights: (outputs, taps) float64; an output's weights sum to 1, and are 0 outside the source.
+        weights: (outputs, taps) float64, an even number of taps; an output's weights sum to 1, and are 0 outside the source.
     """
 
     starts: NDArray[np.int64]
@@ -94,7 +94,8 @@ def taps(
     border = outside.any(axis=1)
     table[border] *= ~outside[border]
     table[border] /= table[border].sum(axis=1, keepdims=True)
-    return Taps(starts=starts, weights=table)
+    used = int(np.flatnonzero(table.any(axis=0))[-1]) // 2 + 1
+    return Taps(starts=starts, weights=table[:, : 2 * used])
 
 
 def _table(
