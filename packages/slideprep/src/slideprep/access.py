@@ -7,6 +7,7 @@ worker's own environment says nothing; they are never shown, logged or written.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +51,9 @@ class Access:
         if not missing:
             return
         os.environ.update(missing)
-        from fsspec.config import conf, set_conf_env
-
-        set_conf_env(conf)
+        if "fsspec.config" in sys.modules:  # else it reads the environment when it is first needed
+            config = sys.modules["fsspec.config"]
+            config.set_conf_env(config.conf)
 
 
 def store_settings(environment: Mapping[str, str]) -> Secrets:

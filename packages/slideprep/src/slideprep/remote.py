@@ -220,9 +220,9 @@ def matches(url: Url) -> list[Url]:
 
 
 def _filesystem(url: Url) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
     try:
+        from fsspec.core import url_to_fs
+
         return url_to_fs(str(url), use_listings_cache=False)  # type: ignore[no-any-return]
     except ImportError:
         extra = EXTRAS.get(url.protocol)
