@@ -95,6 +95,24 @@ def test_factor_one_copies_pixels() -> None:
     assert np.array_equal(got, image[30:130, 20:220])
 
 
+@pytest.mark.parametrize("width", [1, 2, 21, 22, 85, 86, 255, 256, 257, 300])
+@pytest.mark.parametrize("x", [0, 40])
+def test_regions_of_any_width(width: int, x: int) -> None:
+    """Widths around those of the loops' vectors, tiles and chunks, inside a slide and at its borders."""
+    image = texture(90, x + width + (300 if x else 0))
+    targets = [
+        Target(
+            factor=Fraction(f), x=Fraction(x), y=Fraction(0), width=max(1, int(width / f)), height=int(90 / f)
+        )
+        for f in (1, Fraction("1.7"), 16)
+        if f * 1 <= width
+    ]
+    for got, target in zip(run(image, targets), targets, strict=True):
+        difference = np.abs(got.astype(int) - reference(image, target).astype(int))
+        assert difference.max() <= 1
+        assert difference.mean() <= 0.1
+
+
 def test_taps_beyond_the_region_use_the_slides_own_pixels() -> None:
     """A region's border pixels are those of the larger region around it, not of a cut-out."""
     image = texture(900, 900)
