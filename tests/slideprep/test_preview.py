@@ -28,7 +28,7 @@ from slideprep.preview import (
 )
 from slideprep.preview_card import scale_bar_um
 from slideprep.preview_html import number, text
-from slideprep.preview_model import image_sizes
+from slideprep.preview_tally import CARDS, tally
 
 
 def thumbnail(width: int = 8, height: int = 6) -> bytes:
@@ -305,11 +305,53 @@ def test_size_table_names_the_largest_image() -> None:
     """Per magnification: images, megapixels, and the largest image with its slide; regions not written do not count."""
     large = region(sizes=((10.0, 3000, 1000),))
     lost = region("r1", status="failed", sizes=((10.0, 9000, 9000),))
-    (sizes,) = image_sizes(
+    (sizes,) = tally(
         (slide("a", regions=(region(sizes=((10.0, 1000, 1000),)),)), slide("b", regions=(large, lost)))
-    )
+    ).sizes
     assert (sizes.magnification, sizes.images, sizes.megapixels) == (10.0, 2, 4.0)
     assert (sizes.largest_px, sizes.largest_slide, sizes.median_megapixels) == ((3000, 1000), "b", 1.0)
+
+
+def test_a_large_set_shows_some_of_its_slides() -> None:
+    """Of 2 600 slides 1 000 are shown: every warning, since there are few, and of failures and others what fits."""
+    failed = [slide(f"f{n}", failures=("x",)) for n in range(600)]
+    warned = [slide(f"w{n}", warnings=("x",)) for n in range(50)]
+    fine = [slide(f"s{n}") for n in range(1950)]
+    root = page(*fine, *warned, *failed)
+    cards = [card.attributes["class"].split()[1] for card in root.all("article", "card")]
+    assert len(cards) == CARDS
+    assert [cards.count(state) for state in ("failed", "warning", "ok")] == [600, 50, 350]
+    assert cards == sorted(cards, key=["failed", "warning", "ok"].index)
+    (note,) = [check.text for check in root.all("p", "check") if "are shown" in check.text]
+    assert note.startswith("1,000 of the 2,600 slides are shown: 600 of the 600 with failures, 50 of the 50")
+    assert "slides.csv" in note
+    assert root.one("p", "shown").text == "1 000 slides"
+    assert {"2 600"} <= {count.one("dd").text for count in root.all("div", "count")}
+
+
+def test_states_share_the_cards() -> None:
+    """Where every state has more slides than it may show, failures get 40 % of the cards, the others 30 % each."""
+    states = [slide(f"f{n}", failures=("x",)) for n in range(30)]
+    states += [slide(f"w{n}", warnings=("x",)) for n in range(30)] + [slide(f"s{n}") for n in range(30)]
+    found = tally(states)
+    assert [
+        sum(found.states[at] == state for at in found.shown(10)) for state in ("failed", "warning", "ok")
+    ] == [
+        4,
+        3,
+        3,
+    ]
+    assert found.shown(90) == list(range(90))
+
+
+def test_slides_are_drawn_by_name() -> None:
+    """Which slides are shown does not depend on their order: a set that is described again shows the same ones."""
+    names = [f"s{n}" for n in range(50)]
+    drawn = [
+        {order[at] for at in tally([slide(name) for name in order]).shown(10)}
+        for order in (names, names[::-1])
+    ]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 10
 
 
 def test_a_patient_in_two_splits_is_named() -> None:

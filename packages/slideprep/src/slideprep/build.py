@@ -29,6 +29,7 @@ from slideprep.outputs import save_regions, write_outputs, write_sidecars
 from slideprep.pipeline import Executor, executor
 from slideprep.plan import Sample, Shard, plan_shards
 from slideprep.prepare import Prepared, total_bytes
+from slideprep.preview_tally import CARDS, rank
 from slideprep.progress import BuildProgress, scan_progress
 from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan, ScanFailure, scan_slide
@@ -246,6 +247,8 @@ def scan_slides(
             else:
                 if result.thumbnail is not None:
                     pictures[result.name] = result.thumbnail
+                    if len(pictures) > CARDS:  # those that preview.html has no room for
+                        del pictures[max(pictures, key=rank)]
                 failures.append(
                     Failure(slide=result.name, region=None, stage=result.stage, reason=result.reason)
                 )
@@ -264,7 +267,8 @@ def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | Scan
     """Scan a slide, or take the scan of an earlier run of the same content and settings."""
     job.access.apply()
     if workspace is None:
-        return scan_slide(job)
+        found = scan_slide(job)
+        return sent(found) if isinstance(found, Scan) else found
     settings = _scan_digest(job)
     source = None if job.file.remote is None else job.file.remote.mark
     try:
@@ -274,11 +278,17 @@ def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | Scan
     except InputError:
         kept = None  # the scan itself says what is wrong
     if kept is not None and job.settings.save_masks is None:
-        return kept
+        return sent(kept)
     result = scan_slide(job)
     if isinstance(result, Scan):
         workspace.save_scan(result, settings, source=source)
+        return sent(result)
     return result
+
+
+def sent(scan: Scan) -> Scan:
+    """A scan as the process that plans gets it: the thumbnail stays on disk, where there is room for an archive's."""
+    return replace(scan, thumbnail=b"")
 
 
 def _scan_digest(job: ScanJob) -> str:

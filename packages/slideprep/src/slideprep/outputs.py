@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from slideprep.annotations_io import regions_geojson
@@ -21,6 +21,7 @@ from slideprep.set_index import build_index
 from slideprep.set_preview import preview_set
 from slideprep.shard_format import INDEX_NAME, Index, dump_index
 from slideprep.store import Store, open_store
+from slideprep.workspace import Workspace
 
 
 def write_outputs(finished: Finished, out: Place | Store, *, scratch: Path | None = None) -> Index:
@@ -52,8 +53,23 @@ def write_sidecars(finished: Finished, out: Place | Store, *, scratch: Path | No
     store.write("splits.csv", table.as_csv().encode())
     page = store.scratch() / "preview.html"
     with output_errors(page):
-        write_preview(preview_set(finished, finished.config.out.resolve().name), page)
+        title = finished.config.out.resolve().name
+        write_preview(
+            preview_set(finished, title, _thumbnails(Workspace(store.place, scratch=scratch))), page
+        )
     store.publish(page, "preview.html")
+
+
+def _thumbnails(workspace: Workspace) -> Callable[[str], bytes | None]:
+    """Gives the thumbnail of a slide by name, from its kept scan; None where it is gone."""
+
+    def thumbnail(name: str) -> bytes | None:
+        try:
+            return workspace.kept_scan(name).thumbnail
+        except (OSError, ValueError):
+            return None
+
+    return thumbnail
 
 
 def _rows_csv(rows: Iterable[Failure]) -> bytes:

@@ -2,16 +2,15 @@
 
 In: a :class:`PreviewSet`, thumbnails included. Out: one HTML file that needs no network, works without script (script
 adds filters, sorting and the enlarged view), and is the same byte for byte for the same set: it holds no date.
-It is written slide by slide, so memory stays that of the set itself. What is drawn is the plan and its outcome, not
-the images in the shards; `slideprep verify` checks those.
+It is written slide by slide, and of a large set it shows a selection, so that a browser can open it and memory stays
+small. What is drawn is the plan and its outcome, not the images in the shards; `slideprep verify` checks those.
 """
 
 from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +25,7 @@ from slideprep.preview_model import (
     PreviewTable,
     RegionStatus,
 )
+from slideprep.preview_tally import Tally, selection_note, tally
 
 __all__ = [
     "PreviewRegion",
@@ -69,12 +69,15 @@ def render_preview(preview: PreviewSet) -> str:
 def preview_pieces(preview: PreviewSet) -> Iterator[str]:
     """The page in pieces: what comes before the slides, one card per slide, what comes after them.
 
-    Cards come failures first, then warnings, then in the set's order; ``id="slide-<position in the set>"``.
+    Cards come failures first, then warnings, then in the set's order; ``id="slide-<position in the set>"``. Of a set of
+    more than :data:`slideprep.preview_tally.CARDS` slides some get none.
     """
     before, after = _page().split("<!-- slides -->")
-    yield Template(before).substitute(_parts(preview))
-    for index, slide in preview.in_attention_order:
-        yield card(index, slide, synthetic=preview.synthetic)
+    found = tally(preview.slides)
+    shown = found.shown()
+    yield Template(before).substitute(_parts(preview, found, shown))
+    for index in shown:
+        yield card(index, preview.slides[index], synthetic=preview.synthetic)
     yield Template(after).substitute(script=_asset("page.js"))
 
 
@@ -86,9 +89,9 @@ def _asset(name: str) -> str:
     return files("slideprep").joinpath("preview_assets", name).read_text(encoding="utf-8")
 
 
-def _parts(preview: PreviewSet) -> dict[str, str]:
+def _parts(preview: PreviewSet, found: Tally, shown: Sequence[int]) -> dict[str, str]:
     style, script = _asset("page.css"), _asset("page.js")
-    slides = preview.slides
+    note = selection_note(found, shown)
     settings = html.definitions(preview.settings.items())
     return {
         "policy": _policy(style, script),
@@ -98,17 +101,18 @@ def _parts(preview: PreviewSet) -> dict[str, str]:
         if preview.synthetic
         else "",
         "subtitle": _subtitle(preview),
-        "counts": html.counts(preview),
-        "split_check": html.split_check(preview),
+        "counts": html.counts(found),
+        "split_check": html.split_check(found),
         "split_table": html.table(preview.table) if preview.table else "",
-        "size_table": html.size_table(preview),
+        "size_table": html.size_table(found),
         "settings": _folded("Settings", settings) if settings else "",
         "versions": _folded("Versions", html.definitions(preview.tool_versions.items()))
         if preview.tool_versions
         else "",
-        "splits": html.options(_tally([slide.split for slide in slides]), everything="all splits"),
-        "labels": html.options(_label_tally(preview), everything="all labels"),
-        "total": html.counted(len(slides), "slide"),
+        "splits": html.options(found.splits, everything="all splits"),
+        "labels": html.options(_label_tally(preview, found), everything="all labels"),
+        "total": html.counted(len(shown), "slide"),
+        "selection": f'<p class="check">{html.text(note)}</p>' if note else "",
     }
 
 
@@ -137,17 +141,11 @@ def _folded(name: str, pairs: str) -> str:
     return f'<details class="pairs"><summary>{name}</summary><dl>{pairs}</dl></details>'
 
 
-def _tally(values: list[str | None]) -> list[tuple[str | None, int]]:
-    """Values in order of first appearance with their counts, None last."""
-    return sorted(Counter(values).items(), key=lambda item: item[0] is None)
-
-
-def _label_tally(preview: PreviewSet) -> list[tuple[str | None, int]]:
+def _label_tally(preview: PreviewSet, found: Tally) -> list[tuple[str | None, int]]:
     """Slides per class in the index's order, then classes that are only on slides, then unlabelled slides."""
-    found = Counter(name for slide in preview.slides for name in slide.classes or (None,))
     order: list[str | None] = [
         *preview.classes,
-        *sorted(set(found) - {None, *preview.classes}, key=str),
+        *sorted(set(found.classes) - {None, *preview.classes}, key=str),
         None,
     ]
-    return [(name, found[name]) for name in order if found[name]]
+    return [(name, found.classes.get(name, 0)) for name in order if found.classes.get(name)]

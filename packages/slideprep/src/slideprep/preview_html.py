@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 from html import escape
 
-from slideprep.preview_model import PreviewSet, PreviewTable, image_sizes
+from slideprep.preview_model import PreviewTable
+from slideprep.preview_tally import Tally
 
 _SPACE = "\u202f"  # narrow no-break space: the SI's thousands separator
 
@@ -46,26 +47,25 @@ def times(magnification: float) -> str:
     return f"{magnification:g}×"
 
 
-def counts(preview: PreviewSet) -> str:
+def counts(found: Tally) -> str:
     """The counts that matter, each with the state it filters by where there is one."""
-    slides, regions = preview.slides, [region for slide in preview.slides for region in slide.regions]
-    kinds = [{kind for kind, _ in slide.messages} for slide in slides]
-    sizes = image_sizes(slides)
+    regions = found.regions
     shown = [
-        ("slide", "", len(slides), ""),
-        ("patient", "", len({slide.patient for slide in slides} - {None}), ""),
-        ("region", " written", sum(region.status == "written" for region in regions), ""),
-        ("region", " left out", sum(region.status == "left out" for region in regions), "left"),
-        ("region", " failed", sum(region.status == "failed" for region in regions), "failed"),
-        ("slide", " with failures", sum("failed" in found for found in kinds), "failed"),
-        ("slide", " with warnings", sum("warning" in found for found in kinds), "warning"),
+        ("slide", "", len(found.states), ""),
+        ("patient", "", found.patients, ""),
+        ("region", " written", regions.get("written", 0), ""),
+        ("region", " left out", regions.get("left out", 0), "left"),
+        ("region", " failed", regions.get("failed", 0), "failed"),
+        ("slide", " with failures", found.failed, "failed"),
+        ("slide", " with warnings", found.warned, "warning"),
     ]
     items = "".join(
         _count(f"{one}{'' if n == 1 else 's'}{which}", n, state) for one, which, n, state in shown
     )
-    if not sizes:
+    if not found.sizes:
         return items
-    return items + _count(f"megapixels at {times(sizes[0].magnification)}", sizes[0].megapixels, "")
+    largest = found.sizes[0]
+    return items + _count(f"megapixels at {times(largest.magnification)}", largest.megapixels, "")
 
 
 def _count(name: str, value: float, state: str) -> str:
@@ -74,11 +74,11 @@ def _count(name: str, value: float, state: str) -> str:
     return f'<div class="count {state}{zero}"{filters}><dt>{name}</dt><dd>{number(value)}</dd></div>'
 
 
-def split_check(preview: PreviewSet) -> str:
+def split_check(found: Tally) -> str:
     """One sentence on whether any patient is in two splits; empty where there are no splits or patients."""
-    if not any(slide.patient is not None and slide.split is not None for slide in preview.slides):
+    if not found.has_splits:
         return ""
-    shared = preview.shared_patients
+    shared = found.shared_patients
     if not shared:
         return '<p class="check">No patient is in two splits.</p>'
     named = "; ".join(f"{text(patient)} ({text(', '.join(splits))})" for patient, splits in shared.items())
@@ -100,10 +100,9 @@ def table(content: PreviewTable) -> str:
     )
 
 
-def size_table(preview: PreviewSet) -> str:
+def size_table(found: Tally) -> str:
     """Images, megapixels and the largest image by magnification; empty where nothing was written."""
-    sizes = image_sizes(preview.slides)
-    if not sizes:
+    if not found.sizes:
         return ""
     rows = tuple(
         (
@@ -114,7 +113,7 @@ def size_table(preview: PreviewSet) -> str:
             size_px(*size.largest_px),
             size.largest_slide,
         )
-        for size in sizes
+        for size in found.sizes
     )
     return table(
         PreviewTable(

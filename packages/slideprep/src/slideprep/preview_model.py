@@ -6,9 +6,8 @@ Everything is a pure function of the records, so the same set always gives the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median_low
 from typing import Literal
 
 import numpy as np
@@ -18,8 +17,6 @@ from slideprep.geometry import Box
 RegionStatus = Literal["written", "left out", "failed"]
 SlideStatus = Literal["failed", "warning", "ok"]
 Message = tuple[Literal["failed", "warning", "note"], str]
-
-_ATTENTION: dict[SlideStatus, int] = {"failed": 0, "warning": 1, "ok": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +153,8 @@ class PreviewSet:
 
     Attributes:
         title: Name of the set, such as its folder's.
-        slides: Every slide, also those that failed, in the set's own order.
+        slides: Every slide, also those that failed, in the set's own order. They are gone through once; those that
+            get a card are asked for once more, by their position.
         synthetic: Whether the slides were generated; the page then says so wherever a slide is shown.
         magnifications: Those asked for, highest first.
         classes: Class names in the order of the index.
@@ -166,63 +164,13 @@ class PreviewSet:
     """
 
     title: str
-    slides: tuple[PreviewSlide, ...]
+    slides: Sequence[PreviewSlide]
     synthetic: bool = False
     magnifications: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
     table: PreviewTable | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     tool_versions: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def in_attention_order(self) -> tuple[tuple[int, PreviewSlide], ...]:
-        """(position in the set, slide), failures first, warnings next, otherwise in the set's order."""
-        return tuple(sorted(enumerate(self.slides), key=lambda item: _ATTENTION[item[1].status]))
-
-    @property
-    def shared_patients(self) -> dict[str, tuple[str, ...]]:
-        """Patients whose slides are in more than one split, with those splits: a leak."""
-        splits: dict[str, set[str]] = {}
-        for slide in self.slides:
-            if slide.patient is not None and slide.split is not None:
-                splits.setdefault(slide.patient, set()).add(slide.split)
-        return {patient: tuple(sorted(names)) for patient, names in sorted(splits.items()) if len(names) > 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSizes:
-    """The images of one magnification: how many, how large, and the largest, which bounds training memory."""
-
-    magnification: float
-    images: int
-    megapixels: float
-    median_megapixels: float
-    largest_px: tuple[int, int]
-    largest_slide: str
-
-
-def image_sizes(slides: tuple[PreviewSlide, ...]) -> tuple[ImageSizes, ...]:
-    """Sum up the written images by magnification, highest magnification first."""
-    images: dict[float, list[tuple[int, int, int, str]]] = {}
-    for slide in slides:
-        for region in slide.written:
-            for magnification, width, height in region.sizes:
-                images.setdefault(magnification, []).append((width * height, width, height, slide.name))
-    return tuple(
-        _sum_up(magnification, images[magnification]) for magnification in sorted(images, reverse=True)
-    )
-
-
-def _sum_up(magnification: float, images: list[tuple[int, int, int, str]]) -> ImageSizes:
-    _, width, height, name = max(images)
-    return ImageSizes(
-        magnification=magnification,
-        images=len(images),
-        megapixels=sum(px for px, *_ in images) / 1e6,
-        median_megapixels=median_low(px for px, *_ in images) / 1e6,
-        largest_px=(width, height),
-        largest_slide=name,
-    )
 
 
 def _about(region: PreviewRegion) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import overload
 
 import slideprep
 from slideprep.finished import Finished, class_table
@@ -12,20 +15,62 @@ from slideprep.preview import PreviewRegion, PreviewSet, PreviewSlide, PreviewTa
 from slideprep.scan import FoundRegion
 from slideprep.set_index import created_by, is_synthetic
 
+Thumbnails = Callable[[str], bytes | None]
 
-def preview_set(finished: Finished, title: str) -> PreviewSet:
-    """The records behind preview.html."""
+
+class _Slides(Sequence[PreviewSlide]):
+    """The records of a set's slides, made when they are asked for: all at once would take gigabytes.
+
+    Going through them gives records without thumbnails; one that is asked for by its position has its own.
+    """
+
+    def __init__(self, finished: Finished, thumbnails: Thumbnails) -> None:
+        self._finished = finished
+        self._thumbnails = thumbnails
+        self._failures: dict[str, list[str]] = {}
+        for failure in finished.failures:
+            if failure.region is None:  # a region's own are shown with the region
+                self._failures.setdefault(failure.slide, []).append(failure.reason)
+        self._names = sorted({*finished.prepared.plan.slides, *self._failures})
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[PreviewSlide]:
+        return map(self._record, self._names)
+
+    @overload
+    def __getitem__(self, position: int) -> PreviewSlide: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[PreviewSlide]: ...
+    def __getitem__(self, position: int | slice) -> PreviewSlide | Sequence[PreviewSlide]:
+        if isinstance(position, slice):
+            return [self[one] for one in range(len(self))[position]]
+        name = self._names[position]
+        scan = self._finished.scans.get(name)
+        picture = self._finished.pictures.get(name)
+        if scan is not None:
+            picture = scan.thumbnail or self._thumbnails(name)
+        return replace(self._record(name), thumbnail_jpeg=picture)
+
+    def _record(self, name: str) -> PreviewSlide:
+        return _preview_slide(name, self._finished, tuple(self._failures.get(name, ())))
+
+
+def preview_set(finished: Finished, title: str, thumbnails: Thumbnails) -> PreviewSet:
+    """The records behind preview.html.
+
+    Args:
+        finished: The build.
+        title: Of the page.
+        thumbnails: Gives the thumbnail of a slide by name, for scans that come without theirs.
+    """
     table = class_table(finished.prepared, finished.samples.values())
     config, plan = finished.config, finished.prepared.plan
     shape = table.as_dict()
-    slide_failures: dict[str, list[str]] = {}
-    for failure in finished.failures:
-        if failure.region is None:  # a region's own are shown with the region
-            slide_failures.setdefault(failure.slide, []).append(failure.reason)
-    names = sorted({*plan.slides, *slide_failures})
     return PreviewSet(
         title=title,
-        slides=tuple(_preview_slide(name, finished, tuple(slide_failures.get(name, ()))) for name in names),
+        slides=_Slides(finished, thumbnails),
         synthetic=is_synthetic(finished),
         magnifications=config.magnifications,
         classes=plan.classes,
@@ -56,7 +101,6 @@ def _preview_slide(name: str, finished: Finished, failures: tuple[str, ...]) -> 
         mpp_source=scan.scale.mpp_source if scan else None,
         objective=scan.scale.objective if scan else None,
         objective_source=scan.scale.objective_source if scan else None,
-        thumbnail_jpeg=scan.thumbnail if scan else finished.pictures.get(name),
         regions=tuple(_preview_region(region, name, finished) for region in (scan.regions if scan else ())),
         warnings=warnings,
         failures=failures,
