@@ -28,6 +28,7 @@ ROOTS = {
     "UsageError": USAGE,
     "TrainingError": FAILED,
     "OutputError": FAILED,
+    "ClusterError": FAILED,
     "InputError": LISTED,
     "ShardError": FAILED,
     "ValueError": PYTHON,

@@ -324,6 +324,19 @@ def test_a_removed_patient_leaves_no_trace(folder: Path) -> None:
     assert index.statistics["10x"].pixels == 80 * 80
 
 
+def test_statistics_go_on_with_what_is_left(folder: Path) -> None:
+    """Where all slides that they counted are removed, they count the shards that were added since."""
+    add(folder, "--labels", folder / "new.csv")
+    assert index_of(folder).statistics_shards is not None
+    assert run("remove-slides", folder / "out", "s0", "s1", "s2").exit_code == 0
+    index = index_of(folder)
+    assert index.splits["train"].samples == 1
+    assert index.statistics_shards is None
+    assert index.statistics is not None
+    assert index.statistics["10x"].pixels == 80 * 80
+    assert_sound(folder)
+
+
 def test_slides_are_named_by_file_or_stem(folder: Path) -> None:
     """A stem serves as a name where it fits one slide, and the other slides of a patient stay."""
     assert run("remove-slides", folder / "out", "s2").exit_code == 0
@@ -474,6 +487,19 @@ def test_a_build_never_undoes_a_change(folder: Path) -> None:
     )
     assert result.exit_code == 2
     assert "the set was changed after its build (remove-slides (1 slides))" in said(result)
+    assert tars(folder / "out") == before
+
+
+def test_a_journal_whose_files_are_gone_is_told(folder: Path) -> None:
+    """Somebody who deletes what a change has prepared is told that there is no index, and no tar is touched."""
+    request = {"operation": "relabel", "asked": "", "base": ""}
+    journal = {"request": request, "moves": ["index.json"], "removes": []}
+    (folder / "out" / ".slideprep" / "journal.json").write_text(json.dumps(journal))
+    (folder / "out" / "index.json").unlink()
+    before = tars(folder / "out")
+    result = run("remove-slides", folder / "out", "s0")
+    assert result.exit_code == 2
+    assert "holds no sound shard set" in said(result)
     assert tars(folder / "out") == before
 
 

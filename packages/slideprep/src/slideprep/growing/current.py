@@ -70,11 +70,11 @@ def open_set(store: Store) -> CurrentSet:
     Raises:
         UsageError: There is no finished set, or its workspace is missing or is not that of this index.
     """
-    data = store.read(INDEX_NAME)
     out = store.place
     try:
+        data = store.read(INDEX_NAME)
         index = Index.model_validate_json(data)
-    except ValidationError as error:
+    except (OSError, ValidationError) as error:
         raise UsageError(
             f"{out} holds no sound shard set of this version, so it cannot be changed ({_reason(error)}); run "
             "'slideprep verify' to see what is wrong"
