@@ -8,6 +8,7 @@ which clips colours for good; those are refused.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,21 @@ _FRAME_HEADER_BYTES = 65_536
 _ITEM, _PIXEL_DATA = b"\xfe\xff\x00\xe0", b"\xe0\x7f\x10\x00"
 _STANDALONE_MARKERS = (0x01, *range(0xD0, 0xD9))
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+UNREADABLE = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pydicom raises on damaged files: it decodes values as they are asked for, and any of it can go wrong."""
 
 FrameColours = Literal["rgb", "ycbcr"]
 
@@ -93,15 +109,16 @@ def read_instance(path: Path) -> Instance:
             tags = read_partial(
                 stream, stop_when=lambda tag, _vr, _length: tag > _LAST_TAG_NEEDED, specific_tags=_TAGS_NEEDED
             )
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError) as error:
+        sop_class = tags.get("SOPClassUID")
+    except UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as DICOM ({error}); copy it again from its source"
         ) from error
-    if tags.get("SOPClassUID") != WHOLE_SLIDE_STORAGE:
-        what = getattr(tags.get("SOPClassUID"), "name", "no SOP class")
+    if sop_class != WHOLE_SLIDE_STORAGE:
+        what = getattr(sop_class, "name", "no SOP class")
         raise InputError(f"{path} is DICOM but not a whole-slide image ({what}); leave it out")
-    image_type = tags.get("ImageType") or []
     try:
+        image_type = tags.get("ImageType") or []
         return Instance(
             path=path,
             series=str(tags.SeriesInstanceUID),
@@ -109,7 +126,7 @@ def read_instance(path: Path) -> Instance:
             width=int(tags.TotalPixelMatrixColumns),
             height=int(tags.TotalPixelMatrixRows),
         )
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} lacks a tag that every whole-slide image has ({error}); export it again"
         ) from error
@@ -212,17 +229,17 @@ def _tag_and_frame(
             tags: Any = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
             head = stream.read(_FRAME_HEADER_BYTES)
             size = (int(tags.TotalPixelMatrixColumns), int(tags.TotalPixelMatrixRows))
+            tagged: FrameColours = "rgb" if tags.PhotometricInterpretation == "RGB" else "ycbcr"
             if tags.file_meta.TransferSyntaxUID not in JPEG_SYNTAXES:
                 return size, None, None
             frame = _first_frame(head)
             if not frame:  # a long table of frame offsets: it ends where its own length says
                 stream.seek(int.from_bytes(head[16:20], "little") - len(head) + 20, 1)
                 frame = _first_frame(head[:12] + _ITEM + bytes(4) + stream.read(_FRAME_HEADER_BYTES))
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise SlideOpenError(
             f"slide '{file.name}': {path.name} cannot be read as DICOM ({error}); copy it again from its source"
         ) from error
-    tagged: FrameColours = "rgb" if tags.PhotometricInterpretation == "RGB" else "ycbcr"
     return size, tagged, stated_colours(frame)
 
 

@@ -6,6 +6,7 @@ frame offsets and ends the process where it is damaged; so it is checked before 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
+from slideprep.dicom import UNREADABLE
 from slideprep.errors import SlideOpenError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Frames:
         path: The file.
         size: (width, height) of the whole level, pixels.
         tile: (width, height) of a frame, pixels.
-        tags: What else the file says of them (pydicom's names).
+        tags: What else the file says of them, by pydicom's names; None for what it does not say.
         offsets: Byte offset of each frame's data.
         byte_counts: Bytes of each, a byte of padding included.
     """
@@ -53,7 +54,7 @@ class Frames:
     path: Path
     size: tuple[int, int]
     tile: tuple[int, int]
-    tags: Any
+    tags: Mapping[str, Any]
     offsets: NDArray[np.int64]
     byte_counts: NDArray[np.int64]
 
@@ -66,16 +67,18 @@ def read_frames(file: SlideFile, path: Path) -> Frames | None:
     """
     try:
         with path.open("rb") as stream:
-            tags = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
-            size = _positive(tags.TotalPixelMatrixColumns), _positive(tags.TotalPixelMatrixRows)
-            tile = _positive(tags.Columns), _positive(tags.Rows)
-            spans = _spans(stream, _positive(tags.get("NumberOfFrames") or 1), path.stat().st_size)
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
+            tags = {name: dataset.get(name) for name in _TAGS}  # pydicom decodes a value when it is asked for
+            tags["TransferSyntaxUID"] = dataset.file_meta.TransferSyntaxUID
+            size = _positive(tags["TotalPixelMatrixColumns"]), _positive(tags["TotalPixelMatrixRows"])
+            tile = _positive(tags["Columns"]), _positive(tags["Rows"])
+            spans = _spans(stream, _positive(tags["NumberOfFrames"] or 1), path.stat().st_size)
     except _DamagedError as error:
         raise SlideOpenError(
             f"slide '{file.name}': the list of frames in {path.name} is damaged ({error}); copy it again from its "
             "source"
         ) from error
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         raise SlideOpenError(
             f"slide '{file.name}': {path.name} cannot be read as DICOM ({error}); copy it again from its source"
         ) from error

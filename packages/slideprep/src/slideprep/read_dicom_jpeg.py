@@ -75,26 +75,24 @@ def _page(frames: Frames) -> TiledPage | None:
     tags, (width, height), (tile_width, tile_height) = frames.tags, frames.size, frames.tile
     columns, rows = -(-width // tile_width), -(-height // tile_height)
     plain = (
-        tags.file_meta.TransferSyntaxUID in JPEG_SYNTAXES
-        and tags.get("DimensionOrganizationType") == "TILED_FULL"
-        and (tags.get("TotalPixelMatrixFocalPlanes") or 1) == 1
-        and (tags.get("NumberOfOpticalPaths") or 1) == 1
-        and (tags.get("SamplesPerPixel"), tags.get("BitsAllocated")) == (3, 8)
+        tags["TransferSyntaxUID"] in JPEG_SYNTAXES
+        and tags["DimensionOrganizationType"] == "TILED_FULL"
+        and (tags["TotalPixelMatrixFocalPlanes"] or 1) == 1
+        and (tags["NumberOfOpticalPaths"] or 1) == 1
+        and (tags["SamplesPerPixel"], tags["BitsAllocated"]) == (3, 8)
         and len(frames.offsets) == columns * rows
     )
-    return (
-        None
-        if not plain
-        else TiledPage(
-            path=frames.path,
-            codec="jpeg",
-            tile_width=tile_width,
-            tile_height=tile_height,
-            columns=columns,
-            offsets=frames.offsets,
-            byte_counts=frames.byte_counts,
-            header=_header(frames),
-        )
+    if not plain:
+        return None
+    return TiledPage(
+        path=frames.path,
+        codec="jpeg",
+        tile_width=tile_width,
+        tile_height=tile_height,
+        columns=columns,
+        offsets=frames.offsets,
+        byte_counts=frames.byte_counts,
+        header=_header(frames),
     )
 
 
@@ -103,5 +101,5 @@ def _header(frames: Frames) -> bytes:
     with frames.path.open("rb") as stream:
         stream.seek(int(frames.offsets[0]))
         stated = stated_colours(stream.read(min(_HEADER_BYTES, int(frames.byte_counts[0]))))
-    is_rgb = stated is None and frames.tags.PhotometricInterpretation == "RGB"
+    is_rgb = stated is None and frames.tags["PhotometricInterpretation"] == "RGB"
     return START_OF_IMAGE + (ADOBE_RGB if is_rgb else b"")
