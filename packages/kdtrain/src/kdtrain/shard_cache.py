@@ -207,7 +207,7 @@ class ShardCache:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink:
                 break
-            file.close()  # its last holder removed it
+            _release(file)  # its last holder removed it
         try:
             yield
         finally:
