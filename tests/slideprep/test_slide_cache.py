@@ -14,7 +14,7 @@ from slideprep.discover import SlideFile, discover
 from slideprep.errors import SlideOpenError
 from slideprep.files import OutputError
 from slideprep.places import Url
-from slideprep.slide_cache import fetched, forget
+from slideprep.slide_cache import fetched, forget, forget_idle
 
 FOLDER = Url("memory://archive/slides")
 SIZE = 1000
@@ -109,6 +109,16 @@ def test_what_is_in_use_stays_whatever_the_limit(tmp_path: Path) -> None:
         assert _kept(tmp_path) == {"d.svs"}
 
 
+def test_at_the_end_of_a_build_only_what_others_use_stays(tmp_path: Path) -> None:
+    """Slides that were looked at and went into no shard do not stay on the disk."""
+    slides = _slides("a.svs", "b.svs")
+    with fetched(slides[0], _access(tmp_path)):
+        with fetched(slides[1], _access(tmp_path)):
+            pass
+        forget_idle(_access(tmp_path))
+        assert _kept(tmp_path) == {"a.svs"}
+
+
 def _slides_named(name: str) -> list[SlideFile]:
     remote.write_bytes(FOLDER / name, bytes(SIZE))
     return discover([FOLDER / name])[0]
@@ -142,6 +152,23 @@ def test_a_slide_that_changed_since_it_was_found_fails_alone(tmp_path: Path, cha
     ):
         pass
     assert f"{FOLDER}/a.svs" in str(refusal.value)
+
+
+def test_a_full_disk_stops_the_build_and_names_the_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is the person's to make; the slide is not to blame."""
+    (slide,) = _slides("a.svs")
+
+    def full(_url: Url, file: Path, *, size: int) -> None:
+        raise OSError(28, f"No space left on device for {size} bytes", str(file))
+
+    monkeypatch.setattr(remote, "download", full)
+    with (
+        pytest.raises(OutputError, match=rf"cannot write to {tmp_path}.*No space left.*make room"),
+        fetched(slide, _access(tmp_path)),
+    ):
+        pass
 
 
 def test_a_store_that_does_not_answer_stops_the_build(

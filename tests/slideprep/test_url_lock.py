@@ -147,5 +147,21 @@ def test_an_owner_that_cannot_reach_the_store_gives_up(monkeypatch: pytest.Monke
             lock.check()
 
 
+@pytest.mark.parametrize("refusal", [FileNotFoundError(2, "no such bucket"), PermissionError(13, "denied")])
+def test_a_place_that_cannot_be_written_to_is_wrong_usage(
+    refusal: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that is not there, or not ours to write to, is found before any work."""
+
+    def refuse(_url: Url, _data: bytes) -> None:
+        raise refusal
+
+    monkeypatch.setattr(remote, "create", refuse)
+    with pytest.raises(
+        UsageError, match=rf"cannot be written to: {refusal.strerror}; check the bucket's name"
+    ):
+        hold(PLACE, LOCK, _silent).__enter__()
+
+
 def _no_answer(_url: Url, _data: bytes) -> None:
     raise remote.UnansweredError(5, "no answer")

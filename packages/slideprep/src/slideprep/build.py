@@ -38,6 +38,7 @@ from slideprep.set_index import created_by
 from slideprep.shard_format import Index, key_for, magnification_name
 from slideprep.shard_models import RegionSource
 from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+from slideprep.slide_cache import forget_idle
 from slideprep.split_plan import SplitPlan
 from slideprep.task_faults import ScanFaults, ShardFaults
 from slideprep.task_memory import SCAN_BYTES, shard_task_bytes
@@ -129,7 +130,10 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
                 f"{config.out / 'failures.csv'} and {config.out / 'left_out.csv'} say why"
             )
         workspace.check_held()
-        return Built(index=write_outputs(finished, config.out, scratch=config.scratch), finished=finished)
+        index = write_outputs(finished, config.out, scratch=config.scratch)
+        if any(file.remote is not None for file in prepared.files.values()):
+            forget_idle(config.access)
+        return Built(index=index, finished=finished)
 
 
 def plan(

@@ -29,6 +29,9 @@ FIRST_WAIT_S = 0.5
 PIECE_BYTES = 16 * 2**20
 """Bytes per request where an object is read in pieces."""
 
+S3_PARTS = 2
+"""Parts of one object that are in flight, 50 MB each; s3fs alone takes ten, 500 MB of memory for every worker."""
+
 EXTRAS = {
     "s3": "s3",
     "s3a": "s3",
@@ -221,9 +224,13 @@ def matches(url: Url) -> list[Url]:
 
 def _filesystem(url: Url) -> tuple[Any, str]:
     try:
+        from fsspec.config import conf
         from fsspec.core import url_to_fs
 
-        return url_to_fs(str(url), use_listings_cache=False)  # type: ignore[no-any-return]
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if url.protocol in ("s3", "s3a") and "max_concurrency" not in conf.get(url.protocol, {}):
+            options["max_concurrency"] = S3_PARTS
+        return url_to_fs(str(url), **options)  # type: ignore[no-any-return]
     except ImportError:
         extra = EXTRAS.get(url.protocol)
         package = (

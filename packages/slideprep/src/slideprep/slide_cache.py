@@ -63,6 +63,11 @@ def forget(file: SlideFile) -> None:
             _remove_if_idle(file.remote.folder, lock)
 
 
+def forget_idle(access: Access) -> None:
+    """Remove every fetched slide that no task of this machine uses, whatever it was fetched for."""
+    _make_room(scratch_folder(access.scratch, "slides"), 0, -1)
+
+
 def _localised(file: SlideFile, source: RemoteSource, folder: Path) -> SlideFile:
     return replace(
         file,

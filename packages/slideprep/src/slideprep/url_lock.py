@@ -117,11 +117,19 @@ def hold(place: Url, folder: Url, say: Say) -> Iterator[UrlLock]:
         say: Told what is being waited for.
 
     Raises:
-        UsageError: Another build holds it.
-        OutputError: The store cannot be written to.
+        UsageError: Another build holds it, or the place cannot be written to.
+        OutputError: The store does not answer.
     """
-    with output_errors(place):
-        lock = _acquire(place, folder, say)
+    try:
+        with output_errors(place):
+            lock = _acquire(place, folder, say)
+    except OutputError as error:
+        if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+            raise UsageError(
+                f"{place} cannot be written to: {error.__cause__.strerror}; check the bucket's name, and that your "
+                "credentials may write there"
+            ) from None
+        raise
     lock.start()
     try:
         yield lock
