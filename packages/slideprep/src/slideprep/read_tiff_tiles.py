@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slideprep.read_openslide import Metadata, metadata_from_properties, open_handle
-from slideprep.tiff_pages import TiledPage, level_pages
+from slideprep.read_openslide import metadata_from_properties, open_handle
+from slideprep.tiff_pages import Codec, level_pages
 from slideprep.tile_check import agrees_with_openslide
 from slideprep.tiled_slide import TiledSlide
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_tiff_tiles(file: SlideFile) -> TiledSlide | None:
-    """Open a tiled TIFF or SVS whose levels are all JPEG, or all JPEG 2000, in a plain layout, else return None.
+    """Open a tiled TIFF or SVS whose levels are all JPEG, JPEG 2000 or deflate in a plain layout, else return None.
 
     Args:
         file: A file that OpenSlide detects as "aperio" or "generic-tiff".
@@ -35,27 +35,29 @@ def open_tiff_tiles(file: SlideFile) -> TiledSlide | None:
         pages = level_pages(file, metadata.vendor, sizes)
         if pages is None:
             return None
-        slide = _tiled_slide(file, metadata, pages, list(sizes))
+        slide = _reader(pages[0].codec)(file=file, metadata=metadata, pages=pages, sizes=list(sizes))
         if all(_agrees(slide, handle, level) for level in range(len(pages))):
             return slide
         slide.close()
         return None
 
 
-def _tiled_slide(
-    file: SlideFile, metadata: Metadata, pages: list[TiledPage], sizes: list[tuple[int, int]]
-) -> TiledSlide:
-    if pages[0].codec == "jpeg":
+def _reader(codec: Codec) -> type[TiledSlide]:
+    if codec == "jpeg":
         from slideprep.read_tiff_jpeg import TiffJpegSlide
 
-        return TiffJpegSlide(file=file, metadata=metadata, pages=pages, sizes=sizes)
+        return TiffJpegSlide
+    if codec == "deflate":
+        from slideprep.read_tiff_deflate import TiffDeflateSlide
+
+        return TiffDeflateSlide
     from slideprep.read_tiff_jp2k import TiffJp2kSlide
 
-    return TiffJp2kSlide(file=file, metadata=metadata, pages=pages, sizes=sizes)
+    return TiffJp2kSlide
 
 
 def _agrees(slide: TiledSlide, handle: openslide.OpenSlide, level: int) -> bool:
     agrees = agrees_with_openslide(slide, handle, level)
-    # all tiles tried are damaged: libjpeg's complaints mean just that, while OpenJPEG's may be about how some program
-    # writes all its tiles
-    return slide.pages[level].codec == "jpeg" if agrees is None else agrees
+    # all tiles tried are damaged: most decoders' complaints mean just that, while OpenJPEG's may be about how some
+    # program writes all its tiles
+    return not slide.pages[level].codec.startswith("jp2k") if agrees is None else agrees

@@ -59,8 +59,8 @@ class Slide(Protocol):
 
     Attributes:
         name: The slide's name, as in :class:`~slideprep.discover.SlideFile`.
-        reader: "tiff-jpeg", "tiff-jp2k" or "dicom-jpeg" (strict tiles), "openslide", "jpeg" (strict, whole image) or
-            "libvips".
+        reader: "tiff-jpeg", "tiff-jp2k", "tiff-deflate" or "dicom-jpeg" (strict tiles), "openslide", "jpeg" (strict,
+            whole image) or "libvips".
         vendor: OpenSlide's name of the format, or "jpeg", "png", "tiff" for a plain image.
         levels: Level 0 first.
         mpp: Microns per level-0 pixel as the file says, mean of x and y, or None. Never guessed.
@@ -140,8 +140,9 @@ class Overview:
 def open_slide(file: SlideFile) -> Slide:
     """Open a slide with the strictest reader that can read it.
 
-    TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 go to the strict tile readers, everything
-    else that OpenSlide knows to OpenSlide, plain JPEG to a strict JPEG decoder, other plain images to libvips.
+    TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 and TIFF with tiles of deflate go to the
+    strict tile readers, everything else that OpenSlide knows to OpenSlide, plain JPEG to a strict JPEG decoder, other
+    plain images to libvips.
 
     Args:
         file: As :func:`slideprep.discover.discover` returns it.

@@ -1,8 +1,8 @@
 """Find the tiles of a TIFF or SVS file: which pages are levels, where their tiles lie, how they are coded.
 
 In: a file and the levels that OpenSlide sees in it. Out: one :class:`TiledPage` per level, or None where the layout is
-not the plain one: 8-bit RGB or YCbCr tiles, all JPEG or all Aperio's JPEG 2000, channels together. Pixels are not
-looked at.
+not the plain one: 8-bit RGB or YCbCr tiles, all JPEG, all Aperio's JPEG 2000 or all deflate, channels together. Pixels
+are not looked at.
 """
 
 from __future__ import annotations
@@ -25,8 +25,14 @@ ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 marker with transform 0. Without it libjpeg takes three unmarked components for YCbCr, and an SVS whose
 tiles are RGB comes out green."""
 
-Codec = Literal["jpeg", "jp2k-rgb", "jp2k-ycbcr"]
-_CODECS: dict[int, Codec] = {_JPEG: "jpeg", 33003: "jp2k-ycbcr", 33005: "jp2k-rgb"}
+Codec = Literal["jpeg", "jp2k-rgb", "jp2k-ycbcr", "deflate"]
+_CODECS: dict[int, Codec] = {
+    _JPEG: "jpeg",
+    8: "deflate",
+    32946: "deflate",
+    33003: "jp2k-ycbcr",
+    33005: "jp2k-rgb",
+}
 """By the compression tag. 34712, JPEG 2000 in TIFF by other programs, no reader here opens."""
 
 
@@ -43,6 +49,7 @@ class TiledPage:
         offsets: Byte offset of each tile, row by row.
         byte_counts: Bytes of each tile; 0 for one that is not stored.
         header: What goes before a JPEG tile's bytes (less their start marker) to make it complete; else empty.
+        differences: Each stored value is the difference to the one of the pixel before it in its row.
     """
 
     path: Path
@@ -53,6 +60,7 @@ class TiledPage:
     offsets: NDArray[np.int64]
     byte_counts: NDArray[np.int64]
     header: bytes
+    differences: bool = False
 
 
 def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]) -> list[TiledPage] | None:
@@ -81,7 +89,7 @@ def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]
         return None
     # where a tile of an SVS pyramid is missing OpenSlide paints that place from other levels; leave that to it
     has_hole = any(bool((page.byte_counts == 0).any()) for page in tiled)
-    if len({page.codec == "jpeg" for page in tiled}) > 1 or (
+    if len({page.codec.partition("-")[0] for page in tiled}) > 1 or (
         vendor == "aperio" and len(tiled) > 1 and has_hole
     ):
         return None
@@ -97,6 +105,9 @@ def _is_plain(page: Any) -> bool:
     return (
         page.compression in _CODECS
         and page.photometric in (_RGB, _YCBCR)
+        and (
+            _CODECS[page.compression] != "deflate" or (page.photometric == _RGB and page.predictor in (1, 2))
+        )
         and page.bitspersample == 8
         and page.samplesperpixel == 3
         and page.planarconfig == 1
@@ -122,6 +133,7 @@ def _tiled_page(path: Path, page: Any) -> TiledPage:
         offsets=np.asarray(page.dataoffsets, np.int64),
         byte_counts=np.asarray(page.databytecounts, np.int64),
         header=_jpeg_header(page) if codec == "jpeg" else b"",
+        differences=codec == "deflate" and page.predictor == 2,
     )
 
 
