@@ -127,6 +127,7 @@ def test_added_slides_come_behind_and_old_tars_keep_every_byte(folder: Path) -> 
     assert index.sets["aux2"] == ("aux1", "aux2_added")
     assert index.sets["aux1"] == old.sets["aux1"]
     assert index.version == (1, 1)
+    assert (folder / "out" / "preview.html").read_text().count("data:image/jpeg") == 6 + 3
     (change,) = index.changes
     assert (change.operation, change.slides) == ("add-slides", 3)
     numbers = {name: entry.shards for name, entry in old.splits.items()}

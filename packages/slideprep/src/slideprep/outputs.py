@@ -6,7 +6,8 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from slideprep.annotations_io import regions_geojson
@@ -43,8 +44,20 @@ def write_outputs(finished: Finished, out: Place | Store, *, scratch: Path | Non
     return index
 
 
-def write_sidecars(finished: Finished, out: Place | Store, *, scratch: Path | None = None) -> None:
-    """Write the files that people read: preview.html and the CSV tables."""
+def write_sidecars(
+    finished: Finished, out: Place | Store, *, scratch: Path | None = None, scans_in: Sequence[Store] = ()
+) -> None:
+    """Write the files that people read: preview.html and the CSV tables.
+
+    Args:
+        finished: The build.
+        out: Where to write them.
+        scratch: As for :func:`slideprep.store.open_store`.
+        scans_in: Further stores whose workspaces keep scans, for their thumbnails.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
     store = open_store(out, scratch=scratch)
     table = class_table(finished.prepared, finished.samples.values())
     store.write("failures.csv", _rows_csv(finished.all_failures))
@@ -55,19 +68,20 @@ def write_sidecars(finished: Finished, out: Place | Store, *, scratch: Path | No
     with output_errors(page):
         title = finished.config.out.resolve().name
         write_preview(
-            preview_set(finished, title, _thumbnails(Workspace(store.place, scratch=scratch))), page
+            preview_set(finished, title, _thumbnails([Workspace(place) for place in (store, *scans_in)])),
+            page,
         )
     store.publish(page, "preview.html")
 
 
-def _thumbnails(workspace: Workspace) -> Callable[[str], bytes | None]:
-    """Gives the thumbnail of a slide by name, from its kept scan; None where it is gone."""
+def _thumbnails(workspaces: Sequence[Workspace]) -> Callable[[str], bytes | None]:
+    """Gives the thumbnail of a slide by name, from the first scan of it that is kept; None where none is."""
 
     def thumbnail(name: str) -> bytes | None:
-        try:
-            return workspace.kept_scan(name).thumbnail
-        except (OSError, ValueError):
-            return None
+        for workspace in workspaces:
+            with suppress(OSError, ValueError):
+                return workspace.kept_scan(name).thumbnail
+        return None
 
     return thumbnail
 

@@ -165,7 +165,7 @@ def put_in_place(
         The new index.
     """
     staging = workspace.store
-    write_sidecars(after, staging.place, scratch=changing.scratch)
+    write_sidecars(after, staging, scans_in=[changing.store])
     index = build_index(after)
     last = index.changes[-1]
     identity = {

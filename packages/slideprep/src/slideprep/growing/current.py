@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from slideprep.build import samples_of
+from slideprep.build import samples_of, sent
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
 from slideprep.finished import Finished, Past
-from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path, scan_path
+from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path
 from slideprep.places import Place
 from slideprep.plan import Shard
 from slideprep.prepare import Prepared
@@ -28,11 +28,10 @@ from slideprep.scan import Scan
 from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
 from slideprep.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.store import Store
+from slideprep.workspace import Workspace
 
 NO_ANNOTATIONS = Path("annotations")
 """Stands where a set was built from annotations and they are not at hand; only an addition reads any."""
-
-_Scans: TypeAdapter[Scan] = TypeAdapter(Scan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,8 @@ def open_set(store: Store) -> CurrentSet:
         state = SetState.model_validate_json(store.read(STATE_PATH))
         identity = json.loads(store.read(BUILD_PATH))
         records = tuple(_record(store, entry) for entry in index.shards)
-        scans = {name: _scan(store, name) for name, slide in state.slides.items() if slide.scanned}
+        workspace = Workspace(store)
+        scans = {n: sent(workspace.kept_scan(n)) for n, slide in state.slides.items() if slide.scanned}
     except (OSError, ValueError, KeyError, InputError) as error:
         raise UsageError(
             f"{out} cannot be changed: its workspace .slideprep is missing or incomplete ({_reason(error)}); it must "
@@ -120,10 +120,6 @@ def _record(store: Store, entry: ShardEntry) -> ShardRecord:
     if record.files != entry.files or len(record.keys) != entry.samples:
         raise InputError(f"its record of {name} is not that of the index")
     return record
-
-
-def _scan(store: Store, name: str) -> Scan:
-    return _Scans.validate_json(json.dumps(json.loads(store.read(scan_path(name)))["scan"]))
 
 
 def _reason(error: Exception) -> str:
