@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
+import tifffile
 
-from fixtures.slides import picture, slide_file, tile_span, write_dicom, write_jpeg_tiff
-from slideprep.errors import SlideReadError
+from fixtures.slides import jp2k, picture, slide_file, tile_span, tiles_of, write_dicom, write_jpeg_tiff
+from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.read_openslide import Metadata, flatten, metadata_from_properties, open_openslide
 from slideprep.slide import read_level
 
@@ -119,3 +120,14 @@ def test_truncated_tiff_fails(tmp_path: Path) -> None:
             stream.truncate(offset + count // 2)
         with pytest.raises(SlideReadError, match="OpenSlide says"):
             read_level(slide, 0)
+
+
+def test_a_coding_that_openslide_does_not_know_is_no_damage(tmp_path: Path) -> None:
+    """JPEG 2000 tiles under TIFF's own tag are refused with what to do, not as a damaged file."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, iter([jp2k(tile) for tile in tiles_of(PICTURE, 64)]), shape=PICTURE.shape, dtype=np.uint8,
+        tile=(64, 64), compression=34712, photometric="rgb", metadata=None,
+    )  # fmt: skip
+    with pytest.raises(SlideOpenError, match=r"Unsupported TIFF compression.*convert it to a pyramidal TIFF"):
+        open_openslide(slide_file(path))

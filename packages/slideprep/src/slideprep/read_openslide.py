@@ -79,6 +79,11 @@ def open_handle(file: SlideFile) -> openslide.OpenSlide:
         with decoder_warnings():  # of tags that libtiff does not know: no harm
             return openslide.OpenSlide(file.path)
     except openslide.OpenSlideError as error:
+        if "nsupported" in str(error):
+            raise SlideOpenError(
+                f"slide '{file.name}' is coded in a way that OpenSlide does not read ('{error}'); convert it to a "
+                f"pyramidal TIFF with JPEG tiles ({file.path})"
+            ) from error
         raise SlideOpenError(
             f"slide '{file.name}' cannot be opened: OpenSlide says '{error}'; it is probably truncated or damaged, "
             f"copy it again from its source ({file.path})"

@@ -1,7 +1,7 @@
 """Decode deflate tiles of TIFF files, and refuse damaged ones: each tile ends with a checksum of its pixels.
 
 libtiff, inside OpenSlide, stops where a tile's pixels are complete: of 19 tiles whose second half was zeroed it refused
-none. zlib reads to the end and compares the Adler-32 checksum, so that a damaged tile passes once in four billion.
+none. zlib reads to the end and compares the Adler-32 checksum of the pixels.
 """
 
 from __future__ import annotations
