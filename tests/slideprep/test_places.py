@@ -45,5 +45,6 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
 def test_where_only_a_local_path_will_do_an_address_is_refused() -> None:
     """Else a folder called 's3:' would be made here."""
     assert local_path("masks") == "masks"
-    with pytest.raises(ValueError, match=r"s3://bucket/masks is an address"):
-        local_path("s3://bucket/masks")
+    for given in ("s3://bucket/masks", Path("s3://bucket/masks")):
+        with pytest.raises(ValueError, match=r"s3:/+bucket/masks is an address"):
+            local_path(given)

@@ -16,6 +16,7 @@ from slideprep.files import OutputError
 from slideprep.places import Place, Url
 from slideprep.remote import ATTEMPTS, UnansweredError
 from slideprep.store import PARTIAL, Store, open_store
+from slideprep.verify import verify
 
 DATA = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -144,6 +145,14 @@ def test_after_a_stated_number_of_attempts_it_stops(s3: FaultyS3) -> None:
     s3.fail("503", method="HEAD", path="/silent/", times=10_000)
     with pytest.raises(UnansweredError):
         store.read("a")
+    s3.shake(0)
+
+
+def test_a_set_that_cannot_be_reached_is_not_called_faulty(s3: FaultyS3) -> None:
+    """An outage is said to be one; verify does not blame the set for it."""
+    s3.fail("503", method="HEAD", path="/unreached/", times=10_000)
+    with pytest.raises(OutputError, match=r"cannot read s3://sets/unreached/index\.json: no answer"):
+        verify("s3://sets/unreached")
     s3.shake(0)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from slideprep.errors import UsageError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_SHORTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""An address that went through a ``Path`` has lost a slash."""
 _LOCAL = ("file://", "local://")
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
 
@@ -90,6 +92,6 @@ def local_path(given: object) -> object:
     Raises:
         ValueError: It is an address.
     """
-    if is_url(given):
+    if _SHORTENED.match(str(given)):
         raise ValueError(f"{given} is an address, and this has to be a file or folder on this machine")
     return given

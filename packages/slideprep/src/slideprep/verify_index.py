@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slideprep.files import OutputError
 from slideprep.places import Place
+from slideprep.remote import UnansweredError
 from slideprep.shard_format import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -25,9 +27,17 @@ from slideprep.verify_report import Fault
 
 
 def load_index(directory: Place) -> tuple[Index | None, list[Fault]]:
-    """The index where it can be read at all, and its faults."""
+    """The index where it can be read at all, and its faults.
+
+    Raises:
+        OutputError: The store does not answer, so nothing can be said of the set.
+    """
     try:
         data = open_store(directory).read(INDEX_NAME)
+    except UnansweredError as error:
+        raise OutputError(
+            f"cannot read {directory}/{INDEX_NAME}: {error.strerror}; check the network and the store, then try again"
+        ) from error
     except OSError as error:
         message = (
             f"{error.strerror}; it is written last: run the same build-shards command again to finish the set"
