@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,9 @@ class Loader:
         samples = iter(self._loader)
         self._passes += 1
         this_pass = self._passes
-        with self._fetching_ahead() as delivered:
+        # Closed: it holds the error that it handed over, whose traceback holds it; the garbage collector would then end
+        # the workers, and wait for them, in whatever thread it comes by.
+        with closing(samples), self._fetching_ahead() as delivered:
             while (sample := self._next(samples)) is not None:
                 now = time.perf_counter()
                 wait_s, elapsed_s = now - asked, now - last
