@@ -23,8 +23,6 @@ from slideprep.image_filter import ImageFilter, Target, filter_bytes
 from slideprep.lanczos import LOBES, reach
 from slideprep.level0_band import CHUNK_COLUMNS, Level0Band, chunk_bytes
 
-__all__ = ["Target", "band_bytes", "downsample", "source_box"]
-
 Pixels = NDArray[np.uint8]
 
 BATCH_ROWS = 768
@@ -88,6 +86,7 @@ def downsample(
     for strip in strips:
         assert len(strip) <= strip_rows, "a strip is taller than announced"
         band.append(strip, keep_from=min(f.needs_from for f in filters))
+        del strip  # the band forgets it as soon as it can
         while goal <= band.stop or band.stop == source.bottom:
             yield from _advance(band, filters, min(goal, source.bottom))
             if goal >= source.bottom:

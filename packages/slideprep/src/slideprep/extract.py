@@ -21,6 +21,17 @@ from slideprep.slide import STRIP_ROWS, Slide
 Pixels = NDArray[np.uint8]
 Sink = Callable[[Pixels], None]
 
+LARGE_STRIP_BYTES = 64 * 1024 * 1024
+"""Larger strips, of regions wider than 87 000 px, are cut: memory is to stay under 1 GB up to the format's limits."""
+
+PIECE_BYTES = 16 * 1024 * 1024
+"""What they are cut into."""
+
+
+def kept_strip_rows(width: int) -> int:
+    """Rows of the tallest strip that is kept in whole, in a region that draws on so many level-0 columns."""
+    return max(1, min(STRIP_ROWS, LARGE_STRIP_BYTES // (3 * width)))
+
 
 def extract_region(
     slide: Slide,
@@ -53,7 +64,7 @@ def extract_region(
         for image, sink in zip(images, sinks, strict=True)
     ]
     strips = _pieces(slide.strips(0, source.x, source.y, source.width, source.height))
-    for index, rows in downsample(strips, source, targets, strip_rows=STRIP_ROWS):
+    for index, rows in downsample(strips, source, targets, strip_rows=kept_strip_rows(source.width)):
         canvases[index].add(rows)
     for canvas in canvases:
         canvas.finish()
@@ -71,13 +82,15 @@ def _target(layout: Layout, image: ImageGeometry) -> Target:
 
 
 def _pieces(strips: Iterator[Pixels]) -> Iterator[Pixels]:
-    """Strips of at most STRIP_ROWS rows: some files have taller tiles, which are not kept for a part of them."""
+    """Strips as they come, large and tall ones cut: none is kept for the sake of a part of it."""
     for strip in strips:
-        if len(strip) <= STRIP_ROWS:
+        if len(strip) <= kept_strip_rows(strip.shape[1]):
             yield strip
-            continue
-        for top in range(0, len(strip), STRIP_ROWS):
-            yield strip[top : top + STRIP_ROWS].copy()
+        else:
+            rows = max(1, min(STRIP_ROWS, PIECE_BYTES // strip[0].nbytes))
+            for top in range(0, len(strip), rows):
+                yield strip[top : top + rows].copy()
+        del strip  # its memory can serve the next one
 
 
 class _Canvas:

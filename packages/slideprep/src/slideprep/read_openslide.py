@@ -209,6 +209,7 @@ class OpenSlideSlide:
             for _, left, right in grid_cells(x, x + width, block):
                 strip[:, left - x : right - x] = self._block(level, left, top, right - left, bottom - top)
             yield strip
+            del strip  # its memory can serve the next one
 
     def _block(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """One call of OpenSlide, flattened and with its colours set right; frame: level pixels."""

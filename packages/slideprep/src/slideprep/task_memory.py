@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from slideprep.downsample import Target, band_bytes
+from slideprep.downsample import band_bytes
 from slideprep.encode import SPOOL_BYTES
+from slideprep.extract import kept_strip_rows
+from slideprep.image_filter import Target
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.plan import BYTES_PER_PX, Sample, Shard
 from slideprep.scan import Scan
@@ -70,7 +72,7 @@ def region_bytes(
         for image in images
     ]
     width = min(scan.width, max(int(target.width * target.factor) + 1 for target in targets))
-    band = band_bytes(targets, source_width=width, strip_rows=TILE_ROWS)
+    band = band_bytes(targets, source_width=width, strip_rows=kept_strip_rows(width))
     return band + 3 * TILE_ROWS * width + sum(_encoded_bytes(image, image_format) for image in images)
 
 

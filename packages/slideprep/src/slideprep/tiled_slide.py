@@ -187,3 +187,4 @@ def _compose(
             columns = slice(left - column * tile_width, right - column * tile_width)
             strip[:, left - x : right - x] = decode(column, row)[rows, columns]
         yield strip
+        del strip  # its memory can serve the next one
