@@ -38,7 +38,7 @@ def read(path: Path, out: Path) -> dict[str, Any]:
         files, rejected = discover([path])
     except UsageError as error:  # a folder in which nothing is a slide any more
         return {"outcome": "listed", "reason": str(error)}
-    if not files:
+    if rejected:  # a file of a series, maybe: a build lists it, whatever becomes of the others
         return {"outcome": "listed", "reason": rejected[0].reason}
     scan = scan_slide(ScanJob(file=files[0], shown_name=files[0].name, settings=_settings()))
     if isinstance(scan, ScanFailure):

@@ -8,14 +8,12 @@ which clips colours for good; those are refused.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 
@@ -40,20 +38,9 @@ _ITEM, _PIXEL_DATA = b"\xfe\xff\x00\xe0", b"\xe0\x7f\x10\x00"
 _STANDALONE_MARKERS = (0x01, *range(0xD0, 0xD9))
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-UNREADABLE = (
-    InvalidDicomError,
-    OSError,
-    EOFError,
-    ArithmeticError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What pydicom raises on damaged files: it decodes values as they are asked for, and any of it can go wrong."""
+UNREADABLE = Exception
+"""What pydicom raises on damaged files: its values are decoded as they are asked for, its errors share no base class,
+and the built-in ones come out as well. Caught only around what reads tags."""
 
 FrameColours = Literal["rgb", "ycbcr"]
 
