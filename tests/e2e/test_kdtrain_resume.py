@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from fixtures.faulty_s3 import faulty_s3
 from fixtures.training_runs import log_of, weights_sha256, write_training_set
 from fixtures.training_server import TrainingServer
 
@@ -83,6 +85,27 @@ def test_a_killed_run_ends_with_the_same_bits(server, shards, undisturbed, tmp_p
     assert ended == [-9, -9], "the run ended before it was killed: nothing was tested"
     assert not (run / "model.safetensors").exists()
     finish(server, log, *command)
+    assert weights_sha256(run) == weights_sha256(undisturbed)
+    assert log_of(run) == log_of(undisturbed)
+
+
+def test_a_run_killed_over_a_bad_connection_ends_with_the_same_bits(server, shards, undisturbed, tmp_path):
+    """From a URL with a request in ten spoiled, killed twice: the same weights and log as from a disk."""
+    pytest.importorskip("s3fs", reason="needs s3fs: an S3 client")
+    pytest.importorskip("moto", reason="needs moto[server]: an S3 server")
+    run, log, url = tmp_path / "run", tmp_path / "log", "bucket/set"
+    command = teacher(f"s3://{url}", run, "--shard-cache", tmp_path / "cache", "--checkpoint-every", 1)
+    with faulty_s3() as storage:
+        client = fsspec.filesystem("s3", key="test-key", secret="test-secret", endpoint_url=storage.clean_url)
+        client.mkdir("bucket")
+        for path in (path for path in shards.rglob("*") if path.is_file()):
+            client.pipe_file(f"{url}/{path.relative_to(shards).as_posix()}", path.read_bytes())
+        storage.shake(0.1, seed=1)
+        for lines in (3, 5):
+            pid = server.start(*command, log=log, **storage.environment)
+            assert kill_at(server, pid, run, lines, 0.0) == -9, log.read_text()
+        finish(server, log, *command, **storage.environment)
+        assert storage.faults
     assert weights_sha256(run) == weights_sha256(undisturbed)
     assert log_of(run) == log_of(undisturbed)
 
