@@ -38,6 +38,7 @@ from rich.console import Console
 
 OUTCOMES = ("right", "listed", "wrong", "hang", "crash", "exception")
 BAD = ("hang", "crash", "exception")
+FLIP = "bit flip in pixels"
 TIME_LIMIT_S = 60.0
 CHILD = Path(__file__).with_name("_fuzz_child.py")
 
@@ -143,8 +144,8 @@ def run(slides: Mapping[str, Intact], cases: int, seed: int, kept: Path, child: 
     for number in range(cases):
         random = np.random.default_rng((seed, number))
         name = names[number % len(names)]
-        # kinds in turn, shifted by a round, so that few cases meet all of them
-        wanted = (number // len(names) + number) % len(DAMAGES)
+        round_, source = divmod(number, len(names))
+        wanted = (round_ + source) % len(DAMAGES)  # few cases meet every slide and every kind
         case = _one(slides[name], number, name, wanted, random, child)
         if case.outcome in BAD:
             shutil.copy(slides[name].file, kept / f"{number}-{slides[name].file.name}")
@@ -173,17 +174,25 @@ def _one(slide: Intact, number: int, name: str, wanted: int, random: Any, child:
     )
 
 
-def table(cases: Sequence[Case]) -> str:
-    """Outcomes by reader and by damage, as Markdown; tiles out of their place apart."""
-    parts = []
-    for title, key in (("reader", _by_reader), ("damage", lambda case: case.damage)):
-        counts = Counter((key(case), case.outcome) for case in cases)
-        rows = []
-        for group in sorted({key(case) for case in cases}):
-            found = [counts[group, outcome] for outcome in OUTCOMES]
-            rows.append([group, str(sum(found)), *map(str, found)])
-        parts.append(markdown_table([title, "cases", *OUTCOMES], rows))
-    return "\n\n".join(parts)
+def tables(cases: Sequence[Case]) -> str:
+    """Outcomes by reader, by damage, and by reader of single flipped bits, as Markdown."""
+    flips = [case for case in cases if case.damage == FLIP]
+    return "\n\n".join(
+        (
+            _table("reader", cases, _by_reader),
+            _table("damage", cases, lambda case: case.damage),
+            _table("reader, one bit of the pixels flipped", flips, lambda case: case.reader),
+        )
+    )
+
+
+def _table(title: str, cases: Sequence[Case], key: Callable[[Case], str]) -> str:
+    counts = Counter((key(case), case.outcome) for case in cases)
+    rows = []
+    for group in sorted({key(case) for case in cases}):
+        found = [counts[group, outcome] for outcome in OUTCOMES]
+        rows.append([group, str(sum(found)), *map(str, found)])
+    return markdown_table([title, "cases", *OUTCOMES], rows)
 
 
 def _by_reader(case: Case) -> str:
@@ -219,7 +228,7 @@ def _report(done: Sequence[Case], show: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(case) for case in done], indent=1))
         return
-    print(table(done))
+    print(tables(done))
     console = Console(stderr=True)
     for case in done:
         if case.outcome in BAD or (show and case.outcome == "wrong"):
