@@ -1,11 +1,12 @@
 """The ways of making five magnifications that ``cost.py`` compares: each runs alone in a process of its own.
 
-Run as ``python _variants.py NAME SLIDE FOLDER``; prints one line of JSON: CPU seconds (user + system) of the imports
-and of the work, peak memory, and for ``stages`` the CPU seconds of each part.
+Run as ``python _variants.py NAME SLIDE FOLDER``; prints one line of JSON: CPU seconds (user + system) of what a process
+does once (imports, compiling) and of the work, peak memory, and for ``stages`` the CPU seconds of each part.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import json
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
 
     (file,), _ = discover([path])
-    scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=_settings()))
+    scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=settings()))
     assert isinstance(scan, Scan), scan
     label = "benchmark" if with_sums else None
     sample = Sample(
@@ -86,7 +88,8 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     assert not record.failures, record.failures
 
 
-def _settings() -> Any:
+def settings() -> Any:
+    """The settings that slides are scanned with."""
     from slideprep.scan_job import ScanSettings
 
     return ScanSettings(
@@ -129,10 +132,10 @@ class _StageClock:
             self.spent[name] = self.spent.get(name, 0) + now - self._since
         self._since = now
 
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(self, stage: Stage, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             self._switch()
-            self._running.append(name)
+            self._running.append(stage if isinstance(stage, str) else stage(args[0]))
             try:
                 return function(*args, **options)
             finally:
@@ -149,11 +152,33 @@ class _StageClock:
             items = function(*args, **options)
             while (item := advance(items, None)) is not None:
                 yield item
+                del item  # as without a clock: its memory can serve the next one
 
         return call
 
 
-_STAGES = (
+Stage = str | Callable[[Any], str]
+"""A part's name, or how to tell it from the object whose method runs."""
+
+
+def _filter_stage(image_filter: Any) -> str:
+    return f"filter {OBJECTIVE / float(image_filter._target.factor):g}x"
+
+
+class _EncodeStage:
+    """Encoders do not know their magnification, but the first one that gets rows is the highest one's."""
+
+    def __init__(self) -> None:
+        self._widest = 0
+
+    def __call__(self, encoder: Any) -> str:
+        width = encoder._waiting.shape[1]
+        self._widest = self._widest or width
+        wanted = MAGNIFICATIONS[0] * width / self._widest
+        return f"encode {min(MAGNIFICATIONS, key=lambda m: abs(m - wanted)):g}x"
+
+
+_STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.scan", "fingerprint", "fingerprint"),
     ("slideprep.scan", "open_slide", "open"),
     ("slideprep.shard_writer", "open_slide", "open"),
@@ -166,19 +191,18 @@ _STAGES = (
     ("slideprep.downsample", "ImageFilter.plan_rows", "weights"),
     ("slideprep.downsample", "ImageFilter.begin_batch", "weights"),
     ("slideprep.downsample", "ImageFilter.__init__", "weights"),
-    ("slideprep.downsample", "ImageFilter.add", "filter: the rest"),
-    ("slideprep.image_filter", "ImageFilter._filter_rows", "filter along y"),
-    ("slideprep.image_filter", "ImageFilter._filter_columns", "filter along x, round"),
-    ("slideprep.encode", "_JpegEncoder.write", "encode"),
+    ("slideprep.downsample", "ImageFilter.add", _filter_stage),
+    ("slideprep.encode", "_JpegEncoder.write", _EncodeStage()),
     ("slideprep.encode", "simplejpeg.decode_jpeg", "decode for statistics"),
     ("slideprep.encode", "PixelSums.add", "add up statistics"),
-    ("slideprep.shard_writer", "_Tar.add", "tar, checksum"),
-    ("slideprep.shard_writer", "_Tar.__exit__", "tar, checksum"),
+    ("slideprep.shard_writer", "_Tar.add", "tar"),
+    ("slideprep.shard_writer", "_Tar.__exit__", "tar"),
 )
 """Module, function and the part of the work that its time is counted for."""
 
 
 def _watch(clock: _StageClock) -> None:
+    from slideprep import shard_writer
     from slideprep.read_tiff_jpeg import TiffJpegSlide
 
     for module, path, stage in _STAGES:
@@ -189,6 +213,14 @@ def _watch(clock: _StageClock) -> None:
         setattr(owner, name, clock.timed(stage, getattr(owner, name)))
     timed = clock.timed_iterator("decode", TiffJpegSlide.strips)
     setattr(TiffJpegSlide, "strips", timed)  # noqa: B010 - a method's replacement
+    _own(shard_writer, "hashlib").sha256 = partial(_TimedDigest, clock)
+
+
+class _TimedDigest:
+    def __init__(self, clock: _StageClock, data: bytes = b"") -> None:
+        self._digest = hashlib.sha256(data)
+        self.update = clock.timed("checksum", self._digest.update)
+        self.hexdigest = self._digest.hexdigest
 
 
 def _own(owner: Any, name: str) -> Any:
@@ -283,6 +315,7 @@ _OURS = (
     "slideprep.read_plain",
     "slideprep.read_tiff_jpeg",
     "scipy.ndimage",
+    "webdataset",
 )
 VARIANTS: Mapping[str, tuple[Work, tuple[str, ...]]] = {
     "labelled": (labelled, _OURS),
@@ -293,6 +326,17 @@ VARIANTS: Mapping[str, tuple[Work, tuple[str, ...]]] = {
     "vips-reduce": (vips_reduce, ("pyvips",)),
 }
 """What each name runs and what that imports."""
+
+
+def _compile() -> None:
+    """The loops that are compiled once per process, as its modules are imported once."""
+    import numpy as np
+
+    from slideprep.lanczos_code import lanczos_code
+    from slideprep.sums_code import channel_sums
+
+    lanczos_code()
+    channel_sums(np.zeros((1, 1, 3), np.uint8))
 
 
 def _cpu_seconds() -> float:
@@ -309,6 +353,8 @@ def measure(name: str, slide: Path, folder: Path) -> dict[str, Any]:
     begin = _cpu_seconds()
     for module in modules:
         importlib.import_module(module)
+    if modules is _OURS:
+        _compile()
     imported = _cpu_seconds()
     with threadpool_limits(1):
         parts = work(slide, folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from e2e.builds import ONE_THREAD
+from slideprep.encode import SPOOL_BYTES
 
 MEASURE = """
 import json, sys, time
@@ -70,7 +71,7 @@ print(json.dumps({"peak_mb": peak, "seconds": seconds, "bytes": sizes, "pixels":
 
 
 def measure(
-    folder: Path, width: int, height: int, *, spool: int = 32 * 2**20, objective: int = 20
+    folder: Path, width: int, height: int, *, spool: int = SPOOL_BYTES, objective: int = 20
 ) -> dict[str, float | list[int]]:
     """Extract a made-up region at five magnifications in a process of its own."""
     run = subprocess.run(

@@ -29,7 +29,7 @@ Pixels = NDArray[np.uint8]
 MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "webp": 16_383}
 """Longest side of each format, in pixels."""
 
-SPOOL_BYTES = 32 * 1024 * 1024
+SPOOL_BYTES = 64 * 1024 * 1024
 """Encoded images up to this size stay in memory until they are in the tar; larger ones wait on disk."""
 
 
