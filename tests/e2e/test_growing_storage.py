@@ -120,6 +120,55 @@ def test_a_change_in_a_bucket_that_is_killed_is_completed(
     assert slideprep("verify", f"s3://{bucket}").code == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "journal.json"), ("GET", "set.json"), ("GET", "10x/train"), ("HEAD", "10x/train")],
+)
+def test_a_store_that_does_not_answer_ends_a_change(
+    method: str, path: str, s3: FaultyS3, bucket: str, local: Path
+) -> None:
+    """Exit 1 and the network is named, not the set; above all nothing begins beside a journal that was not seen."""
+    command = _commands(local, f"s3://{bucket}")["remove-slides"]
+    s3.fail("503", method=method, path=path, times=9999)
+    ended = slideprep(*command)
+    s3.shake(0)
+    assert ended.code == 1, ended.said
+    assert "no answer from the store in 6 attempts" in ended.said
+    assert "delete index.json" not in ended.said
+    assert slideprep("verify", f"s3://{bucket}", "--quick").code == 0
+    assert slideprep(*command).code == 0
+
+
+def test_a_tar_that_is_gone_from_a_bucket_is_told(s3: FaultyS3, bucket: str, local: Path) -> None:
+    """Exit 1, the tar is named, and nothing was changed."""
+    (held,) = [p for p in _filesystem(s3).find(bucket) if b"slide-1.svs" in _head(s3, p) and "/10x/" in p]
+    _filesystem(s3).rm_file(held)
+    ended = slideprep(*_commands(local, f"s3://{bucket}")["remove-slides"])
+    assert ended.code == 1
+    assert (
+        f"{held.removeprefix(bucket)[1:]} cannot be read: No such file or directory; nothing was changed"
+        in ended.said
+    )
+
+
+def _head(server: FaultyS3, path: str) -> bytes:
+    return bytes(_filesystem(server).cat_file(path))
+
+
+@pytest.mark.parametrize("kind", ["verify", "add-slides", "remove-slides", "relabel"])
+def test_wrong_credentials_are_told_before_any_work(
+    kind: str, s3: FaultyS3, bucket: str, local: Path
+) -> None:
+    """Exit 2: the set cannot be read; nothing says that it is unfinished."""
+    out = f"s3://{bucket}"
+    for method in ("GET", "HEAD", "PUT"):
+        s3.fail("403", method=method, times=999)
+    refused = slideprep(*{"verify": ("verify", out), **_commands(local, out)}[kind])
+    s3.shake(0)
+    assert refused.code == 2
+    assert f"{out} cannot be read: Permission denied" in refused.said
+
+
 def _end_at(moment: int, patch: pytest.MonkeyPatch) -> Callable[[], int]:
     done = 0
 

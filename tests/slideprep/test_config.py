@@ -136,3 +136,9 @@ def test_png_has_no_quality() -> None:
     """Quality is recorded for JPEG and WebP, and not for PNG, which loses nothing."""
     assert load_config({**GIVEN, "image_format": "png"}, None).encoded_quality is None
     assert load_config({**GIVEN, "image_format": "webp", "quality": 80}, None).encoded_quality == 80
+
+
+def test_a_configuration_at_an_address_is_refused() -> None:
+    """It has to be a file on this machine, and that is said."""
+    with pytest.raises(UsageError, match=r"--config s3:/+bucket/settings.yaml is an address"):
+        load_config({"out": "out"}, Path("s3://bucket/settings.yaml"))

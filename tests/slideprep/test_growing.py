@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import resource
 import shutil
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -536,3 +538,92 @@ def test_a_pseudonymised_set_keeps_names_out(built: Path, tmp_path: Path) -> Non
     assert index.splits["test"].per_class == {"a": 0, "b": 2}
     for name, data in files(out).items():
         assert not [word for word in (b"Cleopatra", b"Dorothea", b"s4.png", b"n0.png") if word in data], name
+
+
+@pytest.mark.parametrize("kind", ["add-slides", "remove-slides", "relabel"])
+def test_another_mapping_is_refused(kind: str, built: Path, tmp_path: Path) -> None:
+    """With a mapping of other pseudonyms Cleopatra, who is in test, could come into train: exit 2, no file changes."""
+    out, mapping, other = tmp_path / "out", tmp_path / "names.csv", tmp_path / "other.csv"
+    labels = built / "labels.csv"
+    for mapped, where in ((mapping, out), (other, tmp_path / "else")):
+        options = ("--labels", labels, "--pseudonymise", mapped)
+        assert run("build-shards", built / "old", *options, *TINY, "--out", where).exit_code == 0
+    command: tuple[str | Path, ...] = {
+        "add-slides": (out, built / "new", "--labels", built / "new.csv", "--workers", "0"),
+        "remove-slides": (out, "s3.png"),
+        "relabel": (out, "--labels", labels),
+    }[kind]
+    before = files(out)
+    for given, reason in ((other, "knows none of its slides"), (tmp_path / "no.csv", "does not exist")):
+        refused = run(kind, *command, "--pseudonymise", given)
+        assert refused.exit_code == 2
+        assert reason in said(refused)
+    assert files(out) == before
+
+
+def test_real_names_in_a_pseudonymised_set_are_answered_with_the_option(built: Path, tmp_path: Path) -> None:
+    """Who names a slide as the archive does is told which option finds it."""
+    options = ("--labels", built / "labels.csv", "--pseudonymise", tmp_path / "names.csv")
+    assert run("build-shards", built / "old", *options, *TINY, "--out", tmp_path / "out").exit_code == 0
+    refused = run("remove-slides", tmp_path / "out", "s3.png")
+    assert refused.exit_code == 2
+    assert "--pseudonymise FILE with the mapping of its build" in said(refused)
+
+
+def test_a_slide_that_was_removed_before_is_nowhere(folder: Path) -> None:
+    """A removal that is repeated says that nothing is left to do if the name went then, and no file has kept it."""
+    command = ("remove-slides", folder / "out", "s0", "s2")
+    assert run(*command).exit_code == 0
+    before = files(folder / "out")
+    again = run(*command)
+    assert again.exit_code == 2
+    assert "Slides were removed before, last 2: where these were among them, nothing is left to do" in said(
+        again
+    )
+    assert files(folder / "out") == before
+
+
+def test_what_a_refused_addition_left_can_be_removed(folder: Path) -> None:
+    """The scan of a slide that was refused stays for a next try; --abandon removes it, and with it the name."""
+    (folder / "one").mkdir()
+    shutil.copy(folder / "old" / "s3.png", folder / "one" / "innocent.png")
+    row = {"slide": "innocent.png", "label": "b", "patient": "Fay", "split": "train"}
+    before = files(folder / "out")
+    assert add(folder, "--labels", write_labels(folder / "one.csv", [row]), slides="one").exit_code == 2
+    told = run("remove-slides", folder / "out", "innocent.png")
+    assert "may hold them; --abandon removes what it prepared" in said(told)
+    given_up = run("remove-slides", folder / "out", "innocent.png", "--abandon")
+    assert "What another change had prepared was given up" in said(given_up)
+    assert files(folder / "out") == before
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond ``size`` bytes: a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_is_told_and_the_set_stays(folder: Path) -> None:
+    """A tar that does not fit: exit 1 with words, every file of the set as before, and the next run completes it."""
+    before = tars(folder / "out"), index_of(folder)
+    with largest_file(5000):
+        full = run("remove-slides", folder / "out", "s0")
+    assert full.exit_code == 1
+    assert "make room or check permissions, then run the same command again" in said(full)
+    assert (tars(folder / "out"), index_of(folder)) == before
+    assert run("remove-slides", folder / "out", "s0").exit_code == 0
+    assert_sound(folder)
+
+
+@pytest.mark.parametrize("option", ["--scratch", "--pseudonymise"])
+def test_an_address_where_a_local_path_is_needed_is_refused(option: str, folder: Path) -> None:
+    """Exit 2, and no folder called "s3:" appears."""
+    result = run("remove-slides", folder / "out", "s0", option, "s3://bucket/place")
+    assert result.exit_code == 2
+    assert "is an address" in said(result)
+    assert not Path("s3:").exists()

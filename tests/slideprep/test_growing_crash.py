@@ -162,6 +162,27 @@ def test_an_unfinished_change_is_given_up_only_when_asked(built: Path, tmp_path:
     assert not list((folder / "out" / ".slideprep" / "next").rglob("*.tar"))
 
 
+@pytest.mark.parametrize("kind", ["add-slides", "relabel"])
+def test_a_new_class_is_added_once(kind: str, built: Path, tmp_path: Path) -> None:
+    """Killed when its journal stands, a change with --add-class is completed by the same command."""
+    folder = tmp_path / "set"
+    shutil.copytree(built, folder)
+    write_labels(folder / "new.csv", [{"slide": "n.png", "label": "c", "patient": "new"}])
+    write_labels(folder / "relabel.csv", [{"slide": "s2.png", "label": "c"}])
+    command = (*commands(folder)[kind], "--add-class", "c")
+    count = 0
+    while not (folder / "out" / ".slideprep" / "journal.json").exists():
+        assert attempt(command, count)
+        count += 1
+    again = run(*command)
+    assert again.exit_code == 0, again.output
+    assert f"an interrupted {kind} of" in again.output
+    assert b'"classes":["a","b","c"]' in (folder / "out" / "index.json").read_bytes().replace(
+        b" ", b""
+    ).replace(b"\n", b"")
+    assert verify(folder / "out").ok
+
+
 def test_two_changes_at_once_are_refused(built: Path, tmp_path: Path) -> None:
     """While one command holds the set, a second one is refused and changes nothing."""
     folder = tmp_path / "set"

@@ -48,3 +48,10 @@ def test_where_only_a_local_path_will_do_an_address_is_refused() -> None:
     for given in ("s3://bucket/masks", Path("s3://bucket/masks")):
         with pytest.raises(ValueError, match=r"s3:/+bucket/masks is an address"):
             local_path(given)
+
+
+@pytest.mark.parametrize("given", ["s3://", "gs:///"])
+def test_an_address_without_a_bucket_is_refused(given: str) -> None:
+    """What is left of it would be shown as "s3:" and looked for in vain."""
+    with pytest.raises(UsageError, match="names no bucket"):
+        place(given)

@@ -276,6 +276,10 @@ def _unknown(name: str) -> str:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
+        local_path(path)
+    except ValueError as error:
+        raise UsageError(f"--config {error}") from None
+    try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} cannot be read: {error}") from None

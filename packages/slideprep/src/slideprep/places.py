@@ -68,7 +68,7 @@ def place(given: object) -> Place:
     """What a person wrote as a place: ``file://`` addresses become paths.
 
     Raises:
-        UsageError: It is neither a text nor a path, or holds a password.
+        UsageError: It is neither a text nor a path, names no bucket, or holds a password.
     """
     if isinstance(given, Path | Url):
         return given
@@ -80,6 +80,8 @@ def place(given: object) -> Place:
             "set the credentials in the environment (docs/storage.md)"
         )
     if is_url(given):
+        if not given.partition("://")[2].strip("/"):
+            raise UsageError(f"{given} names no bucket; give an address such as s3://bucket/folder")
         return Url(given)
     for prefix in _LOCAL:
         given = given.removeprefix(prefix)

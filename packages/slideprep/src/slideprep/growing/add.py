@@ -127,7 +127,7 @@ class _Added:
 
 def _add(held: Changing, wish: Addition, console: Console) -> Outcome:
     current = held.current
-    classes = with_classes(current.index.classes, wish.add_classes)
+    classes = with_classes(current.index.classes, held.missing_classes(OPERATION, wish.add_classes))
     config = _config(current, wish)
     prepared, notes = prepare_added(current, config, classes, to=wish.to)
     if is_nothing(prepared) and not _statistics_follow(current, wish):

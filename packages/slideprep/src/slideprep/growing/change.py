@@ -20,7 +20,7 @@ from slideprep.errors import UsageError
 from slideprep.finished import Finished
 from slideprep.growing.current import CurrentSet, open_set
 from slideprep.growing.hints import CHANGED
-from slideprep.growing.staging import JOURNAL, Journal, Request, begin, commit, finish
+from slideprep.growing.staging import Journal, Request, begin, commit, finish, read_journal
 from slideprep.growing.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
 from slideprep.outputs import write_sidecars
 from slideprep.places import Place
@@ -78,13 +78,20 @@ class Changing:
         staging = begin(self.store, request, abandon=abandon, scratch=self.scratch)
         return request, Workspace(staging.place, scratch=self.scratch, held=self.lock)
 
+    def missing_classes(self, operation: str, asked: tuple[str, ...]) -> tuple[str, ...]:
+        """Classes to add: not those that an interrupted run of the same command has brought just now."""
+        if self.done is None or self.done.request.operation != operation:
+            return asked
+        return tuple(name for name in asked if name not in self.current.index.classes)
+
     def is_done(self, asked: str) -> Outcome | None:
         """What to report where the interrupted change was the very one that is asked for."""
         if self.done is None or self.done.request.asked != asked:
             return None
         index = self.current.index
-        note = "an interrupted run of this command had prepared everything; it is in place now"
-        return Outcome(out=self.current.out, before=index, after=index, notes=(note,))
+        return Outcome(
+            out=self.current.out, before=index, after=index, notes=("there is nothing left to do",)
+        )
 
 
 def digest_of(parts: object) -> str:
@@ -104,13 +111,17 @@ def changing(out: Place, *, scratch: Path | None = None) -> Iterator[Changing]:
         UsageError: There is no finished set, or somebody else writes to it.
     """
     store = open_store(out, scratch=scratch)
-    if store.stat(INDEX_NAME) is None and store.stat(JOURNAL) is None:
+    if read_journal(store) is None and store.stat(INDEX_NAME) is None:
         raise UsageError(
             f"{out} holds no finished shard set ({INDEX_NAME} is missing); give the --out folder of a build that has "
             "ended, or run that build-shards command again to finish it"
         )
     with store.locked(_say) as lock:
         done = finish(store)
+        if done is not None:
+            _say(
+                f"an interrupted {done.request.operation} of {out} had prepared everything; it is in place now"
+            )
         yield Changing(lock=lock, store=store, current=open_set(store), scratch=scratch, done=done)
 
 

@@ -9,15 +9,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slideprep.exit_codes import DONE, SOME_FAILED, exit_codes
+from slideprep.places import local_path
 
 if TYPE_CHECKING:
     from slideprep.growing.change import Outcome
+
+
+def _local(_context: click.Context, _option: click.Parameter, given: Path | None) -> Path | None:
+    try:
+        local_path(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return given
+
 
 _PATH = click.Path(path_type=Path)
 _KEPT = "the set is as it was, or is finished when the same command is run again"
 
 _pseudonymise = click.option(
-    "--pseudonymise", type=_PATH, help="Mapping of a pseudonymised set: the CSV of its build."
+    "--pseudonymise",
+    type=_PATH,
+    callback=_local,
+    help="Mapping of a pseudonymised set: the CSV of its build.",
 )
 _add_class = click.option(
     "--add-class",
@@ -33,6 +46,7 @@ _abandon = click.option(
 _scratch = click.option(
     "--scratch",
     type=_PATH,
+    callback=_local,
     help="Local folder for what is fetched or not yet uploaded, where DIRECTORY is an address.",
 )
 

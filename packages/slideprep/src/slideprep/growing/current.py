@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from pydantic import ValidationError
 from slideprep.build import samples_of, sent
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
+from slideprep.files import output_errors
 from slideprep.finished import Finished, Past
 from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path
 from slideprep.places import Place
 from slideprep.plan import Shard
 from slideprep.prepare import Prepared
 from slideprep.records import Failure, ShardRecord
+from slideprep.remote import UnansweredError
 from slideprep.scan import Scan
 from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
 from slideprep.split_plan import PlannedSlide, SplitPlan, named_sets
@@ -68,11 +71,29 @@ def open_set(store: Store) -> CurrentSet:
 
     Raises:
         UsageError: There is no finished set, or its workspace is missing or is not that of this index.
+        OutputError: The store does not answer.
     """
+    with _answered(store):
+        return _open_set(store)
+
+
+@contextmanager
+def _answered(store: Store) -> Iterator[None]:
+    """A store that does not answer says nothing about the set."""
+    try:
+        yield
+    except UnansweredError:
+        with output_errors(store.place):
+            raise
+
+
+def _open_set(store: Store) -> CurrentSet:
     out = store.place
     try:
         data = store.read(INDEX_NAME)
         index = Index.model_validate_json(data)
+    except UnansweredError:
+        raise
     except (OSError, ValidationError) as error:
         raise UsageError(
             f"{out} holds no sound shard set of this version, so it cannot be changed ({_reason(error)}); run "
@@ -84,6 +105,8 @@ def open_set(store: Store) -> CurrentSet:
         records = tuple(_record(store, entry) for entry in index.shards)
         workspace = Workspace(store)
         scans = {n: sent(workspace.kept_scan(n)) for n, slide in state.slides.items() if slide.scanned}
+    except UnansweredError:
+        raise
     except (OSError, ValueError, KeyError, InputError) as error:
         raise UsageError(
             f"{out} cannot be changed: its workspace .slideprep is missing or incomplete ({_reason(error)}); it must "

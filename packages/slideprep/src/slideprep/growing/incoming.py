@@ -5,7 +5,6 @@ Names are those that the set shows: file names, or the pseudonyms of its mapping
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,17 +14,15 @@ from slideprep.errors import UsageError
 from slideprep.fingerprint import fingerprint
 from slideprep.growing.assign import Present, assign_added
 from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet
+from slideprep.growing.shown import is_hidden, mapping_of
 from slideprep.label_columns import name_list
 from slideprep.labels import RegionClasses, SlideEntry, patient_classes
 from slideprep.prepare import Prepared, prepare
-from slideprep.pseudonyms import Pseudonyms
 from slideprep.set_index import created_by
 from slideprep.split_plan import SplitPlan
 
 ShownName = Callable[[str, str], str]
 """("slide" or "patient", real name) to the name as a set shows it."""
-
-_PSEUDONYM = re.compile(r"slide-[0-9a-f]{12}")
 
 
 def prepare_added(
@@ -47,12 +44,12 @@ def prepare_added(
     """
     if not config.slides:
         return nothing(classes), ()
-    _check_pseudonyms(current, config.pseudonymise)
+    shown = shown_names(current, config.pseudonymise)
     if config.tissue == "annotations" and config.annotations == NO_ANNOTATIONS:
         raise UsageError(
             "the set was built from annotations; add --annotations FOLDER with one GeoJSON or XML file per new slide"
         )
-    prepared = prepare(config, _assigner(current, config, classes, to))
+    prepared = prepare(config, _assigner(current, config, classes, shown, to))
     known = sorted(current.held & prepared.files.keys())
     _refuse_others(known, current, prepared)
     return prepared, tuple(_notes(known, current, prepared))
@@ -82,9 +79,8 @@ def _notes(known: Sequence[str], current: CurrentSet, prepared: Prepared) -> Ite
 
 
 def _assigner(
-    current: CurrentSet, config: BuildConfig, classes: tuple[str, ...], to: str | None
+    current: CurrentSet, config: BuildConfig, classes: tuple[str, ...], shown: ShownName, to: str | None
 ) -> Callable[[Sequence[SlideEntry], RegionClasses], SplitPlan]:
-    shown = shown_names(config.pseudonymise)
     present = present_in(current, classes, shown)
     held = current.held
 
@@ -93,21 +89,6 @@ def _assigner(
         return assign_added(new, region_classes, present, config.splitting, seed=config.seed, to=to)
 
     return assign
-
-
-def _check_pseudonyms(current: CurrentSet, mapping: Path | None) -> None:
-    names = list(current.plan.slides)
-    hidden = all(_PSEUDONYM.fullmatch(name) for name in names)
-    if hidden and mapping is None:
-        raise UsageError(
-            f"the slides of {current.out} have pseudonyms, and these would show their names; add --pseudonymise FILE "
-            "with the mapping of the build"
-        )
-    if mapping is not None and not hidden:
-        raise UsageError(
-            f"the slides of {current.out} are shown by name, so --pseudonymise would mix names and pseudonyms; "
-            "leave it out"
-        )
 
 
 def _refuse_others(known: Iterable[str], current: CurrentSet, prepared: Prepared) -> None:
@@ -120,15 +101,24 @@ def _refuse_others(known: Iterable[str], current: CurrentSet, prepared: Prepared
         )
 
 
-def shown_names(mapping: Path | None) -> ShownName:
+def shown_names(current: CurrentSet, mapping: Path | None) -> ShownName:
     """Names as a set shows them.
 
     Args:
+        current: The set.
         mapping: The mapping of a pseudonymised set; None where names are shown.
+
+    Raises:
+        UsageError: The set has pseudonyms and no mapping is given, or another one; see ``mapping_of``.
     """
-    if mapping is None:
-        return lambda kind, name: name
-    return Pseudonyms(mapping).of
+    if mapping is not None:
+        return mapping_of(current, mapping).of
+    if is_hidden(current):
+        raise UsageError(
+            f"the slides of {current.out} have pseudonyms, and these would show their names; add --pseudonymise FILE "
+            "with the mapping of the build"
+        )
+    return lambda kind, name: name
 
 
 def present_in(current: CurrentSet, classes: tuple[str, ...], shown: ShownName) -> Present:

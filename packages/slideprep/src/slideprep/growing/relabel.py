@@ -12,11 +12,11 @@ from slideprep.growing.assign import check_classes, with_classes
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
 from slideprep.growing.current import CurrentSet, assemble
 from slideprep.growing.rewrite import edits_between, rewrite_shards
+from slideprep.growing.shown import mapping_of
 from slideprep.label_columns import name_list
 from slideprep.label_file import LabelFile, read_labels
 from slideprep.labels import SlideEntry, match_labels
 from slideprep.places import Place
-from slideprep.pseudonyms import Pseudonyms
 from slideprep.shard_format import shard_name
 from slideprep.split_plan import PlannedSlide, stored_split
 
@@ -58,10 +58,11 @@ def relabel(out: Place, wish: Relabelling) -> Outcome:
 
 def _relabel(held: Changing, wish: Relabelling, labels: LabelFile) -> Outcome:
     current, before = held.current, held.current.finished
-    classes = with_classes(current.index.classes, wish.add_classes)
+    add_classes = held.missing_classes(OPERATION, wish.add_classes)
+    classes = with_classes(current.index.classes, add_classes)
     new, notes = new_labels(current, labels, wish.pseudonymise)
     check_classes({label for label in new.values() if label is not None}, classes)
-    if not new and not wish.add_classes:
+    if not new and not add_classes:
         unchanged = "every slide has the label of the table already; nothing was changed"
         return Outcome(out=current.out, before=current.index, after=current.index, notes=(*notes, unchanged))
     slides = {
@@ -127,7 +128,7 @@ def new_labels(
     real = {name: name for name in current.plan.slides}
     shown_patients: Mapping[str, str] = {}
     if mapping is not None:
-        pseudonyms = Pseudonyms(mapping)
+        pseudonyms = mapping_of(current, mapping)
         shown_patients = pseudonyms.known("patient")
         real = {n: shown for n, shown in pseudonyms.known("slide").items() if shown in current.plan.slides}
     matched = match_labels(labels, sorted(real))

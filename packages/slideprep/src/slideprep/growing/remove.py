@@ -11,10 +11,11 @@ from slideprep.errors import UsageError
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
 from slideprep.growing.current import CurrentSet, assemble
 from slideprep.growing.rewrite import edits_between, rewrite_shards
+from slideprep.growing.shown import is_hidden, mapping_of
+from slideprep.growing.staging import NEXT, discard
 from slideprep.label_columns import name_list
 from slideprep.labels import slide_stem
 from slideprep.places import Place
-from slideprep.pseudonyms import Pseudonyms
 from slideprep.records import ShardRecord
 from slideprep.shard_format import shard_name
 
@@ -58,7 +59,10 @@ def remove_slides(out: Place, wish: Removal) -> Outcome:
 
 def _remove(held: Changing, wish: Removal, asked: str) -> Outcome:
     current, before = held.current, held.current.finished
-    names = named_slides(current, *_shown(wish))
+    slides_named, patients_named = _shown(current, wish)
+    if unknown := unknown_names(current, slides_named, patients_named):
+        raise UsageError(_unknown(held, wish, unknown))
+    names = named_slides(current, slides_named, patients_named)
     slides = {name: slide for name, slide in current.plan.slides.items() if name not in names}
     after_samples = {key: s for key, s in before.samples.items() if s.slide not in names}
     if not after_samples:
@@ -118,10 +122,38 @@ def _notes(wish: Removal) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _shown(wish: Removal) -> tuple[Sequence[str], Sequence[str]]:
+def _unknown(held: Changing, wish: Removal, unknown: Sequence[str]) -> str:
+    """What to say of names that are not in the set, which may have left it: no file keeps them to tell."""
+    current = held.current
+    told = f"{current.out} holds no {', no '.join(unknown[:10])}; nothing was changed. "
+    removals = [change.slides for change in current.index.changes if change.operation == OPERATION]
+    if removals:
+        told += (
+            f"Slides were removed before, last {removals[-1]}: where these were among them, nothing is left to do, "
+            "and no file of the set holds their names. Otherwise check"
+        )
+    else:
+        told += "Check"
+    told += " the spelling against slides.csv"
+    if wish.pseudonymise is None and is_hidden(current):
+        told += "; the set shows pseudonyms, and --pseudonymise FILE with the mapping of its build finds real names"
+    return told + _left_over(held, wish)
+
+
+def _left_over(held: Changing, wish: Removal) -> str:
+    """Slides that were to be added, and never were, can have left scans; with ``--abandon`` these go."""
+    if not held.store.list(NEXT):
+        return ""
+    if wish.abandon:
+        discard(held.store)
+        return ". What another change had prepared was given up"
+    return ". A change that was begun and not finished may hold them; --abandon removes what it prepared"
+
+
+def _shown(current: CurrentSet, wish: Removal) -> tuple[Sequence[str], Sequence[str]]:
     if wish.pseudonymise is None:
         return wish.slides, wish.patients
-    pseudonyms = Pseudonyms(wish.pseudonymise)
+    pseudonyms = mapping_of(current, wish.pseudonymise)
     slides = pseudonyms.known("slide")
     stems = {slide_stem(name): shown for name, shown in slides.items()}
     return (
@@ -130,29 +162,37 @@ def _shown(wish: Removal) -> tuple[Sequence[str], Sequence[str]]:
     )
 
 
+def unknown_names(current: CurrentSet, slides: Sequence[str], patients: Sequence[str]) -> list[str]:
+    """The names, stems and patients that mean no slide of a set, as a person reads them."""
+    names = _all_names(current)
+    known = {*names, *map(slide_stem, names)}
+    held = {slide.patient for slide in current.plan.slides.values()}
+    return [
+        *(f"slide '{name}'" for name in slides if name not in known),
+        *(f"patient '{name}'" for name in patients if name not in held),
+    ]
+
+
+def _all_names(current: CurrentSet) -> frozenset[str]:
+    """Slides of the set, those that failed or were left out among them."""
+    return frozenset([*current.plan.slides, *(failure.slide for failure in current.finished.all_failures)])
+
+
 def named_slides(current: CurrentSet, slides: Sequence[str], patients: Sequence[str]) -> frozenset[str]:
     """The slides of a set that names, stems or patients mean; those that failed or were left out among them.
 
     Raises:
-        UsageError: One of them is not in the set, or a stem fits several slides.
+        UsageError: Nothing is named, or a stem fits several slides.
     """
     if not slides and not patients:
         raise UsageError("nothing was named; give names of slides, or --patient")
-    planned = current.plan.slides
-    names = {*planned, *(failure.slide for failure in current.finished.all_failures)}
+    names = _all_names(current)
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         by_stem[slide_stem(name)].append(name)
     of_patient: defaultdict[str, list[str]] = defaultdict(list)
-    for name, slide in planned.items():
+    for name, slide in current.plan.slides.items():
         of_patient[slide.patient].append(name)
-    unknown = [f"slide '{name}'" for name in slides if name not in names and not by_stem.get(name)]
-    unknown += [f"patient '{name}'" for name in patients if name not in of_patient]
-    if unknown:
-        raise UsageError(
-            f"{current.out} holds no {', no '.join(unknown[:10])}; nothing was changed. Check the spelling "
-            "against slides.csv"
-        )
     several = [name for name in slides if name not in names and len(by_stem[name]) > 1]
     if several:
         raise UsageError(

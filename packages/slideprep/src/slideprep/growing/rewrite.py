@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from slideprep.errors import InputError
+from slideprep.files import output_errors
 from slideprep.growing.current import CurrentSet
-from slideprep.growing.tar_copy import Label, check_bytes, copy_tar, described, members
+from slideprep.growing.tar_copy import Label, check_bytes, copy_tar, described, members, unreadable
 from slideprep.plan import Sample
 from slideprep.records import ShardRecord, Sums
-from slideprep.shard_format import IMAGE_EXTENSIONS, ImageEncoding, shard_name
+from slideprep.shard_format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, shard_name
 from slideprep.store import Store
 from slideprep.verify_image import PixelSums, decode, image_header
 from slideprep.workspace import Workspace
@@ -113,12 +115,11 @@ def _rewritten(
     files, tags, sums = {}, {}, dict(record.sums or {})
     for magnification, file in record.files.items():
         grown = workspace.store.scratch() / f"{magnification}-{name}.tar.partial"
-        with source.fetched(file.path) as old:
-            check_bytes(old, file)
-            copy_tar(old, grown, drop=edits.drop, labels=edits.labels)
-        files[magnification] = described(grown, file.path)
-        if recount:
-            sums[magnification] = count_pixels(grown, image)
+        with output_errors(grown):
+            _copy(source, file, grown, edits)
+            files[magnification] = described(grown, file.path)
+            if recount:
+                sums[magnification] = count_pixels(grown, image)
         if (tag := workspace.store.publish(grown, file.path).tag) is not None:
             tags[magnification] = tag
     made = _without_failures(record, edits).model_copy(
@@ -133,6 +134,16 @@ def _rewritten(
     )
     workspace.save_record(name, made)
     return made
+
+
+def _copy(source: Store, file: ShardFile, grown: Path, edits: Edits) -> None:
+    with ExitStack() as stack:
+        try:
+            old = stack.enter_context(source.fetched(file.path))
+        except (FileNotFoundError, PermissionError) as error:
+            raise unreadable(file, error) from error
+        check_bytes(old, file)
+        copy_tar(old, grown, drop=edits.drop, labels=edits.labels)
 
 
 def _digest(record: ShardRecord, edits: Edits) -> str:

@@ -10,12 +10,15 @@ a journal carries it out from its first line. The journal names no slide and no 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slideprep.errors import UsageError
+from slideprep.files import output_errors
 from slideprep.places import Place
+from slideprep.remote import UnansweredError
 from slideprep.shard_format import INDEX_NAME
 from slideprep.store import Store, open_store
 from slideprep.workspace import WORKSPACE
@@ -58,11 +61,23 @@ class Journal(BaseModel):
 
 
 def read_journal(store: Store) -> Journal | None:
-    """The journal of a set, where one was left."""
+    """The journal of a set, where one was left.
+
+    Raises:
+        UsageError: It is of another version, or the set may not be read.
+        OutputError: The store does not answer; a change must not begin beside a journal that was not seen.
+    """
     try:
-        return Journal.model_validate_json(store.read(JOURNAL))
-    except OSError:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return Journal.model_validate_json(store.read(JOURNAL))
         return None
+    except UnansweredError:
+        with output_errors(store.place):
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"{store.place} cannot be read: {error.strerror or error}; check the path or address, and your permissions"
+        ) from error
     except ValidationError as error:
         raise UsageError(
             f"{store.place}/{JOURNAL} cannot be read by this version ({error.error_count()} faults); finish the change "
@@ -112,7 +127,7 @@ def _carry_out(journal: Journal, store: Store) -> None:
     for path in journal.moves:
         if store.stat(f"{NEXT}/{path}") is None:
             continue  # moved before an interruption
-        with store.fetched(f"{NEXT}/{path}") as file:
+        with output_errors(store.place / path), store.fetched(f"{NEXT}/{path}") as file:
             store.publish(file, path)
         store.remove(f"{NEXT}/{path}")
     discard(store)

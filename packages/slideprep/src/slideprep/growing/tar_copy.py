@@ -78,12 +78,17 @@ def check_bytes(path: Path, file: ShardFile) -> None:
     try:
         found = described(path, file.path)
     except OSError as error:
-        raise InputError(f"{file.path} cannot be read: {error.strerror}; nothing was changed") from error
+        raise unreadable(file, error) from error
     if (found.bytes, found.sha256) != (file.bytes, file.sha256):
         raise InputError(
             f"{file.path} has other bytes than the index says, so it cannot be written again; run 'slideprep verify', "
             "and restore the file; nothing was changed"
         )
+
+
+def unreadable(file: ShardFile, error: OSError) -> InputError:
+    """What to say of a tar that is not there or may not be read."""
+    return InputError(f"{file.path} cannot be read: {error.strerror}; nothing was changed")
 
 
 def described(path: Path, shown: str) -> ShardFile:
