@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -16,6 +17,8 @@ from slideprep.level0_band import CHUNK_COLUMNS, Chunk
 from slideprep.vector_code import LANES, aligned_zeros
 
 Pixels = NDArray[np.uint8]
+
+_INT64_BYTES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +67,12 @@ class ImageFilter:
     def __init__(self, target: Target, source: Box) -> None:
         self._target = target
         self._source = source
+        self._code = lanczos_code()
         self._done_rows = 0
         self._planned: Taps
         self._rows: PairedTaps
+        self._row_arguments: tuple[int, int, int, int, int]
+        self._needs_pairs = 0
         made = taps(
             0,
             target.width,
@@ -75,9 +81,12 @@ class ImageFilter:
             source_start=source.x,
             source_stop=source.right,
         )
-        self._column_starts, self._stop = made.starts, made.stop
-        self._column_weights = made.weights.astype(np.float32)
+        self._starts, self._stop = made.starts.tolist(), made.stop
+        self._columns = made.starts, made.weights.astype(np.float32)  # what the addresses are of
+        self._starts_at, self._weights_at = (array.ctypes.data for array in self._columns)
+        self._taps = int(made.weights.shape[1])
         self._half = aligned_zeros(0, np.float32)
+        self._half_at = self._image_at = 0  # addresses: asking numpy for one takes longer than many a loop
         self._half_start = 0  # level-0 column of the first half-filtered one
         self._done_columns = 0  # in this batch
         self._image = np.empty((0, 0, 3), dtype=np.uint8)
@@ -127,13 +136,24 @@ class ImageFilter:
         self._image = np.empty((count, self._target.width, 3), dtype=np.uint8)
         self._done_columns = 0
         # what lies outside the source weighs nothing, but 0 times garbage need not be 0
-        self._half_start = min(self._source.x, int(self._column_starts[0]))
+        self._half_start = min(self._source.x, self._starts[0])
         blocks = ceil(count / LANES)
         if len(self._half) < blocks:
             size = blocks * 3 * half_columns(self._target) * LANES
             self._half = aligned_zeros(size, np.float32).reshape(blocks, -1)
         self._half[:, : self._at(self._source.x)] = 0
-        return int(self._rows.starts[-1]) + self._rows.pairs
+        self._half_at, self._image_at = self._half.ctypes.data, self._image.ctypes.data
+        rows = self._rows
+        self._row_arguments = (
+            rows.starts.ctypes.data,
+            rows.weights.ctypes.data,
+            rows.pairs,
+            rows.scales.ctypes.data,
+            count,
+        )
+        self._needs_pairs = int(rows.starts[-1]) + rows.pairs
+        assert rows.starts[0] >= 0, "rows are missing"
+        return self._needs_pairs
 
     def _at(self, column: int) -> int:
         """Where a level-0 column's half-filtered pixels lie in a block."""
@@ -146,49 +166,50 @@ class ImageFilter:
         self._filter_rows(chunk)
         right = chunk.right
         if right == self._source.right:
+            assert self._at(self._stop) <= self._half.shape[1], "a kernel reaches farther than announced"
             self._half[:, self._at(right) : self._at(self._stop)] = 0
             right = self._stop
-        done = int(np.searchsorted(self._column_starts, right - self._column_weights.shape[1], side="right"))
+        done = bisect_right(self._starts, right - self._taps)
         if done > self._done_columns:
             self._filter_columns(self._done_columns, done)
             self._done_columns = done
         if done < self._target.width:
-            keep_from = min(int(self._column_starts[done]), right)
-            kept = self._half[:, self._at(keep_from) : self._at(right)]
-            self._half[:, : kept.shape[1]] = kept  # numpy copies overlapping slices safely
-            self._half_start = keep_from
+            self._keep(min(self._starts[done], right), right)
+
+    def _keep(self, first: int, stop: int) -> None:
+        """Of what is half filtered, keep the level-0 columns ``first`` to ``stop - 1``."""
+        start, end = 3 * (first - self._half_start), 3 * (stop - self._half_start)
+        assert 0 <= start <= end <= self._half.shape[1] // LANES, "columns are missing"
+        blocks, stride = self._half.shape
+        self._code.keep_columns(self._half_at, stride, blocks, start, end - start)
+        self._half_start = first
 
     def _filter_rows(self, chunk: Chunk) -> None:
-        rows, at = self._rows, self._at(chunk.left)
-        assert at + chunk.samples * LANES <= self._half.shape[1], "a chunk is larger than announced"
-        assert rows.starts[0] >= 0 and rows.starts[-1] + rows.pairs <= chunk.pairs, "rows are missing"
-        lanczos_code().filter_rows(
-            chunk.data.ctypes.data,
+        at, stride = self._at(chunk.left), self._half.shape[1]
+        assert at + chunk.samples * LANES <= stride, "a chunk is larger than announced"
+        assert self._needs_pairs <= chunk.pairs, "rows are missing"
+        self._code.filter_rows(
+            chunk.address,
             chunk.pairs,
             chunk.tiles,
-            rows.starts.ctypes.data,
-            rows.weights.ctypes.data,
-            rows.pairs,
-            rows.scales.ctypes.data,
-            len(rows.starts),
-            self._half.ctypes.data + at * self._half.itemsize,
-            self._half.shape[1],
+            *self._row_arguments,
+            self._half_at + at * self._half.itemsize,
+            stride,
         )
 
     def _filter_columns(self, first: int, last: int) -> None:
-        starts, weights = self._column_starts[first:last], self._column_weights[first:last]
         count, width, _ = self._image.shape
-        assert starts[0] >= self._half_start, "columns are missing"
-        lanczos_code().filter_columns(
-            self._half.ctypes.data,
+        assert self._starts[first] >= self._half_start, "columns are missing"
+        self._code.filter_columns(
+            self._half_at,
             self._half.shape[1],
-            starts.ctypes.data,
+            self._starts_at + first * _INT64_BYTES,
             self._half_start,
-            weights.ctypes.data,
-            weights.shape[1],
-            len(starts),
+            self._weights_at + first * self._taps * self._half.itemsize,
+            self._taps,
+            last - first,
             count,
-            self._image.ctypes.data + 3 * first,
+            self._image_at + 3 * first,
             3 * width,
         )
 

@@ -1,4 +1,4 @@
-"""Three loops that filter level-0 pixels to one magnification, in the processor's own code.
+"""Loops that filter level-0 pixels to one magnification, in the processor's own code.
 
 1. ``pair_rows``: rows of bytes, two at a time, as pairs of 16-bit numbers, in columns of tiles that stay in the cache.
 2. ``filter_rows``: along y. A pair of pixels times a pair of whole-number weights, added to a 32-bit sum, is one
@@ -204,6 +204,24 @@ def _filter_columns(module: ir.Module) -> None:
     b.ret_void()
 
 
+def _keep_columns(module: ir.Module) -> None:
+    """Move ``count`` half-filtered samples of every block from ``first`` on to its beginning, in place."""
+    code = Code(
+        module,
+        "keep_columns",
+        {"half": F32.as_pointer(), "block_stride": I64, "blocks": I64, "first": I64, "count": I64},
+    )
+    given, b = code.arguments, code.builder
+    move = module.declare_intrinsic("llvm.memmove", [I8.as_pointer(), I8.as_pointer(), I64])
+    size = b.mul(given["count"], I64(4 * LANES))
+    with code.loop(given["blocks"]) as block:
+        start = code.at(given["half"], b.mul(block.index, given["block_stride"]))
+        kept = code.at(start, b.mul(given["first"], I64(LANES)))
+        to, source = (b.bitcast(pointer, I8.as_pointer()) for pointer in (start, kept))
+        b.call(move, [to, source, size, ir.Constant(ir.IntType(1), 0)])
+    b.ret_void()
+
+
 def _at_most(b: ir.IRBuilder, value: Any, most: int) -> Any:
     return b.select(b.icmp_unsigned("<", value, I64(most)), value, I64(most))
 
@@ -224,6 +242,7 @@ class LanczosCode:
     pair_rows: Any
     filter_rows: Any
     filter_columns: Any
+    keep_columns: Any
 
 
 @cache
@@ -233,6 +252,7 @@ def lanczos_code(cpu: str | None = None) -> LanczosCode:
     _pair_rows(module)
     _filter_rows(module)
     _filter_columns(module)
+    _keep_columns(module)
     compiled = Compiled(module, cpu)
     address, count = ctypes.c_size_t, ctypes.c_int64
     return LanczosCode(
@@ -246,4 +266,5 @@ def lanczos_code(cpu: str | None = None) -> LanczosCode:
             "filter_columns",
             *(address, count, address, count, address, count, count, count, address, count),
         ),
+        keep_columns=compiled.function("keep_columns", address, count, count, count, count),
     )

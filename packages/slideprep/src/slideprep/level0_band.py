@@ -38,6 +38,7 @@ class Level0Band:
         self._top = 0
         self._addresses = np.zeros(0, dtype=np.int64)  # of the batch's rows
         self._chunk = aligned_zeros(0, np.int32)
+        self._chunk_at = 0
 
     def append(self, strip: Pixels, *, keep_from: int) -> None:
         """Add the next strip; forget those that lie wholly above row ``keep_from``."""
@@ -54,6 +55,7 @@ class Level0Band:
             self._addresses[rows] = part.ctypes.data + part.strides[0] * np.arange(len(part))
         if self._chunk.size < 3 * CHUNK_COLUMNS * pairs:
             self._chunk = aligned_zeros(3 * CHUNK_COLUMNS * pairs, np.int32)
+            self._chunk_at = self._chunk.ctypes.data
 
     def chunk(self, left: int) -> Chunk:
         """The batch's rows in pairs, from slide column ``left`` on."""
@@ -66,8 +68,10 @@ class Level0Band:
                 rest[rows, :samples] = part[:, offset : offset + samples]
             addresses, offset = rest.ctypes.data + rest.strides[0] * np.arange(len(rest)), 0
         pairs = len(addresses) // 2
-        lanczos_code().pair_rows(addresses.ctypes.data, pairs, offset, tiles, self._chunk.ctypes.data)
-        return Chunk(data=self._chunk, pairs=pairs, tiles=tiles, left=left, right=right)
+        lanczos_code().pair_rows(addresses.ctypes.data, pairs, offset, tiles, self._chunk_at)
+        return Chunk(
+            data=self._chunk, address=self._chunk_at, pairs=pairs, tiles=tiles, left=left, right=right
+        )
 
     def _parts(self) -> Iterator[tuple[slice, Pixels]]:
         """Where in the batch which rows of the strips belong."""
@@ -86,6 +90,7 @@ class Chunk:
 
     Attributes:
         data: (tiles, pairs, TILE) int32 and, behind them, room to spare.
+        address: Where in memory that is.
         pairs: Pairs of rows.
         tiles: TILE samples each; those of the last may go on behind the source, as 0.
         left: Slide column of the first sample.
@@ -93,6 +98,7 @@ class Chunk:
     """
 
     data: NDArray[np.int32]
+    address: int
     pairs: int
     tiles: int
     left: int
