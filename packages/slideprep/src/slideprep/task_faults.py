@@ -48,7 +48,7 @@ class ScanFaults:
         self._count[job.shown_name] += 1
         if self._count[job.shown_name] < ATTEMPTS:
             return job
-        self._give_up(job, crash_reason(job.shown_name, reason))
+        self.failures.append(crash_failure(job.shown_name, reason))
         return None
 
     def over(self, begun: Sequence[tuple[ScanJob, float]]) -> Sequence[ScanJob]:
@@ -57,10 +57,7 @@ class ScanFaults:
 
     def without(self, job: ScanJob) -> None:
         """Nothing is left of the task."""
-        self._give_up(job, time_reason(job.shown_name, self._minutes))
-
-    def _give_up(self, job: ScanJob, reason: str) -> None:
-        self.failures.append(Failure(slide=job.shown_name, region=None, stage="open", reason=reason))
+        self.failures.append(time_failure(job.shown_name, self._minutes))
 
 
 class SlideTimes:
@@ -148,6 +145,16 @@ class ShardFaults:
 
 def _leave_out(job: ShardJob, slide: str, reason: str) -> ShardJob:
     return replace(job, crashed={**job.crashed, slide: reason})
+
+
+def crash_failure(slide: str, reason: str) -> Failure:
+    """The row of failures.csv of a slide that brought its scan's worker down too often."""
+    return Failure(slide=slide, region=None, stage="open", reason=crash_reason(slide, reason))
+
+
+def time_failure(slide: str, minutes: float) -> Failure:
+    """The row of failures.csv of a slide whose scan took too long."""
+    return Failure(slide=slide, region=None, stage="open", reason=time_reason(slide, minutes))
 
 
 def crash_reason(slide: str, reason: str) -> str:
