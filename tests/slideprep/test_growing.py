@@ -514,6 +514,33 @@ def test_a_set_without_its_workspace_is_refused(folder: Path) -> None:
     assert "its workspace .slideprep is missing or incomplete" in said(result)
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", '{"slides": [], "settings": {}}', "no JSON"])
+def test_a_damaged_workspace_is_refused_before_any_work(content: str, folder: Path) -> None:
+    """A build.json that says nothing of slides: exit 2, and nothing is prepared."""
+    (folder / "out" / ".slideprep" / "build.json").write_text(content)
+    before = files(folder / "out")
+    result = run("remove-slides", folder / "out", "s0")
+    assert result.exit_code == 2
+    assert "its workspace .slideprep is missing or incomplete" in said(result)
+    assert files(folder / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--workers", "-1"), "--workers: Input should be greater than or equal to 0"),
+        (("--annotations", "folder"), "--annotations is read only with --tissue annotations"),
+    ],
+)
+def test_an_option_that_does_not_go_with_the_set_is_named(
+    option: tuple[str, str], message: str, folder: Path
+) -> None:
+    """Exit 2 with the option, which is not called a setting of the set."""
+    result = run("add-slides", folder / "out", folder / "new", *option)
+    assert result.exit_code == 2
+    assert f"do not go together: {message}" in said(result)
+
+
 def test_a_pseudonymised_set_keeps_names_out(built: Path, tmp_path: Path) -> None:
     """Adding needs the mapping, real names serve for removing, and no file of the set ever holds one."""
     mapping = tmp_path / "names.csv"

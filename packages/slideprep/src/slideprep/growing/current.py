@@ -101,7 +101,7 @@ def _open_set(store: Store) -> CurrentSet:
         ) from None
     try:
         state = SetState.model_validate_json(store.read(STATE_PATH))
-        identity = json.loads(store.read(BUILD_PATH))
+        identity = _identity(store)
         records = tuple(_record(store, entry) for entry in index.shards)
         workspace = Workspace(store)
         scans = {n: sent(workspace.kept_scan(n)) for n, slide in state.slides.items() if slide.scanned}
@@ -137,6 +137,13 @@ def _open_set(store: Store) -> CurrentSet:
     )
 
 
+def _identity(store: Store) -> dict[str, Any]:
+    identity = json.loads(store.read(BUILD_PATH))
+    if not isinstance(identity, dict) or not isinstance(identity.get("slides"), dict):
+        raise InputError("build.json is not that of a build")
+    return identity
+
+
 def _record(store: Store, entry: ShardEntry) -> ShardRecord:
     name = shard_name(entry.split, entry.number)
     record = ShardRecord.model_validate_json(store.read(record_path(name)))
@@ -162,7 +169,7 @@ def config_of(index: Index, out: Place, **options: Any) -> BuildConfig:
         options: Settings that the index does not keep, such as ``labels``.
 
     Raises:
-        UsageError: This version does not know one of the settings.
+        UsageError: An option is wrong or does not go with the settings, or this version does not know one of them.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if index.config.get("tissue") == "annotations":
@@ -171,9 +178,10 @@ def config_of(index: Index, out: Place, **options: Any) -> BuildConfig:
         return BuildConfig(**{"slides": (), **index.config, **given, "out": out})
     except ValidationError as error:
         problem = error.errors()[0]
+        name = f"--{str(problem['loc'][0]).replace('_', '-')}: " if problem["loc"] else ""
         raise UsageError(
-            f"{out} was built with settings that do not go with this command or version: "
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            f"the options given and the settings that {out} was built with do not go together: "
+            f"{name}{problem['msg'].removeprefix('Value error, ')}"
         ) from None
 
 
