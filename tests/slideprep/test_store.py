@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,10 +149,11 @@ def test_after_a_stated_number_of_attempts_it_stops(s3: FaultyS3) -> None:
     s3.shake(0)
 
 
-def test_a_set_that_cannot_be_reached_is_not_called_faulty(s3: FaultyS3) -> None:
+@pytest.mark.parametrize("file", [".slideprep/journal.json", "index.json"])
+def test_a_set_that_cannot_be_reached_is_not_called_faulty(file: str, s3: FaultyS3) -> None:
     """An outage is said to be one; verify does not blame the set for it."""
-    s3.fail("503", method="HEAD", path="/unreached/", times=10_000)
-    with pytest.raises(OutputError, match=r"cannot read s3://sets/unreached/index\.json: no answer"):
+    s3.fail("503", method="HEAD", path=f"/unreached/{file}", times=10_000)
+    with pytest.raises(OutputError, match=re.escape(f"cannot read s3://sets/unreached/{file}: no answer")):
         verify("s3://sets/unreached")
     s3.shake(0)
 

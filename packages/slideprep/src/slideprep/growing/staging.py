@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slideprep.errors import UsageError
-from slideprep.files import output_errors
+from slideprep.files import OutputError, output_errors
 from slideprep.places import Place
 from slideprep.remote import UnansweredError
 from slideprep.shard_format import INDEX_NAME
@@ -71,9 +71,11 @@ def read_journal(store: Store) -> Journal | None:
         with suppress(FileNotFoundError, NotADirectoryError):
             return Journal.model_validate_json(store.read(JOURNAL))
         return None
-    except UnansweredError:
-        with output_errors(store.place):
-            raise
+    except UnansweredError as error:
+        raise OutputError(
+            f"cannot read {store.place}/{JOURNAL}: {error.strerror}; check the network and the store, then try "
+            "again"
+        ) from error
     except OSError as error:
         raise UsageError(
             f"{store.place} cannot be read: {error.strerror or error}; check the path or address, and your permissions"
