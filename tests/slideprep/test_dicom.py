@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fixtures.slides import jpeg, picture, slide_file, with_adobe_rgb, write_dicom
-from slideprep.dicom import Instance, group_series, read_instance, stated_colours
-from slideprep.discover import discover
+from slideprep.dicom import Instance, group_series, read_instance
+from slideprep.dicom_colours import stated_colours
+from slideprep.discover import SlideFile, discover
 from slideprep.errors import InputError, SlideOpenError
 from slideprep.slide import open_slide, read_level, read_overview
 
@@ -132,3 +133,26 @@ def test_real_twins_have_the_same_overview_grid(real_twins) -> None:  # type: ig
         dicom.downsample_y,
     )
     assert abs(float(svs.image.mean()) - float(dicom.image.mean())) < 1
+
+
+@pytest.mark.parametrize("left", [0, 100, 140, 200, 340, 500])
+def test_a_series_without_its_finest_level_is_refused(tmp_path: Path, left: int) -> None:
+    """Wherever level 0 was cut off, level 1 does not pass for it: the slide is refused by the damaged file's name."""
+    fine = write_dicom(tmp_path / "fine.dcm", PICTURE)
+    write_dicom(tmp_path / "coarse.dcm", PICTURE[::2, ::2], mpp=1.0)
+    fine.write_bytes(fine.read_bytes()[:left])
+    (slide,), rejected = discover([tmp_path])
+    assert [r.path.name for r in rejected] == ["fine.dcm"]
+    with pytest.raises(SlideOpenError, match=r"fine\.dcm .*a coarser level would take"):
+        open_slide(slide)
+
+
+def test_a_level_that_openslide_does_not_find_is_refused(tmp_path: Path) -> None:
+    """OpenSlide takes the largest level that it can read for level 0; where a larger one is there, it is refused."""
+    (tmp_path / "elsewhere").mkdir()
+    fine = write_dicom(tmp_path / "elsewhere/fine.dcm", PICTURE)
+    coarse = write_dicom(tmp_path / "coarse.dcm", PICTURE[::2, ::2], mpp=1.0)
+    with pytest.raises(
+        SlideOpenError, match=r"150 x 130 px, but OpenSlide can read none larger than 75 x 65"
+    ):
+        open_slide(SlideFile(name="a", path=coarse, files=(coarse, fine)))

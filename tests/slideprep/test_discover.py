@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.slides import picture, table, write_dicom
+from fixtures.slides import overwrite, picture, table, write_dicom
 from slideprep.discover import discover
 from slideprep.errors import UsageError
 
@@ -182,6 +182,37 @@ def test_dicom_series_sharing_a_folder_are_told_apart(tmp_path: Path) -> None:
     write_dicom(tmp_path / "b.dcm", picture(80, 80), series="1.2.22222222")
     assert _names(tmp_path) == [f"{tmp_path.name}-11111111", f"{tmp_path.name}-22222222"]
     assert _names(first) == [tmp_path.name]
+
+
+def test_a_damaged_level_refuses_its_whole_series(tmp_path: Path) -> None:
+    """A damaged file belongs to the series whose UID it holds, else to every one beside it, named singly or not."""
+    first = write_dicom(tmp_path / "a.dcm", picture(80, 80), series="1.2.1")
+    second = write_dicom(tmp_path / "b.dcm", picture(80, 80), series="1.2.11")
+    (tmp_path / "elsewhere").mkdir()
+    other = write_dicom(tmp_path / "elsewhere/c.dcm", picture(80, 80), series="1.2.3")
+    named = tmp_path / "d.dcm"
+    named.write_bytes(b"damaged, of series 1.2.11")
+    files = {slide.path.name: slide.files for slide in discover([tmp_path])[0]}
+    assert files == {"a.dcm": (first,), "b.dcm": (second, named), "c.dcm": (other,)}
+    named.write_bytes(b"")
+    files = {slide.path.name: slide.files for slide in discover([tmp_path])[0]}
+    assert files == {"a.dcm": (first, named), "b.dcm": (second, named), "c.dcm": (other,)}
+    assert [slide.files for slide in discover([first])[0]] == [(first, named)]
+
+
+def test_another_kind_of_dicom_is_no_level(tmp_path: Path) -> None:
+    """An annotation that speaks of a slide's series leaves it alone; a level does not, though its kind was damaged."""
+    slide = write_dicom(tmp_path / "a.dcm", picture(80, 80), series="1.2.1")
+    beside = write_dicom(
+        tmp_path / "b.dcm", picture(80, 80), series="1.2.2", sop_class="1.2.840.10008.5.1.4.1.1.91.1"
+    )
+    assert b"1.2.1" not in beside.read_bytes()
+    overwrite(beside, 0, b"about 1.2.1 ")
+    assert [s.files for s in discover([tmp_path])[0]] == [(slide,)]
+    damaged = write_dicom(
+        tmp_path / "b.dcm", picture(80, 80), series="1.2.1", sop_class="1.2.840.10008.5.1.4.1.1.2"
+    )
+    assert [s.files for s in discover([tmp_path])[0]] == [(slide, damaged)]
 
 
 def test_unusable_dicom_is_rejected_not_fatal(tmp_path: Path) -> None:

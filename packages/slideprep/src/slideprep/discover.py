@@ -12,18 +12,17 @@ import glob
 import io
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slideprep.companions import companions_near, files_of_slide
-from slideprep.errors import InputError, UsageError
+from slideprep.errors import UsageError
 from slideprep.places import Place, Url, is_url, place
 from slideprep.remote_slide import RemoteSource
 
 if TYPE_CHECKING:
-    from slideprep.dicom import Instance
+    from slideprep.dicom import Instance, NoInstanceError
 
 SUFFIXES = (
     ".bif", ".btf", ".czi", ".dcm", ".dicom", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".png", ".scn", ".svs", ".svslide",
@@ -266,18 +265,19 @@ def _group_dicom(paths: Iterable[Path], named: dict[Path, Path]) -> tuple[list[S
     paths = list(paths)
     if not paths:
         return [], []
-    from slideprep.dicom import group_series, read_instance
+    from slideprep.dicom import NoInstanceError, group_series, read_instance
 
     instances = {}
-    rejected: list[Rejected] = []
+    others: dict[Path, NoInstanceError] = {}
     for path in paths:
         try:
             instances[path] = read_instance(path)
-        except InputError as error:
-            rejected.append(Rejected(path=path, reason=str(error)))
+        except NoInstanceError as error:
+            others[path] = error
+    rejected = [Rejected(path=path, reason=str(error)) for path, error in others.items()]
     beside = {folder for path, folder in named.items() if path in instances}
-    instances |= _siblings(beside, {instance.series for instance in instances.values()})
-    series, without_pyramid = group_series(instances.values())
+    instances |= _siblings(beside, {instance.series for instance in instances.values()}, others)
+    series, without_pyramid = group_series(instances.values(), list(others.values()))
     reason = "its series holds no image of the slide itself, only {}; export the series completely"
     rejected += [Rejected(path=i.path, reason=reason.format(i.flavour)) for i in without_pyramid]
     folders = [s.primary.parent for s in series]
@@ -291,18 +291,23 @@ def _group_dicom(paths: Iterable[Path], named: dict[Path, Path]) -> tuple[list[S
     ], rejected
 
 
-def _siblings(folders: Iterable[Path], series: Collection[str]) -> dict[Path, Instance]:
-    """DICOM files in the folders that belong to one of the series; what cannot be read belongs to none."""
-    from slideprep.dicom import read_instance
+def _siblings(
+    folders: Iterable[Path], series: Collection[str], others: dict[Path, NoInstanceError]
+) -> dict[Path, Instance]:
+    """DICOM files in the folders that belong to one of the series; what cannot be read is added to ``others``."""
+    from slideprep.dicom import NoInstanceError, read_instance
 
     found: dict[Path, Instance] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         if not path.is_file() or not _may_be_dicom(path):
             continue
-        with suppress(InputError):
+        try:
             instance = read_instance(path.resolve())
-            if instance.series in series:
-                found[instance.path] = instance
+        except NoInstanceError as error:
+            others[error.path] = error
+            continue
+        if instance.series in series:
+            found[instance.path] = instance
     return found
 
 

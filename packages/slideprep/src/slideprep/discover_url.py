@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from slideprep import remote
 from slideprep.companions import INDEX_SUFFIXES, named_in
 from slideprep.discover import DICOM_SUFFIXES, SUFFIXES, Rejected, SlideFile, listed_slides
-from slideprep.errors import InputError, UsageError
+from slideprep.errors import UsageError
 from slideprep.places import Url, is_url
 from slideprep.remote import Stored
 from slideprep.remote_slide import RemoteSource
 
 if TYPE_CHECKING:
-    from slideprep.dicom import Instance
+    from slideprep.dicom import Instance, NoInstanceError
 
 _DICOM_HEAD_BYTES = 256 * 1024
 """The tags that group files come first, and label texts before them are short."""
@@ -200,19 +200,21 @@ def _group_dicom(objects: Mapping[Url, Stored], named: set[Url]) -> tuple[list[S
     """One slide per series; of objects named singly, the whole series that they belong to."""
     if not objects:
         return [], []
-    from slideprep.dicom import group_series
+    from slideprep.dicom import NoInstanceError, group_series
 
-    known, rejected = dict(objects), []
+    known = dict(objects)
+    others: dict[Url, NoInstanceError] = {}
     instances: dict[Url, Instance] = {}
     for url in objects:
         try:
             instances[url] = _instance(url)
-        except InputError as error:
-            rejected.append(Rejected(path=url, reason=str(error)))
+        except NoInstanceError as error:
+            others[url] = error
+    rejected = [Rejected(path=url, reason=str(error)) for url, error in others.items()]
     for folder in {url.parent for url in named & instances.keys()}:
-        _add_siblings(folder, known, instances)
-    urls = {Path(url): url for url in instances}
-    series, without_pyramid = group_series(instances.values())
+        _add_siblings(folder, known, instances, others)
+    urls = {Path(url): url for url in (*instances, *others)}
+    series, without_pyramid = group_series(instances.values(), list(others.values()))
     reason = "its series holds no image of the slide itself, only {}; export the series completely"
     rejected += [Rejected(path=urls[i.path], reason=reason.format(i.flavour)) for i in without_pyramid]
     folders = [urls[s.primary].parent for s in series]
@@ -226,8 +228,12 @@ def _group_dicom(objects: Mapping[Url, Stored], named: set[Url]) -> tuple[list[S
     ], rejected
 
 
-def _add_siblings(folder: Url, known: dict[Url, Stored], instances: dict[Url, Instance]) -> None:
-    """The DICOM objects of a folder that belong to one of the series found so far."""
+def _add_siblings(
+    folder: Url, known: dict[Url, Stored], instances: dict[Url, Instance], others: dict[Url, NoInstanceError]
+) -> None:
+    """The DICOM objects of a folder that belong to one of the series found so far, and those that cannot be read."""
+    from slideprep.dicom import NoInstanceError
+
     series = {instance.series for instance in instances.values()}
     entries = {folder / name: stored for name, stored in remote.children(folder).items() if stored}
     for url, stored in entries.items():
@@ -235,20 +241,23 @@ def _add_siblings(folder: Url, known: dict[Url, Stored], instances: dict[Url, In
             continue
         try:
             instance = _instance(url)
-        except InputError:
-            continue  # it belongs to no slide
+        except NoInstanceError as error:
+            known[url], others[url] = stored, error
+            continue
         if instance.series in series:
             known[url], instances[url] = stored, instance
 
 
 def _instance(url: Url) -> Instance:
     """The tags of a DICOM object, its address for a path."""
-    from slideprep.dicom import read_instance
+    from slideprep.dicom import NoInstanceError, read_instance
 
     with tempfile.TemporaryDirectory() as folder:
         head = Path(folder) / url.name
         head.write_bytes(remote.read_range(url, 0, _DICOM_HEAD_BYTES))
         try:
             return replace(read_instance(head), path=Path(url))
-        except InputError as error:
-            raise InputError(str(error).replace(str(head), url)) from error
+        except NoInstanceError as error:
+            raise NoInstanceError(
+                str(error).replace(str(head), url), path=Path(url), damaged=error.damaged, named=error.named
+            ) from error

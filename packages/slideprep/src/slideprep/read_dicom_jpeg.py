@@ -2,7 +2,7 @@
 
 OpenSlide decodes a frame until its pixels are there, and takes zeros for coded pixels: of 19 frames whose second half
 was zeroed it refused none. Here the frame must also end as a JPEG does. Colours are those of the frames' own headers,
-whatever the file's colour tag says (see :mod:`slideprep.dicom`).
+whatever the file's colour tag says (see :mod:`slideprep.dicom_colours`).
 
 What a slide says of itself is OpenSlide's judgement, and a frame of every level must be OpenSlide's. Where that fails,
 or the series is not the plain one (one file a level, frames in rows, a single focal plane), OpenSlide reads it.
@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slideprep.dicom import JPEG_SYNTAXES, levels_wrongly_tagged_rgb, stated_colours
+from slideprep.dicom import largest_level
+from slideprep.dicom_colours import JPEG_SYNTAXES, levels_wrongly_tagged_rgb, stated_colours
 from slideprep.dicom_frames import Frames, read_frames
 from slideprep.read_openslide import metadata_from_properties, note_converted, open_handle
 from slideprep.read_tiff_jpeg import TiffJpegSlide
@@ -36,8 +37,10 @@ def open_dicom_jpeg(file: SlideFile) -> DicomJpegSlide | None:
     """Open a DICOM series whose levels are all JPEG frames in a plain layout, else return None.
 
     Raises:
-        SlideOpenError: OpenSlide cannot open the file, a list of frames is damaged, or the colours cannot be trusted.
+        SlideOpenError: OpenSlide cannot open the file, a file of the series or a list of frames is damaged, or the
+            colours cannot be trusted.
     """
+    largest_level(file)
     # before OpenSlide looks at them: a damaged list of frames ends the process inside libdicom
     found = [read_frames(file, path) for path in file.files]
     with open_handle(file) as handle:

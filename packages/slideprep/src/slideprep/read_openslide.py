@@ -143,13 +143,26 @@ def open_openslide(file: SlideFile) -> OpenSlideSlide:
         metadata = metadata_from_properties(handle.properties)
         ycbcr_levels: frozenset[int] = frozenset()
         if metadata.vendor == "dicom":
-            from slideprep.dicom import levels_wrongly_tagged_rgb
+            from slideprep.dicom_colours import levels_wrongly_tagged_rgb
 
+            _check_largest_level(file, handle.level_dimensions[0])
             ycbcr_levels = levels_wrongly_tagged_rgb(file, handle.level_dimensions)
     except SlideOpenError:
         handle.close()
         raise
     return OpenSlideSlide(file=file, handle=handle, metadata=metadata, ycbcr_levels=ycbcr_levels)
+
+
+def _check_largest_level(file: SlideFile, found: tuple[int, int]) -> None:
+    """OpenSlide passes over files of a series that it cannot read, without a word."""
+    from slideprep.dicom import largest_level
+
+    largest = largest_level(file)
+    if largest != found:
+        raise SlideOpenError(
+            f"slide '{file.name}': its largest level has {largest[0]} x {largest[1]} px, but OpenSlide can read none "
+            f"larger than {found[0]} x {found[1]} px; copy the file of that level again from its source"
+        )
 
 
 def note_converted(warnings: list[str], ycbcr_levels: int, levels: int) -> None:
