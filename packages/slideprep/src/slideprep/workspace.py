@@ -59,9 +59,7 @@ class Workspace:
         UsageError: The client for the address is not installed.
     """
 
-    def __init__(
-        self, out: Place | Store, *, scratch: Path | None = None, held: Held | None = None
-    ) -> None:
+    def __init__(self, out: Place | Store, *, scratch: Path | None = None, held: Held | None = None) -> None:
         self.store: Store = open_store(out, scratch=scratch)
         self.out = self.store.place
         self.scratch = scratch
