@@ -149,20 +149,28 @@ class Compiled:
 
     def __init__(self, module: ir.Module, cpu: str | None = None) -> None:
         """Compile for a processor by LLVM's name ("haswell"), for the one at hand where None is given."""
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
-        target = binding.Target.from_default_triple().create_target_machine(
-            cpu=cpu or binding.get_host_cpu_name(),
-            features="" if cpu else binding.get_host_cpu_features().flatten(),
-            opt=3,
-        )
-        parsed = binding.parse_assembly(str(module))
-        parsed.verify()
-        self.assembly = target.emit_assembly(parsed)
-        self._engine = binding.create_mcjit_compiler(parsed, target)
+        self._cpu = cpu
+        self._parsed = binding.parse_assembly(str(module))
+        self._parsed.verify()
+        self._engine = binding.create_mcjit_compiler(self._parsed, _machine(cpu))
         self._engine.finalize_object()
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text, to look at."""
+        return str(_machine(self._cpu).emit_assembly(self._parsed))
 
     def function(self, name: str, *arguments: Any) -> Callable[..., None]:
         """A function by its name, given its arguments' C types."""
         address = self._engine.get_function_address(name)
         return ctypes.CFUNCTYPE(None, *arguments)(address)
+
+
+def _machine(cpu: str | None) -> binding.TargetMachine:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=cpu or binding.get_host_cpu_name(),
+        features="" if cpu else binding.get_host_cpu_features().flatten(),
+        opt=3,
+    )
