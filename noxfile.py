@@ -56,7 +56,7 @@ def demo(session: nox.Session) -> None:
     )
     session.run(
         *("slideprep", "build-shards", slides, "--labels", f"{slides}/labels.csv", "--out", shards),
-        *("--magnifications", "10,2.5,1.25", "--split", "0.25,0.1,0.65", "--seed", seed),
+        *("--magnifications", "10,2.5", "--split", "0.25,0.1,0.65", "--seed", seed),
         success_codes=[
             0,
             3,

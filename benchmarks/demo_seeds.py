@@ -28,7 +28,8 @@ def main() -> None:
     )
     parser.add_argument("demos", nargs="+", type=Path, help="folders made by 'nox -s demo -- FOLDER SEED'")
     rows = [seed_row(folder) for folder in parser.parse_args().demos]
-    print("| seed | teacher, 10x | baseline, 1.25x | student, 1.25x | student - baseline |")
+    teacher, baseline, student = (f"{rows[0]['magnification'][phase]:g}x" for phase in PHASES)
+    print(f"| seed | teacher, {teacher} | baseline, {baseline} | student, {student} | student - baseline |")
     print("|---|---|---|---|---|")
     for metric, title in (("accuracy", "accuracy"), ("recall", "balanced accuracy"), ("auc", "AUC")):
         print(f"| **{title}** | | | | |")
@@ -48,7 +49,10 @@ def seed_row(folder: Path) -> dict[str, Any]:
         for phase in PHASES
     }
     paired = compare(runs["baseline"], runs["distill"], "test").levels["sample"].metrics
-    row: dict[str, Any] = {"seed": sweep["runs"][0]["seed"]}
+    row: dict[str, Any] = {
+        "seed": sweep["runs"][0]["seed"],
+        "magnification": {run["phase"]: run["magnification"] for run in sweep["runs"]},
+    }
     for metric in ("accuracy", "recall", "auc"):
         estimates = [levels[phase]["sample"]["macro"][metric] for phase in PHASES]
         difference = paired[f"macro_{metric}"]
