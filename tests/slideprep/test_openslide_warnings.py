@@ -48,16 +48,58 @@ def test_standard_error_is_back_after_an_error(capfd: pytest.CaptureFixture[str]
 
 
 def test_without_standard_error() -> None:
-    """A program whose standard error is closed reads slides all the same."""
+    """Where standard error is closed warnings are heard all the same, and its number is given to no other file."""
     program = (
         "import os; os.close(2)\n"
         "from slideprep.openslide_warnings import decoder_warnings\n"
         "with decoder_warnings() as heard:\n"
-        "    pass\n"
-        "print(heard)"
+        f"    os.write(2, {LINE.format('PNG warning: x').encode()!r})\n"
+        "with open('/dev/zero', 'rb') as slide:\n"
+        "    print(heard, slide.fileno() > 2)"
     )
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
-    assert run.stdout == "[]\n"
+    assert run.stdout == "['PNG warning: x'] True\n"
+
+
+def test_standard_error_that_nobody_reads() -> None:
+    """A broken pipe loses words and nothing else: neither the warning nor the block."""
+    program = (
+        "import os, sys; read, write = os.pipe(); os.dup2(write, 2); os.close(read)\n"
+        "from slideprep.openslide_warnings import decoder_warnings\n"
+        "sys.stderr = open(2, 'w', closefd=False); sys.stderr.write('unflushed')\n"
+        "with decoder_warnings() as heard:\n"
+        f"    os.write(2, b'other' + {LINE.format('PNG warning: x').encode()!r})\n"
+        "print(heard, flush=True); os._exit(0)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    assert run.stdout == "['PNG warning: x']\n"
+
+
+def test_blocks_inside_each_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each block hears what is warned of in it alone, and other words come out in the end."""
+    with decoder_warnings() as outer:
+        os.write(2, LINE.format("PNG warning: outer").encode())
+        with decoder_warnings() as inner:
+            os.write(2, b"one\n" + LINE.format("PNG warning: inner").encode())
+        os.write(2, b"two\n")
+    assert (outer, inner) == (["PNG warning: outer"], ["PNG warning: inner"])
+    assert capfd.readouterr().err == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "(process:12): OpenSlide-WARNING **: 12:00:00.000: ",
+        "(a name.py:12): OpenSlide-WARNING **: ",
+        "OpenSlide-CRITICAL **: 12:00:00.000: ",
+    ],
+)
+def test_every_form_of_a_line_is_heard(capfd: pytest.CaptureFixture[str], before: str) -> None:
+    """GLib names the program where another library set a name, and leaves out parts as its environment says."""
+    with decoder_warnings() as found:
+        os.write(2, f"\n{before}PNG warning: x\n".encode())
+    assert found == ["PNG warning: x"]
+    assert capfd.readouterr().err == ""
 
 
 def test_other_options_of_openslide_stay(monkeypatch: pytest.MonkeyPatch) -> None:

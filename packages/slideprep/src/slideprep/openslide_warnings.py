@@ -14,15 +14,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import IO
 
 _VARIABLE, _OPTION = "OPENSLIDE_DEBUG", "decoding"
 _STDERR = 2
-_LINE = re.compile(rb"\n?\(process:\d+\): OpenSlide-[A-Z]+ \*\*: [^ ]+ (.*)\n")
+_LINE = re.compile(rb"\n?(?:\([^()\n]*:\d+\): )?OpenSlide-[A-Z]+ \*\*: (?:[\d:.]+: )?(.*)\n")
+"""As GLib writes it; the program's name, its number and the time depend on its version and its environment."""
 _ABOUT_PIXELS = re.compile(r"(OpenJPEG|PNG) warning: |libtiff warning: (?!_?TIFF)")
 """libtiff's functions that read directories bear its name; they warn of tags that they do not know: no harm."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def ask_for_warnings() -> None:
@@ -37,16 +39,13 @@ def decoder_warnings() -> Iterator[list[str]]:
     """Collect what is warned of inside the block, about pixels; the list is filled when the block ends.
 
     Standard error is redirected meanwhile, for the whole process; what others wrote there follows when the block ends.
-    One thread at a time.
+    One thread at a time. Where standard error is closed, as in a daemon, it leads nowhere from then on: its number
+    could be given to a slide's file otherwise.
     """
     heard: list[str] = []
     with _lock:
-        try:
-            kept = os.dup(_STDERR)
-        except OSError:  # closed, as in a daemon
-            yield heard
-            return
-        with tempfile.TemporaryFile() as caught:
+        kept = _standard_error()  # first, or the file below could be given its number
+        with _unnamed_file() as caught:
             try:
                 with _redirected(caught.fileno(), kept):
                     yield heard
@@ -54,11 +53,31 @@ def decoder_warnings() -> Iterator[list[str]]:
                 heard += _take(caught.fileno())
 
 
+def _unnamed_file() -> IO[bytes]:
+    """In memory where the system has that: a full disk must not swallow a warning."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("openslide-warnings"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _standard_error() -> int:
+    """A second descriptor of it."""
+    try:
+        return os.dup(_STDERR)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere == _STDERR:
+            return os.dup(nowhere)
+        os.dup2(nowhere, _STDERR)
+        return nowhere
+
+
 @contextmanager
 def _redirected(to: int, kept: int) -> Iterator[None]:
     """Standard error goes to one descriptor inside the block, and to ``kept``, which is closed, after it."""
-    if sys.stderr is not None:
-        sys.stderr.flush()
+    with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+        if sys.stderr is not None:
+            sys.stderr.flush()
     os.dup2(to, _STDERR)
     try:
         yield
@@ -74,7 +93,8 @@ def _take(file: int) -> list[str]:
         return []
     text = os.pread(file, size, 0)
     rest = _LINE.sub(b"", text)
-    if rest:
-        os.write(_STDERR, rest)
+    with suppress(OSError):  # nobody reads it
+        while rest:
+            rest = rest[os.write(_STDERR, rest) :]
     lines = [line.decode(errors="replace") for line in _LINE.findall(text)]
     return [line for line in lines if _ABOUT_PIXELS.match(line)]
