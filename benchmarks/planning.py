@@ -73,7 +73,7 @@ class Pretended:
         **care: Any,
     ) -> Iterator[tuple[Any, Any]]:
         """See :class:`slideprep.pipeline.Executor`."""
-        from slideprep.ray_tasks import in_flight
+        from slideprep.ray_machines import in_flight
 
         flying: deque[Any] = deque()
         source = iter(items)

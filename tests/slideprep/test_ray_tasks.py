@@ -12,7 +12,8 @@ import pytest
 
 from slideprep import ray_tasks
 from slideprep.errors import ClusterError
-from slideprep.ray_tasks import LOSSES, MEMORY_STEP, QUEUED, RayRun, in_flight, machines, reservation
+from slideprep.ray_machines import MEMORY_STEP, MOST_IN_FLIGHT, QUEUED, in_flight, machines, reservation
+from slideprep.ray_tasks import LOSSES, RayRun
 
 HOME, OTHER = "home", "other"
 MB = 1024 * 1024
@@ -256,12 +257,9 @@ def test_workers_follow_the_cluster() -> None:
     for _ in range(50):
         next(results)
     assert ray.most == 10 + QUEUED
-    assert [in_flight(10, None), in_flight(10, 3), in_flight(0, None)] == [
-        10 + QUEUED,
-        3 + QUEUED,
-        1 + QUEUED,
-    ]
-    assert in_flight(100_000, None) == ray_tasks.MOST_IN_FLIGHT
+    assert [in_flight(10, None), in_flight(10, 3), in_flight(0, None)] == [10 + QUEUED, 3, 1 + QUEUED]
+    assert [in_flight(4, 4), in_flight(4, 64)] == [4 + QUEUED] * 2
+    assert in_flight(100_000, None) == MOST_IN_FLIGHT
 
 
 def test_memory_is_reserved_in_steps() -> None:
@@ -290,11 +288,56 @@ def test_what_waits_for_a_machine_that_is_gone_is_handed_over_anew() -> None:
 
 
 def test_machines_that_were_lost_do_not_count() -> None:
-    """Of two machines one is gone: its cores and its memory are gone with it."""
+    """The cores and the memory of a machine that is gone, and the memory of one without cores, serve no task."""
     nodes = [
         {"NodeID": "a", "Alive": True, "Resources": {"CPU": 4.0, "memory": 8e9}},
         {"NodeID": "b", "Alive": False, "Resources": {"CPU": 64.0, "memory": 9e10}},
         {"NodeID": "c", "Alive": True, "Resources": {}},
+        {"NodeID": "head", "Alive": True, "Resources": {"CPU": 0.0, "memory": 6e10}},
     ]
     found = machines(nodes)
-    assert (found.alive, found.cores, found.largest_memory) == ({"a", "c"}, 4, 8_000_000_000)
+    assert (found.alive, found.cores, found.largest_memory) == ({"a", "c", "head"}, 4, 8_000_000_000)
+
+
+def test_waiting_for_what_no_machine_has_free_is_told_once() -> None:
+    """Where nothing begins for a minute a person hears why, once; the run goes on when something does."""
+    told: list[str] = []
+    ray = FakeRay(Script({1: [("", None)]}))
+    waits = count()
+
+    def wait() -> None:
+        if next(waits) == 500:
+            (handle,) = ray.alive
+            handle.says.append(7)
+
+    waiting = RayRun[int, object](
+        ray,
+        abs,
+        [1],
+        workers=None,
+        memory=lambda _: 100 * MB,
+        on_crash=lambda *_: None,
+        on_wait=wait,
+        time_limit=None,
+        say=told.append,
+    )
+    assert list(waiting.results()) == [(1, 7)]
+    (words,) = told
+    assert "one core and 128 MB" in words
+    assert "cores of the cluster: 2, machines: 2, each with at most 1024 MB" in words
+
+
+def test_work_is_no_waiting() -> None:
+    """While a task is at work, however long, nobody is told that others wait."""
+    told: list[str] = []
+
+    class Limit:
+        def over(self, begun: Sequence[tuple[int, float]]) -> Sequence[int]:
+            return [item for item, seconds in begun if seconds > 500]
+
+        def without(self, item: int) -> int | None:
+            return None
+
+    ray = FakeRay(Script({1: [(HOME, None)]}))
+    assert run(ray, [1], time_limit=Limit(), say=told.append) == ({}, [])
+    assert told == []

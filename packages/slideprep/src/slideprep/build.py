@@ -110,7 +110,9 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
         workspace.begin(identity(config, prepared))
         with ExitStack() as stack:
             with console.status("Starting workers"):
-                pool = stack.enter_context(executor(workers=config.workers, ray_address=config.ray_address))
+                pool = stack.enter_context(
+                    executor(workers=config.workers, ray_address=config.ray_address, say=console.print)
+                )
             planned = plan(config, prepared, pool, console, workspace)
             records = write_shards(config, planned, pool, console, workspace)
         finished = Finished(

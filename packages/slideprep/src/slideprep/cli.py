@@ -264,7 +264,7 @@ def _plan(config: BuildConfig) -> int:
     console = Console(stderr=True)
     prepared = prepare(config)
     _announce(console, prepared)
-    with executor(workers=config.workers, ray_address=config.ray_address) as pool:
+    with executor(workers=config.workers, ray_address=config.ray_address, say=console.print) as pool:
         planned: Planned = plan(config, prepared, pool, console, None)
     print_plan(config, planned, Console())
     return SOME_FAILED if planned.failures else DONE

@@ -93,9 +93,10 @@ class InProcess:
 class OnRay:
     """Ray tasks, one core each; see :class:`slideprep.ray_tasks.RayRun`."""
 
-    def __init__(self, ray: Any, workers: int | None) -> None:
+    def __init__(self, ray: Any, workers: int | None, say: Callable[[str], None]) -> None:
         self._ray = ray
         self._workers = workers
+        self._say = say
 
     def map(
         self,
@@ -117,17 +118,21 @@ class OnRay:
             on_crash=on_crash,
             on_wait=on_wait,
             time_limit=time_limit,
+            say=self._say,
         )
         return run.results()
 
 
 @contextmanager
-def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Executor]:
+def executor(
+    *, workers: int | None, ray_address: str | None, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Executor]:
     """Start what runs the tasks; Ray takes some seconds, so ask only when there is work.
 
     Args:
         workers: Worker processes; None for one per core, of a cluster as many as it has at the time; 0 for none.
         ray_address: Address of a cluster that runs already; None to use this machine alone.
+        say: Shows a person a sentence, such as what tasks wait for.
 
     Raises:
         UsageError: No cluster answers at the address.
@@ -143,7 +148,7 @@ def executor(*, workers: int | None, ray_address: str | None) -> Iterator[Execut
     if not joined:
         _start(ray, workers, ray_address)
     try:
-        yield OnRay(ray, workers)
+        yield OnRay(ray, workers, say)
     finally:
         if not joined:
             ray.shutdown()

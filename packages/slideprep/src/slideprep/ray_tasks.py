@@ -14,25 +14,20 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from slideprep.errors import ClusterError
+from slideprep.ray_machines import IDLE_SECONDS, in_flight, machines, reservation, waiting_words
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 OnCrash = Callable[[Item, str], "Item | None"]
 
 POLL_SECONDS = 0.25
-MOST_IN_FLIGHT = 2048
-"""Tasks handed to Ray at a time at most, on a cluster of any size: what bounds the memory of the process that plans."""
-
-QUEUED = 2
-"""Tasks handed to Ray beyond those that can run, so that a worker which has finished need not wait for us."""
-
 NODE_SECONDS = 1.0
 """How old what is known of the cluster's machines may be."""
 
@@ -41,9 +36,6 @@ GRACE_SECONDS = 5.0
 
 LOSSES = 8
 """An item whose machine is lost so many times is held to be the cause, such as of memory that brings machines down."""
-
-MEMORY_STEP = 64 * 1024 * 1024
-"""Reservations are rounded up to this: Ray keeps books for every amount that it has ever seen."""
 
 
 class TimeLimit(Protocol[Item]):
@@ -60,41 +52,6 @@ class TimeLimit(Protocol[Item]):
     def without(self, item: Item) -> Item | None:
         """What to run in place of an item that was ended, or None."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machines:
-    """What is known of a cluster.
-
-    Attributes:
-        alive: Identifiers of the machines that are there.
-        cores: Of all of them together.
-        largest_memory: Bytes that the machine with the most lends to tasks.
-    """
-
-    alive: frozenset[str]
-    cores: int
-    largest_memory: int
-
-
-def machines(nodes: Iterable[Mapping[str, Any]]) -> Machines:
-    """Sum up what ``ray.nodes()`` returns; machines that were lost are in it too."""
-    alive = [node for node in nodes if node["Alive"]]
-    return Machines(
-        alive=frozenset(node["NodeID"] for node in alive),
-        cores=int(sum(node["Resources"].get("CPU", 0) for node in alive)),
-        largest_memory=int(max((node["Resources"].get("memory", 0) for node in alive), default=0)),
-    )
-
-
-def reservation(needed: int, largest_memory: int) -> int:
-    """Bytes to reserve: rounded up, and no more than the largest machine has, where the task then runs alone."""
-    return min(-(-needed // MEMORY_STEP) * MEMORY_STEP, largest_memory)
-
-
-def in_flight(cores: int, workers: int | None) -> int:
-    """Tasks to hand to Ray at a time on so many cores; ``workers`` limits how many run."""
-    return min(max(1, min(cores, workers or cores)) + QUEUED, MOST_IN_FLIGHT)
 
 
 @dataclass(kw_only=True)
@@ -142,6 +99,7 @@ class RayRun(Generic[Item, Result]):
         on_crash: See :meth:`slideprep.pipeline.Executor.map`.
         on_wait: See there.
         time_limit: See there.
+        say: Shows a person a sentence, where tasks wait and none is at work.
     """
 
     def __init__(
@@ -155,6 +113,7 @@ class RayRun(Generic[Item, Result]):
         on_crash: OnCrash[Item],
         on_wait: Callable[[], None],
         time_limit: TimeLimit[Item] | None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ray = ray
         self._function = function
@@ -164,6 +123,7 @@ class RayRun(Generic[Item, Result]):
         self._on_crash = on_crash
         self._on_wait = on_wait
         self._time_limit = time_limit
+        self._say = say
         self._remote = ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")(_call)
         self._again = deque[_Task[Item]]()
         self._running: dict[Any, _Task[Item]] = {}
@@ -171,6 +131,7 @@ class RayRun(Generic[Item, Result]):
         self._own_machine = ray.get_runtime_context().get_node_id()
         self._machines = machines(ray.nodes())
         self._looked = time.monotonic()
+        self._idle_since: float | None = None
 
     def results(self) -> Iterator[tuple[Item, Result]]:
         """Yield (item, result) in the order in which they finish."""
@@ -185,6 +146,7 @@ class RayRun(Generic[Item, Result]):
                 self._look_at_machines()
                 self._settle_suspects()
                 self._end_overdue()
+                self._tell_of_waiting()
         finally:
             for handle in self._running:
                 self._ray.cancel(handle, force=True)
@@ -287,7 +249,7 @@ class RayRun(Generic[Item, Result]):
             return
         self._machines, self._looked = machines(self._ray.nodes()), time.monotonic()
         for handle, task in list(self._running.items()):
-            if task.began is None and task.memory > self._machines.largest_memory:
+            if task.began is None and 0 < self._machines.largest_memory < task.memory:
                 # It waits for a machine that is gone.
                 self._end(handle)
                 self._again.appendleft(task)
@@ -302,6 +264,17 @@ class RayRun(Generic[Item, Result]):
             if id(task.item) in overdue:
                 self._end(handle)
                 self._replace(self._time_limit.without(task.item))
+
+    def _tell_of_waiting(self) -> None:
+        """Ray waits without a word for cores and memory that no machine has free, for ever if need be."""
+        waiting = [task for task in self._running.values() if task.began is None]
+        if not waiting or len(waiting) < len(self._running):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = time.monotonic()
+        elif time.monotonic() - self._idle_since >= IDLE_SECONDS:
+            self._idle_since = float("inf")  # said once
+            self._say(waiting_words(self._machines, max(task.memory for task in waiting)))
 
     def _end(self, handle: Any) -> None:
         """End a task and do not wait for it: a process that hangs in the kernel may never end."""

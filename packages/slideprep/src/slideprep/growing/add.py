@@ -195,7 +195,9 @@ def _written(
     with ExitStack() as stack:
         with console.status("Starting workers"):
             workers = config.workers if prepared.wanted else 0
-            pool = stack.enter_context(executor(workers=workers, ray_address=config.ray_address))
+            pool = stack.enter_context(
+                executor(workers=workers, ray_address=config.ray_address, say=console.print)
+            )
         planned = _planned(current, config, prepared, workspace, pool, console)
         records = write_shards(config, planned, pool, console, workspace)
     classes = prepared.plan.classes
