@@ -87,6 +87,20 @@ def test_damaged_tile_fails_its_region_only(tmp_path: Path) -> None:
         assert len(next(slide.strips(0, 0, 0, 150, 64))) == 64
 
 
+def test_a_tile_that_claims_to_be_huge_takes_no_memory(tmp_path: Path) -> None:
+    """A header of 65 500 x 65 500 px (12 GB) in a tile of 64 px is refused before anything is decoded, overview too."""
+    path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE)
+    offset, count = tile_span(path, 4)
+    frame = path.read_bytes().index(b"\xff\xc0", offset, offset + count)
+    overwrite(path, frame + 5, (65_500).to_bytes(2, "big") * 2)
+    with open_slide(slide_file(path)) as slide:
+        assert slide.reader == "tiff-jpeg"
+        with pytest.raises(SlideReadError, match="it holds 65500 x 65500 px, not 64 x 64"):
+            read_level(slide, 0)
+        _, strips = slide.coarse_strips(0, 1)
+        assert sum(map(len, strips)) == 130
+
+
 def test_damage_found_in_every_page(tmp_path: Path) -> None:
     """A tile that is no JPEG at all, in a coarser level, is refused there."""
     path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE, levels=2)

@@ -23,13 +23,12 @@ class TiffJpegSlide(TiledSlide):
         """Decode a tile's bytes; see :meth:`slideprep.tiled_slide.TiledSlide.decode`."""
         if not data.startswith(START_OF_IMAGE):
             raise ValueError(f"no JPEG start marker, its first bytes are {data[:4]!r}")
+        data = page.header + data[2:]
+        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+        if (height, width) != (page.tile_height, page.tile_width):  # before memory is taken for it
+            raise ValueError(f"it holds {width} x {height} px, not {page.tile_width} x {page.tile_height}")
         expected = (page.tile_height // step, page.tile_width // step, 3)
         least = expected[:2] if step > 1 else (0, 0)  # 0: as stored
-        image: Pixels = simplejpeg.decode_jpeg(
-            page.header + data[2:], min_height=least[0], min_width=least[1], strict=strict
-        )
-        if image.shape != expected:
-            raise ValueError(
-                f"it holds {image.shape[1]} x {image.shape[0]} px, not {expected[1]} x {expected[0]}"
-            )
+        image: Pixels = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1], strict=strict)
+        assert image.shape == expected, "its header said so"
         return image
