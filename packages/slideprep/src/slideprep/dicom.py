@@ -116,12 +116,15 @@ def read_instance(path: Path) -> Instance:
         message = f"{path} cannot be read as DICOM ({error}); copy it again from its source"
         raise NoInstanceError(message, path=path, damaged=True, named=_head(path)) from error
     if sop_class != WHOLE_SLIDE_STORAGE:
+        if _may_be_whole_slide(tags):
+            message = (
+                f"{path} cannot be read as DICOM (its SOP class is damaged); copy it again from its source"
+            )
+            raise NoInstanceError(message, path=path, damaged=True, named=_head(path))
         what = getattr(sop_class, "name", "no SOP class")
         message = f"{path} is DICOM but not a whole-slide image ({what}); leave it out"
-        damaged = _may_be_whole_slide(tags)
-        # of other kinds their own series alone: annotations and reports name those that they are about
-        named = _head(path) if damaged else _own_series(tags)
-        raise NoInstanceError(message, path=path, damaged=damaged, named=named)
+        # its own series alone: annotations and reports name those that they are about
+        raise NoInstanceError(message, path=path, damaged=False, named=_own_series(tags))
     try:
         image_type = tags.get("ImageType") or []
         return Instance(
