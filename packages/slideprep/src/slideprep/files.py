@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +51,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # machines that share the folder may give two processes the same number
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    partial = path.with_name(f"{path.name}.{machine}-{os.getpid()}.partial")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)  # of a killed process that had the same id
