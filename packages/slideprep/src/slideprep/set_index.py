@@ -29,8 +29,8 @@ from slideprep.split_plan import LABELLED_SPLITS
 from slideprep.units import grid_px
 
 LIBRARIES = (
-    "imagecodecs", "llvmlite", "numpy", "openslide-bin", "openslide-python", "pillow", "pydicom", "pyvips-binary", "scipy",
-    "simplejpeg", "tifffile",
+    "imagecodecs", "llvmlite", "numpy", "openslide-bin", "openslide-python", "pillow", "pydicom", "pyvips-binary",
+    "scipy", "simplejpeg", "tifffile",
 )  # fmt: skip
 """Libraries that decide pixels, regions or bytes."""
 
