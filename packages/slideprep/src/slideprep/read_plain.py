@@ -18,6 +18,7 @@ import numpy as np
 import simplejpeg
 
 from slideprep.errors import SlideOpenError, SlideReadError
+from slideprep.jpeg_header import read_jpeg_header
 from slideprep.read_openslide import plausible_mpp
 from slideprep.slide import STRIP_ROWS, Pixels, grid_cells, levels_from_sizes
 from slideprep.tiff_pages import directory_is_complete
@@ -43,7 +44,7 @@ def open_jpeg(file: SlideFile) -> PlainSlide:
     """
     data = file.path.read_bytes()
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colours = read_jpeg_header(data)
     except ValueError as error:
         raise SlideOpenError(f"slide '{file.name}' is a damaged JPEG: {error}; {_COPY_AGAIN}") from error
     if colours.upper() not in ("YCBCR", "RGB", "GRAY"):

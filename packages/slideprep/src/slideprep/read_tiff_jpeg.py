@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import simplejpeg
 
+from slideprep.jpeg_header import read_jpeg_header
 from slideprep.slide import Pixels
 from slideprep.tiff_pages import START_OF_IMAGE, TiledPage
 from slideprep.tiled_slide import TiledSlide
@@ -24,7 +25,7 @@ class TiffJpegSlide(TiledSlide):
         if not data.startswith(START_OF_IMAGE):
             raise ValueError(f"no JPEG start marker, its first bytes are {data[:4]!r}")
         data = page.header + data[2:]
-        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+        height, width, _ = read_jpeg_header(data, strict=False)
         if (height, width) != (page.tile_height, page.tile_width):  # before memory is taken for it
             raise ValueError(f"it holds {width} x {height} px, not {page.tile_width} x {page.tile_height}")
         expected = (page.tile_height // step, page.tile_width // step, 3)
