@@ -163,7 +163,6 @@ def measure(count: int, folder: Path) -> dict[str, float]:
 
     from slideprep import build
     from slideprep.config import load_config
-    from slideprep.finished import Finished
     from slideprep.outputs import write_outputs
     from slideprep.prepare import prepare
     from slideprep.workspace import Workspace
@@ -189,16 +188,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
         clock += [pool.ended, time.monotonic()]
         records = build.write_shards(config, planned, pool, console, workspace)
         clock.append(time.monotonic())
-        finished = Finished(
-            config=config,
-            prepared=prepared,
-            scans=planned.scanned.scans,
-            shards=planned.shards,
-            records=records,
-            failures=planned.failures,
-            pictures=planned.scanned.pictures,
-            warnings=planned.warnings,
-        )
+        finished = build.finished_build(config, planned, records)
         kept = SimpleNamespace(thumbnail=bytes(range(256)) * (THUMBNAIL_BYTES // 256))
         with patch.object(Workspace, "kept_scan", lambda *_: kept):
             write_outputs(finished, out)

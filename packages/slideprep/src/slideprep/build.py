@@ -115,16 +115,7 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
                 )
             planned = plan(config, prepared, pool, console, workspace)
             records = write_shards(config, planned, pool, console, workspace)
-        finished = Finished(
-            config=config,
-            prepared=prepared,
-            scans=planned.scanned.scans,
-            shards=planned.shards,
-            records=records,
-            failures=planned.failures,
-            pictures=planned.scanned.pictures,
-            warnings=planned.warnings,
-        )
+        finished = finished_build(config, planned, records)
         if not planned.shards:
             write_sidecars(finished, config.out, scratch=config.scratch)
             raise InputError(
@@ -172,6 +163,26 @@ def plan(
         shards=shards,
         failures=(*scanned.failures, *unlabelled),
         warnings=(*prepared.warnings, *copies),
+    )
+
+
+def finished_build(config: BuildConfig, planned: Planned, records: Sequence[ShardRecord]) -> Finished:
+    """What is known once every shard is written.
+
+    Args:
+        config: The settings.
+        planned: Of the same settings.
+        records: One per planned shard, in the same order.
+    """
+    return Finished(
+        config=config,
+        prepared=planned.prepared,
+        scans=planned.scanned.scans,
+        shards=planned.shards,
+        records=records,
+        failures=planned.failures,
+        pictures=planned.scanned.pictures,
+        warnings=planned.warnings,
     )
 
 
