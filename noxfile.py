@@ -19,6 +19,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "VIPS_CONCURR
 
 
 def _install(session: nox.Session, lock: str) -> None:
+    # Where a machine forbids it, every one of a session's many processes would compile torch's modules anew: 6 s each.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.install("--require-hashes", "-r", f"requirements/{lock}.txt")
     session.install("--no-deps", "--no-build-isolation", *PACKAGES)
 
