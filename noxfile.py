@@ -27,9 +27,10 @@ def _install(session: nox.Session, lock: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All suites in one environment, against the installed packages."""
+    """All suites in one environment, against the installed packages, in a process for each core, up to four."""
     _install(session, "dev")
-    session.run("pytest", *session.posargs, env=ONE_THREAD)
+    parallel = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+    session.run("pytest", *parallel, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
