@@ -90,7 +90,7 @@ class Pretended:
         self.ended = time.monotonic()
 
     def _answer(self, item: Any) -> Any:
-        from slideprep.build import sent
+        from slideprep.scan_slides import sent
         from slideprep.shard_writer import ShardJob
 
         return made_up_record(item) if isinstance(item, ShardJob) else sent(made_up_scan(item))
@@ -161,11 +161,14 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     write_inputs(folder, count)
     from rich.console import Console
 
-    from slideprep import build
+    from slideprep.build import finished_build
+    from slideprep.build_identity import identity
     from slideprep.config import load_config
     from slideprep.outputs import write_outputs
+    from slideprep.plan_set import plan
     from slideprep.prepare import prepare
     from slideprep.workspace import Workspace
+    from slideprep.write_shards import write_shards
 
     out = folder / "out"
     options = {
@@ -182,13 +185,13 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     clock.append(time.monotonic())
     workspace = Workspace(out)
     with workspace.locked():
-        workspace.begin(build.identity(config, prepared))
+        workspace.begin(identity(config, prepared))
         pool = Pretended(out)
-        planned = build.plan(config, prepared, pool, console, workspace)
+        planned = plan(config, prepared, pool, console, workspace)
         clock += [pool.ended, time.monotonic()]
-        records = build.write_shards(config, planned, pool, console, workspace)
+        records = write_shards(config, planned, pool, console, workspace)
         clock.append(time.monotonic())
-        finished = build.finished_build(config, planned, records)
+        finished = finished_build(config, planned, records)
         kept = SimpleNamespace(thumbnail=bytes(range(256)) * (THUMBNAIL_BYTES // 256))
         with patch.object(Workspace, "kept_scan", lambda *_: kept):
             write_outputs(finished, out)

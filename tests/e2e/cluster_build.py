@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from slideprep import build as build_module
+from slideprep import write_shards
 from slideprep.cli import main
 from slideprep.records import ShardRecord
 from slideprep.shard_writer import ShardJob, write_shard
@@ -65,7 +65,7 @@ def change_machines(cluster: Any, leaving: Any, log: Path) -> None:
 
 def build(log: Path, arguments: list[str]) -> None:
     """The command, with tasks that wait."""
-    with patch.object(build_module, "write_shard", partial(logged_write, log=log)):
+    with patch.object(write_shards, "write_shard", partial(logged_write, log=log)):
         main(arguments)
 
 

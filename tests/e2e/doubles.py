@@ -9,11 +9,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from slideprep import shard_writer
-from slideprep.build import scan_with_cache
 from slideprep.discover import SlideFile
 from slideprep.records import ShardRecord
 from slideprep.scan import Scan, ScanFailure
 from slideprep.scan_job import ScanJob
+from slideprep.scan_slides import scan_with_cache
 from slideprep.shard_writer import ShardJob, write_shard
 from slideprep.slide import Slide, open_slide
 from slideprep.workspace import Workspace

@@ -25,7 +25,6 @@ from e2e.builds import (
     wait_for,
 )
 from e2e.doubles import crash, crashing_scan, crashing_write, hanging_scan, hanging_write
-from slideprep import build as build_module
 from slideprep.pipeline import executor
 
 
@@ -115,7 +114,10 @@ def test_crash_is_reported_not_raised() -> None:
 @pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize(
     ("step", "double", "stage"),
-    [("scan_with_cache", crashing_scan, "open"), ("write_shard", crashing_write, "read")],
+    [
+        ("scan_slides.scan_with_cache", crashing_scan, "open"),
+        ("write_shards.write_shard", crashing_write, "read"),
+    ],
 )
 def test_slide_that_crashes_its_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, double: object, stage: str
@@ -123,7 +125,7 @@ def test_slide_that_crashes_its_reader(
     """A slide that brings its worker down is tried twice, listed and left out; the others are written."""
     good_slides(tmp_path / "slides", 3)
     attempts = tmp_path / "attempts"
-    monkeypatch.setattr(build_module, step, partial(double, slide="slide-1.svs", attempts=attempts))
+    monkeypatch.setattr(f"slideprep.{step}", partial(double, slide="slide-1.svs", attempts=attempts))
     run = build(tmp_path / "slides", "--out", tmp_path / "out", workers=2)
     assert run.code == 3
     assert attempts.read_text() == "slide-1.svs\n" * 2
@@ -137,14 +139,17 @@ def test_slide_that_crashes_its_reader(
 @pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize(
     ("step", "double", "stage"),
-    [("scan_with_cache", hanging_scan, "open"), ("write_shard", hanging_write, "read")],
+    [
+        ("scan_slides.scan_with_cache", hanging_scan, "open"),
+        ("write_shards.write_shard", hanging_write, "read"),
+    ],
 )
 def test_slide_that_hangs_its_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, double: object, stage: str
 ) -> None:
     """A slide that is read for longer than it may take is ended, listed and left out; the others are written."""
     good_slides(tmp_path / "slides", 3)
-    monkeypatch.setattr(build_module, step, partial(double, slide="slide-1.svs"))
+    monkeypatch.setattr(f"slideprep.{step}", partial(double, slide="slide-1.svs"))
     run = build(tmp_path / "slides", "--out", tmp_path / "out", "--slide-minutes", "0.08", workers=2)
     assert run.code == 3
     (row,) = failures(tmp_path / "out")

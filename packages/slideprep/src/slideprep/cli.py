@@ -22,9 +22,9 @@ from slideprep.growing.command import add_slides_command, relabel_command, remov
 from slideprep.synthetic.command import synthesize_command
 
 if TYPE_CHECKING:
-    from slideprep.build import Planned
     from slideprep.config import BuildConfig
     from slideprep.places import Place
+    from slideprep.plan_set import Planned
     from slideprep.prepare import Prepared
     from slideprep.verify_report import Report
 
@@ -256,8 +256,8 @@ def _build(config: BuildConfig) -> int:
 def _plan(config: BuildConfig) -> int:
     from rich.console import Console
 
-    from slideprep.build import plan
     from slideprep.pipeline import executor
+    from slideprep.plan_set import plan
     from slideprep.prepare import prepare
     from slideprep.summary import print_plan
 

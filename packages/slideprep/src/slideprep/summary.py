@@ -23,7 +23,8 @@ from slideprep.store import open_store
 from slideprep.units import grid_px
 
 if TYPE_CHECKING:
-    from slideprep.build import Built, Planned
+    from slideprep.build import Built
+    from slideprep.plan_set import Planned
     from slideprep.scan import Scan
 
 _SHOWN = 8
@@ -111,8 +112,8 @@ def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -
 
 def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
     """Say what a build would write."""
-    from slideprep.build import shard_pixels
     from slideprep.finished import class_table
+    from slideprep.plan_set import shard_pixels
 
     samples = [sample for shard in planned.shards for sample in shard.samples]
     console.print(class_table(planned.prepared, samples).as_rich())
@@ -186,7 +187,7 @@ def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | Non
     store = open_store(config.out, scratch=config.scratch)
     if store.stat(INDEX_NAME) is None:
         return None
-    from slideprep.build import refuse_other_build
+    from slideprep.build_identity import refuse_other_build
 
     refuse_other_build(config, prepared)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from slideprep.build import Planned, identity, samples_of, scan_slides, write_shards
+from slideprep.build_identity import identity
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
 from slideprep.finished import Finished
@@ -28,11 +28,14 @@ from slideprep.leaks import check_leaks
 from slideprep.pipeline import Executor, executor
 from slideprep.places import Place
 from slideprep.plan import Shard, estimated_bytes, plan_shards
+from slideprep.plan_set import Planned, samples_of
 from slideprep.prepare import Prepared
 from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
+from slideprep.scan_slides import scan_slides
 from slideprep.shard_format import shard_name
 from slideprep.workspace import Workspace
+from slideprep.write_shards import write_shards
 
 OPERATION = "add-slides"
 UPDATE = "update-statistics"

@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slideprep.build import samples_of, sent
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
 from slideprep.files import output_errors
@@ -24,10 +23,12 @@ from slideprep.finished import Finished, Past
 from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path
 from slideprep.places import Place
 from slideprep.plan import Shard
+from slideprep.plan_set import samples_of
 from slideprep.prepare import Prepared
 from slideprep.records import Failure, ShardRecord
 from slideprep.remote import UnansweredError
 from slideprep.scan import Scan
+from slideprep.scan_slides import sent
 from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
 from slideprep.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.store import Store

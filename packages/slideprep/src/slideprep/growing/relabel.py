@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slideprep.build import samples_of
 from slideprep.errors import UsageError
 from slideprep.growing.assign import check_classes, with_classes
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
@@ -17,6 +16,7 @@ from slideprep.label_columns import name_list
 from slideprep.label_file import LabelFile, read_labels
 from slideprep.labels import SlideEntry, match_labels
 from slideprep.places import Place
+from slideprep.plan_set import samples_of
 from slideprep.shard_format import shard_name
 from slideprep.split_plan import PlannedSlide, stored_split
 

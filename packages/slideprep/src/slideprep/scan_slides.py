@@ -1,0 +1,144 @@
+"""The slides that a split holds in, their scans out: one task a slide, kept on disk from run to run.
+
+What a scan finds is :mod:`slideprep.scan`'s; here are the tasks, the scans of earlier runs, and the slides that fail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+
+from rich.console import Console
+
+from slideprep.build_identity import annotation_digest
+from slideprep.config import BuildConfig
+from slideprep.discover import SlideFile
+from slideprep.errors import InputError
+from slideprep.fingerprint import fingerprint
+from slideprep.pipeline import Executor
+from slideprep.prepare import Prepared, total_bytes
+from slideprep.preview_tally import CARDS, rank
+from slideprep.progress import scan_progress
+from slideprep.records import Failure
+from slideprep.scan import Scan, ScanFailure, scan_slide
+from slideprep.scan_job import ScanJob, ScanSettings
+from slideprep.set_index import created_by
+from slideprep.task_faults import ScanFaults
+from slideprep.task_memory import SCAN_BYTES
+from slideprep.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """The slides of a build after the scan.
+
+    Attributes:
+        scans: By name.
+        failures: Slides that cannot be used, those known before the scan included.
+        pictures: Thumbnails of such slides, by name, where they could be opened.
+    """
+
+    scans: Mapping[str, Scan]
+    failures: tuple[Failure, ...]
+    pictures: Mapping[str, bytes]
+
+
+def scan_slides(
+    config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
+) -> Scanned:
+    """Scan the slides that a split holds; arguments as for :func:`slideprep.plan_set.plan`."""
+    scans: dict[str, Scan] = {}
+    pictures: dict[str, bytes] = {}
+    failures = list(prepared.failures)
+    faults = ScanFaults(config.slide_minutes)
+    kept = workspace and Workspace(workspace.out.resolve(), scratch=config.access.scratch)
+    run: Callable[[ScanJob], Scan | ScanFailure] = partial(scan_with_cache, workspace=kept)
+    with scan_progress(console, len(prepared.wanted)) as progress:
+        results = pool.map(
+            run,
+            _scan_jobs(config, prepared),
+            on_crash=faults.crashed,
+            on_wait=lambda: None,
+            memory=lambda _: SCAN_BYTES,
+            time_limit=faults,
+        )
+        for job, result in results:
+            progress.advance(progress.task_ids[0])
+            if isinstance(result, Scan):
+                scans[job.shown_name] = result
+            else:
+                if result.thumbnail is not None:
+                    pictures[result.name] = result.thumbnail
+                    if len(pictures) > CARDS:  # those that preview.html has no room for
+                        del pictures[max(pictures, key=rank)]
+                failures.append(
+                    Failure(slide=result.name, region=None, stage=result.stage, reason=result.reason)
+                )
+    failures += faults.failures
+    return Scanned(scans=dict(sorted(scans.items())), failures=tuple(failures), pictures=pictures)
+
+
+def _scan_jobs(config: BuildConfig, prepared: Prepared) -> Iterator[ScanJob]:
+    """One for each slide that a split holds, the largest first."""
+    settings, access = _scan_settings(config), config.access
+    sizes = {name: _size_or_zero(prepared.files[name]) for name in prepared.wanted}
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        yield ScanJob(
+            file=prepared.files[name],
+            shown_name=name,
+            settings=settings,
+            label_objective=prepared.entries[name].objective,
+            label_mpp=prepared.entries[name].mpp,
+            annotations=prepared.annotations.get(name),
+            access=access,
+        )
+
+
+def _scan_settings(config: BuildConfig) -> ScanSettings:
+    settings = ScanSettings(**{field.name: getattr(config, field.name) for field in fields(ScanSettings)})
+    # A whole path: a worker's current folder need not be ours.
+    return replace(settings, save_masks=settings.save_masks and settings.save_masks.resolve())
+
+
+def _size_or_zero(file: SlideFile) -> int:
+    try:
+        return total_bytes(file)
+    except OSError:
+        return 0
+
+
+def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | ScanFailure:
+    """Scan a slide, or take the scan of an earlier run of the same content and settings."""
+    job.access.apply()
+    if workspace is None:
+        found = scan_slide(job)
+        return sent(found) if isinstance(found, Scan) else found
+    settings = _scan_digest(job)
+    source = None if job.file.remote is None else job.file.remote.mark
+    try:
+        kept = workspace.load_scan(
+            job.shown_name, settings, source=source, fingerprint=lambda: fingerprint(job.file)
+        )
+    except InputError:
+        kept = None  # the scan itself says what is wrong
+    if kept is not None and job.settings.save_masks is None:
+        return sent(kept)
+    result = scan_slide(job)
+    if isinstance(result, Scan):
+        workspace.save_scan(result, settings, source=source)
+        return sent(result)
+    return result
+
+
+def sent(scan: Scan) -> Scan:
+    """A scan as the process that plans gets it: the thumbnail stays on disk, where there is room for an archive's."""
+    return replace(scan, thumbnail=b"")
+
+
+def _scan_digest(job: ScanJob) -> str:
+    annotation = annotation_digest(job.annotations)
+    settings = {**asdict(job.settings), "save_masks": None}
+    parts = (settings, job.label_objective, job.label_mpp, annotation, created_by().model_dump())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
