@@ -52,7 +52,8 @@ def read(path: Path, out: Path) -> dict[str, Any]:
 def _shard(file: Any, scan: Any, out: Path) -> dict[str, Any]:
     from slideprep.plan import Sample, Shard
     from slideprep.shard_format import key_for
-    from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+    from slideprep.shard_job import ShardJob, SourceSlide
+    from slideprep.shard_writer import write_shard
 
     samples = tuple(
         Sample(

@@ -55,7 +55,8 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     from slideprep.plan import Sample, Shard
     from slideprep.scan import Scan, scan_slide
     from slideprep.scan_job import ScanJob
-    from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+    from slideprep.shard_job import ShardJob, SourceSlide
+    from slideprep.shard_writer import write_shard
 
     (file,), _ = discover([path])
     scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=settings()))
@@ -181,7 +182,7 @@ class _EncodeStage:
 _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.scan", "fingerprint", "fingerprint"),
     ("slideprep.scan", "open_slide", "open"),
-    ("slideprep.shard_writer", "open_slide", "open"),
+    ("slideprep.open_slides", "open_slide", "open"),
     ("slideprep.find_regions", "read_overview", "overview"),
     ("slideprep.find_regions", "auto_mask", "tissue mask"),
     ("slideprep.find_regions", "auto_regions", "tissue mask"),
@@ -195,14 +196,14 @@ _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.encode", "_JpegEncoder.write", _EncodeStage()),
     ("slideprep.encode", "simplejpeg.decode_jpeg", "decode for statistics"),
     ("slideprep.encode", "PixelSums.add", "add up statistics"),
-    ("slideprep.shard_writer", "_Tar.add", "tar"),
-    ("slideprep.shard_writer", "_Tar.__exit__", "tar"),
+    ("slideprep.shard_tar", "ShardTar.add", "tar"),
+    ("slideprep.shard_tar", "ShardTar.__exit__", "tar"),
 )
 """Module, function and the part of the work that its time is counted for."""
 
 
 def _watch(clock: _StageClock) -> None:
-    from slideprep import shard_writer
+    from slideprep import shard_tar
     from slideprep.read_tiff_jpeg import TiffJpegSlide
 
     for module, path, stage in _STAGES:
@@ -213,7 +214,7 @@ def _watch(clock: _StageClock) -> None:
         setattr(owner, name, clock.timed(stage, getattr(owner, name)))
     timed = clock.timed_iterator("decode", TiffJpegSlide.strips)
     setattr(TiffJpegSlide, "strips", timed)  # noqa: B010 - a method's replacement
-    _own(shard_writer, "hashlib").sha256 = partial(_TimedDigest, clock)
+    _own(shard_tar, "hashlib").sha256 = partial(_TimedDigest, clock)
 
 
 class _TimedDigest:

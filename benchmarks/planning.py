@@ -91,7 +91,7 @@ class Pretended:
 
     def _answer(self, item: Any) -> Any:
         from slideprep.scan_slides import sent
-        from slideprep.shard_writer import ShardJob
+        from slideprep.shard_job import ShardJob
 
         return made_up_record(item) if isinstance(item, ShardJob) else sent(made_up_scan(item))
 

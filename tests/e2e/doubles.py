@@ -8,13 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from unittest.mock import patch
 
-from slideprep import shard_writer
+from slideprep import open_slides
 from slideprep.discover import SlideFile
 from slideprep.records import ShardRecord
 from slideprep.scan import Scan, ScanFailure
 from slideprep.scan_job import ScanJob
 from slideprep.scan_slides import scan_with_cache
-from slideprep.shard_writer import ShardJob, write_shard
+from slideprep.shard_job import ShardJob
+from slideprep.shard_writer import write_shard
 from slideprep.slide import Slide, open_slide
 from slideprep.workspace import Workspace
 
@@ -49,7 +50,7 @@ def crashing_write(job: ShardJob, *, slide: str, attempts: Path) -> ShardRecord:
             _die(slide, attempts)
         return open_slide(file)
 
-    with patch.object(shard_writer, "open_slide", open_or_die):
+    with patch.object(open_slides, "open_slide", open_or_die):
         return write_shard(job)
 
 
@@ -68,5 +69,5 @@ def hanging_write(job: ShardJob, *, slide: str) -> ShardRecord:
             time.sleep(1)
         return open_slide(file)
 
-    with patch.object(shard_writer, "open_slide", open_or_hang):
+    with patch.object(open_slides, "open_slide", open_or_hang):
         return write_shard(job)

@@ -18,11 +18,12 @@ from PIL import Image
 
 from fixtures.build_inputs import SCALE_20X, shard_job, source_slide, whole_slide_sample, write_slides
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff
-from slideprep import encode, shard_writer
+from slideprep import encode, open_slides, shard_tar
 from slideprep.files import OutputError
 from slideprep.plan import Shard
 from slideprep.shard_format import key_for
-from slideprep.shard_writer import ShardJob, write_shard
+from slideprep.shard_job import ShardJob
+from slideprep.shard_writer import write_shard
 from slideprep.workspace import Workspace
 
 NAMES = ("b.png", "a.png", "c.png")
@@ -129,7 +130,7 @@ def test_few_slides_are_open_at_a_time(tmp_path: Path, slides: Path, monkeypatch
     write_shard(shard_job(tmp_path / "many", slides, NAMES))
     opened: list[Any] = []
     closed: list[Any] = []
-    open_slide = shard_writer.open_slide
+    open_slide = open_slides.open_slide
 
     def counting(file: Any) -> Any:
         slide = open_slide(file)
@@ -139,8 +140,8 @@ def test_few_slides_are_open_at_a_time(tmp_path: Path, slides: Path, monkeypatch
         assert len(opened) - len(closed) <= 2
         return slide
 
-    monkeypatch.setattr(shard_writer, "open_slide", counting)
-    monkeypatch.setattr(shard_writer, "SLIDES_OPEN", 2)
+    monkeypatch.setattr(open_slides, "open_slide", counting)
+    monkeypatch.setattr(open_slides, "SLIDES_OPEN", 2)
     write_shard(shard_job(tmp_path / "few", slides, NAMES))
     assert sorted(opened) == sorted(closed) == sorted(NAMES)
     assert _bytes(tmp_path / "few") == _bytes(tmp_path / "many")
@@ -207,7 +208,7 @@ def test_a_finished_shard_is_taken_as_it_is(
     first = write_shard(job)
     before = _bytes(tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(shard_writer, "open_slide", _must_not_run)
+        patch.setattr(open_slides, "open_slide", _must_not_run)
         assert write_shard(job) == first
     tar = tmp_path / "out" / TARS[0]
     data = bytearray(tar.read_bytes())
@@ -242,7 +243,7 @@ def test_a_folder_that_cannot_be_written_stops_the_build(
     def full(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(shard_writer.os, "fsync", full)
+    monkeypatch.setattr(shard_tar.os, "fsync", full)
     with pytest.raises(
         OutputError, match=r"cannot write to .*(No space left|denied).*run the same command again"
     ):

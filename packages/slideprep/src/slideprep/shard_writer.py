@@ -6,32 +6,23 @@ last. A sample whose slide or pixels are damaged is left out of every magnificat
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from slideprep.access import Access
-from slideprep.discover import SlideFile
 from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
 from slideprep.extract import extract_region
 from slideprep.files import output_errors
 from slideprep.layout import Grid, ImageGeometry
-from slideprep.places import Place
-from slideprep.plan import Sample, Shard
+from slideprep.open_slides import OpenSlides
+from slideprep.plan import Sample
 from slideprep.pseudonyms import shown_reason
 from slideprep.records import Failure, ShardRecord, Sums
 from slideprep.shard_format import (
     FORMAT_VERSION,
     IMAGE_EXTENSIONS,
-    TAR_MODE,
-    TAR_OWNER,
     ImageRecord,
     Level0,
     Region,
@@ -39,84 +30,12 @@ from slideprep.shard_format import (
     ShardFile,
     dump_json,
     magnification_name,
-    member_info,
     shard_path,
 )
-from slideprep.shard_models import ImageFormat
-from slideprep.slide import Slide, open_slide
-from slideprep.slide_cache import fetched, forget
-from slideprep.units import Scale
+from slideprep.shard_job import ShardJob, SourceSlide
+from slideprep.shard_tar import ShardTar
+from slideprep.slide import Slide
 from slideprep.workspace import Workspace
-
-SLIDES_OPEN = 8
-"""Slides that a task keeps open: each holds files and a cache of tiles, and a shard can be of a thousand small ones."""
-
-WRITE_BYTES = 1024 * 1024
-"""Bytes of a tar that go to disk at a time: tarfile hands over 10 KB, and a system call for each would cost more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceSlide:
-    """What a shard's task needs to know of one of its slides.
-
-    Attributes:
-        file: Where it is.
-        name: Its name in all output.
-        patient: Its patient's name in all output.
-        scale: Objective, mpp and where they came from.
-        fingerprint: Of the content that was planned for.
-    """
-
-    file: SlideFile
-    name: str
-    patient: str
-    scale: Scale
-    fingerprint: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardJob:
-    """One shard to write.
-
-    Attributes:
-        out: The set's folder, or its address.
-        shard: The samples in order.
-        slides: The shard's slides by name.
-        magnifications: Highest first.
-        image_format: Encoding of every image.
-        quality: Of the encoding; None where it is lossless.
-        classes: Class names in the order of their indices.
-        with_sums: Whether the images count for the set's colour statistics.
-        crashed: Slides that brought their worker down, by name, with what is known; they are left out.
-        access: How the worker reaches what is not on its machine.
-    """
-
-    out: Place
-    shard: Shard
-    slides: Mapping[str, SourceSlide]
-    magnifications: tuple[float, ...]
-    image_format: ImageFormat
-    quality: int | None
-    classes: tuple[str, ...]
-    with_sums: bool
-    crashed: Mapping[str, str]
-    access: Access = field(default_factory=Access)
-
-    @property
-    def digest(self) -> str:
-        """Of everything that decides the shard's bytes, so that a finished shard can be recognised."""
-        slides = [(name, s.patient, s.scale, s.fingerprint) for name, s in sorted(self.slides.items())]
-        parts = (
-            FORMAT_VERSION,
-            self.shard,
-            slides,
-            self.magnifications,
-            self.image_format,
-            self.quality,
-            self.classes,
-            self.with_sums,
-        )
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def write_shard(job: ShardJob) -> ShardRecord:
@@ -150,16 +69,16 @@ class _ShardTask:
         self._written: list[Sample] = []
         self._sums = {magnification_name(m): PixelSums() for m in job.magnifications}
         self._broken = dict(job.crashed)
-        self._slides: _OpenSlides | None = None
+        self._slides: OpenSlides | None = None
 
     def run(self) -> ShardRecord:
         job = self._job
         with ExitStack() as stack:
             tars = {
-                m: stack.enter_context(_Tar(self._partial / f"{magnification_name(m)}.tar.partial"))
+                m: stack.enter_context(ShardTar(self._partial / f"{magnification_name(m)}.tar.partial"))
                 for m in job.magnifications
             }
-            slides = self._slides = _OpenSlides(job, stack)
+            slides = self._slides = OpenSlides(job, stack)
             done_px = 0
             for sample in job.shard.samples:
                 self._workspace.note_progress(job.shard.name, sample.slide, done_px, len(self._written))
@@ -184,7 +103,7 @@ class _ShardTask:
         self._workspace.save_record(job.shard.name, record)
         return record
 
-    def _add(self, sample: Sample, slides: _OpenSlides, tars: Mapping[float, _Tar]) -> int:
+    def _add(self, sample: Sample, slides: OpenSlides, tars: Mapping[float, ShardTar]) -> int:
         """Write one sample at every magnification, or list why not; returns the level-0 pixels read."""
         if sample.slide in self._broken:
             self._fail(sample, "read", self._broken[sample.slide])
@@ -289,118 +208,7 @@ class _ShardTask:
             members[f"{sample.key}.cls"] = str(self._job.classes.index(sample.label)).encode()
         return dict(sorted(members.items()))
 
-    def _publish(self, magnification: float, tar: _Tar) -> tuple[ShardFile, str | None]:
+    def _publish(self, magnification: float, tar: ShardTar) -> tuple[ShardFile, str | None]:
         path = shard_path(magnification, self._job.shard.split, self._job.shard.number)
         stored = self._workspace.store.publish(tar.path, path)
         return ShardFile(path=path, bytes=tar.size, sha256=tar.sha256), stored.tag
-
-
-class _OpenSlides:
-    """Opens the slides of a shard as their samples come up, and keeps a few of them open.
-
-    Files that were fetched for it are removed with the slide's last sample: no other task opens the slide.
-    """
-
-    def __init__(self, job: ShardJob, stack: ExitStack) -> None:
-        self._job = job
-        self._left = Counter(sample.slide for sample in job.shard.samples)
-        self._open: OrderedDict[str, tuple[Slide, ExitStack]] = OrderedDict()
-        self.files = {name: source.file for name, source in job.slides.items()}
-        stack.callback(self._close_down_to, 0)
-
-    def get(self, name: str) -> Slide:
-        """The slide, opened; to be asked for once for each of its samples."""
-        self._left[name] -= 1
-        if name not in self._open:
-            self._close_down_to(SLIDES_OPEN - 1)
-            with ExitStack() as opened:
-                opened.callback(self._forget_if_done, name)
-                self.files[name] = opened.enter_context(
-                    fetched(self._job.slides[name].file, self._job.access)
-                )
-                self._open[name] = (self._opened(name, opened), opened.pop_all())
-        self._open.move_to_end(name)
-        return self._open[name][0]
-
-    def _opened(self, name: str, stack: ExitStack) -> Slide:
-        try:
-            slide = open_slide(self.files[name])
-        except InputError:
-            self._left[name] = 0  # nobody asks for it again
-            raise
-        stack.callback(slide.close)
-        return slide
-
-    def _forget_if_done(self, name: str) -> None:
-        if not self._left[name]:
-            forget(self.files[name])
-
-    def _close_down_to(self, count: int) -> None:
-        while len(self._open) > count:
-            _, (_, opened) = self._open.popitem(last=False)
-            opened.close()
-
-
-class _HashingFile:
-    """A file that knows the SHA-256 of what was written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        if self.file.closed:
-            return len(data)  # a tar that was given up writes its end once more when it is collected
-        self.digest.update(data)
-        self.size += len(data)
-        return self.file.write(data)
-
-
-class _Tar:
-    """A tar as webdataset's writer makes it, byte for byte the same on every run."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> _Tar:
-        import webdataset  # here, because it takes seconds and the process that plans never writes
-
-        self._hashing = _HashingFile(self.path.open("wb", buffering=WRITE_BYTES))
-        self._writer = webdataset.TarWriter(
-            self._hashing,
-            user=TAR_OWNER,
-            group=TAR_OWNER,
-            mode=TAR_MODE,
-            compress=False,
-            encoder=False,
-            mtime=0,
-        )
-        return self
-
-    def add(self, members: Mapping[str, bytes | None], image: BinaryIO, image_size: int) -> None:
-        """Append a sample; the member without bytes is the image, streamed from its file."""
-        for name, data in members.items():
-            if data is None:
-                image.seek(0)
-                self._writer.tarstream.addfile(member_info(name, image_size), image)
-            else:
-                key, _, extension = name.partition(".")
-                self._writer.write({"__key__": key, extension: data})
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._writer.close()
-                self._hashing.file.flush()
-                os.fsync(self._hashing.file.fileno())
-        finally:
-            self._hashing.file.close()
-
-    @property
-    def size(self) -> int:
-        return self._hashing.size
-
-    @property
-    def sha256(self) -> str:
-        return self._hashing.digest.hexdigest()

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from slideprep.records import Failure
 from slideprep.scan_job import ScanJob
-from slideprep.shard_writer import ShardJob
+from slideprep.shard_job import ShardJob
 from slideprep.workspace import Workspace
 
 ATTEMPTS = 2

@@ -15,7 +15,8 @@ from slideprep.plan_set import Planned, shard_pixels
 from slideprep.progress import BuildProgress
 from slideprep.records import ShardRecord
 from slideprep.shard_format import magnification_name
-from slideprep.shard_writer import ShardJob, SourceSlide, write_shard
+from slideprep.shard_job import ShardJob, SourceSlide
+from slideprep.shard_writer import write_shard
 from slideprep.task_faults import ShardFaults
 from slideprep.task_memory import shard_task_bytes
 from slideprep.workspace import Workspace
