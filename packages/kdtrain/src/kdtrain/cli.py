@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +20,11 @@ import click
 from kdtrain import __version__
 from kdtrain.config import (
     BaselineConfig,
+    CacheTeacherConfig,
     DistillConfig,
     FinetuneConfig,
     PhaseConfig,
+    SetConfig,
     TeacherConfig,
     load_config,
 )
@@ -71,15 +73,49 @@ _phase(
 _phase(FinetuneConfig, "finetune", "Phase III, optional: train a student's fully connected layer on labels.")
 
 
-def _run_phase(module: str, config: PhaseConfig) -> None:
+@main.command(
+    CacheTeacherConfig.phase,
+    help="Write what a teacher says of every sample, once, for 'kdtrain distill --teacher-cache'. The same command "
+    "again goes on.",
+)
+@config_options(CacheTeacherConfig)
+def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
+    """Write a teacher cache."""
+    with _exit_codes():
+        config = load_config(
+            CacheTeacherConfig, {k: v for k, v in options.items() if v is not None}, config_file
+        )
+        _check_shards(config)
+        from rich.console import Console
+
+        from kdtrain.phases.cache_teacher import run
+        from kdtrain.progress import Monitor
+        from kdtrain.summary import print_cache_summary
+
+        active = _is_first_rank()
+        monitor = Monitor(Console(stderr=True), config.out, active=active, tensorboard=False)
+        summary = run(config, monitor)
+        if active:
+            print_cache_summary(summary, Console())
+
+
+def _check_shards(config: SetConfig) -> None:
     if isinstance(config.shards, Path) and not config.shards.is_dir():
         raise UsageError(f"--shards {config.shards} is no folder; give the folder of a shard set")
+
+
+def _is_first_rank() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def _run_phase(module: str, config: PhaseConfig) -> None:
+    _check_shards(config)
     from rich.console import Console
 
     from kdtrain.progress import Monitor
 
     console = Console(stderr=True)
-    active = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    active = _is_first_rank()
     monitor = Monitor(console, config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb)
     try:
         summary: Summary = import_module(f"kdtrain.phases.{module}").run(config, monitor)
@@ -91,19 +127,30 @@ def _run_phase(module: str, config: PhaseConfig) -> None:
         print_summary(summary, Console())
 
 
+_BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--unit",
+        type=click.Choice(["patient", "sample"]),
+        default="patient",
+        show_default=True,
+        help="What the bootstrap draws.",
+    ),
+    click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws."),
+    click.option("--seed", default=0, show_default=True, help="Of the draws."),
+)
+
+
+def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_BOOTSTRAP_OPTIONS):
+        command = option(command)
+    return command
+
+
 @main.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--shards", required=True, help="Folder of the shard set, or its URL.")
 @click.option("--split", default="test", show_default=True, help="Labelled split or set.")
-@click.option(
-    "--unit",
-    type=click.Choice(["patient", "sample"]),
-    default="patient",
-    show_default=True,
-    help="What the bootstrap draws.",
-)
-@click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws.")
-@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@_bootstrap_options
 @click.option("--workers", default=2, show_default=True, help="Loader processes.")
 @click.option(
     "--shard-cache",
@@ -133,15 +180,7 @@ def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options:
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Split on which both were evaluated.")
-@click.option(
-    "--unit",
-    type=click.Choice(["patient", "sample"]),
-    default="patient",
-    show_default=True,
-    help="What the bootstrap draws.",
-)
-@click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws.")
-@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@_bootstrap_options
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> None:
     """How RUN_B differs from RUN_A, both evaluated: paired bootstrap differences with 95 % intervals."""
