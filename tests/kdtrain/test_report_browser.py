@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from html import escape
 from pathlib import Path
-from shutil import which
-from subprocess import run
 from typing import Any
 
 import pytest
 
 from fixtures import reports
+from fixtures.browser import opened
 from fixtures.html_tree import parse
 from kdtrain.report.page import render_page
 
@@ -44,31 +43,17 @@ def probed(folder: Path, page: str, *, width: int, probe: str, dark: bool = Fals
         probe: JavaScript statements ending in a return, with ``inside`` (document) and ``view`` (window).
         dark: Whether the reader's system is dark.
     """
-    browser = which("chromium") or which("google-chrome") or which("chrome")
-    if browser is None:
-        pytest.skip("no Chromium or Chrome on the PATH to show the page in")
     host = folder / "host.html"
     host.write_text(HOST.format(width=width, page=escape(page), probe=probe), encoding="utf-8")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-    ]
-    flags += [
-        "--disable-component-update",
-        "--disable-sync",
+    document, messages = opened(
+        host.as_uri(),
+        folder / "profile",
         "--enable-logging=stderr",
         "--window-size=1500,1000",
-    ]
-    flags += [
         f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    done = run([browser, *flags, "--dump-dom", host.as_uri()], capture_output=True, timeout=90, check=True)
-    found = parse(done.stdout.decode("utf-8").replace("<!DOCTYPE html>", "")).by_id("found").text
-    complaints = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if "CONSOLE" in line]
+    )
+    found = parse(document.replace("<!DOCTYPE html>", "")).by_id("found").text
+    complaints = [line for line in messages.splitlines() if "CONSOLE" in line]
     return json.loads(found), "\n".join(complaints)
 
 

@@ -9,12 +9,11 @@ from errno import ENOSPC
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from shutil import which
-from subprocess import run
 
 import pytest
 from PIL import Image
 
+from fixtures.browser import opened
 from fixtures.html_tree import Element, parse
 from slideprep.geometry import Box
 from slideprep.preview import (
@@ -443,26 +442,10 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.
 
 def test_script_runs_under_the_policy(tmp_path: Path) -> None:
     """In a browser, the address of a slide opens its enlarged view and the filters appear: no hash is wrong."""
-    browser = which("chromium") or which("google-chrome") or which("chrome")
-    if browser is None:
-        pytest.skip("no Chromium or Chrome on the PATH to run the page's script in")
     path = tmp_path / "preview.html"
     write_preview(preview(slide("first"), slide("second", failures=("truncated",))), path)
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-    ]
-    flags += [
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-    ]
-    done = run([browser, *flags, f"{path.as_uri()}#slide-0"], capture_output=True, timeout=60, check=True)
-    root = parse(done.stdout.decode("utf-8"))
+    document, _ = opened(f"{path.as_uri()}#slide-0", tmp_path / "profile")
+    root = parse(document)
     dialog = root.one("dialog")
     assert "open" in dialog.attributes
     assert (dialog.one("h2").text, dialog.one("div", "large-bar").one("p").text) == ("first", "2 of 2")

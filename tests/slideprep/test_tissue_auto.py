@@ -192,9 +192,8 @@ def test_ignores_jpeg_ringing() -> None:
     """A strongly compressed overview, chroma halved, moves no side of a box by more than two pixels."""
     picture = glass()
     stain(picture, TISSUE, HAEMATOXYLIN)
-    image, jpeg = finished(picture), io.BytesIO()
-    Image.fromarray(image).save(jpeg, "JPEG", quality=60, subsampling=2)
-    assert _farthest(boxes(found(image)), boxes(found(np.asarray(Image.open(jpeg))))) <= 2
+    image = finished(picture)
+    assert _farthest(boxes(found(image)), boxes(found(_as_jpeg(image, quality=60, subsampling=2)))) <= 2
 
 
 def test_keeps_dark_and_red_spots_within_tissue() -> None:
@@ -293,12 +292,10 @@ def test_boxes_survive_noise_and_another_encoding() -> None:
     stain(picture, TISSUE, EOSIN)
     stain(picture, disc(60, 300, 30), (0.02, 0.10, 0.05))
     first = boxes(found(finished(picture)))
-    jpeg = io.BytesIO()
-    Image.fromarray(finished(picture)).save(jpeg, "JPEG", quality=90, subsampling=0)
     others = [
         finished(picture, noise=3, seed=7),
         finished(picture + np.array([2, -2, 1])),
-        np.asarray(Image.open(jpeg)),
+        _as_jpeg(finished(picture), quality=90, subsampling=0),
     ]
     assert len(first) == 3
     for other in others:
@@ -310,6 +307,13 @@ def _farthest(first: list[Box], second: list[Box], *, pixel: float = 1) -> float
     assert len(first) == len(second)
     sides = [[(b.x, b.y, b.right, b.bottom) for b in found_boxes] for found_boxes in (first, second)]
     return float(np.abs(np.subtract(*sides)).max() / pixel)
+
+
+def _as_jpeg(image: Picture, *, quality: int, subsampling: int) -> Picture:
+    """What a JPEG keeps of a picture."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(file))
 
 
 def test_same_image_same_mask() -> None:
