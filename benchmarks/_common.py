@@ -1,11 +1,13 @@
-"""What both benchmarks need: the slide to measure on, a large slide made of it, and what the machine is."""
+"""What benchmarks share: their options, the slide to measure on, a large one made of it, the machine, tables."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
+import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -40,6 +42,29 @@ _PACKAGES = (
 )
 _PYRAMID = (4, 16)
 """Reductions of the levels above level 0, as Aperio scanners write them."""
+
+
+def slide_parser(description: str | None, *, megapixels: float | None = None) -> argparse.ArgumentParser:
+    """The options of a benchmark that measures on one slide: SLIDE and ``--json``.
+
+    Args:
+        description: The benchmark's docstring, shown as it is.
+        megapixels: Default of ``--megapixels``; None for a benchmark that makes no large slide.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE")
+    if megapixels is not None:
+        size_help = f"least size of a large slide [{megapixels:g}]"
+        parser.add_argument("--megapixels", type=float, default=megapixels, help=size_help)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
+
+
+def print_found(found: Mapping[str, Any], report: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
+    """Print what was measured, as JSON or as the benchmark reports it."""
+    print(json.dumps(found, indent=1) if as_json else report(dict(found)))
 
 
 def find_slide(given: Path | None, folder: Path) -> tuple[Path, str]:

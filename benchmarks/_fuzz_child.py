@@ -15,8 +15,11 @@ import sys
 import tarfile
 import tempfile
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from _variants import settings
 
 MEMORY_BYTES = 6 * 1024**3
 MAGNIFICATIONS = (10.0, 5.0)
@@ -94,23 +97,8 @@ def _shard(file: Any, scan: Any, out: Path) -> dict[str, Any]:
 
 
 def _settings() -> Any:
-    from slideprep.scan_job import ScanSettings
-
-    return ScanSettings(
-        magnifications=MAGNIFICATIONS,
-        magnification_by="objective",
-        objective=20.0,
-        mpp=None,
-        tissue="whole",
-        tissueloc_sigma=2.0,
-        tissueloc_threshold=0.8,
-        tissueloc_min_px=50,
-        tissueloc_level_px=2048,
-        exclude_classes=(),
-        mask_outside=False,
-        image_format="png",
-        save_masks=None,
-    )
+    """Whole slides, in a format that keeps every pixel."""
+    return replace(settings(), magnifications=MAGNIFICATIONS, tissue="whole", image_format="png")
 
 
 def main() -> None:

@@ -13,8 +13,6 @@ origin start at the corner of an image cut to a whole number of outputs, against
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,7 +22,16 @@ from typing import Any
 
 import numpy as np
 import pyvips
-from _common import Pixels, find_slide, level0_pixels, machine, machine_line, markdown_table
+from _common import (
+    Pixels,
+    find_slide,
+    level0_pixels,
+    machine,
+    machine_line,
+    markdown_table,
+    print_found,
+    slide_parser,
+)
 from PIL import Image
 from scipy import sparse
 
@@ -46,18 +53,13 @@ WHITE_SIDE_PX = 900
 
 def main() -> None:
     """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    options = parser.parse_args()
+    options = slide_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path, sentence = find_slide(options.slide, Path(folder))
         image = level0_pixels(path)
     rows = [measure(image, target) for target in targets(image)]
     found = {"slide": sentence, "machine": machine(), "rows": rows}
-    print(json.dumps(found, indent=1) if options.json else report(found))
+    print_found(found, report, as_json=options.json)
 
 
 def targets(image: Pixels) -> list[Target]:

@@ -13,7 +13,6 @@ row is left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -23,7 +22,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from _common import find_slide, machine, machine_line, markdown_table, write_large_slide
+from _common import (
+    find_slide,
+    machine,
+    machine_line,
+    markdown_table,
+    print_found,
+    slide_parser,
+    write_large_slide,
+)
 from _variants import VARIANTS
 
 SHOWN = {
@@ -42,14 +49,9 @@ ONE_THREAD = dict.fromkeys(
 
 def main() -> None:
     """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE")
-    parser.add_argument("--megapixels", type=float, default=400.0, help="least size of the slide [400]")
+    parser = slide_parser(__doc__, megapixels=400.0)
     parser.add_argument("--rounds", type=int, default=3, help="times that every variant runs [3]")
     parser.add_argument("--tissueloc", metavar="PYTHON", help="interpreter that has tissueloc")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source, sentence = find_slide(options.slide, Path(folder))
@@ -62,7 +64,7 @@ def main() -> None:
         "machine": machine(),
         "variants": {name: summary(results) for name, results in runs.items()},
     }
-    print(json.dumps(found, indent=1) if options.json else report(found))
+    print_found(found, report, as_json=options.json)
 
 
 def measure(slide: Path, rounds: int, tissueloc: str | None) -> dict[str, list[dict[str, Any]]]:

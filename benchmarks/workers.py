@@ -10,8 +10,6 @@ what else runs on the machine shows in it, so run it on a quiet one.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -21,7 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _common import find_slide, machine, machine_line, markdown_table, write_large_slide
+from _common import (
+    find_slide,
+    machine,
+    machine_line,
+    markdown_table,
+    print_found,
+    slide_parser,
+    write_large_slide,
+)
 
 SHOWN = {0: "one process, without Ray", 1: "Ray, one worker", 2: "Ray, two workers"}
 MARK = "SLIDEPREP_BENCHMARK_BUILD"
@@ -33,13 +39,8 @@ _POLL_SECONDS = 0.05
 
 def main() -> None:
     """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE")
-    parser.add_argument("--megapixels", type=float, default=100.0, help="least size of each slide [100]")
+    parser = slide_parser(__doc__, megapixels=100.0)
     parser.add_argument("--slides", type=int, default=4, help="slides of the small builds [4]")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -54,7 +55,7 @@ def main() -> None:
         "load": os.getloadavg()[0],
         "runs": runs,
     }
-    print(json.dumps(found, indent=1) if options.json else report(found))
+    print_found(found, report, as_json=options.json)
 
 
 def make_slides(folder: Path, source: Path, megapixels: float, count: int) -> float:
