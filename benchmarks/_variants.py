@@ -196,7 +196,8 @@ _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.encode", "_JpegEncoder.write", _EncodeStage()),
     ("slideprep.encode", "simplejpeg.decode_jpeg", "decode for statistics"),
     ("slideprep.encode", "PixelSums.add", "add up statistics"),
-    ("slideprep.shard_tar", "ShardTar.add", "tar"),
+    ("slideprep.shard_tar", "ShardTar.begin", "tar"),
+    ("slideprep.shard_tar", "ShardTar.finish", "tar"),
     ("slideprep.shard_tar", "ShardTar.__exit__", "tar"),
 )
 """Module, function and the part of the work that its time is counted for."""

@@ -1,7 +1,7 @@
 """A region's size does not enter the memory that it takes: level 0 is read in strips, images are encoded in strips.
 
 What is held at once: the band of level 0 and half-filtered rows (``downsample.band_bytes``, which grows with the
-region's width alone), a strip of every image, and up to ``encode.SPOOL_BYTES`` of every encoded image.
+region's width alone) and strips of every image.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from e2e.builds import ONE_THREAD
-from slideprep.encode import SPOOL_BYTES
 
 MEASURE = """
 import json, sys, time
-sys.modules["torch"] = None
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +26,12 @@ from slideprep import encode
 from slideprep.extract import extract_region
 from slideprep.geometry import Box
 from slideprep.layout import Grid
+from slideprep.shard_tar import ShardTar
 from slideprep.slide import Level
 from slideprep.units import Scale
 
-width, height, spool, objective = (int(argument) for argument in sys.argv[1:5])
-folder = Path(sys.argv[5])
-encode.SPOOL_BYTES = spool
+width, height, objective = (int(argument) for argument in sys.argv[1:4])
+folder = Path(sys.argv[4])
 coarse = np.random.default_rng(0).integers(60, 250, (width // 8 + 256, 3), dtype=np.uint8)
 
 def strips(level, x, y, columns, count):
@@ -54,28 +52,31 @@ layout = grid.lay_out(Box(x=0, y=0, width=width, height=height), slide_width=wid
 images = grid.images(layout, slide_width=width, slide_height=height)
 started = time.monotonic()
 with ExitStack() as stack:
+    tars = [stack.enter_context(ShardTar(folder / f"{number}.tar")) for number in range(len(images))]
+    files = [tar.begin({"region.jpg": None}) for tar in tars]
     encoders = [
-        encode.encoder("jpeg", width=i.width, height=i.height, quality=95, with_sums=True, folder=folder)
-        for i in images
+        encode.encoder("jpeg", file, width=i.width, height=i.height, quality=95, with_sums=True, folder=folder)
+        for i, file in zip(images, files)
     ]
     for made in encoders:
         stack.callback(made.close)
     extract_region(slide, layout, images, [made.write for made in encoders])
-    sizes = [made.finish() for made in encoders]
+    for made, tar in zip(encoders, tars):
+        made.finish()
+        tar.finish()
 seconds = time.monotonic() - started
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 peak = int(status["VmHWM"].split()[0]) / 1024
-print(json.dumps({"peak_mb": peak, "seconds": seconds, "bytes": sizes, "pixels": [i.width * i.height for i in images]}))
+pixels = [i.width * i.height for i in images]
+print(json.dumps({"peak_mb": peak, "seconds": seconds, "bytes": [tar.size for tar in tars], "pixels": pixels}))
 """
 """Peak memory of a fresh process: VmHWM, because ru_maxrss starts from that of the process it was forked from."""
 
 
-def measure(
-    folder: Path, width: int, height: int, *, spool: int = SPOOL_BYTES, objective: int = 20
-) -> dict[str, float | list[int]]:
+def measure(folder: Path, width: int, height: int, *, objective: int = 20) -> dict[str, float | list[int]]:
     """Extract a made-up region at five magnifications in a process of its own."""
     run = subprocess.run(
-        [sys.executable, "-c", MEASURE, *map(str, (width, height, spool, objective, folder))],
+        [sys.executable, "-c", MEASURE, *map(str, (width, height, objective, folder))],
         env={**os.environ, **ONE_THREAD},
         capture_output=True,
         text=True,
@@ -107,7 +108,7 @@ def test_the_widest_regions(tmp_path: Path, objective: int, width: int) -> None:
 
 def test_height_does_not_enter(tmp_path: Path) -> None:
     """Twice the height takes the same memory within 8 MB."""
-    single = measure(tmp_path, 8192, 4096, spool=2**20)
-    double = measure(tmp_path, 8192, 8192, spool=2**20)
+    single = measure(tmp_path, 8192, 4096)
+    double = measure(tmp_path, 8192, 8192)
     assert double["bytes"][0] > 1.9 * single["bytes"][0]
     assert abs(double["peak_mb"] - single["peak_mb"]) < 8, (single, double)

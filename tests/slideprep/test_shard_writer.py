@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from PIL import Image
 
 from fixtures.build_inputs import SCALE_20X, shard_job, source_slide, whole_slide_sample, write_slides
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff
-from slideprep import encode, open_slides, shard_tar
+from fixtures.tars import members
+from slideprep import open_slides, shard_tar
 from slideprep.files import OutputError
 from slideprep.plan import Shard
 from slideprep.shard_format import key_for
@@ -34,18 +34,6 @@ TARS = ("10x/train-000000.tar", "5x/train-000000.tar")
 def slides(tmp_path: Path) -> Path:
     """Three tiny slides."""
     return write_slides(tmp_path / "slides", NAMES)
-
-
-def _members(tar: Path) -> list[str]:
-    with tarfile.open(tar) as opened:
-        return opened.getnames()
-
-
-def _content(tar: Path, name: str) -> bytes:
-    with tarfile.open(tar) as opened:
-        file = opened.extractfile(name)
-        assert file is not None
-        return file.read()
 
 
 def _bytes(out: Path) -> list[bytes]:
@@ -68,7 +56,7 @@ def test_members_are_adjacent_sorted_and_the_same_everywhere(tmp_path: Path, sli
     keys = [key_for(name, 0) for name in NAMES]
     expected = [f"{key}.{extension}" for key in keys for extension in ("cls", "json", "png")]
     assert list(record.keys) == keys
-    assert [_members(tmp_path / "out" / tar) for tar in TARS] == [expected, expected]
+    assert [list(members(tmp_path / "out" / tar)) for tar in TARS] == [expected, expected]
 
 
 def test_unlabelled_samples_have_no_class_member(tmp_path: Path, slides: Path) -> None:
@@ -79,20 +67,20 @@ def test_unlabelled_samples_have_no_class_member(tmp_path: Path, slides: Path) -
     )
     write_shard(job)
     tar = tmp_path / "out/10x/aux1-000000.tar"
-    assert _members(tar) == [f"{sample.key}.json", f"{sample.key}.png"]
-    assert json.loads(_content(tar, f"{sample.key}.json"))["label"] is None
+    assert list(members(tar)) == [f"{sample.key}.json", f"{sample.key}.png"]
+    assert json.loads(members(tar)[f"{sample.key}.json"])["label"] is None
 
 
 def test_the_record_tells_where_the_image_comes_from(tmp_path: Path, slides: Path) -> None:
     """160 px at 20x are 80 px at 10x with a factor of 2 and 1 µm per pixel; the class number counts the classes."""
     write_shard(shard_job(tmp_path / "out", slides, ["a.png"], classes=("stroma", "gland")))
     key, tar = key_for("a.png", 0), tmp_path / "out" / TARS[0]
-    record = json.loads(_content(tar, f"{key}.json"))
+    record = json.loads(members(tar)[f"{key}.json"])
     assert (record["factor"], record["mpp"], record["image"]["width"]) == (2, 1, 80)
     assert (record["slide"], record["patient"], record["label"]) == ("a.png", "patient of a", "gland")
     assert record["region"]["width"] == 160
-    assert _content(tar, f"{key}.cls") == b"1"
-    with Image.open(io.BytesIO(_content(tar, f"{key}.png"))) as image:
+    assert members(tar)[f"{key}.cls"] == b"1"
+    with Image.open(io.BytesIO(members(tar)[f"{key}.png"])) as image:
         assert (image.size, image.mode) == ((80, 80), "RGB")
 
 
@@ -108,21 +96,12 @@ def test_a_shards_record_describes_its_tars(tmp_path: Path, slides: Path) -> Non
         )
     assert record.cells == ((40, 40),)
     assert record.sums is not None
-    with Image.open(io.BytesIO(_content(tmp_path / "out" / TARS[1], f"{key_for('a.png', 0)}.png"))) as image:
+    png = members(tmp_path / "out" / TARS[1])[f"{key_for('a.png', 0)}.png"]
+    with Image.open(io.BytesIO(png)) as image:
         pixels = np.asarray(image).reshape(-1, 3).astype(np.int64)
     assert record.sums["5x"].pixels == len(pixels)
     assert record.sums["5x"].sums == tuple(pixels.sum(axis=0))
     assert record.sums["5x"].squares == tuple((pixels**2).sum(axis=0))
-
-
-def test_images_that_wait_on_disk_give_the_same_bytes(
-    tmp_path: Path, slides: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An image too large for memory is streamed from a file into the same tar."""
-    write_shard(shard_job(tmp_path / "memory", slides, NAMES, image_format="jpeg", quality=95))
-    monkeypatch.setattr(encode, "SPOOL_BYTES", 64)
-    write_shard(shard_job(tmp_path / "disk", slides, NAMES, image_format="jpeg", quality=95))
-    assert _bytes(tmp_path / "memory") == _bytes(tmp_path / "disk")
 
 
 def test_few_slides_are_open_at_a_time(tmp_path: Path, slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:

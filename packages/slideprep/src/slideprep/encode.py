@@ -2,10 +2,12 @@
 
 JPEG is written strip by strip and decoded again strip by strip, so neither needs more memory than a strip. PNG and
 WebP go through libvips from a raw file on disk; WebP itself holds the whole image in memory (at most 16 383 px a side).
+What comes out is appended to a file that is given, and nothing else of it is touched.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +31,7 @@ Pixels = NDArray[np.uint8]
 MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "webp": 16_383}
 """Longest side of each format, in pixels."""
 
-SPOOL_BYTES = 64 * 1024 * 1024
-"""Encoded images up to this size stay in memory until they are in the tar; larger ones wait on disk."""
+_COPIED_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -58,46 +59,51 @@ class PixelSums:
 
 
 class Encoder(Protocol):
-    """Takes an image's rows from top to bottom and leaves its encoded bytes in ``file``."""
+    """Takes an image's rows from top to bottom and appends its encoded bytes to a file."""
 
-    file: BinaryIO
     sums: PixelSums
 
     def write(self, rows: Pixels) -> None:
         """The next rows (any number, width, 3) uint8."""
 
-    def finish(self) -> int:
-        """Encode what is left; returns the size in bytes. ``sums`` is then complete."""
+    def finish(self) -> None:
+        """Encode what is left. File and ``sums`` are then complete."""
 
     def close(self) -> None:
-        """Give back the memory and the temporary files."""
+        """Remove the temporary files."""
 
 
 def encoder(
-    image_format: ImageFormat, *, width: int, height: int, quality: int | None, with_sums: bool, folder: Path
+    image_format: ImageFormat,
+    file: BinaryIO,
+    *,
+    width: int,
+    height: int,
+    quality: int | None,
+    with_sums: bool,
+    folder: Path,
 ) -> Encoder:
     """The encoder for one image.
 
     Args:
         image_format: What to encode as.
+        file: Takes the encoded bytes.
         width: Image width in pixels.
         height: Image height in pixels.
         quality: 1 to 100; None for PNG.
         with_sums: Whether to sum up the decoded pixels (one decoding more, for the training split only).
-        folder: Where images too large for memory wait, on the shards' own file system.
+        folder: Where raw images wait for PNG and WebP, on the shards' own file system.
     """
     if image_format == "jpeg":
         assert quality is not None
-        return _JpegEncoder(width, height, quality, with_sums, folder)
-    return _VipsEncoder(image_format, width, height, quality, with_sums, folder)
+        return _JpegEncoder(file, width, height, quality, with_sums)
+    return _VipsEncoder(image_format, file, width, height, quality, with_sums, folder)
 
 
 class _JpegEncoder:
-    def __init__(self, width: int, height: int, quality: int, with_sums: bool, folder: Path) -> None:
-        spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(folder))  # noqa: SIM115 - closed in close()
-        self.file = cast("BinaryIO", spool)
+    def __init__(self, file: BinaryIO, width: int, height: int, quality: int, with_sums: bool) -> None:
         self.sums = PixelSums()
-        self._strips = JpegStrips(self.file, width=width, height=height, quality=quality)
+        self._strips = JpegStrips(file, width=width, height=height, quality=quality)
         self._with_sums = with_sums
         self._left = height
         self._waiting = np.empty((self._strips.rows_per_strip, width, 3), dtype=np.uint8)
@@ -128,18 +134,18 @@ class _JpegEncoder:
             self.sums.add(simplejpeg.decode_jpeg(jpeg, buffer=self._decoded, strict=True))
         self._left -= len(strip)
 
-    def finish(self) -> int:
+    def finish(self) -> None:
         assert self._left == 0, f"{self._left} rows are missing"
-        return self.file.tell()
 
     def close(self) -> None:
-        self.file.close()
+        pass
 
 
 class _VipsEncoder:
     def __init__(
         self,
         image_format: ImageFormat,
+        file: BinaryIO,
         width: int,
         height: int,
         quality: int | None,
@@ -147,13 +153,13 @@ class _VipsEncoder:
         folder: Path,
     ) -> None:
         self.sums = PixelSums()
+        self._file = file
         self._size = (width, height)
         self._with_sums = with_sums
         self._folder = tempfile.TemporaryDirectory(dir=folder, prefix="encode-")
         self._raw = Path(self._folder.name) / "image.raw"
         self._encoded = Path(self._folder.name) / f"image.{image_format}"
         self._raw_file = self._raw.open("wb")
-        self.file: BinaryIO = self._raw_file
         self._lossless = image_format == "png"
         self._save: Callable[[pyvips.Image], None] = (
             (lambda image: image.pngsave(str(self._encoded), keep="none"))
@@ -166,7 +172,7 @@ class _VipsEncoder:
         if self._with_sums and self._lossless:
             self.sums.add(np.ascontiguousarray(rows))
 
-    def finish(self) -> int:
+    def finish(self) -> None:
         self._raw_file.close()
         width, height = self._size
         try:
@@ -176,8 +182,8 @@ class _VipsEncoder:
         self._raw.unlink()
         if self._with_sums and not self._lossless:
             self._sum_decoded()
-        self.file = self._encoded.open("rb")
-        return self._encoded.stat().st_size
+        with self._encoded.open("rb") as encoded:
+            shutil.copyfileobj(encoded, self._file, _COPIED_BYTES)
 
     def _sum_decoded(self) -> None:
         image = pyvips.Image.new_from_file(str(self._encoded), access="sequential", fail_on="warning")
@@ -188,5 +194,4 @@ class _VipsEncoder:
 
     def close(self) -> None:
         self._raw_file.close()
-        self.file.close()
         self._folder.cleanup()

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -174,7 +173,7 @@ def note_converted(warnings: list[str], ycbcr_levels: int, levels: int) -> None:
         )
 
 
-class OpenSlideSlide:
+class OpenSlideSlide(ClosingSlide):
     """A slide read through OpenSlide; see :class:`slideprep.slide.Slide`."""
 
     reader = "openslide"
@@ -258,16 +257,6 @@ class OpenSlideSlide:
         if self._handle is not None:
             self._handle.close()
             self._handle = None
-
-    def __enter__(self) -> Self:
-        """Enter a with-block that closes the slide."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the slide."""
-        self.close()
 
 
 def _tile_size(properties: Mapping[str, str], level: int) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -129,7 +128,7 @@ def _rgb8(image: Any) -> Any:
     return image if image.bands == 3 else image.bandjoin([image, image])
 
 
-class PlainSlide(ABC):
+class PlainSlide(ClosingSlide):
     """A plain image as a slide of one level; see :class:`slideprep.slide.Slide`."""
 
     reader: str
@@ -159,20 +158,6 @@ class PlainSlide(ABC):
         """Strips of the whole image, not reduced."""
         size = self.levels[level]
         return 1, self.strips(level, 0, 0, size.width, size.height)
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release the file and what was kept of it."""
-
-    def __enter__(self) -> Self:
-        """Enter a with-block that closes the slide."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the slide."""
-        self.close()
 
 
 class _StrictJpeg(PlainSlide):

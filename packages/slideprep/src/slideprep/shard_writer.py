@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
@@ -120,25 +121,31 @@ class _ShardTask:
             sample.layout, slide_width=level0.width, slide_height=level0.height
         )
         with ExitStack() as stack:
-            encoders = [self._encoder(image, stack) for image in images]
+            encoders = []
+            for image in images:
+                record = self._record(sample, source, slide, image)
+                file = tars[image.magnification].begin(self._members(sample, record))
+                encoders.append(self._encoder(image, file, stack))
             try:
                 box = extract_region(
                     slide, sample.layout, images, [e.write for e in encoders], outline=sample.outline
                 )
             except InputError as error:
+                for tar in tars.values():
+                    tar.undo()
                 self._fail(sample, "read", str(error))
                 return 0
             for image, made in zip(images, encoders, strict=True):
-                size = made.finish()
-                record = self._record(sample, source, slide, image)
-                tars[image.magnification].add(self._members(sample, record), made.file, size)
+                made.finish()
+                tars[image.magnification].finish()
                 self._sums[magnification_name(image.magnification)].merge(made.sums)
         self._written.append(sample)
         return box.area_px
 
-    def _encoder(self, image: ImageGeometry, stack: ExitStack) -> Encoder:
+    def _encoder(self, image: ImageGeometry, file: BinaryIO, stack: ExitStack) -> Encoder:
         made = encoder(
             self._job.image_format,
+            file,
             width=image.width,
             height=image.height,
             quality=self._job.quality,
@@ -199,7 +206,7 @@ class _ShardTask:
         )
 
     def _members(self, sample: Sample, record: SampleRecord) -> dict[str, bytes | None]:
-        """Members of a sample in the order of their extensions; the image, still on file, as None."""
+        """Members of a sample in the order of their extensions; the image, still to be made, as None."""
         members: dict[str, bytes | None] = {
             f"{sample.key}.json": dump_json(record),
             f"{sample.key}.{IMAGE_EXTENSIONS[self._job.image_format]}": None,

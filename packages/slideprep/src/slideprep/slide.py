@@ -14,6 +14,7 @@ Each reader is imported when a slide needs it, so that a command that opens none
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -118,6 +119,24 @@ class Slide(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class ClosingSlide(ABC):
+    """What the readers share: a with-block closes the slide."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file and what was kept of it."""
+
+    def __enter__(self) -> Self:
+        """Enter a with-block that closes the slide."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the slide."""
+        self.close()
 
 
 @dataclass(frozen=True, kw_only=True)

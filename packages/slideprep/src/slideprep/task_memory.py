@@ -1,9 +1,9 @@
 """How much memory a task needs, from its slides' own numbers: pure arithmetic, before anything is opened.
 
 A shard's task holds one region at a time: a band of level-0 rows with what the filters keep (it grows with the region's
-width alone), the row of tiles that is being decoded, and the encoded images. What else it holds, the interpreter, the
-libraries and the slides that it keeps open, hardly depends on the slides. Machines are never given more tasks than they
-have memory for.
+width alone), the row of tiles that is being decoded, and strips of the images that are being encoded. What else it
+holds, the interpreter, the libraries and the slides that it keeps open, hardly depends on the slides. Machines are
+never given more tasks than they have memory for.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from slideprep.downsample import band_bytes
-from slideprep.encode import SPOOL_BYTES
 from slideprep.extract import kept_strip_rows
 from slideprep.image_filter import Target
+from slideprep.jpeg_strips import strip_rows
 from slideprep.layout import Grid, ImageGeometry
-from slideprep.plan import BYTES_PER_PX, Sample, Shard
+from slideprep.plan import Sample, Shard
 from slideprep.scan import Scan
 from slideprep.shard_models import ImageFormat
 
@@ -77,10 +77,9 @@ def region_bytes(
 
 
 def _encoded_bytes(image: ImageGeometry, image_format: ImageFormat) -> int:
-    """What an encoder holds: JPEG a part of the file, WebP the whole image, PNG next to nothing."""
-    px = image.width * image.height
+    """What an encoder holds: JPEG a strip before, in and after encoding, WebP the whole image, PNG next to nothing."""
     if image_format == "webp":
-        return WEBP_BYTES_PER_PX * px
+        return WEBP_BYTES_PER_PX * image.width * image.height
     if image_format == "png":
         return 0
-    return min(SPOOL_BYTES, int(px * BYTES_PER_PX[image_format]))
+    return 3 * 3 * image.width * min(strip_rows(image.width), image.height)

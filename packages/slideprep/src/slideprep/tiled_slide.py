@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -30,7 +29,7 @@ end is a small part of it."""
 _REMEDY = "copy the slide again from its source, or leave this region out"
 
 
-class TiledSlide(ABC):
+class TiledSlide(ClosingSlide):
     """A slide whose tiles are read directly; see :class:`slideprep.slide.Slide`.
 
     ``pages`` has one :class:`TiledPage` per level. ``reductions`` are those that the decoder makes while decoding,
@@ -154,16 +153,6 @@ class TiledSlide(ABC):
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors = {}
-
-    def __enter__(self) -> Self:
-        """Enter a with-block that closes the slide."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the slide."""
-        self.close()
 
 
 def _divides(step: int, page: TiledPage, width: int, height: int) -> bool:
