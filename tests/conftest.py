@@ -11,6 +11,9 @@ import pytest
 from slideprep.openslide_warnings import ask_for_warnings
 from slideprep.pipeline import ONE_THREAD
 
+# Messages name temporary folders, whose names differ in length: at 80 columns their words would break anywhere.
+os.environ["COLUMNS"] = "160"
+
 ask_for_warnings()  # before a test module loads OpenSlide, which looks once
 
 
