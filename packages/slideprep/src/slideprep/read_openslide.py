@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.openslide_warnings import ask_for_warnings, decoder_warnings
-from slideprep.slide import STRIP_ROWS, Pixels, grid_cells, levels_from_sizes
+from slideprep.slide import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile

@@ -8,10 +8,10 @@ followed and ICC profiles are not applied, so that boxes and annotations fit wha
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
@@ -19,7 +19,7 @@ import simplejpeg
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.jpeg_header import read_jpeg_header
 from slideprep.read_openslide import plausible_mpp
-from slideprep.slide import STRIP_ROWS, Pixels, grid_cells, levels_from_sizes
+from slideprep.slide import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
 from slideprep.tiff_pages import directory_is_complete
 
 if TYPE_CHECKING:

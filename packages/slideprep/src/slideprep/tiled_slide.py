@@ -8,14 +8,14 @@ the subclass's part. A tile that is damaged, cut off or unreadable fails the box
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slideprep.errors import SlideReadError
-from slideprep.slide import Pixels, grid_cells, levels_from_sizes
+from slideprep.slide import ClosingSlide, Pixels, grid_cells, levels_from_sizes
 from slideprep.tiff_pages import TiledPage
 
 if TYPE_CHECKING:
