@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 from webdataset import TarWriter
 
+from fixtures.tars import members
 from slideprep.shard_format import TAR_MODE, TAR_OWNER, SampleRecord, dump_index, dump_json
 from slideprep.verify_index import load_index
 
@@ -64,7 +64,7 @@ def test_webdataset_writer_gives_the_golden_tars(golden: Path, tmp_path: Path) -
     assert len(tars) == 18
     for tar in tars:
         samples: dict[str, dict[str, bytes | str]] = {}
-        for name, data in _tar_members(tar):
+        for name, data in members(tar).items():
             key, extension = name.split(".")
             samples.setdefault(key, {"__key__": key})[extension] = data
         out = tmp_path / "out.tar"
@@ -79,10 +79,5 @@ def test_webdataset_writer_gives_the_golden_tars(golden: Path, tmp_path: Path) -
         assert out.read_bytes() == tar.read_bytes()
 
 
-def _tar_members(path: Path) -> list[tuple[str, bytes]]:
-    with tarfile.open(path) as tar:
-        return [(m.name, tar.extractfile(m).read()) for m in tar]  # type: ignore[union-attr]
-
-
 def _members(folder: Path) -> list[tuple[str, bytes]]:
-    return [member for tar in sorted(folder.rglob("*.tar")) for member in _tar_members(tar)]
+    return [member for tar in sorted(folder.rglob("*.tar")) for member in members(tar).items()]

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from fixtures.build_inputs import SIDE_PX, write_labels, write_slides
+from fixtures.commands import invoked
 from fixtures.slides import picture, write_svs
 from slideprep.cli import DONE, FAILED, SOME_FAILED, WRONG_USAGE, main
 
@@ -24,7 +25,7 @@ def slides(tmp_path: Path) -> Path:
 
 
 def _run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    return invoked(main, *arguments)
 
 
 def _build(slides: Path, *options: str | Path) -> Result:

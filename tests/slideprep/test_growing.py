@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import resource
 import shutil
-import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
 from fixtures.build_inputs import write_labels
+from fixtures.commands import invoked
 from fixtures.slides import picture
+from fixtures.tars import images, members
 from slideprep.cli import main
 from slideprep.shard_format import Index
 from slideprep.verify import verify
@@ -49,7 +48,7 @@ def slide(folder: Path, name: str) -> Path:
 
 def run(*arguments: str | Path) -> Result:
     """Run slideprep in this process."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    return invoked(main, *arguments)
 
 
 def said(result: Result) -> str:
@@ -161,26 +160,6 @@ def test_statistics_stay_until_they_are_asked_to_follow(folder: Path) -> None:
     kept = files(folder / "out")
     assert "count all of train already" in said(run("add-slides", folder / "out", "--update-statistics"))
     assert files(folder / "out") == kept
-
-
-def images(
-    out: Path, magnification: str, split: str
-) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    """The decoded images of a split."""
-    found = []
-    for path in sorted((out / magnification).glob(f"{split}-*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name.endswith(".jpg"):
-                    found.append(simplejpeg.decode_jpeg(content(tar, member)))
-    return found
-
-
-def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """A member's bytes."""
-    file = tar.extractfile(member)
-    assert file is not None
-    return file.read()
 
 
 def test_the_same_addition_gives_the_same_bytes(folder: Path, built: Path, tmp_path: Path) -> None:
@@ -419,8 +398,7 @@ def test_a_label_changes_in_its_shards_alone_and_back(folder: Path) -> None:
 
 def pictures(tar: bytes) -> dict[str, bytes]:
     """The images of a tar by name."""
-    with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
-        return {m.name: content(opened, m) for m in opened if m.name.endswith(".jpg")}
+    return {name: data for name, data in members(tar).items() if name.endswith(".jpg")}
 
 
 def json_statistics(folder: Path) -> object:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from fixtures.build_inputs import write_labels, write_slides
+from fixtures.commands import invoked
 from slideprep.cli import main
 from slideprep.store_local import LocalStore
 from slideprep.verify import verify
@@ -30,7 +31,7 @@ class _Killed(BaseException):
 
 def run(*arguments: str | Path) -> Result:
     """Run slideprep in this process."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    return invoked(main, *arguments)
 
 
 def commands(folder: Path) -> dict[str, Command]:

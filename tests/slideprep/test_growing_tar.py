@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
 
+from fixtures.tars import members
 from slideprep.errors import InputError
 from slideprep.growing.tar_copy import check_bytes, copy_tar, described
 
 GOLDEN = Path(__file__).parents[2] / "shards" / "golden"
 TRAIN = GOLDEN / "10x" / "train-000000.tar"
-
-
-def keys(path: Path) -> list[str]:
-    """Members by name."""
-    with tarfile.open(path) as tar:
-        return tar.getnames()
-
-
-def member(path: Path, name: str) -> bytes:
-    """A member's bytes."""
-    with tarfile.open(path) as tar:
-        file = tar.extractfile(name)
-        assert file is not None
-        return file.read()
 
 
 @pytest.mark.parametrize(
@@ -40,28 +26,30 @@ def test_a_copy_without_edits_has_the_same_bytes(path: Path, tmp_path: Path) -> 
 
 def test_a_dropped_sample_takes_all_its_members_along(tmp_path: Path) -> None:
     """Without the first sample the three members of the second are left, in order."""
-    first, second = dict.fromkeys(name.split(".")[0] for name in keys(TRAIN))
+    first, second = dict.fromkeys(name.split(".")[0] for name in members(TRAIN))
     copy_tar(TRAIN, tmp_path / "copy", drop={first}, labels={})
-    assert keys(tmp_path / "copy") == [f"{second}.{extension}" for extension in ("cls", "jpg", "json")]
+    assert list(members(tmp_path / "copy")) == [
+        f"{second}.{extension}" for extension in ("cls", "jpg", "json")
+    ]
 
 
 def test_a_tar_without_samples_is_its_end_mark(tmp_path: Path) -> None:
     """A shard all of whose samples go is zeros alone."""
-    copy_tar(TRAIN, tmp_path / "copy", drop={name.split(".")[0] for name in keys(TRAIN)}, labels={})
+    copy_tar(TRAIN, tmp_path / "copy", drop={name.split(".")[0] for name in members(TRAIN)}, labels={})
     assert set((tmp_path / "copy").read_bytes()) == {0}
 
 
 def test_a_label_changes_class_and_record_alone(tmp_path: Path) -> None:
     """.cls is the new number, the record the same but for its label, the image untouched; the other sample too."""
-    first, second = dict.fromkeys(name.split(".")[0] for name in keys(TRAIN))
+    first, second = dict.fromkeys(name.split(".")[0] for name in members(TRAIN))
     copy = tmp_path / "copy"
     copy_tar(TRAIN, copy, drop=(), labels={first: ("stroma", 1)})
-    assert member(copy, f"{first}.cls") == b"1"
-    old, new = (json.loads(member(path, f"{first}.json")) for path in (TRAIN, copy))
+    assert members(copy)[f"{first}.cls"] == b"1"
+    old, new = (json.loads(members(path)[f"{first}.json"]) for path in (TRAIN, copy))
     assert new == {**old, "label": "stroma"}
-    assert member(copy, f"{first}.jpg") == member(TRAIN, f"{first}.jpg")
+    assert members(copy)[f"{first}.jpg"] == members(TRAIN)[f"{first}.jpg"]
     for extension in ("cls", "jpg", "json"):
-        assert member(copy, f"{second}.{extension}") == member(TRAIN, f"{second}.{extension}")
+        assert members(copy)[f"{second}.{extension}"] == members(TRAIN)[f"{second}.{extension}"]
     copy_tar(copy, tmp_path / "back", drop=(), labels={first: ("gland", 0)})
     assert (tmp_path / "back").read_bytes() == TRAIN.read_bytes()
 

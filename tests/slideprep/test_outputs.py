@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
 from PIL import Image
 from rich.console import Console
 
 from fixtures.build_inputs import config, write_labels, write_slides
+from fixtures.tars import images
 from kdtrain.shard_format import read_index
 from slideprep.annotations_io import read_annotations
 from slideprep.build import Built, build
@@ -60,18 +58,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _images(
-    out: Path, magnification: str, split: str
-) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    for path in sorted((out / magnification).glob(f"{split}-*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.name.endswith(".jpg"):
-                    file = tar.extractfile(member)
-                    assert file is not None
-                    yield simplejpeg.decode_jpeg(file.read())
-
-
 def test_the_set_obeys_the_contract(built: Built, folder: Path) -> None:
     """Every rule of the contract holds for a set with all kinds of splits, unions included."""
     report = verify(folder / "out", workers=1)
@@ -97,7 +83,7 @@ def test_statistics_are_numpys_over_the_decoded_training_images(
 ) -> None:
     """Mean and population standard deviation of every decoded pixel of train, and of nothing else."""
     pixels = np.concatenate(
-        [image.reshape(-1, 3) for image in _images(folder / "out", magnification, "train")]
+        [image.reshape(-1, 3) for image in images(folder / "out", magnification, "train")]
     )
     assert built.index.statistics is not None
     statistics = built.index.statistics[magnification]
