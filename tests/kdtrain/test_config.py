@@ -79,7 +79,7 @@ def test_a_refused_value_is_named_with_what_was_given(options, message):
 
 def test_every_problem_is_named_at_once():
     """Two wrong values and a missing one make one message that names all three."""
-    with pytest.raises(UsageError, match=r"--out is missing.*--epochs.*--seed"):
+    with pytest.raises(UsageError, match=r"--out is missing.*--seed.*--epochs"):
         load_config(TeacherConfig, {"shards": Path("set"), "epochs": 0, "seed": -1}, None)
 
 

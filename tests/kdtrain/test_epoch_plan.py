@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtrain.epoch_plan import (
     GroupPlan,
     SampleRef,
+    Views,
     epoch_order,
+    epoch_views,
     micro_batches,
     n_groups,
     rank_groups,
@@ -54,12 +57,13 @@ def test_an_epoch_is_a_permutation(n_per_shard: list[int], seed: int, epoch: int
 def test_order_is_pinned() -> None:
     """Seed 3, epoch 1 over shards of 2, 0 and 3 samples gives this order, today and after any upgrade."""
     order = epoch_order([2, 0, 3], seed=3, epoch=1)
-    assert list(order) == [(2, 0), (2, 1), (0, 0), (2, 2), (0, 1)]
+    assert [(ref.shard, ref.position) for ref in order] == [(2, 0), (2, 1), (0, 0), (2, 2), (0, 1)]
 
 
 def test_stored_order_without_shuffling() -> None:
     """For evaluation the shards come one after the other, whatever the seed."""
-    assert list(epoch_order([2, 0, 1], seed=9, epoch=9, shuffle=False)) == [(0, 0), (0, 1), (2, 0)]
+    order = epoch_order([2, 0, 1], seed=9, epoch=9, shuffle=False)
+    assert list(order) == [SampleRef(0, 0), SampleRef(0, 1), SampleRef(2, 0)]
 
 
 def test_seed_and_epoch_change_the_order() -> None:
@@ -191,3 +195,26 @@ def test_rank_slices_are_even(n: int, world_size: int) -> None:
     parts = [rank_slice(range(n), rank=rank, world_size=world_size) for rank in range(world_size)]
     assert [i for part in parts for i in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, [0, 1, 2, 3, 4]), (1, [0] * 5), (3, [0, 1, 2, 0, 1])])
+def test_views_cycle_through_the_epochs(count: int, wanted: list[int]) -> None:
+    """Fresh draws have the epoch's number, one view is always the first, three come in turn; for every sample."""
+    for epoch, view in enumerate(wanted):
+        view_of = epoch_views([2, 0, 3], Views(count=count), seed=1, epoch=epoch)
+        assert {view_of(ref) for ref in epoch_order([2, 0, 3], seed=1, epoch=epoch)} == {view}
+
+
+def test_views_drawn_for_each_sample_depend_on_seed_epoch_and_place() -> None:
+    """All of four views come up about as often; the same seed and epoch give the same, another of either others."""
+    views = Views(count=4, order="sample")
+    refs = epoch_order([400, 0, 600], seed=0, epoch=0, shuffle=False)
+
+    def drawn(seed: int, epoch: int) -> list[int]:
+        view_of = epoch_views([400, 0, 600], views, seed=seed, epoch=epoch)
+        return [view_of(ref) for ref in refs]
+
+    counts = [drawn(3, 5).count(view) for view in range(4)]
+    assert sum(counts) == 1000 and all(200 < n < 300 for n in counts)
+    assert drawn(3, 5) == drawn(3, 5)
+    assert drawn(3, 5) != drawn(3, 6) and drawn(3, 5) != drawn(4, 5)

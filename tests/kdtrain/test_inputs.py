@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fixtures.training_runs import write_training_set
-from kdtrain.augment import AugmentSettings
+from kdtrain.augment import AugmentSettings, draw
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch, label_batch
 from kdtrain.network import Network
 from kdtrain.sample_io import LoadedSample
@@ -52,9 +52,9 @@ def test_without_a_draw_pixels_are_only_standardised(samples):
 
 def test_both_magnifications_turn_alike(samples):
     """The reduced 10x image, flipped and turned by its draw, is the 2.5x image under its draw."""
-    drawing = Drawing(settings=FLIPS, seed=4, epoch=2)
+    drawing = Drawing(settings=FLIPS, seed=4)
     turned = 0
-    for sample in samples:
+    for sample in (replace(sample, view=2) for sample in samples):
         coarse = torch.nn.functional.avg_pool2d(sample.images[10].float(), 4).round().to(torch.uint8)
         reduced = replace(sample, images={10: coarse, 2.5: sample.images[2.5]})
         high = image_batch([reduced], network(10), drawing, CPU)
@@ -66,12 +66,15 @@ def test_both_magnifications_turn_alike(samples):
     assert turned >= 2
 
 
-def test_a_draw_depends_on_seed_epoch_and_key_alone():
-    """The same three give the same draw; another of any gives another."""
-    drawing = Drawing(settings=AugmentSettings(), seed=1, epoch=1)
-    assert drawing.of("a") == Drawing(settings=AugmentSettings(), seed=1, epoch=1).of("a")
-    others = [drawing.of("b"), replace(drawing, epoch=2).of("a"), replace(drawing, seed=2).of("a")]
-    assert all(other != drawing.of("a") for other in others)
+def test_a_draw_depends_on_seed_view_and_key_alone(samples):
+    """The same three give the same draw, that of augment.draw; another of any gives another."""
+    drawing = Drawing(settings=AugmentSettings(), seed=1)
+    first, other = (replace(sample, view=1) for sample in samples[:2])
+    drawn = drawing.of(first)
+    assert drawn == drawing.of(replace(other, key=first.key))
+    assert drawn == draw(AugmentSettings(), seed=1, epoch=1, key=first.key)
+    others = [drawing.of(other), drawing.of(replace(first, view=2)), replace(drawing, seed=2).of(first)]
+    assert all(other != drawn for other in others)
 
 
 def test_labels_come_in_the_order_of_the_batch(samples):

@@ -218,7 +218,7 @@ def test_gradients_reach_the_student_alone(shards, teacher):
     config = DistillConfig(shards=shards, out="o", teacher=teacher, magnification=2.5, train_on="aux1")
     loaded = load_trained(teacher, what="--teacher")
     loaded.model.requires_grad_(requires_grad=False)
-    network = distill.student_network(config, index, loaded)
+    network = distill.student_network(config, index, loaded.network)
     model = network.build(seed=1)
     sample = next(iter(EvaluationStream(index, "aux1", [10, 2.5])))
     distil = distill.Distillation(config, loaded, network)
@@ -232,7 +232,7 @@ def test_both_magnifications_are_augmented_alike(shards, teacher, tmp_path, monk
     calls = []
 
     def spy(samples, network, drawing, device):
-        calls.append((network.magnification, [(s.key, drawing.of(s.key)) for s in samples]))
+        calls.append((network.magnification, [(s.key, drawing.of(s)) for s in samples]))
         return image_batch(samples, network, drawing, device)
 
     monkeypatch.setattr(distill, "image_batch", spy)
@@ -241,6 +241,38 @@ def test_both_magnifications_are_augmented_alike(shards, teacher, tmp_path, monk
     for (_, high), (_, low) in zip(calls[::2], calls[1::2], strict=True):
         assert high == low
     assert len({repr(drawn) for _, drawn in calls[:10]}) == 5
+
+
+def draws_of(shards, teacher, out, monkeypatch, *options):
+    """The draw of every sample that a student was trained on, epoch by epoch, by key."""
+    calls = []
+
+    def spy(samples, network, drawing, device):
+        if drawing.settings is not None and network.magnification == 2.5:
+            calls.extend((s.key, drawing.of(s)) for s in samples)
+        return image_batch(samples, network, drawing, device)
+
+    monkeypatch.setattr(distill, "image_batch", spy)
+    distilled(shards, teacher, out, "--epochs", 4, *options)
+    return [dict(calls[i : i + 5]) for i in range(0, len(calls), 5)]
+
+
+def test_views_are_the_first_draws_again_and_again(shards, teacher, tmp_path, monkeypatch):
+    """With two views, epochs 0 to 3 show the draws of the epochs 0, 1, 0, 1 of a run that draws afresh."""
+    fresh = draws_of(shards, teacher, tmp_path / "fresh", monkeypatch)
+    assert len({repr(epoch) for epoch in fresh}) == len(fresh) == 4
+    cycled = draws_of(shards, teacher, tmp_path / "cycled", monkeypatch, "--views", 2)
+    assert cycled == [fresh[0], fresh[1], fresh[0], fresh[1]]
+
+
+def test_views_may_be_drawn_for_each_sample(shards, teacher, tmp_path, monkeypatch):
+    """In the order "sample" every draw is one of the first two of its sample, and one epoch mixes them."""
+    fresh = draws_of(shards, teacher, tmp_path / "fresh", monkeypatch)
+    options = ("--views", 2, "--view-order", "sample")
+    mixed = draws_of(shards, teacher, tmp_path / "mixed", monkeypatch, *options)
+    taken = [[fresh[1][key] == drawn for key, drawn in epoch.items()] for epoch in mixed]
+    assert all(drawn in (fresh[0][key], fresh[1][key]) for epoch in mixed for key, drawn in epoch.items())
+    assert any(len(set(epoch)) == 2 for epoch in taken)
 
 
 @pytest.mark.parametrize("resize", ["none", "maxpool", "bicubic", "maxpool+bicubic"])

@@ -10,14 +10,17 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from kdtrain.errors import UsageError
 from kdtrain.locations import LocationField
 from kdtrain.shard_cache import DEFAULT_GB, CacheSettings, cache_settings
+
+if TYPE_CHECKING:
+    from kdtrain.augment import AugmentSettings
 
 Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -25,7 +28,9 @@ Schedule = Literal["constant", "cosine", "step", "exponential"]
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
 
-PATHS = frozenset({"shards", "shard_cache", "out", "teacher", "student", "init", "deepspeed"})
+PATHS = frozenset(
+    {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
+)
 """Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
 HARMLESS = frozenset(
     {"shard_cache_gb", "workers", "device", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"}
@@ -35,8 +40,8 @@ NOT_IN_RECORD = PATHS | HARMLESS
 """What a resumed run may change."""
 
 
-class PhaseConfig(BaseModel):
-    """What every phase is told.
+class SetConfig(BaseModel):
+    """What every command is told that runs a network over a shard set.
 
     Attributes:
         shards: Folder of the shard set, or its URL: s3://, gs:// or az://, whose credentials the environment gives.
@@ -46,31 +51,13 @@ class PhaseConfig(BaseModel):
         train_on: Splits or named sets whose samples are trained on.
         validate_on: Split or set that chooses the best checkpoint; "none" keeps the last. Left out: val for labelled
             training sets, dev for auxiliary ones, as in the paper.
-        select_by: What is best on it; the loss is the phase's own.
-        epochs: Passes over the training samples (the paper's 100).
-        optimizer: Adam (the paper's), or plain SGD.
-        lr: Learning rate (the paper's 0.001).
-        weight_decay: L2 penalty (the published settings' 1e-4).
-        schedule: How the learning rate changes over the run.
-        warmup_steps: Optimizer steps over which it rises first.
-        accumulate: Samples per optimizer step, over all processes (the published settings' 32).
-        step_every: Optimizer steps between two drops of the "step" schedule.
-        checkpoint_every: Optimizer steps between two checkpoints; 0 for the ends of epochs alone.
         micro_batch: Same-size samples that go through the network together.
         precision: Of the network's arithmetic.
-        zero_stage: DeepSpeed's ZeRO stage.
-        gradient_clipping: Largest norm of the gradient; 0 for no limit.
-        deepspeed: JSON file with further DeepSpeed settings, if any.
-        activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
         seed: Of weights, order and augmentation.
         augment: Whether to augment (the paper's colour jitter, flips and quarter turns).
         jitter: Strength of brightness, contrast, saturation and hue.
         workers: Loader processes.
         device: Where to compute; auto takes a GPU where there is one.
-        keep: Checkpoints kept besides the best.
-        log_every: Optimizer steps between two lines of the log.
-        tensorboard: Whether to write TensorBoard events.
-        wandb: Weights & Biases project to log to, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,31 +69,13 @@ class PhaseConfig(BaseModel):
     out: Path
     train_on: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
     validate_on: str | None = None
-    select_by: SelectBy = "balanced_accuracy"
-    epochs: Annotated[int, Field(ge=1)] = 100
-    optimizer: Literal["adam", "sgd"] = "adam"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule: Schedule = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    step_every: Annotated[int, Field(ge=0)] = 0
-    checkpoint_every: Annotated[int, Field(ge=0)] = 0
-    accumulate: Annotated[int, Field(ge=1)] = 32
     micro_batch: Annotated[int, Field(ge=1)] = 1
     precision: Precision = "fp32"
-    zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
-    gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
-    deepspeed: Path | None = None
-    activation_checkpointing: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     augment: bool = True
     jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.2)
     workers: Annotated[int, Field(ge=0)] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    keep: Annotated[int, Field(ge=1)] = 2
-    log_every: Annotated[int, Field(ge=1)] = 1
-    tensorboard: bool = True
-    wandb: str | None = None
 
     @field_validator("train_on", mode="before")
     @classmethod
@@ -120,7 +89,7 @@ class PhaseConfig(BaseModel):
     @field_validator("out")
     @classmethod
     def _is_folder(cls, value: Path) -> Path:
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", value.as_posix()):
+        if _is_url(value):
             raise ValueError("runs are written to a local folder or a shared file system, not to a URL")
         return value
 
@@ -144,6 +113,61 @@ class PhaseConfig(BaseModel):
     def cache(self) -> CacheSettings:
         """Where shards fetched from a URL are kept."""
         return cache_settings(self.shard_cache, self.shard_cache_gb)
+
+    @property
+    def augmentation(self) -> AugmentSettings | None:
+        """How to augment; None for not at all."""
+        # Here, because it brings torch, and --help is to answer at once.
+        from kdtrain.augment import AugmentSettings
+
+        if not self.augment:
+            return None
+        brightness, contrast, saturation, hue = self.jitter
+        return AugmentSettings(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+
+
+class PhaseConfig(SetConfig):
+    """What every phase is told beside that.
+
+    Attributes:
+        select_by: What is best on it; the loss is the phase's own.
+        epochs: Passes over the training samples (the paper's 100).
+        optimizer: Adam (the paper's), or plain SGD.
+        lr: Learning rate (the paper's 0.001).
+        weight_decay: L2 penalty (the published settings' 1e-4).
+        schedule: How the learning rate changes over the run.
+        warmup_steps: Optimizer steps over which it rises first.
+        accumulate: Samples per optimizer step, over all processes (the published settings' 32).
+        step_every: Optimizer steps between two drops of the "step" schedule.
+        checkpoint_every: Optimizer steps between two checkpoints; 0 for the ends of epochs alone.
+        zero_stage: DeepSpeed's ZeRO stage.
+        gradient_clipping: Largest norm of the gradient; 0 for no limit.
+        deepspeed: JSON file with further DeepSpeed settings, if any.
+        activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
+        keep: Checkpoints kept besides the best.
+        log_every: Optimizer steps between two lines of the log.
+        tensorboard: Whether to write TensorBoard events.
+        wandb: Weights & Biases project to log to, if any.
+    """
+
+    select_by: SelectBy = "balanced_accuracy"
+    epochs: Annotated[int, Field(ge=1)] = 100
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule: Schedule = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    step_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    accumulate: Annotated[int, Field(ge=1)] = 32
+    zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
+    gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
+    deepspeed: Path | None = None
+    activation_checkpointing: bool = False
+    keep: Annotated[int, Field(ge=1)] = 2
+    log_every: Annotated[int, Field(ge=1)] = 1
+    tensorboard: bool = True
+    wandb: str | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -185,19 +209,24 @@ class DistillConfig(PhaseConfig):
     """Phase II: the teacher's logits and feature maps teach the student; labels are never read.
 
     Attributes:
-        teacher: The teacher's run.
+        teacher: The teacher's run. Left out: the one that --teacher-cache was made with.
+        teacher_cache: Folder that 'kdtrain cache-teacher' wrote. Left out: the teacher computes in every epoch.
         magnification: Of the student's images.
         resize: How teacher maps become the student's size (eq. 3; the supplement's four variants).
         temperature: T of eq. 2.
         soft_weight: Of the soft loss in eq. 1.
         pixel_weight: Of the pixel-wise loss in eq. 1.
-        output_stride: Of the student. Left out: the teacher's.
+        output_stride: Of the student. Left out: the teacher's, or what --teacher-cache was made for.
         start_from: The student's first weights: random, or the teacher's.
+        views: Augmentation draws of a sample, shown again and again; 0 for a fresh one in every epoch, or for all
+            that --teacher-cache has.
+        view_order: Which of them an epoch shows: draw number epoch modulo --views, or one drawn for each sample.
         select_by: Always the distillation loss: this phase reads no label, not even of the validation set.
     """
 
     phase: ClassVar[str] = "distill"
-    teacher: Path
+    teacher: Path | None = None
+    teacher_cache: Annotated[Path | None, Field(validate_default=True)] = None
     magnification: Annotated[float, Field(gt=0)]
     resize: Resize = "maxpool+bicubic"
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -205,7 +234,34 @@ class DistillConfig(PhaseConfig):
     pixel_weight: Annotated[float, Field(ge=0)] = 1.0
     output_stride: Literal[32, 16, 8] | None = None
     start_from: Literal["random", "teacher"] = "random"
+    views: Annotated[int, Field(ge=0)] = 0
+    view_order: Literal["cycle", "sample"] = "cycle"
     select_by: Literal["loss"] = "loss"
+
+    @field_validator("teacher_cache")
+    @classmethod
+    def _is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and _is_url(value):
+            raise ValueError(
+                "a teacher cache is read from a local folder or a shared file system, not from a URL; copy it there"
+            )
+        if value is None and info.data.get("teacher", Path()) is None:
+            raise ValueError("there is no teacher; give --teacher, or a cache that was made with it")
+        return value
+
+    @field_validator("start_from")
+    @classmethod
+    def _has_weights(cls, value: str, info: ValidationInfo) -> str:
+        if value == "teacher" and info.data.get("teacher", Path()) is None:
+            raise ValueError("the teacher's weights are in no cache; give --teacher too")
+        return value
+
+    @field_validator("view_order")
+    @classmethod
+    def _has_views(cls, value: str, info: ValidationInfo) -> str:
+        if value == "sample" and not info.data.get("views") and info.data.get("teacher_cache") is None:
+            raise ValueError("chooses among --views, and there are none; give --views 2 or more")
+        return value
 
 
 class FinetuneConfig(PhaseConfig):
@@ -221,14 +277,44 @@ class FinetuneConfig(PhaseConfig):
     same_training_set: bool = False
 
 
-Config = TypeVar("Config", bound=PhaseConfig)
+class CacheTeacherConfig(SetConfig):
+    """The teacher's outputs for every sample and view, written once for students that then need no teacher.
+
+    Attributes:
+        teacher: The teacher's run.
+        magnification: Of the student's images.
+        views: Augmentation draws of every sample that is trained on: those of the first epochs of a run of this seed.
+        output_stride: Of the student. Left out: the teacher's.
+        out: Folder of the cache. Run again, the command goes on, and adds what the set has gained.
+        train_on: Splits or named sets to cache with --views draws of every sample.
+        validate_on: Split or set to cache without augmentation. Left out: as for distill.
+        micro_batch: Views of a sample, turned alike, that go through the teacher together.
+        precision: Of the teacher's arithmetic.
+        seed: Of the augmentation.
+    """
+
+    phase: ClassVar[str] = "cache-teacher"
+    teacher: Path
+    magnification: Annotated[float, Field(gt=0)]
+    views: Annotated[int, Field(ge=1, le=1000, validate_default=True)] = 8
+    output_stride: Literal[32, 16, 8] | None = None
+
+    @field_validator("views")
+    @classmethod
+    def _draws_differ(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and not info.data.get("augment", True):
+            raise ValueError("without augmentation a sample has one view; give --views 1")
+        return value
+
+
+Config = TypeVar("Config", bound=SetConfig)
 
 
 def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Path | None) -> Config:
     """Merge the command line over a YAML file over the defaults.
 
     Args:
-        kind: The phase's model.
+        kind: The command's model.
         options: Options that were given, by field name.
         config_file: ``--config``.
 
@@ -242,8 +328,12 @@ def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Pat
         raise UsageError("; ".join(_plain(problem, kind) for problem in error.errors())) from None
 
 
-def _plain(problem: Any, kind: type[PhaseConfig]) -> str:
-    name = "-".join(str(problem["loc"][0]).split("_")) if problem["loc"] else ""
+def _is_url(path: Path) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path.as_posix()) is not None
+
+
+def _plain(problem: Any, kind: type[SetConfig]) -> str:
+    name = "-".join(str(problem["loc"][0]).split("_"))
     if problem["type"] == "missing":
         return f"--{name} is missing; give it, or set it in the file of --config"
     if problem["type"] == "extra_forbidden":

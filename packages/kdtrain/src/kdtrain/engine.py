@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from kdtrain.engine_config import EngineConfigError, EngineSettings, deepspeed_config
 from kdtrain.engine_group import BatchLoss, GroupResult, Tally, memory_errors_named
-from kdtrain.engine_launch import join, launch_from, pick_device
+from kdtrain.engine_launch import join, launch_from, on_first_rank, pick_device
 from kdtrain.engine_precision import Autocast, LossScale
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.errors import TrainingError
@@ -121,7 +121,7 @@ class Engine:
         weight = self.world_size / group_size * (self._loss_scale.scale if self._loss_scale else 1.0)
         for batch in micro_batches:
             names = describe(batch)
-            with memory_errors_named(names, self.step):
+            with memory_errors_named(names, f"at step {self.step}"):
                 loss = loss_of(self._deepspeed, batch)
                 self._deepspeed.backward(loss.total * weight, scale_wrt_gas=False)
             tally.add(names, loss)
@@ -178,18 +178,7 @@ class Engine:
         Raises:
             Exception: What the work raised, on every rank, so that none is left waiting.
         """
-        outcome: list[Any] = [None, None]
-        if self.rank == 0:
-            try:
-                outcome[0] = work()
-            except Exception as error:  # noqa: BLE001 - raised again below, on every rank
-                outcome[1] = error
-        if self.world_size > 1:
-            torch.distributed.broadcast_object_list(outcome, src=0)
-        if outcome[1] is not None:
-            raise outcome[1]
-        result: T = outcome[0]
-        return result
+        return on_first_rank(work, rank=self.rank, world_size=self.world_size)
 
     def barrier(self) -> None:
         """Wait for all ranks."""

@@ -78,7 +78,11 @@ class Tally:
 
 
 @contextmanager
-def memory_errors_named(names: str, step: int) -> Iterator[None]:
+def memory_errors_named(
+    names: str,
+    when: str,
+    remedy: str = "--activation-checkpointing, --precision bf16, --micro-batch 1 or a lower --magnification",
+) -> Iterator[None]:
     """Tell which samples did not fit into memory, and what helps, instead of a trace.
 
     Raises:
@@ -89,5 +93,4 @@ def memory_errors_named(names: str, step: int) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        remedy = "--activation-checkpointing, --precision bf16, --micro-batch 1 or a lower --magnification"
-        raise TrainingError(f"not enough memory at step {step} for {names}; try {remedy}") from error
+        raise TrainingError(f"not enough memory {when} for {names}; try {remedy}") from error

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed
 
 from kdtrain.errors import UsageError
+
+T = TypeVar("T")
 
 _TIMEOUT = timedelta(hours=1)
 """The other ranks wait this long for one that evaluates or writes; a dead rank is reported by the launcher."""
@@ -130,3 +132,23 @@ def join(launch: Launch, device: torch.device) -> None:
         world_size=launch.world_size,
         timeout=_TIMEOUT,
     )
+
+
+def on_first_rank(work: Callable[[], T], *, rank: int, world_size: int) -> T:
+    """Do something on rank 0 while the others wait, and give its result to all; every rank must call it.
+
+    Raises:
+        Exception: What the work raised, on every rank, so that none is left waiting.
+    """
+    outcome: list[Any] = [None, None]
+    if rank == 0:
+        try:
+            outcome[0] = work()
+        except Exception as error:  # noqa: BLE001 - raised again below, on every rank
+            outcome[1] = error
+    if world_size > 1:
+        torch.distributed.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: T = outcome[0]
+    return result

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from itertools import accumulate as running_sums
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,38 @@ WINDOW_SHARDS = 16
 """Shards mixed with each other at a time: about 4 GB of tars of the default size, which a page cache can hold."""
 
 
+ViewOrder = Literal["cycle", "sample"]
+
+
 class SampleRef(NamedTuple):
-    """A sample by place: the shard's position in its split or set, and its own in the shard, both from 0."""
+    """A sample by place, and which of its views is wanted.
+
+    Attributes:
+        shard: Position of its shard in the split or set, from 0.
+        position: Its own in the shard, from 0.
+        view: Number of its augmentation draw, from 0; see epoch_views.
+    """
 
     shard: int
     position: int
+    view: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How many augmentation draws a sample has, and which of them an epoch shows.
+
+    Attributes:
+        count: Draws of a sample; 0 for a fresh one in every epoch.
+        order: "cycle" shows draw number epoch modulo count; "sample" draws one per sample and epoch.
+    """
+
+    count: int = 0
+    order: ViewOrder = "cycle"
+
+
+FRESH = Views()
+"""A new draw in every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +108,30 @@ def epoch_order(
         refs = _refs(window.tolist(), n_per_shard)
         order.extend(refs[i] for i in _permutation(random, len(refs)).tolist())
     return tuple(order)
+
+
+def epoch_views(
+    n_per_shard: Sequence[int], views: Views, *, seed: int, epoch: int
+) -> Callable[[SampleRef], int]:
+    """Which view of a sample an epoch shows; view v is the draw that an online run of the same seed makes in epoch v.
+
+    Args:
+        n_per_shard: Samples of every shard.
+        views: How many there are, and their order.
+        seed: Of the run, 0 or more.
+        epoch: From 0.
+
+    Returns:
+        The view of a sample by its place, whatever view its place has.
+    """
+    if not views.count or views.order == "cycle":
+        view = epoch % views.count if views.count else epoch
+        return lambda ref: view
+    first = [0, *running_sums(n_per_shard)]
+    # A stream of its own beside epoch_order's; the raw one, as there.
+    random = np.random.Philox(np.random.SeedSequence([seed, epoch, 1]))
+    drawn = random.random_raw(first[-1]) % np.uint64(views.count)
+    return lambda ref: int(drawn[first[ref.shard] + ref.position])
 
 
 def _permutation(random: np.random.Philox, n: int) -> NDArray[np.intp]:

@@ -11,32 +11,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdtrain.augment import IDENTITY, AugmentSettings, Draw, apply_batch, draw, standardise
+from kdtrain.augment import IDENTITY, AugmentSettings, Draw, apply, apply_batch, draw, standardise
 from kdtrain.network import Network
 from kdtrain.sample_io import LoadedSample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """How samples are augmented in one epoch; the draw of a sample is a function of seed, epoch and key alone.
+    """How samples are augmented; the draw of a sample is a function of seed, view and key alone.
 
     Attributes:
         settings: None for no augmentation: in evaluation.
         seed: Of the run.
-        epoch: From 0.
     """
 
     settings: AugmentSettings | None
     seed: int = 0
-    epoch: int = 0
 
-    def of(self, key: str) -> Draw:
-        """The draw of one sample: the same at both magnifications."""
-        return (
-            IDENTITY
-            if self.settings is None
-            else draw(self.settings, seed=self.seed, epoch=self.epoch, key=key)
-        )
+    def of(self, sample: LoadedSample) -> Draw:
+        """The draw of one sample: the same at both magnifications. Fresh draws have the epoch's number as view.
+
+        A sample out of a teacher cache has its recorded draw, whatever the settings.
+        """
+        if sample.taught is not None:
+            return sample.taught.draw
+        if self.settings is None:
+            return IDENTITY
+        return draw(self.settings, seed=self.seed, epoch=sample.view, key=sample.key)
 
 
 NO_DRAWING = Drawing(settings=None)
@@ -48,14 +49,34 @@ def image_batch(
     """A micro-batch for a network: (B, 3, H, W) float32, augmented and standardised on the device.
 
     Args:
-        samples: Of one size.
+        samples: Of one size; those out of a teacher cache, of one size after their recorded draws.
         network: Says which magnification and which colour statistics.
         drawing: How to augment.
         device: Where the network is.
     """
-    images_BCHW = torch.stack([sample.images[network.magnification] for sample in samples])
+    images = [sample.images[network.magnification] for sample in samples]
+    if samples[0].taught is not None:
+        # Never apply_batch, which may turn an image otherwise than its draw says: the teacher saw that draw.
+        return drawn_batch(images, [drawing.of(sample) for sample in samples], network, device)
+    images_BCHW = torch.stack(images)
     moved_BCHW = images_BCHW.to(device, non_blocking=True)
-    augmented_BCHW = apply_batch(moved_BCHW, [drawing.of(sample.key) for sample in samples])
+    augmented_BCHW = apply_batch(moved_BCHW, [drawing.of(sample) for sample in samples])
+    return standardise(augmented_BCHW, network.mean, network.std)
+
+
+def drawn_batch(
+    images: Sequence[Tensor], drawn: Sequence[Draw], network: Network, device: torch.device
+) -> Tensor:
+    """Images that each get exactly their draw: (B, 3, H, W) float32, standardised on the device.
+
+    Args:
+        images: (3, rows, columns) uint8; of one size once they are turned.
+        drawn: One each.
+        network: Says which colour statistics.
+        device: Where the network is.
+    """
+    moved = (image_CHW.to(device, non_blocking=True) for image_CHW in images)
+    augmented_BCHW = torch.stack([apply(image_CHW, d) for image_CHW, d in zip(moved, drawn, strict=True)])
     return standardise(augmented_BCHW, network.mean, network.std)
 
 

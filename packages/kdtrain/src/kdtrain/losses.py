@@ -9,6 +9,7 @@ Legend: B images of a batch, C channels, H and W rows and columns of a feature m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -84,29 +85,60 @@ def resize_map(map_BCHW: Tensor, size: tuple[int, int], how: Resize) -> Tensor:
     raise ValueError(f"no resize {how!r}; choose 'maxpool' or 'bicubic'")
 
 
-def pixel_loss(teacher_map_BCHW: Tensor, student_map_BCHW: Tensor, resizes: tuple[Resize, ...]) -> Tensor:
+def teacher_targets(
+    map_BCHW: Tensor, size: tuple[int, int], resizes: tuple[Resize, ...]
+) -> dict[Resize, Tensor]:
+    """g(F_t) of eq. 3 for each of the resizes: what the student's map is compared with, and what a cache keeps.
+
+    Args:
+        map_BCHW: (B, C, any H, any W), the teacher's; no gradient flows to it.
+        size: (H, W) of the student's map.
+        resizes: A value of RESIZES.
+
+    Returns:
+        (B, C, H, W) by resize, float32 at least.
+    """
+    wide_BCHW = _wide(map_BCHW.detach())
+    return {how: resize_map(wide_BCHW, size, how) for how in resizes}
+
+
+def pixel_loss_of_targets(targets: Mapping[Resize, Tensor], student_map_BCHW: Tensor) -> Tensor:
     """Eq. 3: mean over the resizes g of MSE(g(F_t), F_s), and MSE over all elements of the student's map.
 
     The mean over the chosen ones gives the ½ of eq. 3 for two, and for one the loss of the ablation, unhalved.
 
     Args:
+        targets: (B, C, H, W) by resize, as teacher_targets gives them; none gives 0.
+        student_map_BCHW: (B, C, H, W).
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    for target_BCHW in targets.values():
+        if target_BCHW.shape != student_map_BCHW.shape:
+            shapes = f"{tuple(target_BCHW.shape)} and {tuple(student_map_BCHW.shape)}"
+            raise ValueError(
+                f"feature maps of teacher and student must agree in images and channels, got {shapes}; "
+                "train the student with the teacher's --model"
+            )
+    student_BCHW = _wide(student_map_BCHW)
+    losses = [F.mse_loss(student_BCHW, _wide(target_BCHW)) for target_BCHW in targets.values()]
+    return torch.stack(losses).mean() if losses else student_BCHW.new_zeros(())
+
+
+def pixel_loss(teacher_map_BCHW: Tensor, student_map_BCHW: Tensor, resizes: tuple[Resize, ...]) -> Tensor:
+    """Eq. 3 from both maps: the teacher's is resized to the student's size first.
+
+    Args:
         teacher_map_BCHW: (B, C, any H, any W); no gradient flows to it.
-        student_map_BCHW: (B, C, H, W); the teacher's is resized to it.
+        student_map_BCHW: (B, C, H, W).
         resizes: A value of RESIZES; empty gives 0.
 
     Raises:
         ValueError: Images or channels of the two differ.
     """
-    if teacher_map_BCHW.shape[:2] != student_map_BCHW.shape[:2]:
-        shapes = f"{tuple(teacher_map_BCHW.shape)} and {tuple(student_map_BCHW.shape)}"
-        raise ValueError(
-            f"feature maps of teacher and student must agree in images and channels, got {shapes}; "
-            "train the student with the teacher's --model"
-        )
-    student_BCHW, teacher_BCHW = _wide(student_map_BCHW), _wide(teacher_map_BCHW.detach())
-    size = (student_BCHW.shape[2], student_BCHW.shape[3])
-    losses = [F.mse_loss(student_BCHW, resize_map(teacher_BCHW, size, how)) for how in resizes]
-    return torch.stack(losses).mean() if losses else student_BCHW.new_zeros(())
+    size = (student_map_BCHW.shape[2], student_map_BCHW.shape[3])
+    return pixel_loss_of_targets(teacher_targets(teacher_map_BCHW, size, resizes), student_map_BCHW)
 
 
 def distillation_loss(
@@ -137,8 +169,44 @@ def distillation_loss(
     """
     if resize not in RESIZES:
         raise ValueError(f"no resize {resize!r}; choose one of {', '.join(RESIZES)}")
+    size = (student_map_BCHW.shape[2], student_map_BCHW.shape[3])
+    return distillation_loss_of_targets(
+        targets=teacher_targets(teacher_map_BCHW, size, RESIZES[resize]),
+        teacher_logits_BK=teacher_logits_BK,
+        student_map_BCHW=student_map_BCHW,
+        student_logits_BK=student_logits_BK,
+        temperature=temperature,
+        alpha=alpha,
+        beta=beta,
+    )
+
+
+def distillation_loss_of_targets(
+    *,
+    targets: Mapping[Resize, Tensor],
+    teacher_logits_BK: Tensor,
+    student_map_BCHW: Tensor,
+    student_logits_BK: Tensor,
+    temperature: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+) -> DistillationLoss:
+    """Eq. 1 where the teacher's map was resized before, just now or when a cache was written.
+
+    Args:
+        targets: As teacher_targets gives them.
+        teacher_logits_BK: As for distillation_loss, and so the rest.
+        student_map_BCHW: Feature map of the student.
+        student_logits_BK: Logits of the student.
+        temperature: T of eq. 2.
+        alpha: Weight of the soft loss.
+        beta: Weight of the pixel loss.
+
+    Raises:
+        ValueError: As soft_loss and pixel_loss_of_targets.
+    """
     soft = soft_loss(teacher_logits_BK, student_logits_BK, temperature=temperature)
-    pixel = pixel_loss(teacher_map_BCHW, student_map_BCHW, RESIZES[resize])
+    pixel = pixel_loss_of_targets(targets, student_map_BCHW)
     return DistillationLoss(total=alpha * soft + beta * pixel, soft=soft, pixel=pixel)
 
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
-from kdtrain.config import PhaseConfig
+from kdtrain.config import SetConfig
 from kdtrain.locations import Location
 
 Command = Callable[..., Any]
 
 
-def config_options(kind: type[PhaseConfig]) -> Callable[[Command], Command]:
+def config_options(kind: type[SetConfig]) -> Callable[[Command], Command]:
     """Options for every field of a configuration, in its order, and ``--config``."""
 
     def decorate(command: Command) -> Command:
@@ -34,11 +34,11 @@ def config_options(kind: type[PhaseConfig]) -> Callable[[Command], Command]:
     return decorate
 
 
-def field_sentences(kind: type[PhaseConfig]) -> dict[str, str]:
+def field_sentences(kind: type[SetConfig]) -> dict[str, str]:
     """What the docstrings of a configuration and its bases say of each field."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        if not issubclass(base, PhaseConfig):
+        if not issubclass(base, SetConfig):
             continue
         section = (base.__doc__ or "").partition("Attributes:")[2]
         for name, sentence in re.findall(
@@ -48,7 +48,7 @@ def field_sentences(kind: type[PhaseConfig]) -> dict[str, str]:
     return found
 
 
-def _option(kind: type[PhaseConfig], name: str, sentence: str) -> Callable[[Command], Command]:
+def _option(kind: type[SetConfig], name: str, sentence: str) -> Callable[[Command], Command]:
     field = kind.model_fields[name]
     note = "  [required]" if field.is_required() else f"  [default: {_shown(field.default)}]"
     # Where None is the default, the sentence says what it stands for.

@@ -42,6 +42,19 @@ class EpochBar:
         )
 
 
+class SampleBar:
+    """A bar over samples that are only looked at."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def step(self, stats: LoadStats) -> None:
+        """One sample is done."""
+        speed = f"{stats.samples_per_s:.1f} samples/s {stats.megapixels_per_s:.1f} MP/s wait {stats.wait_share:.0%}"
+        self._progress.update(self._task, advance=1, speed=speed, memory=f"{memory_gb():.1f} GB")
+
+
 class Monitor:
     """Shows and records a run, on rank 0; silent elsewhere.
 
@@ -94,6 +107,30 @@ class Monitor:
                 "", total=samples, epoch=f"{epoch + 1}/{epochs}", loss="-", speed="", memory=""
             )
             yield EpochBar(progress, task)
+
+    @contextmanager
+    def samples(self, what: str, samples: int) -> Iterator[SampleBar]:
+        """A bar over samples.
+
+        Args:
+            what: Is done to them.
+            samples: How many.
+        """
+        progress = Progress(
+            TextColumn(what),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[memory]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._active,
+        )
+        with progress:
+            yield SampleBar(progress, progress.add_task("", total=samples, speed="", memory=""))
 
     def validated(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Show an epoch's validation."""

@@ -130,7 +130,7 @@ class RunFolder:
         file = self.path / RUN_FILE
         if file.exists():
             old = read_run(self.path, what="--out")
-            differing = _differences({name: old[name] for name in identity}, new)
+            differing = differences({name: old[name] for name in identity}, new)
             if differing:
                 raise UsageError(
                     f"--out {self.path} holds a run with other settings, and runs are never mixed:\n  "
@@ -194,12 +194,13 @@ class RunFolder:
         write_atomically(self.path / SESSIONS_FILE, json.dumps(content, indent=1).encode())
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two records, one line a field: ``settings.seed: 0 there, 1 now``."""
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            lines += _differences(before, after, f"{prefix}{key}.")
+            lines += differences(before, after, f"{prefix}{key}.")
         elif before != after:
             lines.append(f"{prefix}{key}: {json.dumps(before)} there, {json.dumps(after)} now")
     return lines

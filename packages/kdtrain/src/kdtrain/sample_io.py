@@ -27,6 +27,9 @@ from kdtrain.tars import MAX_OPEN_TARS, tars_of
 if TYPE_CHECKING:
     import torch
 
+    from kdtrain.teacher_cache.reader import CacheReader
+    from kdtrain.teacher_cache.view import Taught
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSample:
@@ -39,6 +42,8 @@ class LoadedSample:
         label: Index into the set's classes; None in unlabelled splits.
         shard: Split and number of the shard: ``train-000003``.
         record: Provenance, at the first magnification that was asked for.
+        view: Number of its augmentation draw.
+        taught: What a teacher cache holds of that view; None where there is no cache.
     """
 
     key: str
@@ -46,6 +51,8 @@ class LoadedSample:
     label: int | None
     shard: str
     record: SampleRecord
+    view: int = 0
+    taught: Taught | None = None
 
     @property
     def slide(self) -> str:
@@ -69,7 +76,8 @@ class LoadedSample:
 
     def pin_memory(self) -> LoadedSample:
         """The same sample in page-locked memory; torch's loader calls this by name."""
-        return replace(self, images={m: image.pin_memory() for m, image in self.images.items()})
+        images = {m: image.pin_memory() for m, image in self.images.items()}
+        return replace(self, images=images, taught=None if self.taught is None else self.taught.pin_memory())
 
 
 class SampleReader:
@@ -82,6 +90,7 @@ class SampleReader:
         index: The opened set.
         split: A split or a set.
         magnifications: One or more; the images of a sample at all of them are read together.
+        teacher_cache: Where the teacher's view of each sample is read, if it is not computed.
         max_open_tars: Local tars held open at a time, over all magnifications.
 
     Raises:
@@ -95,6 +104,7 @@ class SampleReader:
         split: str,
         magnifications: Sequence[float],
         *,
+        teacher_cache: CacheReader | None = None,
         max_open_tars: int = MAX_OPEN_TARS,
     ) -> None:
         assert magnifications
@@ -104,6 +114,7 @@ class SampleReader:
         self.split = split
         self.magnifications = tuple(magnifications)
         self.shards = index.shards_of(split)
+        self._teacher_cache = teacher_cache
         self._tars = tars_of(index, max_open=max_open_tars)
         self._places: dict[Location, tuple[SamplePlace, ...]] = {}
 
@@ -112,7 +123,8 @@ class SampleReader:
 
         Raises:
             ShardError: F07 where a tar has gone since the index was opened, F11 to F22 at the first rule that is
-                broken, F23 where the magnifications disagree on slide, patient or label.
+                broken, F23 where the magnifications disagree on slide, patient or label; T06 to T16 where the teacher
+                cache breaks one.
         """
         import torch
 
@@ -122,8 +134,18 @@ class SampleReader:
         for magnification, sample in samples.items():
             _check_paired(first, sample, self.index.path_of(shard, magnification))
         images = {m: torch.from_numpy(sample.image).permute(2, 0, 1) for m, sample in samples.items()}
-        name = f"{shard.split}-{shard.number:06d}"
-        return LoadedSample(key=first.key, images=images, label=first.label, shard=name, record=first.record)
+        taught = None
+        if self._teacher_cache is not None:
+            taught = self._teacher_cache.load(shard, ref.position, ref.view, key=first.key)
+        return LoadedSample(
+            key=first.key,
+            images=images,
+            label=first.label,
+            shard=f"{shard.split}-{shard.number:06d}",
+            record=first.record,
+            view=ref.view,
+            taught=taught,
+        )
 
     def ensure(self, shard: int) -> None:
         """Have a shard at hand, by its position in the split or set: it is fetched if it lies elsewhere.
@@ -136,6 +158,8 @@ class SampleReader:
     def close(self) -> None:
         """Close all tars; the next sample opens its own again."""
         self._tars.close()
+        if self._teacher_cache is not None:
+            self._teacher_cache.close()
 
     def _read(self, shard: Shard, position: int, magnification: float) -> Sample:
         path = self.index.path_of(shard, magnification)

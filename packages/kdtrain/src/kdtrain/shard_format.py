@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from pydantic import ValidationError
 from kdtrain.locations import Location, Url, location_of
 from kdtrain.shard_cache import CacheSettings, cache_settings
 from kdtrain.shard_error import ShardError
-from kdtrain.shard_index import IndexDocument, Shard, Statistics, first_fault, magnification_name
+from kdtrain.shard_index import (
+    IndexDocument,
+    Shard,
+    ShardFile,
+    Statistics,
+    first_fault,
+    magnification_name,
+)
 
 FORMAT_NAME = "slideprep-shards"
 FORMAT_MAJOR = 1
@@ -95,12 +103,18 @@ class Index:
         return self.document.statistics[magnification_name(magnification)]
 
 
-def read_index(directory: Location | str, cache: CacheSettings | None = None) -> Index:
+def read_index(
+    directory: Location | str,
+    cache: CacheSettings | None = None,
+    *,
+    magnifications: Collection[float] | None = None,
+) -> Index:
     """Open a shard set: its index, and that every file it names is there in full size.
 
     Args:
         directory: The folder that ``slideprep build-shards --out`` wrote, or its URL.
         cache: For the shards of a URL; None takes the defaults.
+        magnifications: That are going to be read: files of others may be away. None for all.
 
     Raises:
         ShardError: F01 to F08, at the first rule that is broken; the storage does not answer.
@@ -118,7 +132,7 @@ def read_index(directory: Location | str, cache: CacheSettings | None = None) ->
     fault = first_fault(document)
     if fault is not None:
         raise ShardError(fault[0], path, fault[1])
-    _check_files(directory, document)
+    _check_files(directory, _files(document, magnifications))
     digest = hashlib.sha256(data).hexdigest()
     return Index(directory=directory, document=document, sha256=digest, cache=cache or cache_settings())
 
@@ -165,32 +179,37 @@ def one_line(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" + (f" (and {len(more)} more)" if more else "")
 
 
-def _check_files(directory: Location, document: IndexDocument) -> None:
-    sizes = (
-        _local_sizes(directory, document) if isinstance(directory, Path) else _sizes_at(directory, document)
-    )
-    for shard in document.shards:
-        for file in shard.files.values():
-            path, size = directory / file.path, sizes.get(file.path)
-            if size is None:
-                raise ShardError("F07 file-present", path, "the index names this file, but it is not there")
-            if size != file.bytes:
-                reason = f"{size} bytes, but the index says {file.bytes}"
-                raise ShardError("F08 file-size", path, reason)
+def _files(document: IndexDocument, magnifications: Collection[float] | None) -> list[ShardFile]:
+    names = None if magnifications is None else {magnification_name(m) for m in magnifications}
+    return [
+        file
+        for shard in document.shards
+        for name, file in shard.files.items()
+        if names is None or name in names
+    ]
 
 
-def _local_sizes(directory: Path, document: IndexDocument) -> dict[str, int]:
-    paths = [file.path for shard in document.shards for file in shard.files.values()]
+def _check_files(directory: Location, files: Sequence[ShardFile]) -> None:
+    sizes = _local_sizes(directory, files) if isinstance(directory, Path) else _sizes_at(directory, files)
+    for file in files:
+        path, size = directory / file.path, sizes.get(file.path)
+        if size is None:
+            raise ShardError("F07 file-present", path, "the index names this file, but it is not there")
+        if size != file.bytes:
+            reason = f"{size} bytes, but the index says {file.bytes}"
+            raise ShardError("F08 file-size", path, reason)
+
+
+def _local_sizes(directory: Path, files: Sequence[ShardFile]) -> dict[str, int]:
+    paths = [file.path for file in files]
     return {path: (directory / path).stat().st_size for path in paths if (directory / path).is_file()}
 
 
-def _sizes_at(directory: Url, document: IndexDocument) -> dict[str, int]:
+def _sizes_at(directory: Url, files: Sequence[ShardFile]) -> dict[str, int]:
     """By one listing of each magnification: asking for every file would be a request each."""
     from kdtrain.remote import sizes_in
 
-    folders = sorted(
-        {file.path.partition("/")[0] for shard in document.shards for file in shard.files.values()}
-    )
+    folders = sorted({file.path.partition("/")[0] for file in files})
     return {
         f"{folder}/{name}": size for folder in folders for name, size in sizes_in(directory / folder).items()
     }

@@ -2,14 +2,10 @@
 
 In: a path. Out: one mapping per sample, its fields as bytes, in the order of the file. What is not exactly the
 layout of SHARD_FORMAT.md is refused with the rule's name; nothing is unpickled, extracted or written.
-
-The headers are parsed here because tarfile, and so webdataset, ends silently at a damaged header and obeys
-links and extended headers: a half-read shard would look like a short one.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,15 +14,15 @@ from typing import BinaryIO
 
 from kdtrain.locations import Location
 from kdtrain.shard_error import ShardError
+from kdtrain.ustar import Member, Rules, iter_members, pread
 
-BLOCK = 512
 IMAGE_EXTENSIONS = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 """Image format of each member extension."""
 MAX_RECORD_BYTES = 64 * 1024
 MAX_LABEL_BYTES = 8
 
 _NAME = re.compile(r"([a-z0-9_-]{1,90})\.([^./]+)")
-_OCTAL = re.compile(rb"[0-7]{11}\0")
+_RULES = Rules(whole="F11 tar-whole", kind="F12 member-kind")
 _MAX_BYTES = {"json": MAX_RECORD_BYTES, "cls": MAX_LABEL_BYTES}
 
 
@@ -41,17 +37,10 @@ class RawSample:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplePlace:
-    """Where a sample lies in its tar: (offset, size) in bytes of each member's content, by extension."""
+    """Where a sample lies in its tar: its members, by extension."""
 
     key: str
-    members: dict[str, tuple[int, int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Member:
-    key: str
-    extension: str
-    size: int
+    members: dict[str, Member]
 
 
 def iter_tar(path: Path) -> Iterator[RawSample]:
@@ -77,17 +66,18 @@ def iter_places(tar: BinaryIO, path: Location) -> Iterator[SamplePlace]:
     """
     seen: set[str] = set()
     current: SamplePlace | None = None
-    for member in _members(tar, path):
-        if current is None or member.key != current.key:
+    for member in iter_members(tar, path, _RULES):
+        key, extension = _split_name(member, path)
+        if current is None or key != current.key:
             if current is not None:
                 yield current
-            if member.key in seen:
-                raise ShardError("F15 member-order", path, "the key comes up twice", member=member.key)
-            seen.add(member.key)
-            current = SamplePlace(key=member.key, members={})
-        _check_order(current, member, path)
-        current.members[member.extension] = (tar.tell(), member.size)
-        _skip(tar, member, path)
+            if key in seen:
+                raise ShardError("F15 member-order", path, "the key comes up twice", member=key)
+            seen.add(key)
+            current = SamplePlace(key=key, members={})
+        _check_order(current, extension, path)
+        _check_size(key, extension, member.size, path)
+        current.members[extension] = member
     if current is not None:
         yield current
 
@@ -98,76 +88,35 @@ def read_place(tar: BinaryIO, path: Location, place: SamplePlace) -> RawSample:
     Raises:
         ShardError: F11 where the file has become shorter since its places were read.
     """
-    # pread, since a forked process shares the file's own position.
-    fields = {e: _pread(tar.fileno(), size, offset) for e, (offset, size) in place.members.items()}
+    fields = {extension: pread(tar, member) for extension, member in place.members.items()}
     for extension, data in fields.items():
-        if len(data) != place.members[extension][1]:
+        if len(data) != place.members[extension].size:
             reason = f"the file ends inside .{extension}: it was cut off while it was being read"
             raise ShardError("F11 tar-whole", path, reason, member=place.key)
     return RawSample(key=place.key, fields=fields, path=path)
 
 
-def _members(tar: BinaryIO, path: Location) -> Iterator[_Member]:
-    # The caller skips each member's content before it asks for the next header.
-    while (block := tar.read(BLOCK)) != bytes(BLOCK):
-        yield _parse(block, path)
-    if tar.read(BLOCK) != bytes(BLOCK):
-        raise ShardError(
-            "F11 tar-whole", path, "the archive does not end with two zero blocks: it was cut off"
-        )
-    while rest := tar.read(1 << 20):
-        if rest.strip(b"\0"):
-            raise ShardError("F11 tar-whole", path, "there are bytes after the end of the archive")
-
-
-def _parse(block: bytes, path: Location) -> _Member:
-    if len(block) < BLOCK:
-        raise ShardError(
-            "F11 tar-whole", path, "the archive does not end with two zero blocks: it was cut off"
-        )
-    name = block[:100].rstrip(b"\0").decode("ascii", "backslashreplace")
-    checksum = sum(block[:148]) + 8 * ord(" ") + sum(block[156:])
-    stated = block[148:156].strip(b" \0")
-    if block[257:265] != b"ustar\x0000" or not stated.isdigit() or stated != b"%06o" % checksum:
-        raise ShardError("F11 tar-whole", path, "a damaged or foreign header (not POSIX ustar)", member=name)
-    if block[156:157] != b"0":
-        kind = block[156:157].decode("ascii", "backslashreplace")
-        raise ShardError("F12 member-kind", path, f"not a regular file but type {kind!r}", member=name)
-    match = _NAME.fullmatch(name)
-    if match is None or block[345:500].strip(b"\0"):
+def _split_name(member: Member, path: Location) -> tuple[str, str]:
+    match = _NAME.fullmatch(member.name)
+    if match is None:
         reason = "not '<key>.<extension>' with a key of a-z, 0-9, '_' and '-'"
-        raise ShardError("F13 member-name", path, reason, member=name)
+        raise ShardError("F13 member-name", path, reason, member=member.name)
     key, extension = match.groups()
     if extension not in IMAGE_EXTENSIONS and extension not in _MAX_BYTES:
         reason = "an unknown field; only cls, jpg, png, webp and json are read, and nothing is unpickled"
-        raise ShardError("F14 member-field", path, reason, member=name)
-    if not _OCTAL.fullmatch(block[124:136]):
-        raise ShardError("F11 tar-whole", path, "the size is not 11 octal digits", member=name)
-    return _Member(key=key, extension=extension, size=int(block[124:135], 8))
+        raise ShardError("F14 member-field", path, reason, member=member.name)
+    return key, extension
 
 
-def _check_order(sample: SamplePlace, member: _Member, path: Location) -> None:
+def _check_order(sample: SamplePlace, extension: str, path: Location) -> None:
     previous = next(reversed(sample.members), "")
-    if member.extension <= previous:
-        reason = f"the members of a sample are not sorted: .{member.extension} after .{previous}"
-        raise ShardError("F15 member-order", path, reason, member=member.key)
+    if extension <= previous:
+        reason = f"the members of a sample are not sorted: .{extension} after .{previous}"
+        raise ShardError("F15 member-order", path, reason, member=sample.key)
 
 
-def _skip(tar: BinaryIO, member: _Member, path: Location) -> None:
-    limit = _MAX_BYTES.get(member.extension)
-    if limit is not None and member.size > limit:
-        reason = f".{member.extension} has {member.size} bytes, over {limit}"
-        raise ShardError("F16 sample-members", path, reason, member=member.key)
-    # Asked here, since a false size would be allocated when the member is read.
-    end = tar.tell() + -(-member.size // BLOCK) * BLOCK
-    if end > os.fstat(tar.fileno()).st_size:
-        raise ShardError("F11 tar-whole", path, "the archive is cut off inside a member", member=member.key)
-    tar.seek(end)
-
-
-def _pread(descriptor: int, size: int, offset: int) -> bytes:
-    # One call returns 2 GiB at most; members may have 8.
-    parts = [os.pread(descriptor, size, offset)]
-    while parts[-1] and (missing := size - sum(map(len, parts))):
-        parts.append(os.pread(descriptor, missing, offset + size - missing))
-    return b"".join(parts)
+def _check_size(key: str, extension: str, size: int, path: Location) -> None:
+    limit = _MAX_BYTES.get(extension)
+    if limit is not None and size > limit:
+        reason = f".{extension} has {size} bytes, over {limit}"
+        raise ShardError("F16 sample-members", path, reason, member=key)

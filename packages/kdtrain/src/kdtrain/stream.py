@@ -7,17 +7,20 @@ reading sample_io's and the loading ahead loader's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
 
 from kdtrain.epoch_plan import (
+    FRESH,
     WINDOW_SHARDS,
     GroupPlan,
     SampleRef,
+    Views,
     epoch_order,
+    epoch_views,
     n_groups,
     rank_groups,
     rank_slice,
@@ -27,6 +30,7 @@ from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index
 from kdtrain.tars import shards_ahead
+from kdtrain.teacher_cache.reader import CacheReader
 
 
 class Group:
@@ -76,6 +80,8 @@ class SampleStream:
         split: A split or a set.
         magnifications: One, or the teacher's and the student's; the images of a sample come together.
         labelled: The phase reads labels: an unlabelled split, or one with a single class, is refused at once.
+        views: Augmentation draws of a sample, and which of them an epoch shows.
+        teacher_cache: Where the teacher's views are read; it has at least ``views.count`` of each sample.
         seed: Of the order of samples, 0 or more.
         rank: This process, from 0.
         world_size: Number of processes.
@@ -98,6 +104,8 @@ class SampleStream:
         magnifications: Sequence[float],
         *,
         labelled: bool = False,
+        views: Views = FRESH,
+        teacher_cache: CacheReader | None = None,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -109,12 +117,14 @@ class SampleStream:
         pin_memory: bool = False,
     ) -> None:
         check_training_set(index, split, labelled=labelled)
-        reader = SampleReader(index, split, magnifications)
+        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache)
         position = torch.zeros(2, dtype=torch.int64)
         if workers:
             position.share_memory_()  # type: ignore[no-untyped-call]
         self._plan = _TrainingPlan(
             cells=tuple(shard.cells for shard in reader.shards),
+            turned=None if teacher_cache is None else tuple(map(teacher_cache.turned, reader.shards)),
+            views=views,
             seed=seed,
             rank=rank,
             world_size=world_size,
@@ -175,7 +185,8 @@ class EvaluationStream:
     """The samples of one rank in stored order, once: iterate over it. No sample is repeated to fill up a rank.
 
     Ranks get contiguous parts whose lengths differ by at most one, so results gathered in the order of ranks are in
-    the stored order. Arguments as for SampleStream.
+    the stored order. Arguments as for SampleStream, and ``shards``: positions in the split or set of those that are
+    read, where not all are. Of a teacher cache, each sample comes with its first view.
 
     Raises:
         ShardError: The set does not hold what is asked for; while iterating, at the first damaged sample.
@@ -188,14 +199,18 @@ class EvaluationStream:
         split: str,
         magnifications: Sequence[float],
         *,
+        shards: Container[int] | None = None,
+        teacher_cache: CacheReader | None = None,
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
         prefetch: int = PREFETCH,
         pin_memory: bool = False,
     ) -> None:
-        reader = SampleReader(index, split, magnifications)
+        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache)
         order = epoch_order([shard.samples for shard in reader.shards], seed=0, epoch=0, shuffle=False)
+        if shards is not None:
+            order = tuple(ref for ref in order if ref.shard in shards)
         self.n_samples = len(order)
         plan = _FixedPlan(refs=tuple(rank_slice(order, rank=rank, world_size=world_size)))
         self._loader = Loader(
@@ -257,13 +272,15 @@ def _refuse(index: Index, reason: str, remedy: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _TrainingPlan:
-    """Places in the order of the epoch and group that ``position`` says; sent to every worker.
+    """Places, with their views, in the order of the epoch and group that ``position`` says; sent to every worker.
 
     ``position`` is (epoch, start_group) in shared memory: workers live longer than an epoch, and ask it at the
     start of each.
     """
 
     cells: tuple[tuple[tuple[int, int], ...], ...]
+    turned: tuple[tuple[str, ...], ...] | None
+    views: Views
     seed: int
     rank: int
     world_size: int
@@ -274,21 +291,24 @@ class _TrainingPlan:
 
     def groups(self) -> Iterator[GroupPlan]:
         epoch, start_group = self.position.tolist()
-        order = epoch_order(
-            [len(shard) for shard in self.cells],
-            seed=self.seed,
-            epoch=epoch,
-            window_shards=self.window_shards,
-        )
+        n_per_shard = [len(shard) for shard in self.cells]
+        order = epoch_order(n_per_shard, seed=self.seed, epoch=epoch, window_shards=self.window_shards)
+        view_of = epoch_views(n_per_shard, self.views, seed=self.seed, epoch=epoch)
         return rank_groups(
-            order,
+            [ref._replace(view=view_of(ref)) for ref in order],
             rank=self.rank,
             world_size=self.world_size,
             accumulate=self.accumulate,
             micro_batch=self.micro_batch,
-            size_of=lambda ref: self.cells[ref.shard][ref.position],
+            size_of=self._size_of,
             start_group=start_group,
         )
+
+    def _size_of(self, ref: SampleRef) -> tuple[int, int]:
+        """(columns, rows) of a sample's images; as they are turned, where that is known before anything is read."""
+        columns, rows = self.cells[ref.shard][ref.position]
+        turned = self.turned is not None and self.turned[ref.shard][ref.view][ref.position] == "1"
+        return (rows, columns) if turned else (columns, rows)
 
     def __call__(self) -> Iterator[SampleRef]:
         return (ref for group in self.groups() for batch in group.micro_batches for ref in batch)

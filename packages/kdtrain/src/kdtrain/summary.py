@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtrain.evaluate import Evaluation
+from kdtrain.phases.cache_teacher import CacheSummary
 from kdtrain.run_folder import MODEL_FILE
 from kdtrain.training import Summary
 
@@ -31,6 +32,32 @@ def print_summary(summary: Summary, console: Console) -> None:
         f"chosen: step {summary.chosen_step:,}, by {summary.chosen_by}{metric}",
         f"network  {summary.folder / MODEL_FILE}",
         f"next     kdtrain evaluate {summary.folder} --shards DIR",
+    ]
+    for line in lines:
+        console.print(Text(line))
+
+
+def print_cache_summary(summary: CacheSummary, console: Console) -> None:
+    """Say what a teacher cache holds and what it takes."""
+    each = summary.bytes / max(summary.samples, 1) / 1e6
+    share = (
+        f", {summary.bytes / summary.source_bytes:.1%} of the teacher's shards"
+        if summary.source_bytes
+        else ""
+    )
+    lines = [
+        f"{summary.written} of {summary.shards} shards written, {summary.seconds:,.0f} s",
+        *_throughput(
+            {
+                "samples_per_s": summary.stats.samples_per_s,
+                "megapixels_per_s": summary.stats.megapixels_per_s,
+                "wait_share": summary.stats.wait_share,
+            }
+        ),
+        f"{summary.samples:,} samples, {summary.views:,} views",
+        f"{summary.bytes / 1e6:,.1f} MB, {each:.3g} MB a sample{share}",
+        f"cache    {summary.folder}",
+        f"next     kdtrain distill --teacher-cache {summary.folder} --shards DIR --magnification M --out RUN",
     ]
     for line in lines:
         console.print(Text(line))

@@ -84,6 +84,8 @@ def estimate_run(
     assert (teacher is not None) == isinstance(config, DistillConfig)
     joined, train_on = union_of(index, config.train_on)
     validate_on = validation_split(config, index, labelled=teacher is None)
+    if isinstance(config, DistillConfig) and config.teacher_cache is not None:
+        teacher = None  # its outputs are read
     training = _Pass(config, joined, train_on, teacher, student, learns=True)
     validation = None if validate_on is None else _Pass(config, index, validate_on, teacher, student)
     passes = [training] if validation is None else [training, validation]

@@ -57,8 +57,45 @@ def tars_of(index: Index, *, max_open: int = MAX_OPEN_TARS) -> Tars:
     return CachedTars(index) if isinstance(index.directory, Url) else LocalTars(index, max_open)
 
 
+class OpenFiles:
+    """Local files held open for reading; the longest unused is closed where another needs its place.
+
+    A copy sent to another process opens its own.
+
+    Args:
+        most: At a time.
+    """
+
+    def __init__(self, most: int = MAX_OPEN_TARS) -> None:
+        assert most > 0
+        self._most = most
+        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but open files."""
+        return self.__dict__ | {"_open": OrderedDict()}
+
+    def get(self, path: Path) -> BinaryIO:
+        """A file, open; until the next is asked for.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if path not in self._open:
+            if len(self._open) == self._most:
+                self._open.popitem(last=False)[1].close()
+            self._open[path] = path.open("rb")
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def close(self) -> None:
+        """Close all."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
 class LocalTars:
-    """Tars of a local folder; open ones are closed again, the longest unused first.
+    """Tars of a local folder.
 
     Args:
         index: The opened set.
@@ -66,34 +103,22 @@ class LocalTars:
     """
 
     def __init__(self, index: Index, max_open: int) -> None:
-        assert max_open > 0
         self._index = index
-        self._max_open = max_open
-        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, object]:
-        """Everything but open files."""
-        return self.__dict__ | {"_open": OrderedDict()}
+        self._files = OpenFiles(max_open)
 
     @contextmanager
     def borrow(self, shard: Shard, magnification: float) -> Iterator[BinaryIO]:
         """See :class:`Tars`."""
         path = self._index.path_of(shard, magnification)
         assert isinstance(path, Path)
-        if path not in self._open:
-            if len(self._open) == self._max_open:
-                self._open.popitem(last=False)[1].close()
-            self._open[path] = path.open("rb")
-        self._open.move_to_end(path)
-        yield self._open[path]
+        yield self._files.get(path)
 
     def ensure(self, shard: Shard, magnifications: Sequence[float]) -> None:
         """See :class:`Tars`; they are there."""
 
     def close(self) -> None:
         """See :class:`Tars`."""
-        while self._open:
-            self._open.popitem()[1].close()
+        self._files.close()
 
 
 class CachedTars:

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from kdtrain import checkpoints
-from kdtrain.augment import AugmentSettings
 from kdtrain.checkpoints import CheckpointStore, Record
 from kdtrain.config import PhaseConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.engine_settings import deepspeed_json, engine_settings
+from kdtrain.epoch_plan import FRESH, Views
 from kdtrain.errors import UsageError
 from kdtrain.inputs import Drawing
 from kdtrain.models import Model, activation_checkpointing
@@ -31,6 +31,7 @@ from kdtrain.run_folder import RunFolder
 from kdtrain.sample_io import LoadedSample
 from kdtrain.shard_format import Index
 from kdtrain.stream import SampleStream
+from kdtrain.teacher_cache.reader import CacheReader
 from kdtrain.training_record import TrainingRecord, publish
 from kdtrain.training_sets import samples_of, union_of, validation_split
 
@@ -55,6 +56,8 @@ class Phase:
         validate: Metrics on a split; "loss" among them. None where the phase has none to choose by.
         higher_is_better: Of the metric that the configuration selects by.
         provenance: What else the run's record should hold: the teacher, the weights that were loaded.
+        views: Augmentation draws of a sample, and which of them an epoch shows.
+        teacher_cache: Where the teacher's views are read, if it is not computed.
     """
 
     config: PhaseConfig
@@ -68,6 +71,8 @@ class Phase:
     validate: Validate
     higher_is_better: bool
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    views: Views = FRESH
+    teacher_cache: CacheReader | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +195,8 @@ class _Loop:
             self._train_on,
             self._phase.magnifications,
             labelled=self._phase.labelled,
+            views=self._phase.views,
+            teacher_cache=self._phase.teacher_cache,
             seed=config.seed,
             rank=engine.rank,
             world_size=engine.world_size,
@@ -204,7 +211,7 @@ class _Loop:
     def _epoch(self, stream: SampleStream, epoch: int, start_group: int) -> None:
         config, engine = self._config, self._engine
         engine.module.train()
-        drawing = Drawing(settings=self._augmentation(), seed=config.seed, epoch=epoch)
+        drawing = Drawing(settings=self._config.augmentation, seed=config.seed)
         with self._monitor.epoch(epoch, config.epochs, stream.n_samples) as bar:
             if start_group:
                 bar.skip(start_group * config.accumulate)
@@ -229,12 +236,6 @@ class _Loop:
         metrics = self._validation(epoch)
         self._choose(metrics)
         self._save(epoch + 1, 0)
-
-    def _augmentation(self) -> AugmentSettings | None:
-        if not self._config.augment:
-            return None
-        brightness, contrast, saturation, hue = self._config.jitter
-        return AugmentSettings(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
 
     def _validation(self, epoch: int) -> Mapping[str, float]:
         if self._validate_on is None:

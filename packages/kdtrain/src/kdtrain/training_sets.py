@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kdtrain.config import PhaseConfig
+from kdtrain.config import SetConfig
 from kdtrain.epoch_plan import WINDOW_SHARDS
 from kdtrain.errors import UsageError
 from kdtrain.shard_format import Index
@@ -36,7 +36,7 @@ def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
     return replace(index, document=index.document.model_copy(update={"sets": sets})), joined
 
 
-def validation_split(config: PhaseConfig, index: Index, *, labelled: bool) -> str | None:
+def validation_split(config: SetConfig, index: Index, *, labelled: bool) -> str | None:
     """The split that chooses the checkpoint: as asked for, else val for labelled sets and dev for auxiliary ones.
 
     The paper validates so (section 4.2); its lung protocol has neither split, and keeps the last epoch.
@@ -86,9 +86,7 @@ def samples_of(index: Index, split: str) -> int:
     return sum(shard.samples for shard in index.shards_of(split))
 
 
-def check_phase(
-    config: PhaseConfig, index: Index, magnifications: Sequence[float], *, labelled: bool
-) -> None:
+def check_phase(config: SetConfig, index: Index, magnifications: Sequence[float], *, labelled: bool) -> None:
     """Refuse in the first second what could only fail later.
 
     Raises:

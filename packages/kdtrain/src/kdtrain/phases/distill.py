@@ -1,95 +1,231 @@
 """Phase II: the frozen teacher at high magnification teaches the student at low magnification; labels are never read.
 
 Loss: eq. 1 of the paper, the soft loss on logits (eq. 2) plus the pixel-wise loss on final feature maps (eq. 3). Both
-networks see the same field under the same augmentation.
+networks see the same field under the same augmentation. What the teacher says is computed for every sample in every
+epoch, or read out of a teacher cache (:mod:`kdtrain.teacher_cache`); the loss is the same code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kdtrain.config import DistillConfig
+from kdtrain.config import CacheTeacherConfig, DistillConfig
 from kdtrain.engine import BatchLoss, Engine
-from kdtrain.engine_precision import Autocast
+from kdtrain.epoch_plan import Views
 from kdtrain.errors import UsageError
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch
-from kdtrain.losses import distillation_loss
+from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
+from kdtrain.models import Output
 from kdtrain.network import Network, Trained, load_trained
 from kdtrain.progress import Monitor
 from kdtrain.shard_format import Index, read_index
 from kdtrain.stream import EvaluationStream
+from kdtrain.teacher_cache.binding import check_cache
+from kdtrain.teacher_cache.compute import frozen_teacher
+from kdtrain.teacher_cache.document import TeacherCache
+from kdtrain.teacher_cache.opening import open_cache
+from kdtrain.teacher_cache.reader import CacheReader
 from kdtrain.training import Batch, Phase, Summary, train
-from kdtrain.training_sets import check_phase
+from kdtrain.training_sets import check_phase, union_of, validation_split
 
 
 def run(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
-    index = read_index(config.shards, config.cache)
-    teacher = load_trained(config.teacher, what="--teacher")
-    magnifications = (teacher.network.magnification, config.magnification)
-    check_phase(config, index, magnifications, labelled=False)
-    student = student_network(config, index, teacher)
+    teaching = _from_cache(config, monitor) if config.teacher_cache is not None else _online(config)
+    student = student_network(config, teaching.index, teaching.network, output_stride=teaching.output_stride)
     model = student.build(seed=config.seed)
     if config.start_from == "teacher":
-        model.load_state_dict(teacher.model.state_dict())
-    teacher.model.requires_grad_(requires_grad=False)
-    distil = Distillation(config, teacher, student)
+        assert teaching.teacher is not None
+        model.load_state_dict(teaching.teacher.model.state_dict())
+    distil = Distillation(config, None if teaching.cache else teaching.teacher, student)
     return train(
         Phase(
             config=config,
-            index=index,
+            index=teaching.index,
             network=student,
             model=model,
-            magnifications=magnifications,
+            magnifications=distil.magnifications,
             labelled=False,
             loss_of=distil.loss_of,
             parts=("soft", "pixel"),
-            validate=partial(validate_distillation, index, distil, config.workers),
+            validate=partial(
+                validate_distillation, teaching.index, distil, config.workers, teacher_cache=teaching.cache
+            ),
             higher_is_better=False,
-            provenance={
-                "teacher": {
-                    "weights_sha256": teacher.sha256,
-                    "network": teacher.network.record,
-                    "train_on": teacher.run["shard_set"]["train_on"],
-                }
-            },
+            views=teaching.views,
+            teacher_cache=teaching.cache,
+            provenance=teaching.provenance,
         ),
         monitor,
     )
 
 
-def student_network(config: DistillConfig, index: Index, teacher: Trained) -> Network:
+@dataclass(frozen=True, kw_only=True)
+class _Teaching:
+    """Where the teacher's outputs come from.
+
+    Attributes:
+        index: The shard set, its files checked at the magnifications that are read.
+        network: The teacher's.
+        teacher: With its weights, where they were given.
+        cache: Where its views are read, if they are.
+        output_stride: That the cache was made for.
+        views: Augmentation draws, and which of them an epoch shows.
+        provenance: For the run's record.
+    """
+
+    index: Index
+    network: Network
+    teacher: Trained | None
+    cache: CacheReader | None = None
+    output_stride: int | None = None
+    views: Views
+    provenance: Mapping[str, Any]
+
+
+def _online(config: DistillConfig) -> _Teaching:
+    assert config.teacher is not None
+    index = read_index(config.shards, config.cache)
+    teacher = load_trained(config.teacher, what="--teacher")
+    check_phase(config, index, (teacher.network.magnification, config.magnification), labelled=False)
+    return _Teaching(
+        index=index,
+        network=teacher.network,
+        teacher=teacher,
+        views=Views(count=config.views, order=config.view_order),
+        provenance={"teacher": teacher_record(teacher)},
+    )
+
+
+def _from_cache(config: DistillConfig, monitor: Monitor) -> _Teaching:
+    """The teacher's tars are not even looked for."""
+    assert config.teacher_cache is not None
+    index = read_index(config.shards, config.cache, magnifications=[config.magnification])
+    cache = open_cache(config.teacher_cache)
+    teacher = None if config.teacher is None else load_trained(config.teacher, what="--teacher")
+    check_phase(config, index, [config.magnification], labelled=False)
+    _check_cache(cache, config, index, teacher)
+    document = cache.document
+    if config.augment and document.seed != config.seed:
+        monitor.say(
+            f"the views of the teacher cache are draws of seed {document.seed}, not of --seed {config.seed}"
+        )
+    return _Teaching(
+        index=index,
+        network=cache.network,
+        teacher=teacher,
+        cache=CacheReader(cache, index),
+        output_stride=document.student.output_stride,
+        views=Views(count=config.views or document.views, order=config.view_order),
+        provenance={
+            "teacher": document.teacher.model_dump(mode="json"),
+            "teacher_cache": {"sha256": cache.sha256, "views": document.views, "seed": document.seed},
+        },
+    )
+
+
+def _check_cache(cache: TeacherCache, config: DistillConfig, index: Index, teacher: Trained | None) -> None:
+    joined, train_on = union_of(index, config.train_on)
+    validate_on = validation_split(config, index, labelled=False)
+    check_cache(
+        cache,
+        config,
+        index,
+        teacher_sha256=None if teacher is None else teacher.sha256,
+        train_on=joined.document.sets[train_on],
+        validate_on=() if validate_on is None else index.document.sets[validate_on],
+    )
+
+
+def teacher_record(teacher: Trained) -> dict[str, Any]:
+    """What a run, and a cache, keep of their teacher."""
+    return {
+        "weights_sha256": teacher.sha256,
+        "network": teacher.network.record,
+        "train_on": teacher.run["shard_set"]["train_on"],
+    }
+
+
+def check_student(config: DistillConfig | CacheTeacherConfig, index: Index, teacher: Network) -> None:
+    """Refuse a student that this teacher cannot have on this set.
+
+    Raises:
+        UsageError: The student's magnification is not below the teacher's, or the classes differ.
+    """
+    classes = tuple(index.document.classes)
+    if config.magnification >= teacher.magnification:
+        raise UsageError(
+            f"--magnification {config.magnification:g} is not below the teacher's {teacher.magnification:g}x; "
+            "distillation goes from a high magnification to a lower one"
+        )
+    if classes and classes != teacher.classes:
+        raise UsageError(
+            f"--teacher {config.teacher} was trained on the classes {', '.join(teacher.classes)}, --shards "
+            f"{config.shards} has {', '.join(classes)}; build the set with --classes {','.join(teacher.classes)}"
+        )
+
+
+def student_network(
+    config: DistillConfig, index: Index, teacher: Network, *, output_stride: int | None = None
+) -> Network:
     """The student: the teacher's architecture at its own magnification.
 
     Colours are standardised by the labelled training split's statistics: of this set, or where it has none, refused.
 
+    Args:
+        config: Of the run.
+        index: The shard set.
+        teacher: The teacher's network.
+        output_stride: Where the configuration says none; None for the teacher's.
+
     Raises:
-        UsageError: The student's magnification is not below the teacher's, or the classes differ.
+        UsageError: As check_student.
         ShardError: The set has no colour statistics.
     """
-    own, classes = teacher.network, tuple(index.document.classes)
-    if config.magnification >= own.magnification:
-        raise UsageError(
-            f"--magnification {config.magnification:g} is not below the teacher's {own.magnification:g}x; "
-            "distillation goes from a high magnification to a lower one"
-        )
-    if classes and classes != own.classes:
-        raise UsageError(
-            f"--teacher {config.teacher} was trained on the classes {', '.join(own.classes)}, --shards "
-            f"{config.shards} has {', '.join(classes)}; build the set with --classes {','.join(own.classes)}"
-        )
+    check_student(config, index, teacher)
     statistics = index.statistics_of(config.magnification)
     return Network(
-        model=own.model,
-        output_stride=config.output_stride or own.output_stride,
-        classes=own.classes,
+        model=teacher.model,
+        output_stride=config.output_stride or output_stride or teacher.output_stride,
+        classes=teacher.classes,
         magnification=config.magnification,
         mean=statistics.mean,
         std=statistics.std,
     )
+
+
+class _Computed:
+    """Outputs of a teacher that sees the images."""
+
+    def __init__(self, output: Output) -> None:
+        self.logits_BK = output.logits_BK
+        self._map_BCHW = output.feature_map_BCHW
+
+    def targets(self, size: tuple[int, int], resizes: tuple[Resize, ...]) -> Mapping[Resize, Tensor]:
+        return teacher_targets(self._map_BCHW, size, resizes)
+
+
+class _Read:
+    """Outputs of a teacher that a cache holds."""
+
+    def __init__(self, batch: Batch, device: torch.device) -> None:
+        views = [sample.taught.view for sample in batch if sample.taught is not None]
+        assert len(views) == len(batch), "every sample comes with its view"
+        self._views, self._device = views, device
+        self.logits_BK = torch.stack([view.logits_K for view in views]).to(device, non_blocking=True)
+
+    def targets(self, size: tuple[int, int], resizes: tuple[Resize, ...]) -> Mapping[Resize, Tensor]:
+        assert all(view.maps[how].shape[1:] == size for view in self._views for how in resizes)
+        return {
+            how: torch.stack([view.maps[how] for view in self._views]).to(self._device, non_blocking=True)
+            for how in resizes
+        }
 
 
 class Distillation:
@@ -97,51 +233,71 @@ class Distillation:
 
     Args:
         config: Resize, temperature, weights.
-        teacher: With its weights; moved to the student's device at first use.
+        teacher: With its weights, moved to the student's device at first use; None where samples bring its outputs.
         student: How the student is fed.
     """
 
-    def __init__(self, config: DistillConfig, teacher: Trained, student: Network) -> None:
-        self.magnifications = (teacher.network.magnification, student.magnification)
+    def __init__(self, config: DistillConfig, teacher: Trained | None, student: Network) -> None:
         self._config = config
-        self._teacher_network = teacher.network
         self._student_network = student
-        # Channels last: the forward pass alone, which is most of this phase's time, takes half as long on a CPU.
-        model = teacher.model.to(memory_format=torch.channels_last)
-        self._teacher: nn.Module = Autocast(model, config.precision).eval()
+        self._teacher_network = None if teacher is None else teacher.network
+        self._teacher = None if teacher is None else frozen_teacher(teacher, config.precision)
+
+    @property
+    def magnifications(self) -> tuple[float, ...]:
+        """Read for every sample: the teacher's, where it computes, and the student's."""
+        own = self._student_network.magnification
+        return (own,) if self._teacher_network is None else (self._teacher_network.magnification, own)
 
     def loss_of(self, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
         """Eq. 1, summed over the micro-batch; gradients reach the student alone."""
         config, device = self._config, next(model.parameters()).device
-        self._teacher.to(device)
-        with torch.no_grad():
-            teacher = self._teacher(image_batch(batch, self._teacher_network, drawing, device))
+        teacher = self._taught(batch, drawing, device)
         student = model(image_batch(batch, self._student_network, drawing, device))
-        loss = distillation_loss(
-            teacher_map_BCHW=teacher[0],
-            teacher_logits_BK=teacher[1],
+        size = (student[0].shape[2], student[0].shape[3])
+        loss = distillation_loss_of_targets(
+            targets=teacher.targets(size, RESIZES[config.resize]),
+            teacher_logits_BK=teacher.logits_BK,
             student_map_BCHW=student[0],
             student_logits_BK=student[1],
-            resize=config.resize,
             temperature=config.temperature,
             alpha=config.soft_weight,
             beta=config.pixel_weight,
         )
-        size = len(batch)
+        samples = len(batch)
         return BatchLoss(
-            total=loss.total * size,
-            samples=size,
-            parts={"soft": loss.soft.detach() * size, "pixel": loss.pixel.detach() * size},
+            total=loss.total * samples,
+            samples=samples,
+            parts={"soft": loss.soft.detach() * samples, "pixel": loss.pixel.detach() * samples},
         )
+
+    def _taught(self, batch: Batch, drawing: Drawing, device: torch.device) -> _Computed | _Read:
+        if self._teacher is None or self._teacher_network is None:
+            return _Read(batch, device)
+        self._teacher.to(device)
+        with torch.no_grad():
+            output = self._teacher(image_batch(batch, self._teacher_network, drawing, device))
+        return _Computed(Output(*output))
 
 
 def validate_distillation(
-    index: Index, distil: Distillation, workers: int, engine: Engine, split: str
+    index: Index,
+    distil: Distillation,
+    workers: int,
+    engine: Engine,
+    split: str,
+    *,
+    teacher_cache: CacheReader | None = None,
 ) -> dict[str, float]:
     """The distillation loss on a split, without augmentation, every sample once over all ranks."""
-    magnifications = distil.magnifications
     stream = EvaluationStream(
-        index, split, magnifications, rank=engine.rank, world_size=engine.world_size, workers=workers
+        index,
+        split,
+        distil.magnifications,
+        teacher_cache=teacher_cache,
+        rank=engine.rank,
+        world_size=engine.world_size,
+        workers=workers,
     )
     rows: list[tuple[float, float, float]] = []
     try:

@@ -1,0 +1,194 @@
+"""A cache's folder as it is made: what was asked for, which tars are done, and cache.json at the end.
+
+::
+
+    CACHE/cache.json               written last
+    CACHE/train-000000.tar         one for each shard of the set
+    CACHE/.kdtrain/settings.json   what the cache is made of; written first
+    CACHE/.kdtrain/train-000000.json   the tar's entry in cache.json; written when the tar is there
+    CACHE/.kdtrain/lock            held while a command writes
+
+A kill at any moment leaves tars that are done and at most one ``.partial`` of each process. Only the first rank calls
+what is here, but for :meth:`CacheFolder.record`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdtrain.errors import UsageError
+from kdtrain.files import write_atomically
+from kdtrain.run_folder import differences, versions
+from kdtrain.shard_format import Index
+from kdtrain.shard_index import Shard
+from kdtrain.teacher_cache.binding import is_current
+from kdtrain.teacher_cache.document import (
+    CACHE_FILE,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    CacheSettings,
+    ShardEntry,
+    shard_name,
+    to_json,
+)
+
+WORKSPACE = ".kdtrain"
+SETTINGS_FILE = "settings.json"
+
+
+class CacheFolder:
+    """The folder of ``--out``.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._workspace = path / WORKSPACE
+
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Hold the folder; the lock ends with the process.
+
+        Raises:
+            UsageError: Another command writes there.
+        """
+        self._workspace.mkdir(parents=True, exist_ok=True)
+        with (self._workspace / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another 'kdtrain cache-teacher' writes to {self.path}; wait for it, stop it, or give another "
+                    "--out"
+                ) from None
+            yield
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds something else.
+
+        Raises:
+            UsageError: It does.
+        """
+        if not self.path.exists() or (self._workspace / SETTINGS_FILE).is_file():
+            return
+        if not self.path.is_dir() or any(p.name != WORKSPACE for p in self.path.iterdir()):
+            raise UsageError(f"--out {self.path} is not empty and holds no teacher cache; give a new folder")
+
+    def begin(self, settings: CacheSettings) -> None:
+        """Start a cache, or go on with the same one; what a killed command was writing goes.
+
+        Raises:
+            UsageError: It was begun with other settings.
+        """
+        new, file = settings.model_dump(mode="json"), self._workspace / SETTINGS_FILE
+        if not file.is_file():
+            write_atomically(file, to_json({"settings": new, "created_by": versions()}))
+        differing = differences(self._begun["settings"], new)
+        if differing:
+            raise UsageError(
+                f"--out {self.path} holds a teacher cache of other settings, and caches are never mixed:\n  "
+                + "\n  ".join(differing)
+                + "\ngive the settings it was begun with, or a new --out"
+            )
+        for left in self.path.glob("*.partial"):
+            left.unlink()
+
+    def todo(
+        self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, float]
+    ) -> list[Shard]:
+        """Shards whose tars are missing, damaged, or of a shard that has changed since.
+
+        Args:
+            index: The shard set.
+            wanted: Stored splits, and whether each is augmented.
+            magnifications: The teacher's and the student's.
+
+        Raises:
+            UsageError: A split is cached already, with augmentation in place of without or the other way.
+        """
+        records, shards = self.records(), []
+        for shard in (shard for split in wanted for shard in index.shards_of(split)):
+            name = shard_name(shard.split, shard.number)
+            entry = records.get(name)
+            if entry is not None and entry.augmented != wanted[shard.split]:
+                there, here = ("with", "without") if entry.augmented else ("without", "with")
+                raise UsageError(
+                    f"--out {self.path} holds {shard.split!r} {there} augmentation, and it is asked for {here}: what "
+                    "is trained on is augmented and what is validated on is not; give a new --out"
+                )
+            current = entry is not None and is_current(index, shard, entry, self.path, magnifications)
+            if entry is None or not current or not self._whole(entry):
+                shards.append(shard)
+                self._forget(name, entry)
+        return shards
+
+    def record(self, entry: ShardEntry) -> None:
+        """A tar is done."""
+        name = shard_name(entry.split, entry.number)
+        write_atomically(self._workspace / f"{name}.json", to_json(entry.model_dump(mode="json")))
+
+    def records(self) -> dict[str, ShardEntry]:
+        """Entries of the tars that were done at some time, by name."""
+        found = {}
+        for path in self._workspace.glob("*-*.json"):
+            try:
+                found[path.stem] = ShardEntry.model_validate_json(path.read_bytes())
+            except ValidationError:
+                continue  # not written by this version: the tar is made again
+        return found
+
+    def finish(
+        self, settings: CacheSettings, index: Index, magnifications: tuple[float, float]
+    ) -> list[ShardEntry]:
+        """Write cache.json over all tars that are current, those of earlier commands too.
+
+        Returns:
+            Their entries.
+        """
+        shards = {shard_name(s.split, s.number): s for s in index.document.shards}
+        entries = [
+            entry
+            for name, entry in self.records().items()
+            if name in shards and is_current(index, shards[name], entry, self.path, magnifications)
+        ]
+        entries.sort(key=lambda entry: (entry.split, entry.number))
+        document = settings.model_dump(mode="json") | {
+            "format": FORMAT_NAME,
+            "version": list(FORMAT_VERSION),
+            "created_by": self._begun["created_by"],
+            "shards": [entry.model_dump(mode="json") for entry in entries],
+        }
+        data = to_json(document)
+        path = self.path / CACHE_FILE
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomically(path, data)
+        return entries
+
+    @property
+    def _begun(self) -> dict[str, Any]:
+        path = self._workspace / SETTINGS_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return {name: dict(content[name]) for name in ("settings", "created_by")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); give a new --out") from None
+
+    def _whole(self, entry: ShardEntry) -> bool:
+        with (self.path / entry.path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+
+    def _forget(self, name: str, entry: ShardEntry | None) -> None:
+        """A tar is about to be written anew: nothing may say meanwhile that the old one is there."""
+        if entry is not None:
+            (self.path / CACHE_FILE).unlink(missing_ok=True)
+            (self._workspace / f"{name}.json").unlink(missing_ok=True)

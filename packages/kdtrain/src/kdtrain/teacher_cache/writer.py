@@ -1,0 +1,172 @@
+"""Shards in, tars of views out, one after the other: each sample is decoded once and all its views are computed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from itertools import islice
+
+from kdtrain.augment import IDENTITY, Draw, draw
+from kdtrain.engine_group import memory_errors_named
+from kdtrain.loader import LoadStats
+from kdtrain.sample_io import LoadedSample
+from kdtrain.shard_format import Index
+from kdtrain.shard_index import Shard, magnification_name
+from kdtrain.stream import EvaluationStream
+from kdtrain.teacher_cache.binding import sources_of
+from kdtrain.teacher_cache.compute import ViewMaker
+from kdtrain.teacher_cache.document import (
+    FORMAT_VERSION,
+    CacheSettings,
+    SampleEntry,
+    ShardEntry,
+    ViewEntry,
+    draw_entry,
+    shard_name,
+    to_json,
+    view_member,
+)
+from kdtrain.teacher_cache.tar import TarSum, writing
+from kdtrain.teacher_cache.view import encode_view
+from kdtrain.teacher_cache.workspace import CacheFolder
+from kdtrain.training_sets import union_of
+
+
+def deal(index: Index, todo: Sequence[str], magnification: float, ranks: int) -> list[list[str]]:
+    """Shards to ranks, the largest first and each to the rank that has the least to read."""
+    name = magnification_name(magnification)
+    sizes = {shard_name(s.split, s.number): s.files[name].bytes for s in index.document.shards}
+    dealt: list[list[str]] = [[] for _ in range(ranks)]
+    for shard in sorted(todo, key=lambda shard: (-sizes[shard], shard)):
+        min(dealt, key=lambda part: sum(sizes[other] for other in part)).append(shard)
+    return dealt
+
+
+def draws_of(settings: CacheSettings, key: str, *, augmented: bool) -> list[Draw]:
+    """The draws of a sample's views: view v is what an online run of the cache's seed draws in its epoch v."""
+    augmentation = settings.settings
+    if not augmented or augmentation is None:
+        return [IDENTITY]
+    return [draw(augmentation, seed=settings.seed, epoch=view, key=key) for view in range(settings.views)]
+
+
+class ShardWriter:
+    """Writes tars of a cache.
+
+    Args:
+        folder: Of the cache.
+        index: The shard set.
+        settings: Of the cache.
+        maker: Computes views.
+        magnifications: The teacher's and the student's.
+    """
+
+    def __init__(
+        self,
+        folder: CacheFolder,
+        index: Index,
+        settings: CacheSettings,
+        maker: ViewMaker,
+        magnifications: tuple[float, float],
+    ) -> None:
+        self._folder = folder
+        self._index = index
+        self._settings = settings
+        self._maker = maker
+        self._magnifications = magnifications
+
+    def write(
+        self,
+        names: Container[str],
+        wanted: Mapping[str, bool],
+        *,
+        workers: int,
+        pin_memory: bool,
+        on_sample: Callable[[LoadStats], None],
+    ) -> LoadStats:
+        """Write the tars of some shards, in stored order.
+
+        Args:
+            names: Of the shards.
+            wanted: Stored splits that they are in, and whether each is augmented.
+            workers: Loader processes.
+            pin_memory: Whether images go to a GPU.
+            on_sample: Called after every sample.
+
+        Raises:
+            ShardError: A sample is damaged.
+            TrainingError: A feature map cannot be kept as float16, or memory does not suffice.
+        """
+        joined, split = union_of(self._index, list(wanted))
+        shards = {
+            i: shard
+            for i, shard in enumerate(joined.shards_of(split))
+            if shard_name(shard.split, shard.number) in names
+        }
+        stream = EvaluationStream(
+            joined,
+            split,
+            self._magnifications[:1],
+            shards=shards,
+            workers=workers if shards else 0,
+            pin_memory=pin_memory,
+        )
+        try:
+            samples = iter(stream)
+            for shard in shards.values():
+                own = islice(samples, shard.samples)
+                self._shard(shard, own, wanted[shard.split], lambda: on_sample(stream.stats))
+            return stream.stats
+        finally:
+            stream.close()
+
+    def _shard(
+        self, shard: Shard, samples: Iterator[LoadedSample], augmented: bool, on_sample: Callable[[], None]
+    ) -> None:
+        name = shard_name(shard.split, shard.number)
+        path = self._folder.path / f"{name}.tar"
+        sizes = self._index.sizes_of(shard, self._magnifications[1])
+        draws: list[list[Draw]] = []
+        with writing(path) as tar:
+            for sample, size in zip(samples, sizes, strict=True):
+                draws.append(draws_of(self._settings, sample.key, augmented=augmented))
+                views = self._views(sample, draws[-1], size)
+                tar.add(sample.key, _record(sample.key, draws[-1], views), views)
+                on_sample()
+            written = tar.finish()
+        self._folder.record(self._entry(shard, written, draws, augmented=augmented))
+
+    def _views(self, sample: LoadedSample, draws: Sequence[Draw], size: tuple[int, int]) -> list[bytes]:
+        image_CHW = sample.images[self._magnifications[0]]
+        what = f"{sample.key} ({image_CHW.shape[2]} x {image_CHW.shape[1]} px)"
+        with memory_errors_named(what, "for the teacher", "--precision bf16 or --micro-batch 1"):
+            views = self._maker.views(image_CHW, draws, size)
+        return [encode_view(view, view_member(sample.key, number)) for number, view in enumerate(views)]
+
+    def _entry(
+        self, shard: Shard, written: TarSum, draws: Sequence[Sequence[Draw]], *, augmented: bool
+    ) -> ShardEntry:
+        views = self._settings.views if augmented else 1
+        turned = tuple(
+            "".join(str(drawn[view].quarter_turns % 2) for drawn in draws) for view in range(views)
+        )
+        return ShardEntry(
+            split=shard.split,
+            number=shard.number,
+            path=f"{shard_name(shard.split, shard.number)}.tar",
+            bytes=written.bytes,
+            sha256=written.sha256,
+            samples=shard.samples,
+            keys_sha256=shard.keys_sha256,
+            sources=sources_of(self._index, shard, self._magnifications),
+            augmented=augmented,
+            turned=turned,
+        )
+
+
+def _record(key: str, draws: Sequence[Draw], views: Sequence[bytes]) -> bytes:
+    entries = tuple(
+        ViewEntry(draw=draw_entry(drawn), crc32=zlib.crc32(data))
+        for drawn, data in zip(draws, views, strict=True)
+    )
+    return to_json(SampleEntry(version=FORMAT_VERSION, key=key, views=entries).model_dump(mode="json"))

@@ -1,0 +1,494 @@
+"""A teacher cache as it is read: what it holds, what is refused of it by which rule, and which run it fits."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from jsonschema import Draft202012Validator
+
+from fixtures.shard_sets import write_set
+from fixtures.teacher_caches import VIEWS, cache_options, cached, edit_json, flip_bit, offset_of
+from fixtures.training_runs import QUICK, SPLITS, kdtrain, trained, write_training_set
+from kdtrain.augment import AugmentSettings, draw
+from kdtrain.errors import TrainingError, UsageError
+from kdtrain.models import build_model
+from kdtrain.network import load_trained
+from kdtrain.sample_io import LoadedSample
+from kdtrain.shard_error import ShardError
+from kdtrain.shard_format import Index, read_index
+from kdtrain.stream import EvaluationStream
+from kdtrain.teacher_cache.compute import ViewMaker
+from kdtrain.teacher_cache.document import draw_entry, read_record, to_json
+from kdtrain.teacher_cache.opening import open_cache
+from kdtrain.teacher_cache.reader import CacheReader
+from kdtrain.teacher_cache.tar import writing
+from kdtrain.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
+
+pytest.importorskip("deepspeed", reason="needs DeepSpeed")
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "shards" / "teacher-cache.schema.json").read_text())
+TAR = "aux1-000000.tar"
+"""Of two samples with three views each."""
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """A set with every kind of split."""
+    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
+
+
+@pytest.fixture(scope="module")
+def teacher(shards, tmp_path_factory) -> Path:
+    """A teacher at 10x."""
+    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
+
+
+@pytest.fixture(scope="module")
+def whole(shards, teacher, tmp_path_factory) -> Path:
+    """Three views of aux2, one of dev."""
+    return cached(shards, teacher, tmp_path_factory.mktemp("caches") / "cache")
+
+
+@pytest.fixture
+def cache(whole, tmp_path) -> Path:
+    """One that may be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "cache"))
+
+
+def samples(index: Index, split: str) -> list[LoadedSample]:
+    """Of a split, at both magnifications, in stored order."""
+    return list(EvaluationStream(index, split, [10, 2.5]))
+
+
+def keys(index: Index) -> list[str]:
+    """Of the shard that TAR is of."""
+    return [sample.key for sample in samples(index, "aux1")][:2]
+
+
+def read(folder: Path, shards: Path, view: int = 1) -> None:
+    """Read a view of the second sample of TAR."""
+    index = read_index(shards)
+    shard = index.shards_of("aux1")[0]
+    reader = CacheReader(open_cache(folder), index)
+    try:
+        reader.load(shard, 1, view, key=keys(index)[1])
+    finally:
+        reader.close()
+
+
+# What is in it
+
+
+def test_views_are_the_draws_of_the_first_epochs(whole, shards, teacher):
+    """Each view has the draw of its epoch in an online run of the seed, and the teacher's outputs for that draw."""
+    index, trained_one = read_index(shards), load_trained(teacher, what="--teacher")
+    reader = CacheReader(open_cache(whole), index)
+    maker = ViewMaker(trained_one, precision="fp32", device=torch.device("cpu"), output_stride=32)
+    shard = index.shards_of("aux1")[0]
+    turned = set()
+    for position, sample in enumerate(samples(index, "aux1")[:2]):
+        for view in range(VIEWS):
+            found = reader.load(shard, position, view, key=sample.key)
+            assert found.draw == draw(AugmentSettings(), seed=0, epoch=view, key=sample.key)
+            assert reader.turned(shard)[view][position] == str(found.draw.quarter_turns % 2)
+            turned.add(found.draw.quarter_turns % 2)
+            (wanted,) = maker.views(sample.images[10], [found.draw], sample.sizes[2.5])
+            assert torch.equal(found.view.logits_K, wanted.logits_K)
+            assert all(torch.equal(found.view.maps[how], x.half()) for how, x in wanted.maps.items())
+    assert turned == {0, 1}
+
+
+def test_samples_that_choose_are_not_augmented(whole, shards):
+    """The development split has one view a sample, whose draw changes nothing."""
+    document = open_cache(whole).document
+    entry = next(entry for entry in document.shards if entry.split == "dev")
+    assert (entry.augmented, entry.turned) == (False, ("00",))
+    with tarfile.open(whole / entry.path) as tar:
+        records = [json.load(tar.extractfile(m)) for m in tar if m.name.endswith(".json")]
+    assert [len(record["views"]) for record in records] == [1, 1]
+    plain = records[0]["views"][0]["draw"]
+    assert (plain["brightness"], plain["hue"], plain["quarter_turns"]) == (1, 0, 0)
+
+
+def test_a_tar_is_one_that_others_read(whole, shards):
+    """The standard library lists records and views under the shards' keys, by name; headers hold no time and no user."""
+    with tarfile.open(whole / TAR) as tar:
+        members = tar.getmembers()
+    extensions = ["json", "v000.st", "v001.st", "v002.st"]
+    assert [m.name for m in members] == [f"{key}.{e}" for key in keys(read_index(shards)) for e in extensions]
+    assert {(m.mtime, m.mode, m.uid, m.uname, m.gname) for m in members} == {
+        (0, 0o444, 0, "kdtrain", "kdtrain")
+    }
+
+
+def test_the_schema_describes_what_is_written(whole):
+    """cache.json and a record fit the schema beside the contract; without any one field they do not."""
+    Draft202012Validator.check_schema(SCHEMA)
+    document = json.loads((whole / "cache.json").read_text())
+    with tarfile.open(whole / TAR) as tar:
+        record = json.load(tar.extractfile(tar.getmembers()[0]))
+    of_record = Draft202012Validator({"$ref": "#/$defs/sample", "$defs": SCHEMA["$defs"]})
+    for validator, content in ((Draft202012Validator(SCHEMA), document), (of_record, record)):
+        validator.validate(content)
+        for name in content:
+            assert not validator.is_valid({k: v for k, v in content.items() if k != name})
+            assert not validator.is_valid(content | {name: -1.5})
+        assert not validator.is_valid(content | {"something_else": 1})
+
+
+def test_records_survive_json():
+    """A draw is read back as it was made, to the last bit of its numbers."""
+    drawn = draw(AugmentSettings(), seed=3, epoch=1, key="a")
+    views = [{"draw": draw_entry(drawn).model_dump(mode="json"), "crc32": 7}]
+    record = read_record(to_json({"version": [1, 0], "key": "a", "views": views}), Path("x"), "a")
+    assert record.views[0].draw == draw_entry(drawn)
+
+
+@pytest.mark.parametrize("stride", [32, 16, 8])
+def test_map_sizes_are_those_of_the_network(stride):
+    """For odd and even sides the predicted size is that of the real feature map, turned or not."""
+    model = build_model("resnet10", n_classes=2, output_stride=stride, seed=0)
+    for width, height in ((5, 40), (33, 32), (65, 47), (96, 31)):
+        with torch.inference_mode():
+            maps = [model(torch.zeros(1, 3, *size))[0] for size in ((height, width), (width, height))]
+        for turned in (False, True):
+            assert map_size((width, height), stride, turned=turned) == tuple(maps[turned].shape[2:])
+
+
+def test_micro_batches_of_views_change_rounding_alone(teacher, shards):
+    """Five views of an image that is not square, three at a time, are the same as one by one, in the same order."""
+    sample = samples(read_index(shards), "train")[1]
+    assert len(set(sample.sizes[2.5])) == 2
+    draws = [draw(AugmentSettings(), seed=1, epoch=view, key="k") for view in range(5)]
+    results = [
+        ViewMaker(
+            load_trained(teacher, what="t"),
+            precision="fp32",
+            device=torch.device("cpu"),
+            output_stride=16,
+            micro_batch=micro_batch,
+        ).views(sample.images[10], draws, sample.sizes[2.5])
+        for micro_batch in (1, 3)
+    ]
+    for one, many in zip(*results, strict=True):
+        torch.testing.assert_close(one.logits_K, many.logits_K, rtol=1e-4, atol=1e-5)
+        assert all(torch.allclose(one.maps[how], many.maps[how], rtol=1e-4, atol=1e-4) for how in one.maps)
+
+
+# What cannot be kept
+
+
+@pytest.mark.parametrize(("value", "said"), [(7e4, "reach 70000"), (float("nan"), "reach nan")])
+def test_maps_beyond_float16_are_refused(value, said):
+    """A value that float16 cannot hold, or none at all, ends the writing with the sample's name and the limit."""
+    maps = {"maxpool": torch.full((2, 1, 1), value), "bicubic": torch.zeros(2, 1, 1)}
+    with pytest.raises(TrainingError, match=rf"maxpool for a\.v001\.st {said}, .* up to 65504"):
+        encode_view(TeacherView(logits_K=torch.zeros(2), maps=maps), "a.v001.st")
+
+
+def test_views_of_other_shapes_are_refused():
+    """Other names, shapes or types than the set and the network say, and bytes that are no safetensors file."""
+    maps = {how: torch.zeros(2, 1, 3) for how in ("maxpool", "bicubic")}
+    data = encode_view(TeacherView(logits_K=torch.zeros(2), maps=maps), "x")
+    decode_view(data, ViewShape(classes=2, channels=2, size=(1, 3)))
+    with pytest.raises(ValueError, match=r"bicubic \(2, 1, 3\) torch.float16, .* not bicubic \(2, 3, 1\)"):
+        decode_view(data, ViewShape(classes=2, channels=2, size=(3, 1)))
+    other = safetensors.torch.save({"logits": torch.zeros(2, dtype=torch.float64)})
+    with pytest.raises(ValueError, match=r"the tensors are logits \(2,\) torch\.float64"):
+        decode_view(other, ViewShape(classes=2, channels=2, size=(1, 3)))
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        decode_view(data[:20], ViewShape(classes=2, channels=2, size=(1, 3)))
+
+
+# What is refused of a cache
+
+
+def _cut(folder: Path) -> None:
+    path = folder / TAR
+    data = path.read_bytes()
+    path.write_bytes(data[:-2048] + bytes(2048 - 512))
+    edit_json(folder / "cache.json", lambda d: _entry(d).update(bytes=len(data) - 512))
+
+
+def _entry(document: Any) -> Any:
+    return next(entry for entry in document["shards"] if entry["path"] == TAR)
+
+
+def _document(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(folder / "cache.json", lambda document: document.update(changes))
+
+
+def _shard(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(folder / "cache.json", lambda d: _entry(d).update(changes))
+
+
+def _flip(member: str, offset: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with tarfile.open(folder / TAR) as tar:
+            name = [m.name for m in tar if m.name.endswith(member)][1]
+        flip_bit(folder / TAR, offset_of(folder / TAR, name) + offset)
+
+    return damage
+
+
+def _rewritten(change: Callable[[list[tuple[str, bytes, list[bytes]]]], Any]) -> Callable[[Path], None]:
+    """Write the tar again, whole, from its samples as a test changed them."""
+
+    def damage(folder: Path) -> None:
+        with tarfile.open(folder / TAR) as tar:
+            contents = {m.name: tar.extractfile(m).read() for m in tar}
+        found = [name.removesuffix(".json") for name in contents if name.endswith(".json")]
+        held = [
+            (key, contents[f"{key}.json"], [contents[f"{key}.v{v:03d}.st"] for v in range(VIEWS)])
+            for key in found
+        ]
+        with writing(folder / TAR) as tar:
+            for sample in change(held):
+                tar.add(*sample)
+            size = tar.finish().bytes
+        _shard(bytes=size)(folder)
+
+    return damage
+
+
+def _turned_over(held: list[Any]) -> list[Any]:
+    return [(held[1][0], *held[0][1:]), (held[0][0], *held[1][1:])]
+
+
+def _record(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    def edited(held: list[Any]) -> list[Any]:
+        key, data, views = held[1]
+        record = json.loads(data)
+        change(record)
+        return [held[0], (key, to_json(record), views)]
+
+    return _rewritten(edited)
+
+
+def _other_view(held: list[Any]) -> list[Any]:
+    key, data, views = held[1]
+    other = safetensors.torch.save({"logits": torch.zeros(2)})
+    record = json.loads(data)
+    record["views"][1]["crc32"] = zlib.crc32(other)
+    return [held[0], (key, to_json(record), [views[0], other, views[2]])]
+
+
+def _sorted_wrong(held: list[Any]) -> list[Any]:
+    return [(key, record, views[:2]) for key, record, views in held]
+
+
+FAULTS = {
+    "T01": (lambda f: (f / "cache.json").unlink(), r"no cache\.json \(rule T01 cache-present\)"),
+    "T02-json": (lambda f: (f / "cache.json").write_text("{"), "not JSON"),
+    "T02-field": (_document(seed=-1), "seed: .*greater than or equal to 0"),
+    "T02-type": (_document(views="3"), "views: "),
+    "T03": (_document(format="slideprep-shards"), "'format' is 'slideprep-shards'"),
+    "T04": (_document(version=[2, 0]), r"version \[2, 0\] .*rule T04 format-version"),
+    "T05-turned": (_shard(turned=["00", "00"]), f"{TAR[:-4]} has 2 views, not 3"),
+    "T05-samples": (_shard(turned=["0"] * VIEWS), "does not tell of 2 samples"),
+    "T05-path": (_shard(path="../x.tar"), r"is '\.\./x\.tar', not 'aux1-000000\.tar'"),
+    "T05-settings": (_document(augmentation=None), "no settings of the augmentation"),
+    "T06": (lambda f: (f / TAR).unlink(), "names this file, but it is not there"),
+    "T07": (lambda f: (f / TAR).write_bytes((f / TAR).read_bytes()[:-512]), "bytes, but cache.json says"),
+    "T09-header": (_flip("v001.st", -512), "damaged or foreign header"),
+    "T09-cut": (_cut, "does not end with two zero blocks|bytes after the end|foreign header|cut off"),
+    "T12-views": (
+        _rewritten(_sorted_wrong),
+        "its members are .*not its record and all of its views|ends after",
+    ),
+    "T13-number": (_rewritten(lambda held: held[:1]), "1 samples, but cache.json states 2"),
+    "T13-order": (_rewritten(_turned_over), "other keys, or another order"),
+    "T14-json": (_flip("json", 0), "Invalid JSON"),
+    "T14-key": (_record(lambda r: r.update(key="b")), "the record is that of 'b'"),
+    "T14-version": (_record(lambda r: r.update(version=[2, 0])), r"record version \[2, 0\]"),
+    "T14-order": (
+        _record(lambda r: r["views"][0]["draw"].update(order=["hue"] * 4)),
+        "every colour operation",
+    ),
+    "T14-turned": (
+        _record(
+            lambda r: r["views"][1]["draw"].update(quarter_turns=r["views"][1]["draw"]["quarter_turns"] ^ 1)
+        ),
+        "turns them otherwise",
+    ),
+    "T14-views": (_record(lambda r: r["views"].pop()), "has other views"),
+    "T15": (_flip("v001.st", 300), "its CRC-32 is not the one"),
+    "T16": (_rewritten(_other_view), "the tensors are logits"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_damage_is_named(name, cache, shards):
+    """Each kind of damage is refused by its rule, at the opening or at the sample that is asked for."""
+    damage, message = FAULTS[name]
+    damage(cache)
+    with pytest.raises((ShardError, UsageError), match=message) as caught:
+        read(cache, shards)
+    if isinstance(caught.value, ShardError):
+        assert caught.value.rule.startswith(name[:3])
+        assert "kdtrain cache-teacher" in str(caught.value)
+
+
+def test_a_foreign_member_is_refused(cache, shards):
+    """A file that is neither record nor view, such as one that other readers would unpickle, stops the reader."""
+    data = (cache / TAR).read_bytes()
+    assert data.count(b".v002.st\0") == 2
+    (cache / TAR).write_bytes(data)
+    with tarfile.open(cache / TAR) as tar:
+        members = [(m, tar.extractfile(m).read()) for m in tar]
+    with tarfile.open(cache / TAR, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for info, content in members:
+            info.name = info.name.replace("v002.st", "pyd")
+            tar.addfile(info, io.BytesIO(content))
+    _shard(bytes=(cache / TAR).stat().st_size)(cache)
+    with pytest.raises(ShardError, match=r"\.pyd.*rule T11 member-name"):
+        read(cache, shards)
+
+
+def test_only_the_view_that_is_asked_for_is_read(cache, shards):
+    """Damage in view 1 of a sample stops who asks for it, and nobody else."""
+    _flip("v001.st", 300)(cache)
+    read(cache, shards, view=0)
+    read(cache, shards, view=2)
+    with pytest.raises(ShardError, match="rule T15"):
+        read(cache, shards, view=1)
+
+
+def test_a_reader_can_be_sent_to_a_worker(whole, shards):
+    """A copy through torch's pickler, as loader processes get it, holds no open file and reads the same."""
+    index = read_index(shards)
+    reader, shard = CacheReader(open_cache(whole), index), index.shards_of("aux1")[0]
+    first = reader.load(shard, 0, 2, key=keys(index)[0])
+    again = ForkingPickler.loads(ForkingPickler.dumps(reader)).load(shard, 0, 2, key=keys(index)[0])
+    assert torch.equal(first.view.logits_K, again.view.logits_K)
+
+
+def test_damage_ends_a_run_with_its_rule(cache, shards, tmp_path):
+    """A bit that flipped in a view: the run stops with exit code 1, naming the member, the rule and the remedy."""
+    _flip("v000.st", 300)(cache)
+    run = distil(shards, tmp_path / "run", "--teacher-cache", cache)
+    assert run.code == 1
+    assert ".v000.st': its CRC-32 is not the one in the sample's record (rule T15 view-checksum)" in run.said
+
+
+# Which run it fits
+
+
+def distil(shards: Path, out: Path, *options: object, train_on: str = "aux2") -> Any:
+    """Distil to 2.5x for an epoch."""
+    common = ("--shards", shards, "--out", out, "--magnification", 2.5, "--train-on", train_on)
+    return kdtrain("distill", *common, *QUICK, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--jitter", "0.5,0.5,0.5,0.1"), "augmentation: brightness 0.5, .*hue 0.2,.* there, .*hue 0.1"),
+        (("--no-augment",), "augmentation: .* there, none here"),
+        (("--output-stride", 16), "--output-stride: 32 there, 16 here"),
+        (("--magnification", 5), "--magnification: 2.5 there, 5 here"),
+        (("--views", 4), "--views: 3 there, 4 here"),
+        (("--validate-on", "val"), "shards: val-000000 not cached (rule T18 source)"),
+        (("--train-on", "train"), "shards: train-000000, train-000001 not cached (rule T18 source)"),
+    ],
+)
+def test_a_cache_for_something_else_is_refused(whole, tmp_path, options, message):
+    """Augmentation, stride, magnification, views or splits that differ: exit code 2, the difference, the command."""
+    shards = write_training_set(tmp_path / "set", magnifications=(10, 5, 2.5))
+    run = distil(shards, tmp_path / "run", "--teacher-cache", whole, *options)
+    assert run.code == 2
+    assert not (tmp_path / "run").exists()
+    assert re.search(message.replace("(", r"\(").replace(")", r"\)"), run.said), run.said
+    assert f"this makes one that fits: kdtrain cache-teacher --shards {shards}" in run.said
+
+
+def test_another_teacher_is_refused(whole, shards, tmp_path):
+    """Weights that are not those that the cache was made with are named by their hashes."""
+    other = trained("teacher", shards, tmp_path / "other", "--seed", 5)
+    run = distil(shards, tmp_path / "run", "--teacher-cache", whole, "--teacher", other)
+    assert run.code == 2
+    assert "teacher: weights" in run.said and "in --teacher (rule T17 teacher)" in run.said
+    assert f"--teacher {other} --magnification 2.5 --views 3 --seed 0" in run.said
+
+
+def test_the_same_teacher_may_be_named(whole, shards, teacher, tmp_path):
+    """With --teacher its weights are checked, and can be started from; from a cache alone they cannot."""
+    options = ("--teacher-cache", whole, "--start-from", "teacher")
+    assert distil(shards, tmp_path / "run", *options, "--teacher", teacher).code == 0
+    refused = distil(shards, tmp_path / "none", *options)
+    assert refused.code == 2
+    assert (
+        "--start-from: the teacher's weights are in no cache; give --teacher too (given: 'teacher')"
+        in refused.said
+    )
+
+
+def test_changed_shards_are_refused(whole, tmp_path):
+    """A set whose records changed has other tars under the same names: two of them are named, and why."""
+    changed = write_set(
+        tmp_path / "set",
+        SPLITS,
+        unlabelled=["aux1", "added"],
+        sets={"aux2": ["aux1", "added"]},
+        edit_record=lambda record: record.update(reader="other 1.0"),
+    )
+    run = distil(changed, tmp_path / "run", "--teacher-cache", whole)
+    assert run.code == 2
+    assert "aux1-000000, aux1-000001, added-000000 changed since they were cached (rule T18" in run.said
+    assert f"--out {whole}" in run.said
+
+
+def test_the_command_that_is_named_makes_one_that_fits(shards, teacher, tmp_path):
+    """What a refusal says to run, once TEACHER and CACHE are filled in, is then accepted."""
+    cache = cached(shards, teacher, tmp_path / "cache", "--seed", 4)
+    options = ("--jitter", "0.1,0.1,0.1,0.1", "--output-stride", 16, "--teacher-cache", cache)
+    said = distil(shards, tmp_path / "run", *options).said
+    words = said.partition("makes one that fits: kdtrain ")[2].split()
+    made = tmp_path / "made"
+    filled = [{"TEACHER": str(teacher), "CACHE": str(made)}.get(word, word) for word in words]
+    assert kdtrain(*filled, "--workers", 0).code == 0
+    assert distil(shards, tmp_path / "run", *options[:-1], made).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "--teacher-cache: there is no teacher; give --teacher, or a cache that was made with it"),
+        (("--teacher-cache", "s3://bucket/cache"), "not from a URL; copy it there"),
+        (("--teacher-cache", "absent"), "no cache.json (rule T01 cache-present)"),
+        (
+            ("--teacher", "t", "--view-order", "sample"),
+            "--view-order: chooses among --views, and there are none",
+        ),
+    ],
+)
+def test_what_cannot_teach_is_refused(shards, tmp_path, options, message):
+    """No teacher at all, a URL, a folder without a cache, an order of views that there are none of: exit code 2."""
+    run = distil(shards, tmp_path / "run", *options)
+    assert run.code == 2
+    assert message in run.said
+
+
+def test_options_of_the_writer_are_checked(shards, teacher, tmp_path):
+    """Views without augmentation, a magnification that is not lower, the test split: refused before any work."""
+    for options, message in (
+        (("--no-augment",), "--views: without augmentation a sample has one view; give --views 1 (given: 3)"),
+        (("--magnification", 10), "10 is not below the teacher's 10x"),
+        (("--train-on", "test"), "includes the test split"),
+        (("--views", 1001), "--views: Input should be less than or equal to 1000"),
+    ):
+        run = kdtrain("cache-teacher", *cache_options(shards, teacher, tmp_path / "cache", *options))
+        assert run.code == 2 and message in run.said
+        assert not (tmp_path / "cache").exists()
