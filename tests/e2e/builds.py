@@ -11,13 +11,12 @@ import tarfile
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from click.testing import CliRunner
 from PIL import Image
 
+from fixtures.commands import Run, run_of
 from fixtures.slides import Pixels, picture, write_svs
 from slideprep.cli import main
 
@@ -27,23 +26,9 @@ SMALL = ("--magnifications", "10,5,2.5", "--tissue", "whole")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a command left on the screen.
-
-    Attributes:
-        code: Exit code.
-        said: Both streams, every run of white space as one space, so that wrapped lines read as written.
-    """
-
-    code: int
-    said: str
-
-
 def slideprep(*arguments: str | Path) -> Run:
     """Run a command in this process; what it does not handle is raised here."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return Run(code=result.exit_code, said=" ".join(result.output.split()))
+    return run_of(main, *arguments)
 
 
 def build(*arguments: str | Path, workers: int = 0) -> Run:
@@ -107,6 +92,29 @@ def write_labels(path: Path, rows: Iterable[Sequence[str]], columns: str = "slid
     """labels.csv."""
     path.write_text("\n".join([columns, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
     return path
+
+
+def set_to_change(folder: Path, *, old: int, new: int, relabelled: int) -> Path:
+    """A folder with the set ``out`` and what may become of it.
+
+    Args:
+        folder: Gets the slides too: those of the set in ``old``, with ``labels.csv``.
+        old: How many slides the set holds.
+        new: How many more there are in ``new``, with ``new.csv``.
+        relabelled: How many of the set's have another label in ``other.csv``.
+    """
+    for name in ("old", "new"):
+        (folder / name).mkdir()
+    for number in range(old + new):
+        good_slide(folder / ("old" if number < old else "new") / f"slide-{number}.svs", number)
+    labels = [(f"slide-{number}", "ab"[number % 2], f"p{number}") for number in range(old + new)]
+    write_labels(folder / "labels.csv", labels[:old])
+    write_labels(folder / "new.csv", labels[old:])
+    write_labels(
+        folder / "other.csv", [(f"slide-{n}", "ab"[(n + 1) % 2], f"p{n}") for n in range(relabelled)]
+    )
+    assert build(folder / "old", "--labels", folder / "labels.csv", "--out", folder / "out").code == 0
+    return folder
 
 
 def failures(out: Path) -> list[Mapping[str, str]]:

@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from e2e.builds import Run, build, everything, good_slides, shard_bytes, slideprep, start, write_labels
+from e2e.builds import build, everything, good_slides, shard_bytes, slideprep, start, write_labels
 from fixtures.buckets import quick_lock, s3_with_buckets
+from fixtures.commands import Run
 from fixtures.faulty_s3 import FaultyS3
 from fixtures.slides import half_zero_tile
 
@@ -34,7 +34,7 @@ QUICK_MAIN = (
 def s3(local: Path) -> Iterator[FaultyS3]:
     """The server, with the slides and labels of the local build in the bucket ``archive``."""
     with s3_with_buckets() as server:
-        bucket = _filesystem(server)
+        bucket = server.client()
         bucket.put(str(local / "slides"), "archive/", recursive=True)
         bucket.put_file(str(local / "labels.csv"), "archive/labels.csv")
         yield server
@@ -60,22 +60,11 @@ def _quiet_and_quick(s3: FaultyS3) -> Iterator[None]:
     s3.shake(0)
 
 
-def _filesystem(server: FaultyS3) -> Any:
-    import s3fs
-
-    return s3fs.S3FileSystem(endpoint_url=server.clean_url, use_listings_cache=False)
-
-
 def _arguments(bucket: str, scratch: Path) -> tuple[str, ...]:
     return (
         "s3://archive/slides/", "--labels", "s3://archive/labels.csv", *OPTIONS,
         "--out", f"s3://sets/{bucket}/set", "--scratch", str(scratch),
     )  # fmt: skip
-
-
-def _copy(server: FaultyS3, bucket: str, folder: Path) -> Path:
-    _filesystem(server).get(f"sets/{bucket}/set/", str(folder / "copy" / "set"), recursive=True)
-    return folder / "copy" / "set"
 
 
 def _assert_same(out: Path, reference: Path) -> None:
@@ -98,7 +87,7 @@ def plain(s3: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, 
     folder = tmp_path_factory.mktemp("plain")
     with quick_lock():
         run = build(*_arguments("plain", folder / "scratch"))
-    return run, _copy(s3, "plain", folder)
+    return run, s3.download("sets/plain/set", folder / "copy" / "set")
 
 
 def test_a_build_in_the_store_is_the_build_on_disk(plain: tuple[Run, Path], local: Path) -> None:
@@ -150,7 +139,7 @@ def test_a_build_through_faults_has_the_same_bytes(
     s3.shake(0)
     assert (run.code, verified.code) == (3, 0), run.said + verified.said
     assert len(s3.faults) - before > 20
-    _assert_same(_copy(s3, f"faults-{seed}", tmp_path), local / "set")
+    _assert_same(s3.download(f"sets/faults-{seed}/set", tmp_path / "copy" / "set"), local / "set")
 
 
 def test_a_killed_build_is_finished_on_another_machine(s3: FaultyS3, local: Path, tmp_path: Path) -> None:
@@ -159,7 +148,7 @@ def test_a_killed_build_is_finished_on_another_machine(s3: FaultyS3, local: Path
     records = _wait_for_records(s3, "sets/killed/set/.slideprep/shards", 2, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not _filesystem(s3).exists("sets/killed/set/index.json")
+    assert not s3.client().exists("sets/killed/set/index.json")
     s3.requests.clear()
     run = build(*_arguments("killed", tmp_path / "two"))
     assert run.code == 3, run.said
@@ -168,7 +157,7 @@ def test_a_killed_build_is_finished_on_another_machine(s3: FaultyS3, local: Path
         assert s3.count(f"/killed/set/10x/{record}.tar", method="GET") == 0, (
             f"{record} was read to recognise it"
         )
-    _assert_same(_copy(s3, "killed", tmp_path), local / "set")
+    _assert_same(s3.download("sets/killed/set", tmp_path / "copy" / "set"), local / "set")
 
 
 def test_a_store_that_goes_away_stops_the_build_and_loses_nothing(
@@ -180,10 +169,10 @@ def test_a_store_that_goes_away_stops_the_build_and_loses_nothing(
     assert run.code == 1
     assert "no answer from the store in 6 attempts" in run.said
     assert "run the same command again: finished shards are kept" in run.said
-    assert not _filesystem(s3).exists("sets/away/set/index.json")
+    assert not s3.client().exists("sets/away/set/index.json")
     s3.shake(0)
     assert build(*_arguments("away", tmp_path / "scratch")).code == 3
-    _assert_same(_copy(s3, "away", tmp_path), local / "set")
+    _assert_same(s3.download("sets/away/set", tmp_path / "copy" / "set"), local / "set")
 
 
 def test_of_two_builds_at_once_one_is_refused(s3: FaultyS3, local: Path, tmp_path: Path) -> None:
@@ -193,7 +182,7 @@ def test_of_two_builds_at_once_one_is_refused(s3: FaultyS3, local: Path, tmp_pat
     codes = sorted(process.returncode for process in processes)
     assert codes == [2, 3], said
     assert any("another build is writing to s3://sets/twice/set" in " ".join(text.split()) for text in said)
-    _assert_same(_copy(s3, "twice", tmp_path), local / "set")
+    _assert_same(s3.download("sets/twice/set", tmp_path / "copy" / "set"), local / "set")
 
 
 @pytest.mark.slow
@@ -205,7 +194,7 @@ def test_workers_of_ray_reach_the_store(s3: FaultyS3, local: Path, tmp_path: Pat
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 3, run.stdout + run.stderr
-    _assert_same(_copy(s3, "ray", tmp_path), local / "set")
+    _assert_same(s3.download("sets/ray/set", tmp_path / "copy" / "set"), local / "set")
 
 
 def _small(workers: int = 0) -> tuple[str, ...]:
@@ -221,7 +210,7 @@ def _start_quick(arguments: tuple[str, ...]) -> subprocess.Popen[str]:
 
 def _wait_for_records(server: FaultyS3, folder: str, count: int, process: subprocess.Popen[str]) -> list[str]:
     """Names of the shards that are finished, once there are some; fails where the build ends before."""
-    bucket, deadline = _filesystem(server), time.monotonic() + 60
+    bucket, deadline = server.client(), time.monotonic() + 60
     while True:
         found = [Path(path).stem for path in bucket.find(folder)]
         if len(found) >= count:

@@ -14,12 +14,10 @@ import pytest
 from e2e.builds import (
     assert_only_whole_tars,
     assert_verified,
-    build,
     everything,
-    good_slide,
+    set_to_change,
     slideprep,
     start,
-    write_labels,
 )
 
 KILLS = 3
@@ -29,17 +27,7 @@ KILLS = 3
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of eight slides, and four more to add."""
-    folder = tmp_path_factory.mktemp("kill")
-    for name in ("old", "new"):
-        (folder / name).mkdir()
-    for number in range(12):
-        good_slide(folder / ("old" if number < 8 else "new") / f"slide-{number}.svs", number)
-    labels = [(f"slide-{number}", "ab"[number % 2], f"p{number}") for number in range(12)]
-    write_labels(folder / "labels.csv", labels[:8])
-    write_labels(folder / "new.csv", labels[8:])
-    write_labels(folder / "other.csv", [(f"slide-{n}", "ab"[(n + 1) % 2], f"p{n}") for n in range(4)])
-    assert build(folder / "old", "--labels", folder / "labels.csv", "--out", folder / "out").code == 0
-    return folder
+    return set_to_change(tmp_path_factory.mktemp("kill"), old=8, new=4, relabelled=4)
 
 
 def command(kind: str, folder: Path) -> list[str | Path]:

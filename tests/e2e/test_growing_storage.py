@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from e2e.builds import build, good_slide, shard_bytes, slideprep, write_labels
+from e2e.builds import set_to_change, shard_bytes, slideprep
 from fixtures.buckets import quick_lock, s3_with_buckets
 from fixtures.faulty_s3 import FaultyS3
 from slideprep.store_url import UrlStore
@@ -24,17 +24,7 @@ class _Killed(BaseException):
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a set of five slides, two more to add, and tables."""
-    folder = tmp_path_factory.mktemp("local")
-    for name in ("old", "new"):
-        (folder / name).mkdir()
-    for number in range(7):
-        good_slide(folder / ("old" if number < 5 else "new") / f"slide-{number}.svs", number)
-    labels = [(f"slide-{number}", "ab"[number % 2], f"p{number}") for number in range(7)]
-    write_labels(folder / "labels.csv", labels[:5])
-    write_labels(folder / "new.csv", labels[5:])
-    write_labels(folder / "other.csv", [("slide-0", "b", "p0")])
-    assert build(folder / "old", "--labels", folder / "labels.csv", "--out", folder / "set").code == 0
-    return folder
+    return set_to_change(tmp_path_factory.mktemp("local"), old=5, new=2, relabelled=1)
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +38,9 @@ def s3() -> Iterator[FaultyS3]:
 def bucket(s3: FaultyS3, local: Path, tmp_path: Path) -> Iterator[str]:
     """Path of the set in a bucket."""
     path = f"sets/{tmp_path.name}"
-    for file in sorted(file for file in (local / "set").rglob("*") if file.is_file()):
-        name = file.relative_to(local / "set").as_posix()
-        if name != ".slideprep/lock":
-            _filesystem(s3).put_file(str(file), f"{path}/{name}")
+    s3.upload(local / "out", path, without={".slideprep/lock"})
     yield path
     s3.shake(0)
-
-
-def _filesystem(server: FaultyS3) -> Any:
-    import s3fs
-
-    return s3fs.S3FileSystem(endpoint_url=server.clean_url, use_listings_cache=False)
-
-
-def _copy(server: FaultyS3, bucket: str, folder: Path) -> Path:
-    """The set in the bucket, on this disk."""
-    shutil.rmtree(folder, ignore_errors=True)
-    _filesystem(server).get(f"{bucket}/", str(folder), recursive=True)
-    return folder
 
 
 def _commands(folder: Path, out: str | Path) -> dict[str, tuple[str | Path, ...]]:
@@ -81,18 +55,18 @@ def test_a_set_in_a_bucket_changes_like_one_on_disk(
     s3: FaultyS3, bucket: str, local: Path, tmp_path: Path
 ) -> None:
     """Added to, relabelled and reduced through a network that fails now and then, all bytes are those on disk."""
-    shutil.copytree(local / "set", tmp_path / "set")
+    shutil.copytree(local / "out", tmp_path / "set")
     s3.shake(0.05)
     for kind in ("add-slides", "relabel", "remove-slides"):
         assert slideprep(*_commands(local, tmp_path / "set")[kind]).code == 0
         run = slideprep(*_commands(local, f"s3://{bucket}")[kind], "--scratch", tmp_path / "scratch")
         assert run.code == 0, run.said
-        assert shard_bytes(_copy(s3, bucket, tmp_path / "copy")) == shard_bytes(tmp_path / "set")
+        assert shard_bytes(s3.download(bucket, tmp_path / "copy")) == shard_bytes(tmp_path / "set")
     s3.shake(0)
     assert s3.faults, "the network never failed"
     verified = slideprep("verify", f"s3://{bucket}")
     assert verified.code == 0, verified.said
-    assert not _filesystem(s3).find(f"{bucket}/{NEXT}")
+    assert not s3.client().find(f"{bucket}/{NEXT}")
     traces = [name for name, data in _bytes(tmp_path / "copy").items() if b"slide-1.svs" in data]
     assert traces == []
 
@@ -106,7 +80,7 @@ def test_a_change_in_a_bucket_that_is_killed_is_completed(
     moment: int, s3: FaultyS3, bucket: str, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended before its nth write, removal or upload, a removal is completed by the same command."""
-    shutil.copytree(local / "set", tmp_path / "set")
+    shutil.copytree(local / "out", tmp_path / "set")
     assert slideprep(*_commands(local, tmp_path / "set")["remove-slides"]).code == 0
     command = (*_commands(local, f"s3://{bucket}")["remove-slides"], "--scratch", tmp_path / "scratch")
     with monkeypatch.context() as patch:
@@ -116,7 +90,7 @@ def test_a_change_in_a_bucket_that_is_killed_is_completed(
     assert count() == moment
     run = slideprep(*command)
     assert run.code == 0, run.said
-    assert shard_bytes(_copy(s3, bucket, tmp_path / "copy")) == shard_bytes(tmp_path / "set")
+    assert shard_bytes(s3.download(bucket, tmp_path / "copy")) == shard_bytes(tmp_path / "set")
     assert slideprep("verify", f"s3://{bucket}").code == 0
 
 
@@ -141,8 +115,8 @@ def test_a_store_that_does_not_answer_ends_a_change(
 
 def test_a_tar_that_is_gone_from_a_bucket_is_told(s3: FaultyS3, bucket: str, local: Path) -> None:
     """Exit 1, the tar is named, and nothing was changed."""
-    (held,) = [p for p in _filesystem(s3).find(bucket) if b"slide-1.svs" in _head(s3, p) and "/10x/" in p]
-    _filesystem(s3).rm_file(held)
+    (held,) = [p for p in s3.client().find(bucket) if b"slide-1.svs" in _head(s3, p) and "/10x/" in p]
+    s3.client().rm_file(held)
     ended = slideprep(*_commands(local, f"s3://{bucket}")["remove-slides"])
     assert ended.code == 1
     assert (
@@ -152,7 +126,7 @@ def test_a_tar_that_is_gone_from_a_bucket_is_told(s3: FaultyS3, bucket: str, loc
 
 
 def _head(server: FaultyS3, path: str) -> bytes:
-    return bytes(_filesystem(server).cat_file(path))
+    return bytes(server.client().cat_file(path))
 
 
 @pytest.mark.parametrize("kind", ["verify", "add-slides", "remove-slides", "relabel"])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.commands import run_of
 from fixtures.real_data import real
 from fixtures.training_runs import kdtrain, log_of, record_of, weights
 
@@ -26,15 +27,13 @@ def shards(tmp_path_factory) -> Path:
     """The fields at 2.5x and 0.625x (256 and 64 px), by their own split of patients: train 37, val 8, test 15."""
     fields = real("osteosarcoma-10x")
     builds = pytest.importorskip("slideprep.cli", reason="needs slideprep to build the shards")
-    from click.testing import CliRunner
-
     out = tmp_path_factory.mktemp("osteosarcoma") / "shards"
     images = sorted(path for path in fields.rglob("*") if path.suffix in {".png", ".jpg", ".jpeg", ".tif"})
     assert len(images) == 60
     arguments = ["build-shards", *images, "--labels", fields / "labels.csv", "--out", out, "--workers", 0]
     arguments += ["--tissue", "whole", "--magnifications", "2.5,0.625", "--objective", 10]
-    built = CliRunner().invoke(builds.main, [str(a) for a in arguments], catch_exceptions=False)
-    assert built.exit_code == 0, built.output
+    built = run_of(builds.main, *arguments)
+    assert built.code == 0, built.said
     return out
 
 

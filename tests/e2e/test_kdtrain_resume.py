@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from fixtures.faulty_s3 import faulty_s3
@@ -96,10 +95,8 @@ def test_a_run_killed_over_a_bad_connection_ends_with_the_same_bits(server, shar
     run, log, url = tmp_path / "run", tmp_path / "log", "bucket/set"
     command = teacher(f"s3://{url}", run, "--shard-cache", tmp_path / "cache", "--checkpoint-every", 1)
     with faulty_s3() as storage:
-        client = fsspec.filesystem("s3", key="test-key", secret="test-secret", endpoint_url=storage.clean_url)
-        client.mkdir("bucket")
-        for path in (path for path in shards.rglob("*") if path.is_file()):
-            client.pipe_file(f"{url}/{path.relative_to(shards).as_posix()}", path.read_bytes())
+        storage.client().mkdir("bucket")
+        storage.upload(shards, url)
         storage.shake(0.1, seed=1)
         for lines in (3, 5):
             pid = server.start(*command, log=log, **storage.environment)

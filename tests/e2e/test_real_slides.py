@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 
 from e2e.builds import slideprep
 from fixtures.real_data import real
+from fixtures.tars import members
 from slideprep.verify import verify
 
 
@@ -31,12 +31,11 @@ def records_and_images(out: Path, magnification: str) -> dict[str, tuple[dict, n
     """(record, pixels) by slide."""
     found = {}
     for tar_path in sorted((out / magnification).glob("*.tar")):
-        with tarfile.open(tar_path) as tar:
-            members = {member.name: tar.extractfile(member).read() for member in tar}
-        for name, data in members.items():
+        held = members(tar_path)
+        for name, data in held.items():
             if name.endswith(".json"):
                 record = json.loads(data)
-                image = np.asarray(Image.open(io.BytesIO(members[f"{record['key']}.jpg"])))
+                image = np.asarray(Image.open(io.BytesIO(held[f"{record['key']}.jpg"])))
                 found[record["slide"]] = (record, image)
     return found
 

@@ -46,7 +46,7 @@ def server() -> Iterator[FaultyS3]:
     with faulty_s3() as running, pytest.MonkeyPatch.context() as patch:
         for name, value in running.environment.items():
             patch.setenv(name, value)
-        fsspec.filesystem("s3").mkdir("bucket")
+        running.client().mkdir("bucket")
         yield running
 
 
@@ -59,11 +59,9 @@ def quiet(server: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "LOOK_WAITS_S", (0.01,) * 2)
 
 
-def upload(folder: Path, url: str) -> str:
+def upload(server: FaultyS3, folder: Path, url: str) -> str:
     """Put a folder at a URL, and return that."""
-    fs = fsspec.filesystem("s3")
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        fs.pipe_file(f"{url}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+    server.upload(folder, url.removeprefix("s3://"))
     return url
 
 
@@ -82,7 +80,7 @@ def local(folder: Path) -> Index:
 @pytest.fixture(scope="module")
 def uploaded(server: FaultyS3, folder: Path) -> str:
     """The same set at a URL."""
-    return upload(folder, SET)
+    return upload(server, folder, SET)
 
 
 @pytest.fixture
@@ -228,7 +226,8 @@ def test_a_stream_stops_at_the_sample_that_cannot_be_had(
 def test_a_shard_that_was_changed_since_is_refused(server: FaultyS3, small: Path, tmp_path: Path) -> None:
     """Other bytes of the same size under the same name: F09, after three attempts, and they are not kept."""
     index = read_index(
-        upload(small, "s3://bucket/changed"), CacheSettings(directory=tmp_path / "cache", limit_bytes=ROOM)
+        upload(server, small, "s3://bucket/changed"),
+        CacheSettings(directory=tmp_path / "cache", limit_bytes=ROOM),
     )
     path = "s3://bucket/changed/10x/train-000001.tar"
     fs = fsspec.filesystem("s3")
@@ -246,7 +245,7 @@ def test_an_incomplete_set_is_refused_when_it_is_opened(
     server: FaultyS3, small: Path, damage: str, rule: str
 ) -> None:
     """A missing tar, one of another size and a missing index are found before anything is fetched."""
-    url, fs = upload(small, f"s3://bucket/{damage}"), fsspec.filesystem("s3")
+    url, fs = upload(server, small, f"s3://bucket/{damage}"), fsspec.filesystem("s3")
     if damage == "short":
         fs.pipe_file(f"{url}/10x/train-000001.tar", b"short")
     else:
@@ -305,7 +304,7 @@ def test_another_backend_reads_the_same(folder: Path, local: Index, tmp_path: Pa
 def training_set(server: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A set with every kind of split, in a folder and at a URL."""
     folder = write_training_set(tmp_path_factory.mktemp("training") / "set")
-    return folder, upload(folder, "s3://bucket/training")
+    return folder, upload(server, folder, "s3://bucket/training")
 
 
 def test_weights_are_the_same_from_a_url(

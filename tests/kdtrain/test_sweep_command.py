@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.training_runs import Run, kdtrain, write_training_set
+from fixtures.commands import Run
+from fixtures.training_runs import kdtrain, write_training_set
 from kdtrain.shard_format import read_index
 from kdtrain.sweep import command
 from kdtrain.sweep.check import Job
