@@ -64,6 +64,29 @@ def plan(
     copies = check_leaks(prepared.plan, {name: scan.fingerprint for name, scan in scanned.scans.items()})
     if config.save_regions is not None:
         save_regions(scanned.scans.values(), config.save_regions)
+    return planned_of(config, prepared, scanned, warnings=(*prepared.warnings, *copies))
+
+
+def planned_of(
+    config: BuildConfig,
+    prepared: Prepared,
+    scanned: Scanned,
+    *,
+    warnings: tuple[str, ...],
+    first: Mapping[str, int] | None = None,
+    present_bytes: float = 0.0,
+) -> Planned:
+    """Settle what goes into which shard, once the slides are scanned.
+
+    Args:
+        config: The settings.
+        prepared: Of the same settings.
+        scanned: Their regions.
+        warnings: Of the run.
+        first: Number of the first shard of each split of a set that grows (see
+            :func:`~slideprep.plan.plan_shards`).
+        present_bytes: Expected size of what such a set holds already.
+    """
     samples, unlabelled = samples_of(prepared.plan, scanned.scans, source=config.tissue)
     shards = plan_shards(
         samples,
@@ -72,13 +95,15 @@ def plan(
         image_format=config.image_format,
         shard_mb=config.shard_mb,
         seed=config.seed,
+        first=first,
+        present_bytes=present_bytes,
     )
     return Planned(
         prepared=prepared,
         scanned=scanned,
         shards=shards,
         failures=(*scanned.failures, *unlabelled),
-        warnings=(*prepared.warnings, *copies),
+        warnings=warnings,
     )
 
 

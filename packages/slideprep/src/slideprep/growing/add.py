@@ -27,8 +27,8 @@ from slideprep.layout import Layout
 from slideprep.leaks import check_leaks
 from slideprep.pipeline import Executor, executor
 from slideprep.places import Place
-from slideprep.plan import Shard, estimated_bytes, plan_shards
-from slideprep.plan_set import Planned, samples_of
+from slideprep.plan import estimated_bytes
+from slideprep.plan_set import Planned, planned_of
 from slideprep.prepare import Prepared
 from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
@@ -216,20 +216,14 @@ def _planned(
     console: Console,
 ) -> Planned:
     scanned = scan_slides(config, prepared, pool, console, workspace)
-    copies = _copies(current, prepared, scanned.scans)
-    samples, unlabelled = samples_of(prepared.plan, scanned.scans, source=config.tissue)
-    shards: tuple[Shard, ...] = plan_shards(
-        samples,
-        {name: slide.split for name, slide in prepared.plan.slides.items() if slide.split is not None},
-        magnifications=config.magnifications,
-        image_format=config.image_format,
-        shard_mb=config.shard_mb,
-        seed=config.seed,
+    return planned_of(
+        config,
+        prepared,
+        scanned,
+        warnings=_copies(current, prepared, scanned.scans),
         first={name: entry.shards for name, entry in current.index.splits.items()},
         present_bytes=present_bytes(current),
     )
-    failures = (*scanned.failures, *unlabelled)
-    return Planned(prepared=prepared, scanned=scanned, shards=shards, failures=failures, warnings=copies)
 
 
 def _copies(current: CurrentSet, prepared: Prepared, scans: Mapping[str, Scan]) -> tuple[str, ...]:
