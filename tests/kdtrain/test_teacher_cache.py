@@ -123,7 +123,7 @@ def test_samples_that_choose_are_not_augmented(whole, shards):
 
 
 def test_a_tar_is_one_that_others_read(whole, shards):
-    """The standard library lists records and views under the shards' keys, by name; headers hold no time and no user."""
+    """The standard library lists records and views under the shards' keys, by name; headers hold no time or user."""
     with tarfile.open(whole / TAR) as tar:
         members = tar.getmembers()
     extensions = ["json", "v000.st", "v001.st", "v002.st"]

@@ -65,8 +65,9 @@ class CacheFolder:
         self._workspace.mkdir(parents=True, exist_ok=True)
         with (self._workspace / "lock").open("a") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                # Not flock, which loader processes would inherit, and hold for seconds after a killed command.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is held
                 raise UsageError(
                     f"another 'kdtrain cache-teacher' writes to {self.path}; wait for it, stop it, or give another "
                     "--out"
