@@ -6,179 +6,34 @@ numbers are the defaults (section 4.4, and the authors' published settings where
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from kdtrain.config_common import HARMLESS, NOT_IN_RECORD, PATHS, PhaseConfig, Precision, SetConfig, is_url
 from kdtrain.errors import UsageError
-from kdtrain.locations import LocationField
-from kdtrain.shard_cache import DEFAULT_GB, CacheSettings, cache_settings
 
-if TYPE_CHECKING:
-    from kdtrain.augment import AugmentSettings
+__all__ = [
+    "HARMLESS",
+    "NOT_IN_RECORD",
+    "PATHS",
+    "BaselineConfig",
+    "CacheTeacherConfig",
+    "DistillConfig",
+    "FinetuneConfig",
+    "PhaseConfig",
+    "Precision",
+    "Resize",
+    "SetConfig",
+    "TeacherConfig",
+    "load_config",
+]
 
 Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
-Precision = Literal["fp32", "bf16", "fp16"]
-Schedule = Literal["constant", "cosine", "step", "exponential"]
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
-
-PATHS = frozenset(
-    {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
-)
-"""Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
-HARMLESS = frozenset(
-    {"shard_cache_gb", "workers", "device", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"}
-)
-"""Settings that change no weight, or only its last bits: a run may go on on another machine."""
-NOT_IN_RECORD = PATHS | HARMLESS
-"""What a resumed run may change."""
-
-
-class SetConfig(BaseModel):
-    """What every command is told that runs a network over a shard set.
-
-    Attributes:
-        shards: Folder of the shard set, or its URL: s3://, gs:// or az://, whose credentials the environment gives.
-        shard_cache: Folder for shards fetched from a URL. Left out: $KDTRAIN_SHARD_CACHE, else the user's cache folder.
-        shard_cache_gb: Its size in GB; what was not read for longest makes room.
-        out: Folder of the run.
-        train_on: Splits or named sets whose samples are trained on.
-        validate_on: Split or set that chooses the best checkpoint; "none" keeps the last. Left out: val for labelled
-            training sets, dev for auxiliary ones, as in the paper.
-        micro_batch: Same-size samples that go through the network together.
-        precision: Of the network's arithmetic.
-        seed: Of weights, order and augmentation.
-        augment: Whether to augment (the paper's colour jitter, flips and quarter turns).
-        jitter: Strength of brightness, contrast, saturation and hue.
-        workers: Loader processes.
-        device: Where to compute; auto takes a GPU where there is one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    phase: ClassVar[str]
-
-    shards: LocationField
-    shard_cache: Path | None = None
-    shard_cache_gb: Annotated[float, Field(gt=0)] = DEFAULT_GB
-    out: Path
-    train_on: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
-    validate_on: str | None = None
-    micro_batch: Annotated[int, Field(ge=1)] = 1
-    precision: Precision = "fp32"
-    seed: Annotated[int, Field(ge=0)] = 0
-    augment: bool = True
-    jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.2)
-    workers: Annotated[int, Field(ge=0)] = 2
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    @field_validator("train_on", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
-
-    @field_validator("out")
-    @classmethod
-    def _is_folder(cls, value: Path) -> Path:
-        if _is_url(value):
-            raise ValueError("runs are written to a local folder or a shared file system, not to a URL")
-        return value
-
-    @field_validator("jitter", mode="before")
-    @classmethod
-    def _numbers(cls, value: Any) -> Any:
-        numbers = value.split(",") if isinstance(value, str) else value
-        if isinstance(numbers, list | tuple) and len(numbers) != 4:
-            raise ValueError("must be 4 numbers: of brightness, contrast, saturation and hue")
-        return numbers
-
-    @field_validator("jitter")
-    @classmethod
-    def _in_range(cls, value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        *factors, hue = value
-        if not (all(0 <= factor < math.inf for factor in factors) and 0 <= hue <= 0.5):
-            raise ValueError("strengths are 0 or more, and that of hue, in turns of the circle, 0.5 at most")
-        return value
-
-    @property
-    def cache(self) -> CacheSettings:
-        """Where shards fetched from a URL are kept."""
-        return cache_settings(self.shard_cache, self.shard_cache_gb)
-
-    @property
-    def augmentation(self) -> AugmentSettings | None:
-        """How to augment; None for not at all."""
-        # Here, because it brings torch, and --help is to answer at once.
-        from kdtrain.augment import AugmentSettings
-
-        if not self.augment:
-            return None
-        brightness, contrast, saturation, hue = self.jitter
-        return AugmentSettings(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
-
-
-class PhaseConfig(SetConfig):
-    """What every phase is told beside that.
-
-    Attributes:
-        select_by: What is best on it; the loss is the phase's own.
-        epochs: Passes over the training samples (the paper's 100).
-        optimizer: Adam (the paper's), or plain SGD.
-        lr: Learning rate (the paper's 0.001).
-        weight_decay: L2 penalty (the published settings' 1e-4).
-        schedule: How the learning rate changes over the run.
-        warmup_steps: Optimizer steps over which it rises first.
-        accumulate: Samples per optimizer step, over all processes (the published settings' 32).
-        step_every: Optimizer steps between two drops of the "step" schedule.
-        checkpoint_every: Optimizer steps between two checkpoints; 0 for the ends of epochs alone.
-        zero_stage: DeepSpeed's ZeRO stage.
-        gradient_clipping: Largest norm of the gradient; 0 for no limit.
-        deepspeed: JSON file with further DeepSpeed settings, if any.
-        activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
-        keep: Checkpoints kept besides the best.
-        log_every: Optimizer steps between two lines of the log.
-        tensorboard: Whether to write TensorBoard events.
-        wandb: Weights & Biases project to log to, if any.
-    """
-
-    select_by: SelectBy = "balanced_accuracy"
-    epochs: Annotated[int, Field(ge=1)] = 100
-    optimizer: Literal["adam", "sgd"] = "adam"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule: Schedule = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    step_every: Annotated[int, Field(ge=0)] = 0
-    checkpoint_every: Annotated[int, Field(ge=0)] = 0
-    accumulate: Annotated[int, Field(ge=1)] = 32
-    zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
-    gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
-    deepspeed: Path | None = None
-    activation_checkpointing: bool = False
-    keep: Annotated[int, Field(ge=1)] = 2
-    log_every: Annotated[int, Field(ge=1)] = 1
-    tensorboard: bool = True
-    wandb: str | None = None
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What decides the weights, JSON-able: a run is only ever resumed with the same."""
-        settings: dict[str, Any] = self.model_dump(mode="json")
-        return {"phase": self.phase} | {k: v for k, v in settings.items() if k not in NOT_IN_RECORD}
-
-    @property
-    def other_settings(self) -> dict[str, Any]:
-        """The rest of the settings, JSON-able: a resumed run may change them."""
-        return self.model_dump(mode="json", include=set(NOT_IN_RECORD))
 
 
 class TeacherConfig(PhaseConfig):
@@ -241,7 +96,7 @@ class DistillConfig(PhaseConfig):
     @field_validator("teacher_cache")
     @classmethod
     def _is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is not None and _is_url(value):
+        if value is not None and is_url(value):
             raise ValueError(
                 "a teacher cache is read from a local folder or a shared file system, not from a URL; copy it there"
             )
@@ -326,10 +181,6 @@ def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Pat
         return kind(**{**given, **options})
     except ValidationError as error:
         raise UsageError("; ".join(_plain(problem, kind) for problem in error.errors())) from None
-
-
-def _is_url(path: Path) -> bool:
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path.as_posix()) is not None
 
 
 def _plain(problem: Any, kind: type[SetConfig]) -> str:

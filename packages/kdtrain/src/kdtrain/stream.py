@@ -8,7 +8,6 @@ reading sample_io's and the loading ahead loader's.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -17,18 +16,16 @@ from kdtrain.epoch_plan import (
     FRESH,
     WINDOW_SHARDS,
     GroupPlan,
-    SampleRef,
     Views,
     epoch_order,
-    epoch_views,
     n_groups,
-    rank_groups,
     rank_slice,
 )
 from kdtrain.loader import PREFETCH, Loader, LoadStats
 from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shard_error import ShardError
 from kdtrain.shard_format import Index
+from kdtrain.stream_plan import FixedPlan, TrainingPlan
 from kdtrain.tars import shards_ahead
 from kdtrain.teacher_cache.reader import CacheReader
 
@@ -121,7 +118,7 @@ class SampleStream:
         position = torch.zeros(2, dtype=torch.int64)
         if workers:
             position.share_memory_()  # type: ignore[no-untyped-call]
-        self._plan = _TrainingPlan(
+        self._plan = TrainingPlan(
             cells=tuple(shard.cells for shard in reader.shards),
             turned=None if teacher_cache is None else tuple(map(teacher_cache.turned, reader.shards)),
             views=views,
@@ -212,7 +209,7 @@ class EvaluationStream:
         if shards is not None:
             order = tuple(ref for ref in order if ref.shard in shards)
         self.n_samples = len(order)
-        plan = _FixedPlan(refs=tuple(rank_slice(order, rank=rank, world_size=world_size)))
+        plan = FixedPlan(refs=tuple(rank_slice(order, rank=rank, world_size=world_size)))
         self._loader = Loader(
             plan,
             reader,
@@ -268,57 +265,3 @@ def class_counts(index: Index, split: str) -> dict[str, int]:
 
 def _refuse(index: Index, reason: str, remedy: str) -> None:
     raise ShardError("request", index.directory, reason, remedy=remedy)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TrainingPlan:
-    """Places, with their views, in the order of the epoch and group that ``position`` says; sent to every worker.
-
-    ``position`` is (epoch, start_group) in shared memory: workers live longer than an epoch, and ask it at the
-    start of each.
-    """
-
-    cells: tuple[tuple[tuple[int, int], ...], ...]
-    turned: tuple[tuple[str, ...], ...] | None
-    views: Views
-    seed: int
-    rank: int
-    world_size: int
-    accumulate: int
-    micro_batch: int
-    window_shards: int
-    position: torch.Tensor
-
-    def groups(self) -> Iterator[GroupPlan]:
-        epoch, start_group = self.position.tolist()
-        n_per_shard = [len(shard) for shard in self.cells]
-        order = epoch_order(n_per_shard, seed=self.seed, epoch=epoch, window_shards=self.window_shards)
-        view_of = epoch_views(n_per_shard, self.views, seed=self.seed, epoch=epoch)
-        return rank_groups(
-            [ref._replace(view=view_of(ref)) for ref in order],
-            rank=self.rank,
-            world_size=self.world_size,
-            accumulate=self.accumulate,
-            micro_batch=self.micro_batch,
-            size_of=self._size_of,
-            start_group=start_group,
-        )
-
-    def _size_of(self, ref: SampleRef) -> tuple[int, int]:
-        """(columns, rows) of a sample's images; as they are turned, where that is known before anything is read."""
-        columns, rows = self.cells[ref.shard][ref.position]
-        turned = self.turned is not None and self.turned[ref.shard][ref.view][ref.position] == "1"
-        return (rows, columns) if turned else (columns, rows)
-
-    def __call__(self) -> Iterator[SampleRef]:
-        return (ref for group in self.groups() for batch in group.micro_batches for ref in batch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FixedPlan:
-    """The same places in every pass."""
-
-    refs: tuple[SampleRef, ...]
-
-    def __call__(self) -> Iterator[SampleRef]:
-        return iter(self.refs)

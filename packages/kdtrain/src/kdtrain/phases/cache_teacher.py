@@ -20,7 +20,6 @@ from kdtrain.config import CacheTeacherConfig
 from kdtrain.engine_launch import Launch, join, launch_from, on_first_rank, pick_device
 from kdtrain.loader import LoadStats
 from kdtrain.network import Trained, load_trained
-from kdtrain.phases.distill import check_student, teacher_record
 from kdtrain.progress import Monitor
 from kdtrain.shard_format import Index, read_index
 from kdtrain.shard_index import magnification_name
@@ -35,6 +34,7 @@ from kdtrain.teacher_cache.document import (
 )
 from kdtrain.teacher_cache.workspace import CacheFolder
 from kdtrain.teacher_cache.writer import ShardWriter, deal
+from kdtrain.teaching import check_student, teacher_record
 from kdtrain.training_sets import check_phase, union_of, validation_split
 
 
