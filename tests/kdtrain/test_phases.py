@@ -32,18 +32,6 @@ pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    """A set with every kind of split."""
-    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
-
-
-@pytest.fixture(scope="module")
-def teacher(shards, tmp_path_factory) -> Path:
-    """A finished teacher at 10x."""
-    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
-
-
-@pytest.fixture(scope="module")
 def student(shards, teacher, tmp_path_factory) -> Path:
     """A student at 2.5x, distilled on aux2."""
     return distilled(shards, teacher, tmp_path_factory.mktemp("runs") / "student")

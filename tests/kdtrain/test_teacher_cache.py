@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
 import tarfile
 import zlib
@@ -18,9 +17,7 @@ import safetensors.torch
 import torch
 from jsonschema import Draft202012Validator
 
-from fixtures.shard_sets import write_set
-from fixtures.teacher_caches import VIEWS, cache_options, cached, edit_json, flip_bit, offset_of
-from fixtures.training_runs import QUICK, SPLITS, kdtrain, trained, write_training_set
+from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_of
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.models import build_model
@@ -43,28 +40,10 @@ TAR = "aux1-000000.tar"
 """Of two samples with three views each."""
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    """A set with every kind of split."""
-    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
-
-
-@pytest.fixture(scope="module")
-def teacher(shards, tmp_path_factory) -> Path:
-    """A teacher at 10x."""
-    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
-
-
-@pytest.fixture(scope="module")
-def whole(shards, teacher, tmp_path_factory) -> Path:
-    """Three views of aux2, one of dev."""
-    return cached(shards, teacher, tmp_path_factory.mktemp("caches") / "cache")
-
-
 @pytest.fixture
-def cache(whole, tmp_path) -> Path:
+def cache(teacher_cache, tmp_path) -> Path:
     """One that may be damaged."""
-    return Path(shutil.copytree(whole, tmp_path / "cache"))
+    return Path(shutil.copytree(teacher_cache, tmp_path / "cache"))
 
 
 def samples(index: Index, split: str) -> list[LoadedSample]:
@@ -91,10 +70,10 @@ def read(folder: Path, shards: Path, view: int = 1) -> None:
 # What is in it
 
 
-def test_views_are_the_draws_of_the_first_epochs(whole, shards, teacher):
+def test_views_are_the_draws_of_the_first_epochs(teacher_cache, shards, teacher):
     """Each view has the draw of its epoch in an online run of the seed, and the teacher's outputs for that draw."""
     index, trained_one = read_index(shards), load_trained(teacher, what="--teacher")
-    reader = CacheReader(open_cache(whole), index)
+    reader = CacheReader(open_cache(teacher_cache), index)
     maker = ViewMaker(trained_one, precision="fp32", device=torch.device("cpu"), output_stride=32)
     shard = index.shards_of("aux1")[0]
     turned = set()
@@ -110,21 +89,21 @@ def test_views_are_the_draws_of_the_first_epochs(whole, shards, teacher):
     assert turned == {0, 1}
 
 
-def test_samples_that_choose_are_not_augmented(whole, shards):
+def test_samples_that_choose_are_not_augmented(teacher_cache, shards):
     """The development split has one view a sample, whose draw changes nothing."""
-    document = open_cache(whole).document
+    document = open_cache(teacher_cache).document
     entry = next(entry for entry in document.shards if entry.split == "dev")
     assert (entry.augmented, entry.turned) == (False, ("00",))
-    with tarfile.open(whole / entry.path) as tar:
+    with tarfile.open(teacher_cache / entry.path) as tar:
         records = [json.load(tar.extractfile(m)) for m in tar if m.name.endswith(".json")]
     assert [len(record["views"]) for record in records] == [1, 1]
     plain = records[0]["views"][0]["draw"]
     assert (plain["brightness"], plain["hue"], plain["quarter_turns"]) == (1, 0, 0)
 
 
-def test_a_tar_is_one_that_others_read(whole, shards):
+def test_a_tar_is_one_that_others_read(teacher_cache, shards):
     """The standard library lists records and views under the shards' keys, by name; headers hold no time or user."""
-    with tarfile.open(whole / TAR) as tar:
+    with tarfile.open(teacher_cache / TAR) as tar:
         members = tar.getmembers()
     extensions = ["json", "v000.st", "v001.st", "v002.st"]
     assert [m.name for m in members] == [f"{key}.{e}" for key in keys(read_index(shards)) for e in extensions]
@@ -133,11 +112,11 @@ def test_a_tar_is_one_that_others_read(whole, shards):
     }
 
 
-def test_the_schema_describes_what_is_written(whole):
+def test_the_schema_describes_what_is_written(teacher_cache):
     """cache.json and a record fit the schema beside the contract; without any one field they do not."""
     Draft202012Validator.check_schema(SCHEMA)
-    document = json.loads((whole / "cache.json").read_text())
-    with tarfile.open(whole / TAR) as tar:
+    document = json.loads((teacher_cache / "cache.json").read_text())
+    with tarfile.open(teacher_cache / TAR) as tar:
         record = json.load(tar.extractfile(tar.getmembers()[0]))
     of_record = Draft202012Validator({"$ref": "#/$defs/sample", "$defs": SCHEMA["$defs"]})
     for validator, content in ((Draft202012Validator(SCHEMA), document), (of_record, record)):
@@ -244,7 +223,7 @@ def _flip(member: str, offset: int) -> Callable[[Path], None]:
 
 
 def _rewritten(change: Callable[[list[tuple[str, bytes, list[bytes]]]], Any]) -> Callable[[Path], None]:
-    """Write the tar again, whole, from its samples as a test changed them."""
+    """Write the tar again, teacher_cache, from its samples as a test changed them."""
 
     def damage(folder: Path) -> None:
         with tarfile.open(folder / TAR) as tar:
@@ -366,10 +345,10 @@ def test_only_the_view_that_is_asked_for_is_read(cache, shards):
         read(cache, shards, view=1)
 
 
-def test_a_reader_can_be_sent_to_a_worker(whole, shards):
+def test_a_reader_can_be_sent_to_a_worker(teacher_cache, shards):
     """A copy through torch's pickler, as loader processes get it, holds no open file and reads the same."""
     index = read_index(shards)
-    reader, shard = CacheReader(open_cache(whole), index), index.shards_of("aux1")[0]
+    reader, shard = CacheReader(open_cache(teacher_cache), index), index.shards_of("aux1")[0]
     first = reader.load(shard, 0, 2, key=keys(index)[0])
     again = ForkingPickler.loads(ForkingPickler.dumps(reader)).load(shard, 0, 2, key=keys(index)[0])
     assert torch.equal(first.view.logits_K, again.view.logits_K)
@@ -381,114 +360,3 @@ def test_damage_ends_a_run_with_its_rule(cache, shards, tmp_path):
     run = distil(shards, tmp_path / "run", "--teacher-cache", cache)
     assert run.code == 1
     assert ".v000.st': its CRC-32 is not the one in the sample's record (rule T15 view-checksum)" in run.said
-
-
-# Which run it fits
-
-
-def distil(shards: Path, out: Path, *options: object, train_on: str = "aux2") -> Any:
-    """Distil to 2.5x for an epoch."""
-    common = ("--shards", shards, "--out", out, "--magnification", 2.5, "--train-on", train_on)
-    return kdtrain("distill", *common, *QUICK, *options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--jitter", "0.5,0.5,0.5,0.1"), "augmentation: brightness 0.5, .*hue 0.2,.* there, .*hue 0.1"),
-        (("--no-augment",), "augmentation: .* there, none here"),
-        (("--output-stride", 16), "--output-stride: 32 there, 16 here"),
-        (("--magnification", 5), "--magnification: 2.5 there, 5 here"),
-        (("--views", 4), "--views: 3 there, 4 here"),
-        (("--validate-on", "val"), "shards: val-000000 not cached (rule T18 source)"),
-        (("--train-on", "train"), "shards: train-000000, train-000001 not cached (rule T18 source)"),
-    ],
-)
-def test_a_cache_for_something_else_is_refused(whole, tmp_path, options, message):
-    """Augmentation, stride, magnification, views or splits that differ: exit code 2, the difference, the command."""
-    shards = write_training_set(tmp_path / "set", magnifications=(10, 5, 2.5))
-    run = distil(shards, tmp_path / "run", "--teacher-cache", whole, *options)
-    assert run.code == 2
-    assert not (tmp_path / "run").exists()
-    assert re.search(message.replace("(", r"\(").replace(")", r"\)"), run.said), run.said
-    assert f"this makes one that fits: kdtrain cache-teacher --shards {shards}" in run.said
-
-
-def test_another_teacher_is_refused(whole, shards, tmp_path):
-    """Weights that are not those that the cache was made with are named by their hashes."""
-    other = trained("teacher", shards, tmp_path / "other", "--seed", 5)
-    run = distil(shards, tmp_path / "run", "--teacher-cache", whole, "--teacher", other)
-    assert run.code == 2
-    assert "teacher: weights" in run.said and "in --teacher (rule T17 teacher)" in run.said
-    assert f"--teacher {other} --magnification 2.5 --views 3 --seed 0" in run.said
-
-
-def test_the_same_teacher_may_be_named(whole, shards, teacher, tmp_path):
-    """With --teacher its weights are checked, and can be started from; from a cache alone they cannot."""
-    options = ("--teacher-cache", whole, "--start-from", "teacher")
-    assert distil(shards, tmp_path / "run", *options, "--teacher", teacher).code == 0
-    refused = distil(shards, tmp_path / "none", *options)
-    assert refused.code == 2
-    assert (
-        "--start-from: the teacher's weights are in no cache; give --teacher too (given: 'teacher')"
-        in refused.said
-    )
-
-
-def test_changed_shards_are_refused(whole, tmp_path):
-    """A set whose records changed has other tars under the same names: two of them are named, and why."""
-    changed = write_set(
-        tmp_path / "set",
-        SPLITS,
-        unlabelled=["aux1", "added"],
-        sets={"aux2": ["aux1", "added"]},
-        edit_record=lambda record: record.update(reader="other 1.0"),
-    )
-    run = distil(changed, tmp_path / "run", "--teacher-cache", whole)
-    assert run.code == 2
-    assert "aux1-000000, aux1-000001, added-000000 changed since they were cached (rule T18" in run.said
-    assert f"--out {whole}" in run.said
-
-
-def test_the_command_that_is_named_makes_one_that_fits(shards, teacher, tmp_path):
-    """What a refusal says to run, once TEACHER and CACHE are filled in, is then accepted."""
-    cache = cached(shards, teacher, tmp_path / "cache", "--seed", 4)
-    options = ("--jitter", "0.1,0.1,0.1,0.1", "--output-stride", 16, "--teacher-cache", cache)
-    said = distil(shards, tmp_path / "run", *options).said
-    words = said.partition("makes one that fits: kdtrain ")[2].split()
-    made = tmp_path / "made"
-    filled = [{"TEACHER": str(teacher), "CACHE": str(made)}.get(word, word) for word in words]
-    assert kdtrain(*filled, "--workers", 0).code == 0
-    assert distil(shards, tmp_path / "run", *options[:-1], made).code == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ((), "--teacher-cache: there is no teacher; give --teacher, or a cache that was made with it"),
-        (("--teacher-cache", "s3://bucket/cache"), "not from a URL; copy it there"),
-        (("--teacher-cache", "absent"), "no cache.json (rule T01 cache-present)"),
-        (
-            ("--teacher", "t", "--view-order", "sample"),
-            "--view-order: chooses among --views, and there are none",
-        ),
-    ],
-)
-def test_what_cannot_teach_is_refused(shards, tmp_path, options, message):
-    """No teacher at all, a URL, a folder without a cache, an order of views that there are none of: exit code 2."""
-    run = distil(shards, tmp_path / "run", *options)
-    assert run.code == 2
-    assert message in run.said
-
-
-def test_options_of_the_writer_are_checked(shards, teacher, tmp_path):
-    """Views without augmentation, a magnification that is not lower, the test split: refused before any work."""
-    for options, message in (
-        (("--no-augment",), "--views: without augmentation a sample has one view; give --views 1 (given: 3)"),
-        (("--magnification", 10), "10 is not below the teacher's 10x"),
-        (("--train-on", "test"), "includes the test split"),
-        (("--views", 1001), "--views: Input should be less than or equal to 1000"),
-    ):
-        run = kdtrain("cache-teacher", *cache_options(shards, teacher, tmp_path / "cache", *options))
-        assert run.code == 2 and message in run.said
-        assert not (tmp_path / "cache").exists()

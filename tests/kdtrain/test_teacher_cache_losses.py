@@ -10,7 +10,7 @@ import torch
 
 from fixtures.shard_sets import write_set
 from fixtures.teacher_caches import VIEWS, cached
-from fixtures.training_runs import kdtrain, log_of, record_of, trained, weights_sha256, write_training_set
+from fixtures.training_runs import kdtrain, log_of, record_of, trained, weights_sha256
 from kdtrain.losses import RESIZES
 from kdtrain.teacher_cache import view
 
@@ -23,18 +23,6 @@ TOLERANCE = 5e-4
 """A float16 is off by 2^-12 of its value at most. The squared difference to the student's map, (t - s)^2, is then off
 by 2 |t - s| |t| 2^-12, which is 5e-4 of it where |t| and |t - s| are alike, as they are before the student has learnt
 the maps. Errors of both signs cancel in the mean: 8e-5 at most was seen."""
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    """A set of images of three sizes, two of them not square."""
-    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
-
-
-@pytest.fixture(scope="module")
-def teacher(shards, tmp_path_factory) -> Path:
-    """A teacher at 10x."""
-    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
 
 
 @pytest.fixture(scope="module", params=[32, 16])

@@ -12,31 +12,13 @@ import pytest
 
 from fixtures.shard_sets import write_set
 from fixtures.teacher_caches import VIEWS, cache_options, cached, flip_bit
-from fixtures.training_runs import Run, kdtrain, trained, write_training_set
+from fixtures.training_runs import Run, kdtrain, trained
 from kdtrain.shard_format import read_index
 from kdtrain.teacher_cache import writer
 from kdtrain.teacher_cache.opening import open_cache
 from kdtrain.teacher_cache.writer import deal
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    """A set with every kind of split."""
-    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
-
-
-@pytest.fixture(scope="module")
-def teacher(shards, tmp_path_factory) -> Path:
-    """A teacher at 10x."""
-    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(shards, teacher, tmp_path_factory) -> Path:
-    """A cache that was written in one go."""
-    return cached(shards, teacher, tmp_path_factory.mktemp("caches") / "cache")
 
 
 def bytes_of(cache: Path) -> dict[str, str]:
@@ -51,10 +33,10 @@ def again(shards: Path, teacher: Path, out: Path, *options: object, train_on: st
     return kdtrain("cache-teacher", *cache_options(shards, teacher, out, *options, train_on=train_on))
 
 
-def test_the_same_command_gives_the_same_bytes(shards, teacher, undisturbed, tmp_path):
+def test_the_same_command_gives_the_same_bytes(shards, teacher, teacher_cache, tmp_path):
     """Twice, with loader processes the second time: the same tars and the same cache.json, and nothing else."""
     second = cached(shards, teacher, tmp_path / "cache", "--workers", 2)
-    assert bytes_of(second) == bytes_of(undisturbed)
+    assert bytes_of(second) == bytes_of(teacher_cache)
     names = {"aux1-000000.tar", "aux1-000001.tar", "added-000000.tar", "dev-000000.tar", "cache.json"}
     assert set(bytes_of(second)) == names
 
@@ -82,7 +64,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("sample", [1, 2, 4, 6])
-def test_a_writer_that_is_stopped_goes_on(shards, teacher, undisturbed, tmp_path, monkeypatch, sample):
+def test_a_writer_that_is_stopped_goes_on(shards, teacher, teacher_cache, tmp_path, monkeypatch, sample):
     """Stopped at any sample, it has no cache.json; tars that were done stay, and the rest ends with the same bytes."""
     calls = []
     original = writer.encode_view
@@ -104,7 +86,7 @@ def test_a_writer_that_is_stopped_goes_on(shards, teacher, undisturbed, tmp_path
     run = again(shards, teacher, tmp_path / "cache")
     assert f"{4 - len(done)} of 4 shards written" in run.said
     assert {path: path.stat().st_mtime_ns for path in done} == times
-    assert bytes_of(tmp_path / "cache") == bytes_of(undisturbed)
+    assert bytes_of(tmp_path / "cache") == bytes_of(teacher_cache)
 
 
 @pytest.mark.parametrize(
@@ -118,20 +100,20 @@ def test_a_writer_that_is_stopped_goes_on(shards, teacher, undisturbed, tmp_path
         (("--precision", "bf16"), 'precision: "fp32" there, "bf16" now'),
     ],
 )
-def test_another_cache_is_never_mixed_in(shards, teacher, undisturbed, options, field):
+def test_another_cache_is_never_mixed_in(shards, teacher, teacher_cache, options, field):
     """Other settings for a folder that holds a cache: exit code 2, what differs, and nothing is touched."""
-    before = bytes_of(undisturbed)
-    run = again(shards, teacher, undisturbed, *options)
+    before = bytes_of(teacher_cache)
+    run = again(shards, teacher, teacher_cache, *options)
     assert run.code == 2
     assert "holds a teacher cache of other settings, and caches are never mixed" in run.said
     assert field in run.said
-    assert bytes_of(undisturbed) == before
+    assert bytes_of(teacher_cache) == before
 
 
-def test_another_teacher_is_another_cache(shards, undisturbed, tmp_path):
+def test_another_teacher_is_another_cache(shards, teacher_cache, tmp_path):
     """Weights of another run are refused for a folder that holds a cache."""
     other = trained("teacher", shards, tmp_path / "other", "--seed", 5)
-    run = again(shards, other, undisturbed)
+    run = again(shards, other, teacher_cache)
     assert run.code == 2
     assert "teacher.weights_sha256" in run.said
 
@@ -169,14 +151,14 @@ def test_one_command_writes_at_a_time(shards, teacher, tmp_path):
     assert again(shards, teacher, cache).code == 0
 
 
-def test_damaged_tars_are_written_anew(shards, teacher, undisturbed, tmp_path):
+def test_damaged_tars_are_written_anew(shards, teacher, teacher_cache, tmp_path):
     """A flipped bit that changes no size is found by the command, and one tar is written again with its old bytes."""
     cache = cached(shards, teacher, tmp_path / "cache")
     flip_bit(cache / "aux1-000000.tar", 3000)
     (cache / "dev-000000.tar").unlink()
     run = again(shards, teacher, cache)
     assert "2 of 4 shards written" in run.said
-    assert bytes_of(cache) == bytes_of(undisturbed)
+    assert bytes_of(cache) == bytes_of(teacher_cache)
 
 
 def test_a_cache_grows_with_its_set(teacher, tmp_path):
@@ -211,17 +193,17 @@ def test_a_shard_that_changed_is_cached_again(shards, teacher, tmp_path):
     assert entry.sources["10x"] == index.shards_of("train")[1].files["10x"].sha256
 
 
-def test_more_splits_may_follow(shards, teacher, undisturbed, tmp_path):
+def test_more_splits_may_follow(shards, teacher, teacher_cache, tmp_path):
     """aux1 first and aux2 later is the cache that aux2 gives at once."""
     cache = cached(shards, teacher, tmp_path / "cache", train_on="aux1")
     assert len(open_cache(cache).document.shards) == 3
     cached(shards, teacher, cache)
-    assert bytes_of(cache) == bytes_of(undisturbed)
+    assert bytes_of(cache) == bytes_of(teacher_cache)
 
 
-def test_a_split_is_cached_in_one_way(shards, teacher, undisturbed):
+def test_a_split_is_cached_in_one_way(shards, teacher, teacher_cache):
     """What was cached to validate on cannot be trained on from the same folder: the message says what to do."""
-    run = again(shards, teacher, undisturbed, train_on="dev")
+    run = again(shards, teacher, teacher_cache, train_on="dev")
     assert run.code == 2
     assert "holds 'dev' without augmentation, and it is asked for with" in run.said
     assert run.said.endswith("give a new --out")

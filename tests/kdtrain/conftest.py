@@ -1,0 +1,28 @@
+"""What several modules train on, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.teacher_caches import cached
+from fixtures.training_runs import trained, write_training_set
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set with every kind of split, of images of three sizes; nobody changes it."""
+    return write_training_set(tmp_path_factory.mktemp("sets") / "set")
+
+
+@pytest.fixture(scope="session")
+def teacher(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished teacher at 10x; nobody changes it."""
+    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
+
+
+@pytest.fixture(scope="session")
+def teacher_cache(shards: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three views of aux2 and one of dev, at 2.5x; nobody changes it."""
+    return cached(shards, teacher, tmp_path_factory.mktemp("caches") / "cache")
