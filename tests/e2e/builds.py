@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def build(*arguments: str | Path, workers: int = 0) -> Run:
 
 
 def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own, so that all of it can be killed."""
+    """Start a command in a process group of its own, so that all of it can be killed or interrupted."""
     program = "from slideprep.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
@@ -47,6 +48,8 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # As from a terminal: whoever ignores Ctrl-C, as processes in the background do, hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
