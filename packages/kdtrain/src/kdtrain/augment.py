@@ -126,10 +126,7 @@ def apply(image_CHW: Tensor, drawn: Draw) -> Tensor:
     """
     if image_CHW.ndim != 3 or image_CHW.shape[0] != 3:
         raise ValueError(f"an image is (3, H, W); got shape {tuple(image_CHW.shape)}")
-    x_CHW = _recolour(_unit_range(image_CHW), drawn)
-    axes = [axis for axis, flip in ((-1, drawn.horizontal_flip), (-2, drawn.vertical_flip)) if flip]
-    x_CHW = x_CHW.flip(axes) if axes else x_CHW
-    return torch.rot90(x_CHW, drawn.quarter_turns, (-2, -1)) if drawn.quarter_turns else x_CHW
+    return _turn(_recolour(_unit_range(image_CHW), drawn), drawn)
 
 
 def apply_batch(images_BCHW: Tensor, drawn: Sequence[Draw]) -> Tensor:
@@ -169,6 +166,18 @@ def standardise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     mean_C11 = torch.tensor(mean, dtype=image.dtype, device=image.device).div_(255).view(3, 1, 1)
     std_C11 = torch.tensor(std, dtype=image.dtype, device=image.device).div_(255).view(3, 1, 1)
     return (image - mean_C11).div_(std_C11)
+
+
+_FLIPS_OF_TURNS: tuple[frozenset[int], ...] = tuple(map(frozenset, ((), (-1,), (-2, -1), (-2,))))
+"""Axes to flip for 0 to 3 quarter turns; an odd number of turns exchanges the axes afterwards."""
+
+
+def _turn(x_CHW: Tensor, drawn: Draw) -> Tensor:
+    """Flips and quarter turns in one pass over the image: two flips of an axis are none."""
+    flips = {axis for axis, flip in ((-1, drawn.horizontal_flip), (-2, drawn.vertical_flip)) if flip}
+    axes = sorted(flips ^ _FLIPS_OF_TURNS[drawn.quarter_turns])
+    x_CHW = x_CHW.flip(axes) if axes else x_CHW
+    return x_CHW.transpose(-2, -1) if drawn.quarter_turns % 2 else x_CHW
 
 
 def _unit_range(image_CHW: Tensor) -> Tensor:

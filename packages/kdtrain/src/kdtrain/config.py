@@ -13,7 +13,16 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from kdtrain.config_common import HARMLESS, NOT_IN_RECORD, PATHS, PhaseConfig, Precision, SetConfig, is_url
+from kdtrain.config_common import (
+    HARMLESS,
+    NOT_IN_RECORD,
+    PATHS,
+    Decode,
+    PhaseConfig,
+    Precision,
+    SetConfig,
+    is_url,
+)
 from kdtrain.errors import UsageError
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "PATHS",
     "BaselineConfig",
     "CacheTeacherConfig",
+    "Decode",
     "DistillConfig",
     "FinetuneConfig",
     "PhaseConfig",

@@ -15,6 +15,7 @@ from kdtrain.shard_cache import DEFAULT_GB, CacheSettings, cache_settings
 if TYPE_CHECKING:
     from kdtrain.augment import AugmentSettings
 
+Decode = Literal["cpu", "device"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
@@ -24,7 +25,17 @@ PATHS = frozenset(
 )
 """Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
 HARMLESS = frozenset(
-    {"shard_cache_gb", "workers", "device", "tensorboard", "wandb", "log_every", "keep", "checkpoint_every"}
+    {
+        "shard_cache_gb",
+        "workers",
+        "device",
+        "compile",
+        "tensorboard",
+        "wandb",
+        "log_every",
+        "keep",
+        "checkpoint_every",
+    }
 )
 """Settings that change no weight, or only its last bits: a run may go on on another machine."""
 NOT_IN_RECORD = PATHS | HARMLESS
@@ -135,6 +146,9 @@ class PhaseConfig(SetConfig):
         gradient_clipping: Largest norm of the gradient; 0 for no limit.
         deepspeed: JSON file with further DeepSpeed settings, if any.
         activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
+        decode: Who decodes JPEG: the loader's processes (cpu), or the device that trains, whose pixels may differ by a
+            few grey levels.
+        compile: Compile the networks first, which takes minutes and a C++ compiler.
         keep: Checkpoints kept besides the best.
         log_every: Optimizer steps between two lines of the log.
         tensorboard: Whether to write TensorBoard events.
@@ -155,6 +169,8 @@ class PhaseConfig(SetConfig):
     gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
     deepspeed: Path | None = None
     activation_checkpointing: bool = False
+    decode: Decode = "cpu"
+    compile: bool = False
     keep: Annotated[int, Field(ge=1)] = 2
     log_every: Annotated[int, Field(ge=1)] = 1
     tensorboard: bool = True

@@ -26,6 +26,7 @@ from kdtrain.engine_launch import join, launch_from, on_first_rank, pick_device
 from kdtrain.engine_precision import Autocast, LossScale
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.errors import TrainingError
+from kdtrain.layout import lay_out_model
 from kdtrain.schedules import learning_rate_factor
 
 __all__ = ["BatchLoss", "Engine", "GroupResult", "TrainingError"]
@@ -76,7 +77,7 @@ class Engine:
         config = deepspeed_config(settings, self.world_size)
         self.device = pick_device(settings.device, launch)
         join(launch, self.device)
-        self.module = model.to(self.device)
+        self.module = lay_out_model(model, self.device, zero_stage=settings.zero_stage)
         self.inference: nn.Module = Autocast(self.module, settings.precision)
         self.step = 0
         self._settings = settings

@@ -111,7 +111,7 @@ def restore(module: nn.Module, optimizer: Any, state: TrainingState) -> None:
     by_name = _by_parameter(module, state.optimizer)
     if isinstance(optimizer, torch.optim.Optimizer):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        _load(optimizer, [by_name.get(id(parameter), {}) for parameter in parameters])
+        _load(optimizer, [_laid_out(parameter, by_name.get(id(parameter), {})) for parameter in parameters])
         return
     optimizer.refresh_fp32_params()
     groups = zip(optimizer.single_partition_of_fp32_groups, optimizer.bit16_groups, strict=True)
@@ -132,6 +132,14 @@ def _by_parameter(module: nn.Module, state: Mapping[str, Tensor]) -> dict[int, d
         given = f"the checkpoint has optimizer state for {len(found)} of {len(parameters)} trained parameters"
         raise UsageError(f"{given}; it is of a run that trained others")
     return found
+
+
+def _laid_out(parameter: nn.Parameter, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # In memory as the parameter lies: Adam's one kernel for all goes through both side by side.
+    return {
+        key: value if key == _COUNTER else torch.empty_like(parameter, device="cpu").copy_(value).detach()
+        for key, value in entries.items()
+    }
 
 
 def _flattened(flat: Tensor, members: list[Any], by_name: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:

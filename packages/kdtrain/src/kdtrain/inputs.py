@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from kdtrain.augment import IDENTITY, AugmentSettings, Draw, apply, apply_batch, draw, standardise
+from kdtrain.device_decode import decode_images
+from kdtrain.layout import lay_out
 from kdtrain.network import Network
 from kdtrain.sample_io import LoadedSample
 
@@ -54,14 +56,28 @@ def image_batch(
         drawing: How to augment.
         device: Where the network is.
     """
-    images = [sample.images[network.magnification] for sample in samples]
+    images = moved_images(samples, network.magnification, device)
+    draws = [drawing.of(sample) for sample in samples]
     if samples[0].taught is not None:
         # Never apply_batch, which may turn an image otherwise than its draw says: the teacher saw that draw.
-        return drawn_batch(images, [drawing.of(sample) for sample in samples], network, device)
-    images_BCHW = torch.stack(images)
-    moved_BCHW = images_BCHW.to(device, non_blocking=True)
-    augmented_BCHW = apply_batch(moved_BCHW, [drawing.of(sample) for sample in samples])
-    return standardise(augmented_BCHW, network.mean, network.std)
+        return drawn_batch(images, draws, network, device)
+    augmented_BCHW = apply_batch(torch.stack(images), draws)
+    return lay_out(standardise(augmented_BCHW, network.mean, network.std))
+
+
+def moved_images(samples: Sequence[LoadedSample], magnification: float, device: torch.device) -> list[Tensor]:
+    """Images (3, rows, columns) uint8 on the device, decoded there where the loader has not done it.
+
+    Each is moved by itself: stacked first, they would leave the page-locked memory, from where a GPU fetches them while
+    this process goes on.
+
+    Raises:
+        ShardError: An image that was to be decoded on the device is damaged.
+    """
+    encoded = [sample.encoded[magnification] for sample in samples if sample.encoded]
+    if encoded:
+        return decode_images(encoded, device)
+    return [sample.images[magnification].to(device, non_blocking=True) for sample in samples]
 
 
 def drawn_batch(
@@ -77,7 +93,7 @@ def drawn_batch(
     """
     moved = (image_CHW.to(device, non_blocking=True) for image_CHW in images)
     augmented_BCHW = torch.stack([apply(image_CHW, d) for image_CHW, d in zip(moved, drawn, strict=True)])
-    return standardise(augmented_BCHW, network.mean, network.std)
+    return lay_out(standardise(augmented_BCHW, network.mean, network.std))
 
 
 def label_batch(samples: Sequence[LoadedSample], device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdtrain.config import Decode
 from kdtrain.engine import Engine
 from kdtrain.inputs import NO_DRAWING, image_batch
 from kdtrain.network import Network
@@ -44,6 +45,7 @@ def predict_split(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    decode: Decode = "cpu",
     on_sample: Callable[[], None] = lambda: None,
 ) -> list[Prediction]:
     """This rank's share of a split's predictions; every sample comes once over all ranks.
@@ -57,10 +59,18 @@ def predict_split(
         rank: Of this process.
         world_size: Number of processes.
         workers: Loader processes.
+        decode: Who decodes JPEG.
         on_sample: Called after every sample.
     """
     stream = EvaluationStream(
-        index, split, [network.magnification], rank=rank, world_size=world_size, workers=workers
+        index,
+        split,
+        [network.magnification],
+        decode=decode,
+        rank=rank,
+        world_size=world_size,
+        workers=workers,
+        pin_memory=device.type == "cuda",
     )
     predictions = []
     try:
@@ -74,7 +84,7 @@ def predict_split(
 
 
 def validate_labels(
-    index: Index, network: Network, workers: int, engine: Engine, split: str
+    index: Index, network: Network, workers: int, engine: Engine, split: str, *, decode: Decode = "cpu"
 ) -> dict[str, float]:
     """Cross-entropy, accuracy and balanced accuracy on a labelled split, every sample once over all ranks."""
     own = predict_split(
@@ -86,6 +96,7 @@ def validate_labels(
         rank=engine.rank,
         world_size=engine.world_size,
         workers=workers,
+        decode=decode,
     )
     return quick_metrics(engine.gather(own))
 

@@ -11,8 +11,8 @@ a damaged one stops the run at the sample that needs it and not before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from kdtrain.epoch_plan import SampleRef
@@ -27,6 +27,8 @@ from kdtrain.tars import MAX_OPEN_TARS, tars_of
 if TYPE_CHECKING:
     import torch
 
+    from kdtrain.config import Decode
+    from kdtrain.device_decode import EncodedImage
     from kdtrain.teacher_cache.reader import CacheReader
     from kdtrain.teacher_cache.view import Taught
 
@@ -38,12 +40,13 @@ class LoadedSample:
     Attributes:
         key: The same at every magnification.
         images: By magnification, (3, rows, columns) uint8, RGB; a view of (rows, columns, 3), so channels last
-            in memory.
+            in memory. Empty where the device decodes.
         label: Index into the set's classes; None in unlabelled splits.
         shard: Split and number of the shard: ``train-000003``.
         record: Provenance, at the first magnification that was asked for.
         view: Number of its augmentation draw.
         taught: What a teacher cache holds of that view; None where there is no cache.
+        encoded: By magnification, where the device decodes; else empty.
     """
 
     key: str
@@ -53,6 +56,7 @@ class LoadedSample:
     record: SampleRecord
     view: int = 0
     taught: Taught | None = None
+    encoded: Mapping[float, EncodedImage] = field(default_factory=dict)
 
     @property
     def slide(self) -> str:
@@ -67,7 +71,8 @@ class LoadedSample:
     @property
     def sizes(self) -> dict[float, tuple[int, int]]:
         """(width, height) in pixels, by magnification."""
-        return {m: (image.shape[2], image.shape[1]) for m, image in self.images.items()}
+        decoded = {m: (image.shape[2], image.shape[1]) for m, image in self.images.items()}
+        return decoded | {m: (image.width, image.height) for m, image in self.encoded.items()}
 
     @property
     def pixels(self) -> int:
@@ -76,8 +81,12 @@ class LoadedSample:
 
     def pin_memory(self) -> LoadedSample:
         """The same sample in page-locked memory; torch's loader calls this by name."""
-        images = {m: image.pin_memory() for m, image in self.images.items()}
-        return replace(self, images=images, taught=None if self.taught is None else self.taught.pin_memory())
+        return replace(
+            self,
+            images={m: image.pin_memory() for m, image in self.images.items()},
+            encoded={m: image.pin_memory() for m, image in self.encoded.items()},
+            taught=None if self.taught is None else self.taught.pin_memory(),
+        )
 
 
 class SampleReader:
@@ -91,6 +100,7 @@ class SampleReader:
         split: A split or a set.
         magnifications: One or more; the images of a sample at all of them are read together.
         teacher_cache: Where the teacher's view of each sample is read, if it is not computed.
+        decode: "device" leaves JPEG data as they are once their headers are checked.
         max_open_tars: Local tars held open at a time, over all magnifications.
 
     Raises:
@@ -105,6 +115,7 @@ class SampleReader:
         magnifications: Sequence[float],
         *,
         teacher_cache: CacheReader | None = None,
+        decode: Decode = "cpu",
         max_open_tars: int = MAX_OPEN_TARS,
     ) -> None:
         assert magnifications
@@ -115,6 +126,7 @@ class SampleReader:
         self.magnifications = tuple(magnifications)
         self.shards = index.shards_of(split)
         self._teacher_cache = teacher_cache
+        self._decode = decode
         self._tars = tars_of(index, max_open=max_open_tars)
         self._places: dict[Location, tuple[SamplePlace, ...]] = {}
 
@@ -125,6 +137,7 @@ class SampleReader:
             ShardError: F07 where a tar has gone since the index was opened, F11 to F22 at the first rule that is
                 broken, F23 where the magnifications disagree on slide, patient or label; T06 to T16 where the teacher
                 cache breaks one.
+            UsageError: A JPEG whose colours a device may read otherwise is to be decoded there.
         """
         import torch
 
@@ -133,7 +146,12 @@ class SampleReader:
         first = samples[self.magnifications[0]]
         for magnification, sample in samples.items():
             _check_paired(first, sample, self.index.path_of(shard, magnification))
-        images = {m: torch.from_numpy(sample.image).permute(2, 0, 1) for m, sample in samples.items()}
+        images = {
+            m: torch.from_numpy(sample.image).permute(2, 0, 1)
+            for m, sample in samples.items()
+            if sample.image is not None
+        }
+        encoded = {} if images else {m: self._encoded(shard, sample, m) for m, sample in samples.items()}
         taught = None
         if self._teacher_cache is not None:
             taught = self._teacher_cache.load(shard, ref.position, ref.view, key=first.key)
@@ -145,6 +163,7 @@ class SampleReader:
             record=first.record,
             view=ref.view,
             taught=taught,
+            encoded=encoded,
         )
 
     def ensure(self, shard: int) -> None:
@@ -170,7 +189,22 @@ class SampleReader:
             reason = f"the file cannot be read: {error.strerror or error}"
             raise ShardError("F07 file-present", path, reason, remedy=remedy) from error
         size = self.index.sizes_of(shard, magnification)[position]
-        return decode_sample(raw, self.index, split=shard.split, magnification=magnification, size=size)
+        return decode_sample(
+            raw,
+            self.index,
+            split=shard.split,
+            magnification=magnification,
+            size=size,
+            pixels=self._decode == "cpu",
+        )
+
+    def _encoded(self, shard: Shard, sample: Sample, magnification: float) -> EncodedImage:
+        # Here, because it brings torch.
+        from kdtrain.device_decode import encoded_image
+
+        size = sample.record.image
+        path = self.index.path_of(shard, magnification)
+        return encoded_image(sample.data, size=(size.width, size.height), path=path, key=sample.key)
 
     def _read_raw(self, shard: Shard, position: int, magnification: float, path: Location) -> RawSample:
         with self._tars.borrow(shard, magnification) as tar:

@@ -84,12 +84,14 @@ class Sample:
     Attributes:
         key: The same at every magnification.
         image: (rows, columns, 3) uint8, RGB; None where pixels were not asked for.
+        data: The image as it is stored, its header checked.
         label: Index into the set's classes; None in unlabelled splits.
         record: Provenance.
     """
 
     key: str
     image: NDArray[np.uint8] | None
+    data: bytes
     label: int | None
     record: SampleRecord
 
@@ -151,8 +153,9 @@ def decode_sample(
     record = _record(raw)
     _check_place(raw, record, index, split, magnification)
     label = _label(raw, record, index.document.classes, labelled)
-    image = _image(raw, record, index.document.image.format, size, pixels)
-    return Sample(key=raw.key, image=image, label=label, record=record)
+    data = next(raw.fields[extension] for extension in raw.fields if extension in IMAGE_EXTENSIONS)
+    image = _image(data, raw, record, index.document.image.format, size, pixels)
+    return Sample(key=raw.key, image=image, data=data, label=label, record=record)
 
 
 def _fail(rule: str, raw: RawSample, reason: str) -> ShardError:
@@ -204,9 +207,8 @@ def _label(raw: RawSample, record: SampleRecord, classes: tuple[str, ...], label
 
 
 def _image(
-    raw: RawSample, record: SampleRecord, kind: str, size: tuple[int, int], pixels: bool
+    data: bytes, raw: RawSample, record: SampleRecord, kind: str, size: tuple[int, int], pixels: bool
 ) -> NDArray[np.uint8] | None:
-    data = next(raw.fields[extension] for extension in raw.fields if extension in IMAGE_EXTENSIONS)
     try:
         image: Image.Image = _DECODERS[kind](io.BytesIO(data))
     except _DAMAGE as error:

@@ -12,6 +12,7 @@ from itertools import islice
 
 import torch
 
+from kdtrain.config import Decode
 from kdtrain.epoch_plan import (
     FRESH,
     WINDOW_SHARDS,
@@ -79,6 +80,7 @@ class SampleStream:
         labelled: The phase reads labels: an unlabelled split, or one with a single class, is refused at once.
         views: Augmentation draws of a sample, and which of them an epoch shows.
         teacher_cache: Where the teacher's views are read; it has at least ``views.count`` of each sample.
+        decode: "device" delivers JPEG images as they are stored, for the device to decode.
         seed: Of the order of samples, 0 or more.
         rank: This process, from 0.
         world_size: Number of processes.
@@ -103,6 +105,7 @@ class SampleStream:
         labelled: bool = False,
         views: Views = FRESH,
         teacher_cache: CacheReader | None = None,
+        decode: Decode = "cpu",
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -114,7 +117,7 @@ class SampleStream:
         pin_memory: bool = False,
     ) -> None:
         check_training_set(index, split, labelled=labelled)
-        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache)
+        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache, decode=decode)
         position = torch.zeros(2, dtype=torch.int64)
         if workers:
             position.share_memory_()  # type: ignore[no-untyped-call]
@@ -198,13 +201,14 @@ class EvaluationStream:
         *,
         shards: Container[int] | None = None,
         teacher_cache: CacheReader | None = None,
+        decode: Decode = "cpu",
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
         prefetch: int = PREFETCH,
         pin_memory: bool = False,
     ) -> None:
-        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache)
+        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache, decode=decode)
         order = epoch_order([shard.samples for shard in reader.shards], seed=0, epoch=0, shuffle=False)
         if shards is not None:
             order = tuple(ref for ref in order if ref.shard in shards)

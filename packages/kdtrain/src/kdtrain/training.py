@@ -18,6 +18,7 @@ from torch import nn
 
 from kdtrain import checkpoints
 from kdtrain.checkpoints import CheckpointStore, Record
+from kdtrain.compiling import compile_network
 from kdtrain.config import PhaseConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.engine_settings import deepspeed_json, engine_settings
@@ -121,6 +122,8 @@ class _Loop:
         self._index, self._train_on = union_of(phase.index, config.train_on)
         self._began = began = time.monotonic()
         activation_checkpointing(phase.model, config.activation_checkpointing)
+        if config.compile:
+            compile_network(phase.model)
         samples = samples_of(self._index, self._train_on)
         settings = engine_settings(config, steps_per_epoch=-(-samples // config.accumulate))
         self._engine = Engine(phase.model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
@@ -197,6 +200,7 @@ class _Loop:
             labelled=self._phase.labelled,
             views=self._phase.views,
             teacher_cache=self._phase.teacher_cache,
+            decode=config.decode,
             seed=config.seed,
             rank=engine.rank,
             world_size=engine.world_size,

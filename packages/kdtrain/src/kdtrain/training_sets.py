@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kdtrain.config import SetConfig
+from kdtrain.config import PhaseConfig, SetConfig
+from kdtrain.device_decode import check_decode
 from kdtrain.epoch_plan import WINDOW_SHARDS
 from kdtrain.errors import UsageError
 from kdtrain.shard_format import Index
@@ -91,8 +92,11 @@ def check_phase(config: SetConfig, index: Index, magnifications: Sequence[float]
 
     Raises:
         ShardError: The set lacks a magnification or split, or cannot be trained on.
-        UsageError: The test split is to be trained on, or the shard cache is too small for the set.
+        UsageError: The test split is to be trained on, the shard cache is too small for the set, or the device is to
+            decode images that are not JPEG.
     """
+    if isinstance(config, PhaseConfig):
+        check_decode(config.decode, index)
     for magnification in magnifications:
         index.require(magnification=magnification)
     joined, name = union_of(index, config.train_on)

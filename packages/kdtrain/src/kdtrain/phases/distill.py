@@ -13,7 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from kdtrain.config import DistillConfig
+from kdtrain.compiling import compile_network
+from kdtrain.config import Decode, DistillConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
@@ -48,7 +49,12 @@ def run(config: DistillConfig, monitor: Monitor) -> Summary:
             loss_of=distil.loss_of,
             parts=("soft", "pixel"),
             validate=partial(
-                validate_distillation, teaching.index, distil, config.workers, teacher_cache=teaching.cache
+                validate_distillation,
+                teaching.index,
+                distil,
+                config.workers,
+                teacher_cache=teaching.cache,
+                decode=config.decode,
             ),
             higher_is_better=False,
             views=teaching.views,
@@ -89,7 +95,11 @@ def student_network(
 
 
 class _Computed:
-    """Outputs of a teacher that sees the images."""
+    """Outputs of a teacher that sees the images.
+
+    They come from inference mode, and autograd keeps none of what is made there. It has no need to: what losses keep is
+    made of them by operations outside, resizing and softmax.
+    """
 
     def __init__(self, output: Output) -> None:
         self.logits_BK = output.logits_BK
@@ -130,6 +140,8 @@ class Distillation:
         self._student_network = student
         self._teacher_network = None if teacher is None else teacher.network
         self._teacher = None if teacher is None else frozen_teacher(teacher, config.precision)
+        if teacher is not None and config.compile:
+            compile_network(teacher.model)
 
     @property
     def magnifications(self) -> tuple[float, ...]:
@@ -163,9 +175,9 @@ class Distillation:
         if self._teacher is None or self._teacher_network is None:
             return _Read(batch, device)
         self._teacher.to(device)
-        with torch.no_grad():
-            output = self._teacher(image_batch(batch, self._teacher_network, drawing, device))
-        return _Computed(Output(*output))
+        with torch.inference_mode():
+            output = Output(*self._teacher(image_batch(batch, self._teacher_network, drawing, device)))
+        return _Computed(output)
 
 
 def validate_distillation(
@@ -176,6 +188,7 @@ def validate_distillation(
     split: str,
     *,
     teacher_cache: CacheReader | None = None,
+    decode: Decode = "cpu",
 ) -> dict[str, float]:
     """The distillation loss on a split, without augmentation, every sample once over all ranks."""
     stream = EvaluationStream(
@@ -183,9 +196,11 @@ def validate_distillation(
         split,
         distil.magnifications,
         teacher_cache=teacher_cache,
+        decode=decode,
         rank=engine.rank,
         world_size=engine.world_size,
         workers=workers,
+        pin_memory=engine.device.type == "cuda",
     )
     rows: list[tuple[float, float, float]] = []
     try:

@@ -37,7 +37,7 @@ def run(config: FinetuneConfig, monitor: Monitor) -> Summary:
             labelled=True,
             loss_of=partial(label_loss, network),
             parts=(),
-            validate=partial(validate_labels, index, network, config.workers),
+            validate=partial(validate_labels, index, network, config.workers, decode=config.decode),
             higher_is_better=config.select_by != "loss",
             provenance={"student": {"weights_sha256": student.sha256}},
         ),

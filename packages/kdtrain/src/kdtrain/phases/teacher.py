@@ -53,7 +53,7 @@ def run(config: TeacherConfig, monitor: Monitor) -> Summary:
             labelled=True,
             loss_of=partial(label_loss, network),
             parts=(),
-            validate=partial(validate_labels, index, network, config.workers),
+            validate=partial(validate_labels, index, network, config.workers, decode=config.decode),
             higher_is_better=config.select_by != "loss",
             provenance=provenance,
         ),
