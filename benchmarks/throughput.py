@@ -1,6 +1,6 @@
 """Samples per second of kdtrain beside a bare PyTorch loop in the style of the paper's published code, in one run.
 
-    python benchmarks/throughput.py [--device auto] [--precision bf16] [--micro-batch 8] [--rounds 3]
+    python benchmarks/throughput.py [--device auto] [--precision bf16] [--micro-batch 8] [--decode device] [--compile]
 
 Teacher, distillation with the teacher at work (online), and distillation from a cache of its outputs, at several
 magnifications. Each kdtrain figure is of its own loop, as the command runs it. The bare loop decodes by Pillow in
@@ -24,7 +24,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import click
 import torch
@@ -108,11 +107,6 @@ def versions() -> str:
     return f"{datetime.datetime.now(datetime.UTC).date()}{chip}; {named}."
 
 
-def kdtrain_options(precision: str, micro_batch: int) -> dict[str, Any]:
-    """Of kdtrain's rows alone."""
-    return {"precision": precision, "micro_batch": micro_batch}
-
-
 def check(samples: int, side_px: int, magnifications: tuple[float, ...]) -> None:
     """Refuse what the set cannot be made of, before any work."""
     lowest = min(magnifications)
@@ -133,7 +127,7 @@ def check(samples: int, side_px: int, magnifications: tuple[float, ...]) -> None
 @click.option("--magnifications", default="5,2.5,1.25", show_default=True, help="Of the students.")
 @click.option("--accumulate", default=32, show_default=True, help="Samples per step.")
 @click.option("--workers", default=1, show_default=True, help="Loader processes, of both loops.")
-@click.option("--rounds", default=3, show_default=True, help="Times that each variant runs, in turn.")
+@click.option("--rounds", default=2, show_default=True, help="Times that each variant runs, in turn.")
 @click.option("--views", default=2, show_default=True, help="Of the cache.")
 @click.option("--threads", default=1, show_default=True, help="Of a CPU's arithmetic.")
 @click.option(
@@ -144,6 +138,10 @@ def check(samples: int, side_px: int, magnifications: tuple[float, ...]) -> None
     help="kdtrain's.",
 )
 @click.option("--micro-batch", default=1, show_default=True, help="kdtrain's.")
+@click.option(
+    "--decode", type=click.Choice(["cpu", "device"]), default="cpu", show_default=True, help="kdtrain's."
+)
+@click.option("--compile/--no-compile", "compiled", default=False, help="kdtrain's.")
 @click.option("--bandwidth/--no-bandwidth", default=None, help="Whether to count bytes.  [default: on a GPU]")
 @click.option("--peak-tflops", type=float, help="Of the chip in that precision, to compare with.")
 @click.option("--peak-gbs", type=float, help="Of the chip's memory, to compare with.")
@@ -159,12 +157,15 @@ def main(
     threads: int,
     precision: str,
     micro_batch: int,
+    decode: str,
+    compiled: bool,
     bandwidth: bool | None,
     peak_tflops: float | None,
     peak_gbs: float | None,
 ) -> None:
     """Measure and print."""
     torch.set_num_threads(threads)
+    options = {"precision": precision, "micro_batch": micro_batch, "decode": decode, "compile": compiled}
     students = tuple(sorted((float(m) for m in magnifications.split(",")), reverse=True))
     check(samples, side_px, students)
     where = pick_device(device, Launch())
@@ -175,7 +176,7 @@ def main(
             side_px=side_px,
             accumulate=accumulate,
             workers=workers,
-            options=kdtrain_options(precision, micro_batch),
+            options=options,
         )
         write_tissue_set(setting.shards, samples, side_px, (HIGH, *students))
         rows = variants(setting, students)
@@ -193,11 +194,12 @@ def main(
         counted = where.type == "cuda" if bandwidth is None else bandwidth
         traffic = {v: bytes_per_sample(setting, v) for v in rows} if counted else {}
         click.echo(table(setting, rows, found, traffic, Peaks(tflops=peak_tflops, gbs=peak_gbs)))
+    shown = ", ".join(f"{name} {value}" for name, value in options.items())
     cost = ", ".join(f"{rate:.2f} at {m:g}x" for m, rate in caching.items())
     click.echo(
         f"\n{samples} samples of {side_px} px at 10x, {accumulate} a step, {rounds} rounds, {workers} loader "
-        f"processes, {threads} threads; kdtrain in {precision}, micro-batches of {micro_batch}. Making a cache of "
-        f"{views} views: {cost} views per second, start included.\n{versions()} {machine_line(machine())}"
+        f"processes, {threads} threads; kdtrain with {shown}. Making a cache of {views} "
+        f"views: {cost} views per second, start included.\n{versions()} {machine_line(machine())}"
     )
 
 
