@@ -88,25 +88,8 @@ class Monitor:
     @contextmanager
     def epoch(self, epoch: int, epochs: int, samples: int) -> Iterator[EpochBar]:
         """A bar over the samples of an epoch."""
-        progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]}"),
-            TextColumn("{task.fields[speed]}"),
-            TextColumn("{task.fields[memory]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._active,
-        )
-        with progress:
-            task = progress.add_task(
-                "", total=samples, epoch=f"{epoch + 1}/{epochs}", loss="-", speed="", memory=""
-            )
-            yield EpochBar(progress, task)
+        with self._bar(f"epoch {epoch + 1}/{epochs}", "loss {task.fields[loss]}") as progress:
+            yield EpochBar(progress, progress.add_task("", total=samples, loss="-", speed="", memory=""))
 
     @contextmanager
     def samples(self, what: str, samples: int) -> Iterator[SampleBar]:
@@ -116,10 +99,16 @@ class Monitor:
             what: Is done to them.
             samples: How many.
         """
-        progress = Progress(
+        with self._bar(what) as progress:
+            yield SampleBar(progress, progress.add_task("", total=samples, speed="", memory=""))
+
+    def _bar(self, what: str, *columns: str) -> Progress:
+        """A bar with columns of its own behind the count."""
+        return Progress(
             TextColumn(what),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
+            *map(TextColumn, columns),
             TextColumn("{task.fields[speed]}"),
             TextColumn("{task.fields[memory]}"),
             TimeElapsedColumn(),
@@ -129,8 +118,6 @@ class Monitor:
             transient=True,
             disable=not self._active,
         )
-        with progress:
-            yield SampleBar(progress, progress.add_task("", total=samples, speed="", memory=""))
 
     def validated(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Show an epoch's validation."""
