@@ -6,8 +6,9 @@
 Each demo brings its shards and its trained teacher. For each, one student is trained with the teacher at work and
 fresh draws in every epoch, and one from a cache of each number of views, with the same seed and for the same epochs,
 each process on one thread. Prints Markdown tables: what students reach on the test split (mean and spread over demos,
-and the paired difference to fresh draws), and what they cost: CPU seconds of distilling and of making the cache, and
-its size. What was finished is not repeated: a stopped benchmark goes on where it was.
+and the paired difference to fresh draws), and what they cost: seconds of distilling and of making the cache, and its
+size. With several processes at a time, or other work on the machine, take the CPU seconds. What was finished is not
+repeated: a stopped benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -110,14 +111,7 @@ def main() -> None:
     print(machine_line(machine()) + "\n")
     counts = (FRESH, *options.views)
     print(markdown_table(["views", *_metric_header()], [_reached(outcomes, tasks, n) for n in counts]) + "\n")
-    header = [
-        "views",
-        "distilling, CPU s",
-        "fresh / it",
-        "making the cache, CPU s",
-        "cache, MB",
-        "fresh / both",
-    ]
+    header = ["views", "distilling, wall s", "CPU s", "fresh / it", "the cache, CPU s", "MB", "fresh / both"]
     print(markdown_table(header, [_cost(outcomes, tasks, n) for n in counts]))
 
 
@@ -207,13 +201,14 @@ def _spread(values: list[float], *, sign: str = "") -> str:
 
 
 def _cost(outcomes: dict[Task, Outcome], tasks: list[Task], views: int) -> list[str]:
-    """Sums over the demos."""
+    """Sums over the demos; ratios are of CPU seconds."""
     own = [outcomes[task] for task in tasks if task.views == views]
     fresh = sum(outcomes[task].distil.cpu_s for task in tasks if task.views == FRESH)
     distil, cache = sum(one.distil.cpu_s for one in own), sum(one.cache.cpu_s for one in own)
     megabytes = sum(one.cache_bytes for one in own) / 1e6
     return [
         _shown(views),
+        f"{sum(one.distil.wall_s for one in own):.0f}",
         f"{distil:.0f}",
         f"{fresh / distil:.1f}",
         "" if views == FRESH else f"{cache:.0f}",
