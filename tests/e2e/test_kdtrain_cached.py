@@ -6,7 +6,6 @@ import hashlib
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,11 @@ import pytest
 from e2e.test_kdtrain_resume import finish, kill_at, two_ranks
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, log_of, weights_sha256
-from fixtures.training_server import TrainingServer
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
 VIEWS = 4
 SHARDS = 7
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[TrainingServer]:
-    """A process that forks commands."""
-    running = TrainingServer()
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,6 @@ pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
 STEPS = 18
 """Six epochs of three groups: five samples, two a step."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[TrainingServer]:
-    """A process that forks runs."""
-    running = TrainingServer()
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")
