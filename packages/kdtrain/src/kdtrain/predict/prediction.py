@@ -1,0 +1,90 @@
+"""What is said of a slide and of its regions: plain data.
+
+Frames: boxes of regions are in level-0 pixels, origin at the slide's top left corner. Probabilities are in the order of
+the bundle's classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionPrediction:
+    """What the network said of one region.
+
+    Attributes:
+        index: Number of the region on its slide.
+        key: As in a shard set.
+        x: Left edge, level-0 pixels.
+        y: Top edge, level-0 pixels.
+        width: Level-0 pixels; fractional where the factor is.
+        height: Level-0 pixels.
+        image_width: Pixels that the network saw.
+        image_height: Pixels that the network saw.
+        probabilities: One per class.
+        outside: In what the image lies outside the training data; plain sentences.
+    """
+
+    index: int
+    key: str
+    x: int
+    y: int
+    width: float
+    height: float
+    image_width: int
+    image_height: int
+    probabilities: tuple[float, ...]
+    outside: tuple[str, ...] = ()
+
+    @property
+    def predicted(self) -> int:
+        """The most probable class; the first of equals."""
+        return self.probabilities.index(max(self.probabilities))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidePrediction:
+    """What the network said of a slide: the mean over its regions, as ``kdtrain evaluate`` sums up slides.
+
+    Attributes:
+        slide: Name.
+        classes: In the order of the probabilities.
+        probabilities: Mean over the regions, each counting the same.
+        regions: In reading order.
+        width: Level-0 pixels.
+        height: Level-0 pixels.
+        mpp: Microns per level-0 pixel, or None.
+        objective: Objective power, or None.
+        magnification: Of the images that the network saw.
+        level: Pyramid level that pixels came from: 0 but with ``fast``.
+        left_out: Regions that no image could be made of, with the reason.
+        failed: Regions whose pixels are damaged, with the reason.
+        outside: In what the slide lies outside the training data; plain sentences.
+        warnings: What is odd about the file; plain sentences.
+    """
+
+    slide: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    regions: tuple[RegionPrediction, ...]
+    width: int
+    height: int
+    mpp: float | None
+    objective: float | None
+    magnification: float
+    level: int = 0
+    left_out: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def predicted(self) -> int:
+        """The most probable class; the first of equals."""
+        return self.probabilities.index(max(self.probabilities))
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return self.classes[self.predicted]
