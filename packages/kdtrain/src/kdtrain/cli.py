@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kdtrain import __version__
+from kdtrain.cli_errors import exit_codes
 from kdtrain.config import (
     BaselineConfig,
     CacheTeacherConfig,
@@ -28,16 +28,13 @@ from kdtrain.config import (
     TeacherConfig,
     load_config,
 )
-from kdtrain.errors import TrainingError, UsageError
+from kdtrain.errors import UsageError
 from kdtrain.locations import location_of
 from kdtrain.options import config_options
 from kdtrain.shard_cache import DEFAULT_GB, cache_settings
-from kdtrain.shard_error import ShardError
 
 if TYPE_CHECKING:
     from kdtrain.training import Summary
-
-FAILED, WRONG_USAGE = 1, 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,7 +49,7 @@ def _phase(kind: type[PhaseConfig], module: str, help_text: str) -> None:
     @main.command(kind.phase, help=help_text)
     @config_options(kind)
     def command(config_file: Path | None, **options: Any) -> None:
-        with _exit_codes():
+        with exit_codes():
             config = load_config(kind, {k: v for k, v in options.items() if v is not None}, config_file)
             _run_phase(module, config)
 
@@ -81,7 +78,7 @@ _phase(FinetuneConfig, "finetune", "Phase III, optional: train a student's fully
 @config_options(CacheTeacherConfig)
 def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
     """Write a teacher cache."""
-    with _exit_codes():
+    with exit_codes():
         config = load_config(
             CacheTeacherConfig, {k: v for k, v in options.items() if v is not None}, config_file
         )
@@ -166,7 +163,7 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options: Any) -> None:
     """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
-    with _exit_codes():
+    with exit_codes():
         from rich.console import Console
 
         from kdtrain.evaluate import evaluate
@@ -184,7 +181,7 @@ def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> None:
     """How RUN_B differs from RUN_A, both evaluated: paired bootstrap differences with 95 % intervals."""
-    with _exit_codes():
+    with exit_codes():
         from rich.console import Console
 
         from kdtrain.comparison import compare
@@ -230,7 +227,7 @@ def sweep_command(dry_run: bool, seeds: str | None, shards: str | None, **given:
 
     Finished runs are skipped. A run that fails is listed, and the others complete (exit code 3).
     """
-    with _exit_codes():
+    with exit_codes():
         from kdtrain.sweep import command
         from kdtrain.sweep.plan import Options
 
@@ -269,7 +266,7 @@ def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
 
     RUN is the folder of a run or of a sweep. 'LABEL=RUN' says what the run's method is called in the tables.
     """
-    with _exit_codes():
+    with exit_codes():
         from kdtrain.report.build import build_report
         from kdtrain.report.write import check_out, write_report
 
@@ -281,28 +278,3 @@ def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
         for text in report.answer:
             click.echo(text)
         click.echo(f"page    {out}\ntables  {folder}")
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turn errors into messages and exit codes."""
-    try:
-        yield
-    except UsageError as error:
-        _stop(error, WRONG_USAGE)
-    except ShardError as error:
-        _stop(error, WRONG_USAGE if error.rule == "request" else FAILED)
-    except TrainingError as error:
-        _stop(error, FAILED)
-    except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on from the last checkpoint", FAILED)
-    except BrokenPipeError:
-        _stop("what read the output, or a process of this run, is gone; run the same command again", FAILED)
-    except OSError as error:
-        fault = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
-        _stop(f"{fault}; make room or check permissions, then run the same command again", FAILED)
-
-
-def _stop(message: object, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(code)

@@ -1,0 +1,40 @@
+"""What a command prints and returns when it raises. In: an exception. Out: a message on standard error, an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+
+from kdtrain.errors import TrainingError, UsageError
+from kdtrain.shard_error import ShardError
+
+FAILED, WRONG_USAGE = 1, 2
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn the errors of a command's body into messages on standard error and exit codes 1 and 2."""
+    try:
+        yield
+    except UsageError as error:
+        _stop(error, WRONG_USAGE)
+    except ShardError as error:
+        _stop(error, WRONG_USAGE if error.rule == "request" else FAILED)
+    except TrainingError as error:
+        _stop(error, FAILED)
+    except KeyboardInterrupt:
+        _stop("interrupted; run the same command again to go on from the last checkpoint", FAILED)
+    except BrokenPipeError:
+        _stop("what read the output, or a process of this run, is gone; run the same command again", FAILED)
+    except OSError as error:
+        fault = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
+        _stop(f"{fault}; make room or check permissions, then run the same command again", FAILED)
+
+
+def _stop(message: object, code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)
