@@ -1,4 +1,4 @@
-"""What a command prints and returns when it raises. In: an exception. Out: a message on standard error, an exit code."""
+"""What a command prints and returns when it raises. In: an exception. Out: a message on standard error, a code."""
 
 from __future__ import annotations
 
