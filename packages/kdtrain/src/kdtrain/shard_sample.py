@@ -206,11 +206,25 @@ def _label(raw: RawSample, record: SampleRecord, classes: tuple[str, ...], label
     return int(text)
 
 
+def open_image(kind: str, file: io.BytesIO) -> Image.Image:
+    """An encoded image by the decoder of its format alone, its header read; pixels are decoded when they are asked for.
+
+    Args:
+        kind: "jpeg", "png" or "webp".
+        file: Its bytes.
+
+    Raises:
+        Exception: Any of several kinds, where it is no such image; pixels raise the same where they are damaged.
+    """
+    image: Image.Image = _DECODERS[kind](file)
+    return image
+
+
 def _image(
     data: bytes, raw: RawSample, record: SampleRecord, kind: str, size: tuple[int, int], pixels: bool
 ) -> NDArray[np.uint8] | None:
     try:
-        image: Image.Image = _DECODERS[kind](io.BytesIO(data))
+        image = open_image(kind, io.BytesIO(data))
     except _DAMAGE as error:
         raise _fail("F21 image-header", raw, f"not a {kind} image: {error}") from error
     stated = (record.image.width, record.image.height)

@@ -10,6 +10,25 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
+class FastPrice:
+    """What reading a pyramid level instead of level 0 changes in the pixels, measured on a part of the slide.
+
+    Attributes:
+        downsample: Level-0 pixels per pixel of that level.
+        region: Number of the region in whose middle it was measured.
+        mean: Mean |difference| of the network's image, grey levels.
+        bias: Mean difference, grey levels: above 0 the level is brighter.
+        largest: Largest |difference|, grey levels.
+    """
+
+    downsample: float
+    region: int
+    mean: float
+    bias: float
+    largest: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegionPrediction:
     """What the network said of one region.
 
@@ -57,9 +76,11 @@ class SlidePrediction:
         mpp: Microns per level-0 pixel, or None.
         objective: Objective power, or None.
         magnification: Of the images that the network saw.
+        reader: What decoded the file.
         level: Pyramid level that pixels came from: 0 but with ``fast``.
-        left_out: Regions that no image could be made of, with the reason.
-        failed: Regions whose pixels are damaged, with the reason.
+        fast: What that changed in the pixels; None at level 0.
+        left_out: Number and reason of regions that no image could be made of.
+        failed: Number and reason of regions whose pixels are damaged.
         outside: In what the slide lies outside the training data; plain sentences.
         warnings: What is odd about the file; plain sentences.
     """
@@ -73,9 +94,11 @@ class SlidePrediction:
     mpp: float | None
     objective: float | None
     magnification: float
+    reader: str
     level: int = 0
-    left_out: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
+    fast: FastPrice | None = None
+    left_out: tuple[tuple[int, str], ...] = ()
+    failed: tuple[tuple[int, str], ...] = ()
     outside: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

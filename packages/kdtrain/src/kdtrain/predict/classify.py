@@ -1,0 +1,107 @@
+"""A slide's images and a network in, its prediction out.
+
+Shapes: B images of a batch, K classes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdtrain.bundle.runtime import Inference, Runtime
+from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.read_slide import ReadRegion, SlideImages
+from kdtrain.shard_sample import open_image
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """A region with what a heat map is made of.
+
+    Attributes:
+        read: Its images.
+        pixels: (H, W, 3) uint8, what the network saw.
+        inference: What it said, a batch of one.
+        prediction: The same for a person.
+    """
+
+    read: ReadRegion
+    pixels: Pixels
+    inference: Inference
+    prediction: RegionPrediction
+
+
+OutsideImage = Callable[[Pixels], tuple[str, ...]]
+"""In what an image lies outside the training data."""
+
+
+def classify_regions(images: SlideImages, runtime: Runtime, outside: OutsideImage) -> Iterator[Classified]:
+    """Ask the network about every region of a slide, one at a time: they differ in size."""
+    for region in images.regions:
+        pixels = decoded(region)
+        inference = runtime.infer(pixels[None])
+        yield Classified(
+            read=region,
+            pixels=pixels,
+            inference=inference,
+            prediction=RegionPrediction(
+                index=region.index,
+                key=region.key,
+                x=region.x,
+                y=region.y,
+                width=region.width,
+                height=region.height,
+                image_width=region.image_width,
+                image_height=region.image_height,
+                probabilities=softmax(inference.logits_BK[0]),
+                outside=outside(pixels),
+            ),
+        )
+
+
+def decoded(region: ReadRegion) -> Pixels:
+    """The network's image by the decoder that training uses: (rows, columns, 3) uint8."""
+    pixels: Pixels = np.array(open_image(region.image_format, io.BytesIO(region.image)))
+    assert pixels.shape == (region.image_height, region.image_width, 3), "an image that was just encoded"
+    return pixels
+
+
+def softmax(logits_K: NDArray[np.float32]) -> tuple[float, ...]:
+    """In float64, as evaluation computes it."""
+    exponents = np.exp(logits_K.astype(np.float64) - float(logits_K.max()))
+    return tuple(float(value) for value in exponents / exponents.sum())
+
+
+def slide_prediction(
+    images: SlideImages,
+    regions: tuple[RegionPrediction, ...],
+    classes: tuple[str, ...],
+    magnification: float,
+    outside: tuple[str, ...],
+) -> SlidePrediction:
+    """Sum up a slide's regions: the mean of their probabilities, each counting the same."""
+    means = np.mean([region.probabilities for region in regions], axis=0)
+    return SlidePrediction(
+        slide=images.name,
+        classes=classes,
+        probabilities=tuple(float(value) for value in means),
+        regions=regions,
+        width=images.width,
+        height=images.height,
+        mpp=images.mpp,
+        objective=images.objective,
+        magnification=magnification,
+        reader=images.reader,
+        level=images.level,
+        fast=images.fast,
+        left_out=images.left_out,
+        failed=images.failed,
+        outside=outside,
+        warnings=images.warnings,
+    )

@@ -1,0 +1,127 @@
+"""What crosses from the process that reads a slide to the one that asks the network: plain data, images encoded.
+
+An image is encoded exactly as a shard would hold it, so the network sees the pixels that it would have been trained on,
+after the same decoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtrain.predict.failure import Failure
+from kdtrain.predict.prediction import FastPrice
+
+if TYPE_CHECKING:
+    from slideprep.access import Access
+    from slideprep.discover import SlideFile
+    from slideprep.reading import ReadSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadJob:
+    """One slide to read.
+
+    Attributes:
+        file: The slide.
+        key: Its name as files are called after it.
+        settings: How slides become images, as the training set was built.
+        magnification: The network's.
+        annotations: Its annotation file, where regions are annotated.
+        fast: Read the nearest finer pyramid level instead of level 0.
+        display: Magnification of pictures for people; None for none.
+        access: How a slide in an object store is reached.
+        attempt: 0, or 1 after its worker crashed.
+    """
+
+    file: SlideFile
+    key: str
+    settings: ReadSettings
+    magnification: float
+    annotations: Path | None
+    fast: bool
+    display: float | None
+    access: Access
+    attempt: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRegion:
+    """One region's images.
+
+    Attributes:
+        index: Number of the region on its slide.
+        key: As in a shard set.
+        x: Left edge, level-0 pixels.
+        y: Top edge, level-0 pixels.
+        width: Level-0 pixels.
+        height: Level-0 pixels.
+        image: The network's image, encoded.
+        image_format: Of its encoding.
+        image_width: Pixels.
+        image_height: Pixels.
+        display: A picture for people as JPEG, or None.
+    """
+
+    index: int
+    key: str
+    x: int
+    y: int
+    width: float
+    height: float
+    image: bytes
+    image_format: str
+    image_width: int
+    image_height: int
+    display: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideImages:
+    """A slide as it was read.
+
+    Attributes:
+        name: The slide's.
+        key: Its name as files are called after it.
+        fingerprint: Of its content.
+        width: Level-0 pixels.
+        height: Level-0 pixels.
+        mpp: Microns per level-0 pixel, or None.
+        objective: Objective power, or None.
+        reader: What decoded it.
+        level: Pyramid level that was read.
+        fast: What reading that level changed; None at level 0.
+        regions: In reading order.
+        left_out: Number and reason of regions that no image could be made of.
+        failed: Number and reason of damaged regions.
+        warnings: Plain sentences.
+        overview: The whole slide as JPEG, or None.
+    """
+
+    name: str
+    key: str
+    fingerprint: str
+    width: int
+    height: int
+    mpp: float | None
+    objective: float | None
+    reader: str
+    level: int
+    fast: FastPrice | None
+    regions: tuple[ReadRegion, ...]
+    left_out: tuple[tuple[int, str], ...]
+    failed: tuple[tuple[int, str], ...]
+    warnings: tuple[str, ...]
+    overview: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideUnread:
+    """A slide that could not be read.
+
+    Attributes:
+        failures: The slide's, and those of its regions.
+    """
+
+    failures: tuple[Failure, ...]

@@ -1,0 +1,177 @@
+"""The folder of a prediction: begun, filled slide by slide, summed up at the end.
+
+::
+
+    OUT/predict.json               what was asked for: the bundle and the settings that decide the results
+    OUT/slides/<key>.json          one slide's result, written when it is complete
+    OUT/predictions.csv            one line per slide
+    OUT/regions.csv                one line per region
+    OUT/predictions.json           both, and everything else that is known
+    OUT/failures.csv               slide, region, stage, reason: what could not be predicted
+    OUT/explanations/<key>/        heat maps and a page (kdtrain.explain)
+
+Slides that are there already are not predicted again: the same command goes on where it was stopped. No file depends
+on the clock, on the order in which slides were finished or on the number of workers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from kdtrain.errors import UsageError
+from kdtrain.files import write_atomically
+from kdtrain.predict.failure import Failure
+from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.run_folder import differences
+
+IDENTITY_FILE = "predict.json"
+_FORMAT = "kdtrain-predictions"
+_VERSION = (1, 0)
+_PREDICTIONS = TypeAdapter(SlidePrediction)
+
+
+class ResultsFolder:
+    """The folder of one prediction.
+
+    Args:
+        path: ``--out``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Start, or go on with the same.
+
+        Args:
+            identity: The bundle, and the settings that decide the results; JSON-able.
+
+        Raises:
+            UsageError: The folder holds something else.
+        """
+        file = self.path / IDENTITY_FILE
+        wanted = json.loads(json.dumps({"format": _FORMAT, "version": _VERSION, **identity}))
+        if file.exists():
+            try:
+                found = json.loads(file.read_bytes())
+            except ValueError:
+                found = None
+            if not isinstance(found, dict):
+                raise UsageError(f"--out {self.path}: {IDENTITY_FILE} is damaged; give a new folder")
+            if lines := differences(found, wanted):
+                raise UsageError(
+                    f"--out {self.path} holds predictions made otherwise, and they are never mixed:\n  "
+                    + "\n  ".join(lines)
+                    + "\ngive a new --out, or the settings it was begun with"
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(f"--out {self.path} is not empty and holds no predictions; give a new folder")
+        write_atomically(file, _json(wanted))
+
+    def finished(self, key: str, fingerprint: str) -> SlidePrediction | None:
+        """The result of a slide of this content; None where it is still to be made."""
+        try:
+            kept = json.loads((self.path / "slides" / f"{key}.json").read_bytes())
+            if kept.pop("fingerprint") != fingerprint:
+                return None
+            return _PREDICTIONS.validate_python(kept)
+        except (OSError, ValueError, KeyError, AttributeError, ValidationError):
+            return None
+
+    def save(self, key: str, fingerprint: str, prediction: SlidePrediction) -> None:
+        """Keep a slide's result; its explanation lies there already."""
+        write_atomically(
+            self.path / "slides" / f"{key}.json", _json({**asdict(prediction), "fingerprint": fingerprint})
+        )
+
+    def explanation(self, key: str) -> Path:
+        """Folder of a slide's heat maps."""
+        return self.path / "explanations" / key
+
+    def finish(
+        self,
+        identity: Mapping[str, Any],
+        predictions: Sequence[SlidePrediction],
+        failures: Sequence[Failure],
+        classes: Sequence[str],
+    ) -> None:
+        """Write the tables of all slides."""
+        ordered = sorted(predictions, key=lambda one: one.slide)
+        listed = sorted(failures, key=lambda one: (one.slide, -1 if one.region is None else one.region))
+        write_atomically(self.path / "predictions.csv", slides_csv(ordered, classes))
+        write_atomically(self.path / "regions.csv", regions_csv(ordered, classes))
+        write_atomically(self.path / "failures.csv", failures_csv(listed))
+        write_atomically(self.path / "predictions.json", _json(document(identity, ordered, listed)))
+
+
+def document(
+    identity: Mapping[str, Any], predictions: Iterable[SlidePrediction], failures: Iterable[Failure]
+) -> dict[str, Any]:
+    """What predictions.json and ``--json`` hold."""
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        **identity,
+        "slides": [{**asdict(one), "predicted": one.label} for one in predictions],
+        "failures": [asdict(one) for one in failures],
+    }
+
+
+def slides_csv(predictions: Iterable[SlidePrediction], classes: Sequence[str]) -> bytes:
+    """predictions.csv."""
+    header = ["slide", "predicted", *(f"p_{name}" for name in classes), "regions", "regions_left_out"]
+    header += ["regions_failed", "magnification", "mpp", "level", "outside", "warnings"]
+    return _csv(header, map(_slide_row, predictions))
+
+
+def _slide_row(one: SlidePrediction) -> list[object]:
+    flagged = [f"region {region.index}: {text}" for region in one.regions for text in region.outside]
+    return [
+        *(one.slide, one.label, *one.probabilities, len(one.regions), len(one.left_out), len(one.failed)),
+        *(f"{one.magnification:g}", "" if one.mpp is None else one.mpp, one.level),
+        "; ".join([*one.outside, *flagged]),
+        "; ".join(one.warnings),
+    ]
+
+
+def regions_csv(predictions: Iterable[SlidePrediction], classes: Sequence[str]) -> bytes:
+    """regions.csv: boxes in level-0 pixels, images in their own."""
+    header = ["slide", "region", "key", "predicted", *(f"p_{name}" for name in classes)]
+    header += ["x", "y", "width", "height", "image_width", "image_height", "outside"]
+    rows: Iterable[list[object]] = (
+        [
+            *(one.slide, region.index, region.key, classes[region.predicted], *region.probabilities),
+            *(region.x, region.y, region.width, region.height, region.image_width, region.image_height),
+            "; ".join(region.outside),
+        ]
+        for one in predictions
+        for region in one.regions
+    )
+    return _csv(header, rows)
+
+
+def failures_csv(failures: Iterable[Failure]) -> bytes:
+    """failures.csv."""
+    rows = ([f.slide, "" if f.region is None else f.region, f.stage, f.reason] for f in failures)
+    return _csv(["slide", "region", "stage", "reason"], rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
