@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatMap = NDArray[np.float32]
+Places = NDArray[np.float64]
 Method = Literal["grad-cam", "occlusion"]
 
 
@@ -45,10 +46,18 @@ class HeatMap:
             width: Of the image, pixels.
             height: Of the image, pixels.
         """
-        columns = _positions(width, self.step_x, self.first_x, self.values.shape[1])
-        rows = _positions(height, self.step_y, self.first_y, self.values.shape[0])
-        across = _interpolated(self.values.T, columns).T
-        return _interpolated(across, rows)
+        return self.at(x=np.arange(width) + 0.5, y=np.arange(height) + 0.5)
+
+    def at(self, *, x: Places, y: Places) -> FloatMap:
+        """Interpolate on a grid of places: (len(y), len(x)) float32; beyond the outer centres the edge goes on.
+
+        Args:
+            x: Image pixels, one per column of the result.
+            y: Image pixels, one per row of the result.
+        """
+        rows, columns = self.values.shape
+        across = _interpolated(self.values.T, np.clip((x - self.first_x) / self.step_x, 0, columns - 1)).T
+        return _interpolated(across, np.clip((y - self.first_y) / self.step_y, 0, rows - 1))
 
     def peak(self) -> tuple[float, float]:
         """(x, y) of the largest cell's centre, image pixels; the first of equals in reading order."""
@@ -56,12 +65,7 @@ class HeatMap:
         return self.first_x + float(column) * self.step_x, self.first_y + float(row) * self.step_y
 
 
-def _positions(pixels: int, step: float, first: float, cells: int) -> NDArray[np.float64]:
-    """Where the centres of pixels lie between a map's cells, in cells, held to the map."""
-    return np.clip((np.arange(pixels) + 0.5 - first) / step, 0, cells - 1)
-
-
-def _interpolated(values: FloatMap, positions: NDArray[np.float64]) -> FloatMap:
+def _interpolated(values: FloatMap, positions: Places) -> FloatMap:
     """Rows of ``values`` at fractional row numbers."""
     low = np.minimum(positions.astype(np.int64), len(values) - 1)
     high = np.minimum(low + 1, len(values) - 1)
