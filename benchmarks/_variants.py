@@ -91,23 +91,9 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
 
 def settings() -> Any:
     """The settings that slides are scanned with."""
-    from slideprep.scan_job import ScanSettings
+    from slideprep.read_settings import ReadSettings
 
-    return ScanSettings(
-        magnifications=MAGNIFICATIONS,
-        magnification_by="objective",
-        objective=OBJECTIVE,
-        mpp=None,
-        tissue="auto",
-        tissueloc_sigma=13.0,
-        tissueloc_threshold=0.8,
-        tissueloc_min_px=10_000,
-        tissueloc_level_px=2048,
-        exclude_classes=(),
-        mask_outside=False,
-        image_format="jpeg",
-        save_masks=None,
-    )
+    return ReadSettings(magnifications=MAGNIFICATIONS, objective=OBJECTIVE)
 
 
 def _whole_cells(scale: Any, width: int, height: int) -> Any:
@@ -272,7 +258,7 @@ def decode_encode(slide: Path, folder: Path) -> Mapping[str, float]:
 def _images(slide: Path) -> list[Any]:
     import numpy as np
 
-    from slideprep.extract import extract_region
+    from slideprep.extract_region import extract_region
     from slideprep.layout import Grid
     from slideprep.units import resolve_scale
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 from slideprep import encode
-from slideprep.extract import extract_region
+from slideprep.extract_region import extract_region
 from slideprep.geometry import Box
 from slideprep.layout import Grid
 from slideprep.shard_tar import ShardTar

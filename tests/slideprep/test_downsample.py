@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slideprep.downsample import band_bytes, downsample, source_box
-from slideprep.extract import kept_strip_rows
+from slideprep.extract_region import kept_strip_rows
 from slideprep.image_filter import Target
 
 FACTORS = [Fraction(f) for f in (1, 2, 4, 8, 16, 32, 64)] + [

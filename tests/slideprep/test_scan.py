@@ -24,10 +24,20 @@ from slideprep.scan import Scan, ScanFailure, scan_slide
 from slideprep.scan_job import ScanJob
 
 
-def _job(path: Path, *, shown: str | None = None, annotations: Path | None = None, **changes: Any) -> ScanJob:
-    settings = replace(SETTINGS, **changes)
+def _job(
+    path: Path,
+    *,
+    shown: str | None = None,
+    annotations: Path | None = None,
+    save_masks: Path | None = None,
+    **changes: Any,
+) -> ScanJob:
     return ScanJob(
-        file=slide_file(path), shown_name=shown or path.name, settings=settings, annotations=annotations
+        file=slide_file(path),
+        shown_name=shown or path.name,
+        settings=SETTINGS.model_copy(update=changes),
+        annotations=annotations,
+        save_masks=save_masks,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -132,7 +131,7 @@ def test_where_a_file_cannot_be_made_the_folder_is_named(tmp_path: Path) -> None
 def _scan(folder: Path, workspace: Workspace, **changes: Any) -> tuple[Scan | ScanFailure, bool]:
     """A slide's scan, and whether it was made anew rather than taken from the cache."""
     job = ScanJob(
-        file=slide_file(folder / "a.png"), shown_name="a.png", settings=replace(SETTINGS, **changes)
+        file=slide_file(folder / "a.png"), shown_name="a.png", settings=SETTINGS.model_copy(update=changes)
     )
     path = Path(workspace.out / workspace.scan_path("a.png"))
     before = path.stat().st_ino if path.exists() else None

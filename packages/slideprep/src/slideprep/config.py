@@ -10,29 +10,23 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from slideprep.access import SCRATCH_GB, Access, store_settings
 from slideprep.errors import UsageError
 from slideprep.places import Url, local_path, place
-from slideprep.shard_models import ImageFormat
+from slideprep.read_settings import Names, Numbers, ReadSettings, listed
 from slideprep.split_settings import DEFAULT_SPLIT, SplitSettings
-from slideprep.units import MagnificationMode, grid_px
-
-TissueMode = Literal["auto", "tissueloc", "whole", "annotations"]
 
 NOT_IN_RECORD = frozenset(
     {
@@ -52,54 +46,30 @@ NOT_IN_RECORD = frozenset(
 )
 """Settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
 
-
-def _listed(value: Any) -> Any:
-    """Options arrive as "10,5,2.5", YAML as a list or a single value."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, (int, float)):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
 _OPTION_NAMES = {"exclude_classes": "exclude-class"}
 """Options that are not called like their setting."""
 
 AnyPlace = Annotated[Path | Url, PlainValidator(place), PlainSerializer(str)]
 """A local path or an address."""
 LocalPath = Annotated[Path, BeforeValidator(local_path)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
-class BuildConfig(BaseModel):
-    """Everything that a build is told.
+class BuildConfig(ReadSettings):
+    """Everything that a build is told: how slides are read, and what becomes of them.
+
+    Besides those of :class:`~slideprep.read_settings.ReadSettings`:
 
     Attributes:
         slides: Files, folders, globs or CSV files that name the slides; paths or addresses such as s3://bucket/slides.
         out: Folder of the shard set, or its address.
         labels: labels.csv or its address, or None for an unlabelled set.
-        magnifications: Targets, highest first. The default is the paper's five.
-        magnification_by: "objective": relative to the scan's objective, as in the paper; "mpp": physical, 10x being
-            1 µm/px.
-        objective: Objective power of slides that carry none.
-        mpp: Microns per level-0 pixel of slides that carry none.
-        tissue: How regions are found.
-        tissueloc_sigma: Smoothing of ``tissueloc``, overview pixels (the published tool's default).
-        tissueloc_threshold: Relative grey level under which ``tissueloc`` sees tissue (the published default).
-        tissueloc_min_px: Smallest component of ``tissueloc``, overview pixels (the published default).
-        tissueloc_level_px: Sides of the pyramid level that ``tissueloc`` works on stay below this (published default).
         annotations: Folder of GeoJSON or ImageScope XML files, named like the slides.
-        exclude_classes: Annotated classes that are left out, such as Benign in the paper's lung data.
-        mask_outside: Blank what lies outside an annotation's polygon.
         classes: Class names in the order of their indices; None for the sorted names of the labels.
         split: Train, validation, test: fractions or numbers of patients (the paper's 70/15/15).
         labelled_per_class: Patients per class that are split; None for all.
         dev_per_class: Further patients per class for the development set; None for no such set.
         aux: Patients in the nested auxiliary sets, counted from the first.
         seed: Seed of every random choice.
-        image_format: Encoding of the images. JPEG: 4 to 10 times smaller than PNG, read everywhere.
-        quality: Of JPEG and WebP. 95 keeps the mean error under 2 grey levels.
         shard_mb: Size that a shard aims at, at the highest magnification, megabytes.
         save_masks: Folder for tissue masks as PNG.
         save_regions: Folder for regions as GeoJSON, which QuPath opens and ``annotations`` takes.
@@ -114,31 +84,16 @@ class BuildConfig(BaseModel):
         scratch_gb: Fetched slides that are not in use are removed beyond this, gigabytes on each machine.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     slides: Names
     out: AnyPlace
     labels: AnyPlace | None = None
-    magnifications: Numbers = (10.0, 5.0, 2.5, 1.25, 0.625)
-    magnification_by: MagnificationMode = "objective"
-    objective: Annotated[float, Field(gt=0, le=200)] | None = None
-    mpp: Annotated[float, Field(gt=0, le=100)] | None = None
-    tissue: TissueMode = "auto"
-    tissueloc_sigma: Annotated[float, Field(gt=0)] = 13.0
-    tissueloc_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.80
-    tissueloc_min_px: Annotated[int, Field(ge=0)] = 10_000
-    tissueloc_level_px: Annotated[int, Field(ge=1)] = 2048
     annotations: LocalPath | None = None
-    exclude_classes: Names = ()
-    mask_outside: bool = False
     classes: Names | None = None
     split: Numbers = DEFAULT_SPLIT
     labelled_per_class: int | None = None
     dev_per_class: int | None = None
-    aux: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+    aux: Annotated[tuple[int, ...], BeforeValidator(listed)] = ()
     seed: int = 0
-    image_format: ImageFormat = "jpeg"
-    quality: Annotated[int, Field(ge=1, le=100)] = 95
     shard_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
     save_masks: LocalPath | None = None
     save_regions: LocalPath | None = None
@@ -148,21 +103,6 @@ class BuildConfig(BaseModel):
     slide_minutes: Annotated[float, Field(ge=0)] = 120.0
     scratch: LocalPath | None = None
     scratch_gb: Annotated[float, Field(ge=0)] = SCRATCH_GB
-
-    @field_validator("magnifications")
-    @classmethod
-    def _highest_first(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value:
-            raise ValueError("names no magnification; give at least one, such as 10,1.25")
-        if min(value) <= 0 or max(value) > 200:
-            raise ValueError(f"{value} must lie between 0 and 200")
-        if len({f"{m:g}" for m in value}) < len(value):
-            raise ValueError(f"{value} names a magnification twice")
-        if any(float(f"{m:g}") != m for m in value):
-            raise ValueError(f"{value}: give at most six digits, since folders are named after them")
-        value = tuple(sorted(value, reverse=True))
-        grid_px(value)
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> BuildConfig:
@@ -174,14 +114,6 @@ class BuildConfig(BaseModel):
             raise ValueError(
                 f"--annotations is read only with --tissue annotations, not with --tissue {self.tissue}"
             )
-        for option, is_set in (
-            ("--exclude-class", bool(self.exclude_classes)),
-            ("--mask-outside", self.mask_outside),
-        ):
-            if is_set and self.tissue != "annotations":
-                raise ValueError(
-                    f"{option} applies to annotated regions; add --tissue annotations --annotations FOLDER"
-                )
         for option, path in (("--save-masks", self.save_masks), ("--save-regions", self.save_regions)):
             if path is not None and self._is_in_out(path):
                 raise ValueError(
@@ -228,11 +160,6 @@ class BuildConfig(BaseModel):
         """What index.json keeps, and what a second build into the same folder must share."""
         settings: dict[str, Any] = self.model_dump(mode="json")
         return {name: value for name, value in settings.items() if name not in NOT_IN_RECORD}
-
-    @property
-    def encoded_quality(self) -> int | None:
-        """The quality, or None where the encoding is lossless."""
-        return None if self.image_format == "png" else self.quality
 
 
 def load_config(options: Mapping[str, Any], config_file: Path | None) -> BuildConfig:

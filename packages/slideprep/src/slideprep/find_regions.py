@@ -155,7 +155,7 @@ def small_overview(slide: Slide) -> Pixels:
 
 
 def _save_mask(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], job: ScanJob) -> None:
-    folder = job.settings.save_masks
+    folder = job.save_masks
     if folder is not None:
         with output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

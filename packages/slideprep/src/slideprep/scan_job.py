@@ -1,4 +1,4 @@
-"""What a scan is asked for: one slide, the settings that decide its regions."""
+"""What a scan is asked for: one slide, and the settings that decide its regions."""
 
 from __future__ import annotations
 
@@ -8,27 +8,7 @@ from pathlib import Path
 from slideprep.access import Access
 from slideprep.discover import SlideFile
 from slideprep.pseudonyms import shown_reason
-from slideprep.shard_models import ImageFormat
-from slideprep.units import MagnificationMode
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanSettings:
-    """The settings that decide a slide's regions; the same names as in the configuration."""
-
-    magnifications: tuple[float, ...]
-    magnification_by: MagnificationMode
-    objective: float | None
-    mpp: float | None
-    tissue: str
-    tissueloc_sigma: float
-    tissueloc_threshold: float
-    tissueloc_min_px: int
-    tissueloc_level_px: int
-    exclude_classes: tuple[str, ...]
-    mask_outside: bool
-    image_format: ImageFormat
-    save_masks: Path | None
+from slideprep.read_settings import ReadSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +18,21 @@ class ScanJob:
     Attributes:
         file: The slide.
         shown_name: Its name in all output: the file's name or its pseudonym.
-        settings: The run's settings.
+        settings: What decides its regions.
         label_objective: Objective power in labels.csv.
         label_mpp: Microns per pixel in labels.csv.
         annotations: Its annotation file, in ``annotations`` mode.
+        save_masks: Folder for its tissue mask, or None.
         access: How the worker reaches a slide that is not on its machine.
     """
 
     file: SlideFile
     shown_name: str
-    settings: ScanSettings
+    settings: ReadSettings
     label_objective: float | None = None
     label_mpp: float | None = None
     annotations: Path | None = None
+    save_masks: Path | None = None
     access: Access = field(default_factory=Access)
 
     def shown(self, text: str) -> str:

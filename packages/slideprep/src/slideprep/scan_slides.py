@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from rich.console import Console
@@ -23,7 +23,7 @@ from slideprep.preview_tally import CARDS, rank
 from slideprep.progress import scan_progress
 from slideprep.records import Failure
 from slideprep.scan import Scan, ScanFailure, scan_slide
-from slideprep.scan_job import ScanJob, ScanSettings
+from slideprep.scan_job import ScanJob
 from slideprep.set_index import created_by
 from slideprep.task_faults import ScanFaults
 from slideprep.task_memory import SCAN_BYTES
@@ -82,7 +82,9 @@ def scan_slides(
 
 def _scan_jobs(config: BuildConfig, prepared: Prepared) -> Iterator[ScanJob]:
     """One for each slide that a split holds, the largest first."""
-    settings, access = _scan_settings(config), config.access
+    settings, access = config.reading(), config.access
+    # A whole path: a worker's current folder need not be ours.
+    save_masks = config.save_masks and config.save_masks.resolve()
     sizes = {name: _size_or_zero(prepared.files[name]) for name in prepared.wanted}
     for name in sorted(sizes, key=lambda name: -sizes[name]):
         yield ScanJob(
@@ -92,14 +94,9 @@ def _scan_jobs(config: BuildConfig, prepared: Prepared) -> Iterator[ScanJob]:
             label_objective=prepared.entries[name].objective,
             label_mpp=prepared.entries[name].mpp,
             annotations=prepared.annotations.get(name),
+            save_masks=save_masks,
             access=access,
         )
-
-
-def _scan_settings(config: BuildConfig) -> ScanSettings:
-    settings = ScanSettings(**{field.name: getattr(config, field.name) for field in fields(ScanSettings)})
-    # A whole path: a worker's current folder need not be ours.
-    return replace(settings, save_masks=settings.save_masks and settings.save_masks.resolve())
 
 
 def _size_or_zero(file: SlideFile) -> int:
@@ -123,7 +120,7 @@ def scan_with_cache(job: ScanJob, *, workspace: Workspace | None) -> Scan | Scan
         )
     except InputError:
         kept = None  # the scan itself says what is wrong
-    if kept is not None and job.settings.save_masks is None:
+    if kept is not None and job.save_masks is None:
         return sent(kept)
     result = scan_slide(job)
     if isinstance(result, Scan):
@@ -139,6 +136,6 @@ def sent(scan: Scan) -> Scan:
 
 def _scan_digest(job: ScanJob) -> str:
     annotation = annotation_digest(job.annotations)
-    settings = {**asdict(job.settings), "save_masks": None}
+    settings = job.settings.model_dump(exclude={"quality"})  # changes no region
     parts = (settings, job.label_objective, job.label_mpp, annotation, created_by().model_dump())
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
-from slideprep.extract import extract_region
+from slideprep.extract_region import extract_region
 from slideprep.files import output_errors
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.open_slides import OpenSlides

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from slideprep.downsample import band_bytes
-from slideprep.extract import kept_strip_rows
+from slideprep.extract_region import kept_strip_rows
 from slideprep.image_filter import Target
 from slideprep.jpeg_strips import strip_rows
 from slideprep.layout import Grid, ImageGeometry
