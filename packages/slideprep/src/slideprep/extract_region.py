@@ -1,7 +1,8 @@
 """A laid-out region of an opened slide in, rows of its image at every magnification out.
 
-Level 0 is read once, in strips. Pixels that the slide does not have (a region larger than the slide) are filled with
-the slide's background, as is what lies outside an annotation's outline where that is asked for.
+Level 0 is read once, in strips, or a coarser level instead where that is asked for. Pixels that the slide does not
+have (a region larger than the slide) are filled with the slide's background, as is what lies outside an annotation's
+outline where that is asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from slideprep.downsample import downsample, source_box
 from slideprep.geometry import Box
 from slideprep.image_filter import Target
 from slideprep.layout import ImageGeometry, Layout
+from slideprep.level_frame import LEVEL_0, LevelFrame
 from slideprep.slide import STRIP_ROWS, Slide
 
 Pixels = NDArray[np.uint8]
@@ -40,6 +42,7 @@ def extract_region(
     sinks: Sequence[Sink],
     *,
     outline: AnnotatedRegion | None = None,
+    frame: LevelFrame = LEVEL_0,
 ) -> Box:
     """Read a region once and send every image's rows, top to bottom, to its sink.
 
@@ -49,21 +52,22 @@ def extract_region(
         images: Its images.
         sinks: One per image; called with rows (n, image width, 3) uint8 that add up to the image's height.
         outline: Blank what lies outside it.
+        frame: The level to read; none of the images may be finer.
 
     Returns:
-        The level-0 pixels that were read.
+        The pixels of that level that were read.
 
     Raises:
         SlideReadError: Pixels are damaged or missing from the file.
     """
-    level0 = slide.levels[0]
-    targets = [_target(layout, image) for image in images]
-    source = source_box(targets, slide_width=level0.width, slide_height=level0.height)
+    level = slide.levels[frame.index]
+    targets = [_target(layout, image, frame) for image in images]
+    source = source_box(targets, slide_width=level.width, slide_height=level.height)
     canvases = [
         _Canvas(image, layout, slide.background, sink, outline)
         for image, sink in zip(images, sinks, strict=True)
     ]
-    strips = _pieces(slide.strips(0, source.x, source.y, source.width, source.height))
+    strips = _pieces(slide.strips(frame.index, source.x, source.y, source.width, source.height))
     for index, rows in downsample(strips, source, targets, strip_rows=kept_strip_rows(source.width)):
         canvases[index].add(rows)
     for canvas in canvases:
@@ -71,11 +75,11 @@ def extract_region(
     return source
 
 
-def _target(layout: Layout, image: ImageGeometry) -> Target:
+def _target(layout: Layout, image: ImageGeometry, frame: LevelFrame) -> Target:
     return Target(
-        factor=image.factor,
-        x=layout.x + image.valid.x * image.factor,
-        y=layout.y + image.valid.y * image.factor,
+        factor=frame.factor(image.factor),
+        x=(layout.x + image.valid.x * image.factor) / frame.downsample_x,
+        y=(layout.y + image.valid.y * image.factor) / frame.downsample_y,
         width=image.valid.width,
         height=image.valid.height,
     )

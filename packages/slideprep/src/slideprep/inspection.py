@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from slideprep.access import Access
 from slideprep.config import BuildConfig
-from slideprep.discover import SlideFile, discover
-from slideprep.errors import InputError, MagnificationError, UsageError
+from slideprep.errors import MagnificationError
+from slideprep.one_slide import fetched_for_once, find_slide
 from slideprep.places import Place
-from slideprep.pseudonyms import shown_reason
 from slideprep.slide import Slide, open_slide
-from slideprep.slide_cache import fetched, forget
 from slideprep.units import Scale, resolve_scale
 
 
@@ -32,13 +28,9 @@ def inspect_slide(
         UsageError: There is no such slide.
         InputError: It cannot be opened.
     """
-    slides, rejected = discover([path])
-    if not slides:
-        raise InputError("; ".join(item.reason for item in rejected))
-    if len(slides) > 1:
-        raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); inspect one at a time")
-    with _fetched_for_once(slides[0], access or Access()) as file, open_slide(file) as slide:
-        facts = _facts(slide) | {"files": len(slides[0].files)}
+    found = find_slide(path)
+    with fetched_for_once(found, access or Access()) as file, open_slide(file) as slide:
+        facts = _facts(slide) | {"files": len(found.files)}
         try:
             scale = resolve_scale(
                 name=slide.name,
@@ -57,16 +49,6 @@ def inspect_slide(
             "magnifications": _magnifications(scale, facts["width"], facts["height"]),
             "warnings": [*slide.warnings, *([scale.warning] if scale.warning else [])],
         }
-
-
-@contextmanager
-def _fetched_for_once(file: SlideFile, access: Access) -> Iterator[SlideFile]:
-    with fetched(file, access) as local:
-        try:
-            yield local
-        except InputError as error:
-            raise InputError(shown_reason(str(error), local, local.name)) from error
-    forget(local)
 
 
 def _facts(slide: Slide) -> dict[str, Any]:

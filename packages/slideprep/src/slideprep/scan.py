@@ -122,10 +122,10 @@ def _scan_file(job: ScanJob) -> Scan | ScanFailure:
         with open_slide(job.file) as slide:
             try:
                 stage = "magnification"
-                scale = _scale(slide, job)
+                scale = slide_scale(slide, job)
                 grid = Grid(scale, job.settings.magnifications)
                 stage = "tissue"
-                return _scan(slide, scale, grid, job, mark)
+                return scan_opened(slide, scale, grid, job, mark)
             except InputError:
                 picture = _picture(slide)
                 raise
@@ -136,7 +136,20 @@ def _scan_file(job: ScanJob) -> Scan | ScanFailure:
     return ScanFailure(name=job.shown_name, stage=stage, reason=reason, fingerprint=mark, thumbnail=picture)
 
 
-def _scan(slide: Slide, scale: Scale, grid: Grid, job: ScanJob, mark: str) -> Scan:
+def scan_opened(slide: Slide, scale: Scale, grid: Grid, job: ScanJob, mark: str) -> Scan:
+    """Find and lay out the regions of a slide that is open already.
+
+    Args:
+        slide: The slide.
+        scale: From :func:`slide_scale`.
+        grid: Of the scale and the settings' magnifications.
+        job: What is asked for; its file is not opened again.
+        mark: The fingerprint.
+
+    Raises:
+        InputError: The slide has no tissue, or the mode cannot be used on it.
+        OutputError: Its mask is to be saved and cannot be.
+    """
     found = find_regions(slide, scale, job)
     level0 = slide.levels[0]
     return Scan(
@@ -167,7 +180,12 @@ def _warnings(job: ScanJob, *sources: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(job.shown(text) for texts in sources for text in texts if text))
 
 
-def _scale(slide: Slide, job: ScanJob) -> Scale:
+def slide_scale(slide: Slide, job: ScanJob) -> Scale:
+    """A slide's objective and mpp, from its own tags, labels.csv and the settings.
+
+    Raises:
+        MagnificationError: What the settings need is not known.
+    """
     return resolve_scale(
         name=job.shown_name,
         mode=job.settings.magnification_by,
