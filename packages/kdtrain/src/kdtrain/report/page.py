@@ -8,8 +8,6 @@ script, and that is the same byte for byte for the same report: it holds no date
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from kdtrain.files import write_atomically
 from kdtrain.report.model import Report
 from kdtrain.report.page_parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
 from kdtrain.report.palette import theme_css
+from kdtrain.report.policy import content_policy
 from kdtrain.report.svg import visible
 
 _OWN_ANCHORS = ("top", "theme", "warnings-title", "main")
@@ -42,7 +41,7 @@ def render_page(report: Report) -> str:
     own = {"style": Markup(style), "script": Markup(script)}
     sections = section_parts(report, Anchors(taken=set(_OWN_ANCHORS)))
     template = _environment().get_template("page.html")
-    return template.render(report=report, sections=sections, policy=_policy(style, script), **own)
+    return template.render(report=report, sections=sections, policy=content_policy(style, script), **own)
 
 
 def _environment() -> Environment:
@@ -69,15 +68,3 @@ def _unbroken(words: str) -> Markup:
 
 def _asset(name: str) -> str:
     return files("kdtrain.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing may be loaded and nothing may run but the page's own style and script, named by their hashes."""
-    return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(source: str) -> str:
-    return "sha256-" + b64encode(sha256(source.encode("utf-8")).digest()).decode("ascii")
