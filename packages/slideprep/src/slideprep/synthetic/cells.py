@@ -89,14 +89,31 @@ def disc_library(rng: np.random.Generator, radius_um: float, focus_um: float) ->
     return stamp_library(rng, round_cell, focus_um)
 
 
-def stamp(canvas: Field, library: Field, cells: Cells, rng: np.random.Generator) -> None:
-    """Stamp cells onto a canvas of 20x pixels, in place; what would cross the border is left out."""
+def stamp(
+    canvas: Field,
+    library: Field,
+    cells: Cells,
+    rng: np.random.Generator,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+) -> None:
+    """Stamp cells onto a canvas of 20x pixels, in place; what would cross the border is left out.
+
+    Args:
+        canvas: (rows, columns) stain at 20x.
+        library: Stamps, orientation the slow index.
+        cells: Where they lie.
+        rng: Chooses each cell's variant; drawn for all cells, so that those wanted look the same whatever is left out.
+        wanted: Which cells to stamp; all by default.
+    """
     side = library.shape[1]
     left = np.rint(cells.x_um / STAMP_MPP).astype(int) - side // 2
     top = np.rint(cells.y_um / STAMP_MPP).astype(int) - side // 2
     turn = np.rint(cells.angle / np.pi * ORIENTATIONS).astype(int) % ORIENTATIONS
     index = turn * VARIANTS + rng.integers(VARIANTS, size=len(turn))
     fits = (left >= 0) & (top >= 0) & (left + side <= canvas.shape[1]) & (top + side <= canvas.shape[0])
+    if wanted is not None:
+        fits &= wanted
     for x, y, i in zip(left[fits].tolist(), top[fits].tolist(), index[fits].tolist(), strict=True):
         window = canvas[y : y + side, x : x + side]
         np.maximum(window, library[i], out=window)

@@ -30,6 +30,17 @@ from slideprep.errors import UsageError
     show_default=True,
     help="Least and most pixels a side of a piece of tissue at 20x (0.5 µm per pixel).",
 )
+@click.option(
+    "--focal",
+    is_flag=True,
+    help="Normal tissue with a lesion of the slide's class in each piece; see truth/.",
+)
+@click.option(
+    "--lesion-share",
+    type=(float, float),
+    default=None,
+    help="Least and most of a piece's area that its lesion takes, with --focal [default: 0.10 0.25].",
+)
 def synthesize_command(
     out: Path,
     n_slides: int,
@@ -38,23 +49,35 @@ def synthesize_command(
     seed: int,
     workers: int | None,
     piece_px: tuple[int, int],
+    focal: bool,
+    lesion_share: tuple[float, float] | None,
 ) -> None:
     """Make SYNTHETIC H&E-like slides in OUT, with labels.csv, to try the pipeline on.
 
     20x pyramidal TIFFs of 0.5 µm per pixel, in three classes whose nuclei and glands differ. They show no
     patient's tissue. The same command again completes an interrupted set.
+
+    With --focal, to test what points at the place that speaks for a class: the tissue is normal but for lesions, whose
+    outlines OUT/truth holds as GeoJSON in level-0 pixels.
     """
     # Loaded here, so that --help answers at once.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from slideprep.synthetic.dataset import make_slides
+    from slideprep.synthetic.lesion import LesionSize
     from slideprep.synthetic.slide import SlideSize
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began = time.monotonic()
     try:
+        if lesion_share and not focal:
+            raise UsageError(
+                "--lesion-share is the size of lesions, and without --focal slides have none; add --focal or leave "
+                "it out"
+            )
+        lesion_size = LesionSize(share=lesion_share) if lesion_share else LesionSize()
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("synthetic slides", total=n_slides + unlabelled)
             paths = make_slides(
@@ -65,6 +88,7 @@ def synthesize_command(
                 seed=seed,
                 workers=workers or os.cpu_count() or 1,
                 size=SlideSize(piece_px=piece_px),
+                lesion_size=lesion_size if focal else None,
                 on_slide=lambda _: progress.advance(task),
             )
     except UsageError as error:

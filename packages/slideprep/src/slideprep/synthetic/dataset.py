@@ -3,6 +3,7 @@
     out/synthetic-0001.tiff ...   the slides
     out/synthetic.json            what they were made with
     out/README.txt                says that they are synthetic
+    out/truth/*.geojson           of focal slides: the outlines of their lesions, level-0 pixels
     out/labels.csv                slide,label,patient; written last, so a folder with it is complete
 
 A slide depends on the seed and on its own number alone: the number of workers changes nothing, and making
@@ -24,8 +25,10 @@ from typing import Any
 import numpy as np
 
 from slideprep.errors import UsageError
+from slideprep.synthetic.lesion import LesionSize
 from slideprep.synthetic.recipe import CLASSES, class_recipe
-from slideprep.synthetic.slide import SlideSize, make_slide
+from slideprep.synthetic.slide import SlideSize, draw_slide, write_pyramid
+from slideprep.synthetic.truth import truth_geojson
 
 _README = """\
 THESE SLIDES ARE SYNTHETIC.
@@ -36,6 +39,12 @@ them says anything about medicine. They exist to try slideprep and kdtrain from 
 20x, 0.5 micrometres per pixel, tiled JPEG pyramids. Classes and patients in labels.csv are invented; a slide
 with an empty label is meant as unlabelled. Made with the settings in synthetic.json, they come out the same,
 byte for byte.
+"""
+
+_FOCAL_README = """
+Their tissue is normal but for one lesion in each piece, of the class that the label names; slides of the class
+normal have none. Glands, stain and thickness are the same inside and outside: the nuclei alone differ. The
+lesions' outlines are in truth/, in level-0 pixels, as GeoJSON that QuPath opens.
 """
 
 
@@ -114,6 +123,7 @@ def make_slides(
     seed: int = 0,
     workers: int = 1,
     size: SlideSize | None = None,
+    lesion_size: LesionSize | None = None,
     on_slide: Callable[[Path], None] | None = None,
 ) -> list[Path]:
     """Make a set of synthetic slides in ``out``; called again with the same settings, it completes the set.
@@ -126,6 +136,7 @@ def make_slides(
         seed: Seed of the set.
         workers: Processes; the result does not depend on it.
         size: How large the slides are; see :class:`~slideprep.synthetic.slide.SlideSize`.
+        lesion_size: Makes focal slides: normal tissue with a lesion of the slide's class, of this size, in each piece.
         on_slide: Called with each slide's path as it becomes ready, in any order.
 
     Returns:
@@ -146,18 +157,20 @@ def make_slides(
         "seed": seed,
         "size": asdict(size),
     }
-    _prepare(out, record)
+    if lesion_size:
+        record["lesions"] = {**asdict(lesion_size), "outlines": "truth/SLIDE.geojson"}
+    _prepare(out, record, _README + (_FOCAL_README if lesion_size else ""))
     paths = [out / f"{slide.name}.tiff" for slide in plan]
     missing = [(path, slide) for path, slide in zip(paths, plan, strict=True) if not path.exists()]
     for path in paths:
         if path.exists() and on_slide is not None:
             on_slide(path)
-    _render(missing, size, workers, on_slide or (lambda _: None))
+    _render(missing, size, lesion_size, workers, on_slide or (lambda _: None))
     _write_whole(out / "labels.csv", _labels_csv(plan))
     return paths
 
 
-def _prepare(out: Path, record: dict[str, Any]) -> None:
+def _prepare(out: Path, record: dict[str, Any], readme: str) -> None:
     text = json.dumps(record, indent=2) + "\n"
     recorded = out / "synthetic.json"
     if recorded.exists():
@@ -171,25 +184,38 @@ def _prepare(out: Path, record: dict[str, Any]) -> None:
         raise UsageError(f"'{out}' is not an empty folder, and nothing is overwritten; choose another one")
     out.mkdir(parents=True, exist_ok=True)
     _write_whole(recorded, text)
-    _write_whole(out / "README.txt", _README)
+    _write_whole(out / "README.txt", readme)
 
 
 def _render(
-    missing: list[tuple[Path, PlannedSlide]], size: SlideSize, workers: int, on_slide: Callable[[Path], None]
+    missing: list[tuple[Path, PlannedSlide]],
+    size: SlideSize,
+    lesion_size: LesionSize | None,
+    workers: int,
+    on_slide: Callable[[Path], None],
 ) -> None:
     if workers == 1 or len(missing) < 2:
         for path, slide in missing:
-            on_slide(_make_planned(path, slide, size))
+            on_slide(_make_planned(path, slide, size, lesion_size))
         return
     # A fresh interpreter per worker: libvips runs threads, and a forked child would inherit their locks.
     with ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_make_planned, path, slide, size) for path, slide in missing]
+        futures = [pool.submit(_make_planned, path, slide, size, lesion_size) for path, slide in missing]
         for future in as_completed(futures):
             on_slide(future.result())
 
 
-def _make_planned(path: Path, slide: PlannedSlide, size: SlideSize) -> Path:
-    return make_slide(path, class_name=slide.class_name, seed=slide.seed, pen=slide.pen, size=size)
+def _make_planned(path: Path, slide: PlannedSlide, size: SlideSize, lesion_size: LesionSize | None) -> Path:
+    drawn = draw_slide(
+        class_name=slide.class_name, seed=slide.seed, pen=slide.pen, size=size, lesion_size=lesion_size
+    )
+    if lesion_size:
+        truth = path.parent / "truth" / f"{path.stem}.geojson"
+        truth.parent.mkdir(exist_ok=True)
+        _write_whole(truth, truth_geojson(drawn.lesions))
+    # Last: a slide that is there is complete, its truth included.
+    write_pyramid(path, drawn.pixels, title=path.stem)
+    return path
 
 
 def _labels_csv(plan: list[PlannedSlide]) -> str:

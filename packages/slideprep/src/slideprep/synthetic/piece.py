@@ -1,7 +1,8 @@
 """One stained piece of tissue: its structure and its cells become the concentrations of two stains at 20x.
 
 The diffuse stain is fitted here: in epithelium and in stroma apart, it makes up what the nuclei leave to the
-light that the slide's style asks for. That is what keeps the classes alike where nuclei are not resolved.
+light that the slide's style asks for. That is what keeps the classes alike where nuclei are not resolved. In a piece
+with a lesion, inside and outside are fitted apart as well.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from slideprep.synthetic.cells import Cells, disc_library, stamp, stamp_library
+from slideprep.synthetic.lesion import Lesion, LesionSize, place_lesion
 from slideprep.synthetic.noise import Field, ramp, resized, smooth_noise
 from slideprep.synthetic.population import epithelial_cells, lymphoid_cells, red_cells, spindle_cells
 from slideprep.synthetic.recipe import ClassRecipe, SlideStyle
@@ -50,6 +53,19 @@ class Piece:
 
     hematoxylin: Field
     eosin: Field
+    lesion: Lesion | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionKind:
+    """What the lesions of a slide are like."""
+
+    rng: np.random.Generator
+    """Draws nothing but lesions, so that around them a slide is as it would be without them."""
+    recipe: ClassRecipe
+    libraries: StampLibraries
+    """Cells of ``recipe``."""
+    size: LesionSize
 
 
 def stain_piece(
@@ -58,21 +74,52 @@ def stain_piece(
     recipe: ClassRecipe,
     style: SlideStyle,
     libraries: StampLibraries,
+    kind: LesionKind | None = None,
 ) -> Piece:
-    """Make one piece of ``shape_um`` (rows, columns) µm; its fields have twice as many pixels a side."""
+    """Make one piece of ``shape_um`` (rows, columns) µm; its fields have twice as many pixels a side.
+
+    Args:
+        rng: Source of randomness.
+        shape_um: Rows and columns.
+        recipe: Of the piece, outside a lesion.
+        style: The slide's.
+        libraries: Cells of ``recipe``.
+        kind: Plants one lesion; None for a piece that is the same everywhere.
+    """
     structure = build_structure(rng, shape_um, recipe, style)
-    nuclei, red = _stamped(rng, structure, recipe, style, libraries)
+    lesion = place_lesion(kind.rng, structure, kind.size) if kind else None
+    nuclei, red = _stamped(rng, structure, recipe, style, libraries, lesion)
+    if kind and lesion:
+        _stamp_lesion(nuclei, structure, style, kind, lesion)
+    zones = _zones(lesion)
     epithelium = structure.epithelium * structure.tissue
     stroma = structure.tissue - epithelium
     nuclei_1um = _halved(nuclei)
     eosin = _eosin(rng, structure, style) * (1 - 0.55 * np.clip(nuclei_1um, 0, 1))
-    diffuse = _diffuse(nuclei_1um, epithelium, style.epithelium_hematoxylin)
-    diffuse += _diffuse(nuclei_1um, stroma, style.stroma_hematoxylin)
+    diffuse = np.zeros(shape_um, dtype=np.float32)
+    for zone in zones:
+        diffuse += _diffuse(nuclei_1um, epithelium * zone, style.epithelium_hematoxylin)
+        diffuse += _diffuse(nuclei_1um, stroma * zone, style.stroma_hematoxylin)
     diffuse *= 1 + np.float32(style.mottle) * smooth_noise(rng, shape_um, style.mottle_um)
     np.maximum(diffuse, 0, out=diffuse)
     mean = style.epithelium_eosin * epithelium + style.stroma_eosin * stroma
-    scale = mean.sum() / max(float((eosin * structure.tissue).sum()), 1e-6)
-    return _at_20x(rng, structure, diffuse, eosin * structure.tissue * np.float32(scale), nuclei, red)
+    eosin = _fitted(eosin * structure.tissue, mean, zones)
+    hematoxylin, eosin = _at_20x(rng, structure, diffuse, eosin, nuclei, red)
+    return Piece(hematoxylin=hematoxylin, eosin=eosin, lesion=lesion)
+
+
+def _zones(lesion: Lesion | None) -> list[Field]:
+    """Shares, adding up to 1, of the parts whose diffuse stain is fitted by itself."""
+    return [np.ones((1, 1), dtype=np.float32)] if lesion is None else [1 - lesion.inside, lesion.inside]
+
+
+def _fitted(stain: Field, mean: NDArray[np.floating], zones: list[Field]) -> Field:
+    """``stain``, scaled in each zone to the sum of ``mean`` there."""
+    fitted = np.zeros_like(stain)
+    for zone in zones:
+        part = stain * zone
+        fitted += part * np.float32((mean * zone).sum() / max(float(part.sum()), 1e-6))
+    return fitted
 
 
 def _stamped(
@@ -81,19 +128,41 @@ def _stamped(
     recipe: ClassRecipe,
     style: SlideStyle,
     libraries: StampLibraries,
+    lesion: Lesion | None,
 ) -> tuple[Field, Field]:
+    """Nuclei, those of a lesion left out, and red blood cells."""
     rows, columns = structure.tissue.shape
     nuclei = np.zeros((2 * rows, 2 * columns), dtype=np.float32)
     red = np.zeros_like(nuclei)
-    stamped: list[tuple[Field, Field, Cells]] = [
-        (nuclei, libraries.spindle, spindle_cells(rng, structure, recipe)),
-        (nuclei, libraries.lymphoid, lymphoid_cells(rng, structure, recipe)),
-        (nuclei, libraries.epithelial, epithelial_cells(rng, structure, recipe, style)),
-        (red, libraries.red, red_cells(rng, structure)),
-    ]
-    for canvas, library, cells in stamped:
-        stamp(canvas, library, cells, rng)
+    nuclear = _nuclear_cells(rng, structure, recipe, style, libraries)
+    blood = red_cells(rng, structure)
+    for library, cells in nuclear:
+        stamp(nuclei, library, cells, rng, wanted=~lesion.holds(cells) if lesion else None)
+    stamp(red, libraries.red, blood, rng)
     return nuclei, red
+
+
+def _stamp_lesion(
+    nuclei: Field, structure: Structure, style: SlideStyle, kind: LesionKind, lesion: Lesion
+) -> None:
+    """Add the lesion's own nuclei, in place: those of a piece that is like it everywhere, cut out."""
+    for library, cells in _nuclear_cells(kind.rng, structure, kind.recipe, style, kind.libraries):
+        stamp(nuclei, library, cells, kind.rng, wanted=lesion.holds(cells))
+
+
+def _nuclear_cells(
+    rng: np.random.Generator,
+    structure: Structure,
+    recipe: ClassRecipe,
+    style: SlideStyle,
+    libraries: StampLibraries,
+) -> list[tuple[Field, Cells]]:
+    """Every kind of nucleus: its stamps, and where its cells lie."""
+    return [
+        (libraries.spindle, spindle_cells(rng, structure, recipe)),
+        (libraries.lymphoid, lymphoid_cells(rng, structure, recipe)),
+        (libraries.epithelial, epithelial_cells(rng, structure, recipe, style)),
+    ]
 
 
 def _halved(field: Field) -> Field:
@@ -145,8 +214,8 @@ def _at_20x(
     eosin: Field,
     nuclei: Field,
     red: Field,
-) -> Piece:
-    """Bring the diffuse stains to 20x, add the cells, thicken folds, and give the section its unevenness."""
+) -> tuple[Field, Field]:
+    """Both stains, hematoxylin first: bring what is diffuse to 20x, add cells, thicken folds, make it uneven."""
     shape_um = (structure.tissue.shape[0], structure.tissue.shape[1])
     shape = (nuclei.shape[0], nuclei.shape[1])
     thickness = (1 + 0.08 * smooth_noise(rng, shape_um, 150.0)) * (1 + 0.8 * structure.fold)
@@ -159,4 +228,4 @@ def _at_20x(
     blocks *= thickness[:, None, :, None]
     total_h += nuclei
     np.maximum(total_e, red * np.float32(0.62), out=total_e)
-    return Piece(hematoxylin=np.maximum(total_h, 0), eosin=np.maximum(total_e, 0))
+    return np.maximum(total_h, 0), np.maximum(total_e, 0)

@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 
 from slideprep.errors import UsageError
 from slideprep.geometry import Box
+from slideprep.synthetic.lesion import LesionSize
 from slideprep.synthetic.marks import draw_dust, draw_pen
-from slideprep.synthetic.piece import draw_libraries, stain_piece
-from slideprep.synthetic.recipe import class_recipe, draw_style
+from slideprep.synthetic.piece import LesionKind, draw_libraries, stain_piece
+from slideprep.synthetic.recipe import SlideStyle, class_recipe, draw_style
 from slideprep.synthetic.stain import draw_glass, draw_stains, transmitted
+from slideprep.synthetic.truth import OutlinedLesion
 
 MPP = 0.5
 """Micrometres per level-0 pixel."""
 
 OBJECTIVE = 20
+BACKGROUND_CLASS = "normal"
+"""Class of the tissue around a lesion."""
+
+_LESION_STREAM = 1
 _TILE_PX = 256
 _QUALITY = 85
 
@@ -85,21 +91,72 @@ def render_slide(
     *, class_name: str, seed: int | tuple[int, ...], pen: bool = False, size: SlideSize | None = None
 ) -> NDArray[np.uint8]:
     """Level 0 of one synthetic slide, (rows, columns, 3) uint8, 0.5 µm per pixel; see :func:`make_slide`."""
-    recipe = class_recipe(class_name)
+    return draw_slide(class_name=class_name, seed=seed, pen=pen, size=size).pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSlide:
+    """Level 0 of a slide, and what is planted in it."""
+
+    pixels: NDArray[np.uint8]
+    """(rows, columns, 3), 0.5 µm per pixel."""
+    lesions: tuple[OutlinedLesion, ...]
+
+
+def draw_slide(
+    *,
+    class_name: str,
+    seed: int | tuple[int, ...],
+    pen: bool = False,
+    size: SlideSize | None = None,
+    lesion_size: LesionSize | None = None,
+) -> DrawnSlide:
+    """Draw one synthetic slide, of its class everywhere or in lesions alone; see :func:`make_slide`.
+
+    Args:
+        class_name: Of the whole slide or, with ``lesion_size``, of a lesion in each piece of normal tissue; a normal
+            slide has none and is the same either way.
+        seed: As in :func:`make_slide`. Around its lesions, a slide is the normal slide of the same seed, but for a
+            few grey levels of diffuse stain.
+        pen: Whether marker pen is drawn on it.
+        size: How large it is.
+        lesion_size: How large its lesions are; None for a slide without.
+
+    Raises:
+        UsageError: The class does not exist.
+    """
+    focal = lesion_size is not None and class_name != BACKGROUND_CLASS
+    recipe = class_recipe(BACKGROUND_CLASS if focal else class_name)
     rng = np.random.default_rng(seed)
     style, stains, glass = draw_style(rng), draw_stains(rng), draw_glass(rng)
     slide_px, boxes = lay_out(rng, size or SlideSize())
     libraries = draw_libraries(rng, recipe, style)
+    kind = _lesion_kind(class_name, seed, style, lesion_size) if focal and lesion_size else None
+    lesions = []
     pixels = glass.image(slide_px)
     for box in boxes:
-        piece = stain_piece(rng, (box.height // 2, box.width // 2), recipe, style, libraries)
+        piece = stain_piece(rng, (box.height // 2, box.width // 2), recipe, style, libraries, kind)
+        if piece.lesion:
+            outline_l0 = np.array([box.x, box.y]) + piece.lesion.outline_um / MPP
+            lesions.append(
+                OutlinedLesion(class_name=class_name, outline_l0=outline_l0, share=piece.lesion.share)
+            )
         window = pixels[box.y : box.bottom, box.x : box.right]
         window[...] = transmitted(window, piece.hematoxylin, piece.eosin, stains)
     if pen:
         draw_pen(rng, pixels, boxes)
     draw_dust(rng, pixels, int(rng.integers(3, 15)))
     glass.add_grain(pixels)
-    return pixels
+    return DrawnSlide(pixels=pixels, lesions=tuple(lesions))
+
+
+def _lesion_kind(
+    class_name: str, seed: int | tuple[int, ...], style: SlideStyle, size: LesionSize
+) -> LesionKind:
+    entropy = (seed,) if isinstance(seed, int) else seed
+    rng = np.random.default_rng((*entropy, _LESION_STREAM))
+    recipe = class_recipe(class_name)
+    return LesionKind(rng=rng, recipe=recipe, libraries=draw_libraries(rng, recipe, style), size=size)
 
 
 def lay_out(rng: np.random.Generator, size: SlideSize) -> tuple[tuple[int, int], list[Box]]:

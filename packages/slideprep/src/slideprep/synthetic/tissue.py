@@ -42,6 +42,8 @@ class Ring:
 class Structure:
     """The layout of a piece; every field is (rows, columns) at 1 µm per pixel, shares are 0..1."""
 
+    cover: Field
+    """Share of the pixel within the piece's outline."""
     tissue: Field
     """Share of the pixel covered by tissue; holes, lumens and clefts are 0."""
     epithelium: Field
@@ -70,6 +72,7 @@ def build_structure(
     epithelium = ramp(depth_um / 1.5 + 0.5) * (1 - ramp(lumen_um / 1.5 + 0.5))
     clefts = _clefts(rng, fibres, style) * (1 - ramp(depth_um / 4 + 1.2))
     return Structure(
+        cover=cover,
         tissue=cover * (1 - holes) * (1 - clefts),
         epithelium=epithelium,
         depth_um=depth_um,
