@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from slideprep.access import Access
@@ -46,9 +46,10 @@ def fetched_for_once(file: SlideFile, access: Access) -> Iterator[SlideFile]:
     if file.remote is None:
         yield file
         return
-    with fetched(file, access) as local:
+    with ExitStack() as afterwards, fetched(file, access) as local:
+        afterwards.callback(forget, local)
         try:
             yield local
         except InputError as error:
-            raise InputError(shown_reason(str(error), local, local.name)) from error
-    forget(local)
+            error.args = (shown_reason(str(error), local, local.name),)
+            raise
