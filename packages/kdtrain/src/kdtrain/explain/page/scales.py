@@ -32,10 +32,10 @@ def diverging(positions: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 def table(colours: Colours) -> NDArray[np.uint8]:
     """(256, 3) uint8 RGB, position 0 first."""
-    return colours(np.linspace(0, 1, ROWS))
+    return np.asarray(colours(np.linspace(0, 1, ROWS)), dtype=np.uint8)
 
 
 def _between(stops: tuple[tuple[int, int, int], ...], positions: NDArray[np.float64]) -> NDArray[np.uint8]:
     places = np.linspace(0, 1, len(stops))
     channels = [np.interp(positions, places, channel) for channel in np.array(stops, dtype=np.float64).T]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return np.asarray(np.rint(np.stack(channels, axis=-1)), dtype=np.uint8)
