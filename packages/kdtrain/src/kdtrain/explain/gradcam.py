@@ -6,7 +6,10 @@ runtime that returns the feature map will do.
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
 eq. 1 and 2) weighs each channel by the mean over the map of the gradient of the class's logit, sums the weighted
 channels and cuts off what is below 0. Here the logit is ``b_k + sum_c W_kc mean_hw F_chw``, so that gradient is
-``W_kc / (h w)`` everywhere, and the map is ``sum_c W_kc F_chw / (h w)``. Uncut, its cells sum to the logit less b_k.
+``W_kc / (h w)`` everywhere. The constant h w is multiplied out again, which leaves ``sum_c W_kc F_chw``: what the place
+adds to the logit if all of the image were like it. So maps of images of different sizes compare, and uncut, the mean of
+a map's cells is the logit less b_k. (This is also the class activation map of Zhou et al. 2016, as Grad-CAM is for
+every network that ends this way.)
 
 Where the cells lie: every layer with a stride S has an odd kernel of 2p + 1 and a padding of p (7x7 with 3, 3x3 with 1,
 1x1 with 0), so its output i is centred on its input S * i; the layers without a stride keep the place. A cell of the
@@ -40,8 +43,8 @@ def grad_cam(
         fc_weight_KC: (K, C) float32, weights of the fc layer.
         class_index: Of the class, from 0.
         output_stride: Image pixels per cell along a side.
-        relu: Cut off what speaks against the class, as published. Without it, the cells sum to the logit less the fc
-            layer's bias.
+        relu: Cut off what speaks against the class, as published. Without it, the mean of the cells is the logit
+            less the fc layer's bias.
 
     Returns:
         A map of h x w cells, in units of the logit.
@@ -51,8 +54,8 @@ def grad_cam(
     """
     _check(feature_map_CHW, fc_weight_KC, class_index)
     channels, rows, columns = feature_map_CHW.shape
-    weighted = fc_weight_KC[class_index].astype(np.float64) @ feature_map_CHW.reshape(channels, -1)
-    values = (weighted / (rows * columns)).reshape(rows, columns)
+    weights = fc_weight_KC[class_index].astype(np.float64)
+    values = (weights @ feature_map_CHW.reshape(channels, -1)).reshape(rows, columns)
     return HeatMap(
         method="grad-cam",
         class_index=class_index,

@@ -7,13 +7,13 @@ is at i + 0.5. A map's cells lie on a regular grid of centres; what is between t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatMap = NDArray[np.float32]
-Places = NDArray[np.float64]
+Places = NDArray[np.floating[Any]]
 Method = Literal["grad-cam", "occlusion"]
 
 

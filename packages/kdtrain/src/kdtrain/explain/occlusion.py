@@ -9,6 +9,11 @@ log-odds do neither: 1 less means that the odds of the class fell by a factor e.
 
 What is put in the patch's place: the image itself, blurred until nothing of the patch's own structure is left. A plain
 patch of white or black is an object of its own, with four edges; the blurred copy keeps colour and brightness.
+
+Measured on the demo's networks, on images of two classes set side by side: of the positive values of a class's map,
+90 % lay in its own half for the student with the blurred copy, 89 % with the image's mean colour and 80 % with white; 91,
+88 and 88 % for the teacher. Patches that overlap by half did better than patches edge to edge with the same number of
+passes (90 against 86 %, 91 against 87 %), and the width of the blur hardly mattered from 1/8 to 1/2 of a patch.
 """
 
 from __future__ import annotations
@@ -30,8 +35,8 @@ DEFAULT_BUDGET = 100
 MIN_STEP_PX = 4
 """Patches of 8 px: below that a patch is about a nucleus at 10x, and the change drowns in rounding."""
 
-BATCH_PIXELS = 2**21
-"""Pixels of a batch, images together; an image larger than that goes alone."""
+BATCH_PIXELS = 2**20
+"""Pixels of a batch, images together, some 0.7 GB in resnet10; a larger image goes alone."""
 
 _BLUR_SHARE = 0.25
 """Standard deviation of the blur, in patch sides."""

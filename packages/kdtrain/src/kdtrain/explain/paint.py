@@ -1,0 +1,92 @@
+"""A heat map laid over a picture of the slide, at its place.
+
+Frame: *canvas pixels*, continuous, origin at the picture's top left corner; the caller says how many there are per
+level-0 pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+
+from kdtrain.bundle.runtime import Pixels
+from kdtrain.explain.heat_map import HeatMap
+from kdtrain.explain.scale import Scale
+from kdtrain.predict.prediction import RegionPrediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A region's box on a canvas, in canvas pixels.
+
+    Attributes:
+        left: Left edge.
+        top: Top edge.
+        right: Right edge.
+        bottom: Bottom edge.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @classmethod
+    def of(cls, region: RegionPrediction, *, per_level0: float) -> Place:
+        """Where a region lies.
+
+        Args:
+            region: With its box in level-0 pixels.
+            per_level0: Canvas pixels per level-0 pixel.
+        """
+        return cls(
+            left=region.x * per_level0,
+            top=region.y * per_level0,
+            right=(region.x + region.width) * per_level0,
+            bottom=(region.y + region.height) * per_level0,
+        )
+
+    def pixels(self, *, width: int, height: int) -> tuple[slice, slice]:
+        """(rows, columns) of the canvas pixels whose centres lie inside.
+
+        Args:
+            width: Of the canvas.
+            height: Of the canvas.
+        """
+        return _inside(self.top, self.bottom, height), _inside(self.left, self.right, width)
+
+
+def _inside(start: float, stop: float, limit: int) -> slice:
+    first = min(max(0, ceil(start - 0.5)), limit)
+    return slice(first, max(first, min(limit, floor(stop - 0.5) + 1)))
+
+
+def paint(
+    canvas_HWC: Pixels,
+    heat_map: HeatMap,
+    region: RegionPrediction,
+    place: Place,
+    scale: Scale,
+    opacity: float,
+) -> None:
+    """Lay a map over a canvas, in place.
+
+    Args:
+        canvas_HWC: (rows, columns, 3) uint8 RGB; changed.
+        heat_map: In pixels of the region's image.
+        region: The region, for the size of its image.
+        place: Where it lies.
+        scale: What the colours mean.
+        opacity: Of the strongest colours, 0 to 1.
+    """
+    rows, columns = place.pixels(width=canvas_HWC.shape[1], height=canvas_HWC.shape[0])
+    under = canvas_HWC[rows, columns]
+    if not under.size:
+        return
+    x = (np.arange(columns.start, columns.stop) + 0.5 - place.left) / (place.right - place.left)
+    y = (np.arange(rows.start, rows.stop) + 0.5 - place.top) / (place.bottom - place.top)
+    values = heat_map.at(x=x * region.image_width, y=y * region.image_height)
+    share = (opacity * scale.opacities(values))[..., None]
+    under[...] = np.rint(under * (1 - share) + scale.colours(values) * share)
