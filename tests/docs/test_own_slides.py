@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
-from docs.pages import DOCS, PROGRAMS, Block, blocks, command_lines, program_calls
+from docs.pages import DOCS, Block, blocks, command_lines
+from docs.running import plain, run
 
 PAGE = DOCS / "own-slides.md"
-COLUMNS = "100"
-"""Width of the screen for which the page shows output."""
 
 
 def steps() -> Iterator[Block]:
@@ -32,25 +28,6 @@ def _file_named(block: Block) -> str | None:
     """The file that the sentence before a block says to write."""
     named = re.findall(r"`([\w-]+\.ya?ml)`", block.before)
     return named[-1] if named else None
-
-
-def run(line: str) -> str:
-    """Run a command, ours in this process, and return what it showed; it must succeed."""
-    calls = list(program_calls(line))
-    if not calls:
-        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-        return done.stdout + done.stderr
-    ((program, *arguments),) = calls
-    assert program in PROGRAMS
-    main = importlib.import_module(f"{program}.cli").main
-    result = CliRunner(env={"COLUMNS": COLUMNS}).invoke(main, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, f"{line}\n{result.output}"
-    return result.output
-
-
-def plain(text: str) -> str:
-    """Text without what differs from machine to machine: numbers, lines of a table, breaks of lines."""
-    return " ".join(re.sub(r"[-+]?\d[\d.,]*", "0", re.sub(r"[│┃]", " ", text)).split())
 
 
 @pytest.mark.usefixtures("shared_ray")
