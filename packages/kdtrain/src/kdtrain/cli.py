@@ -18,6 +18,7 @@ import click
 
 from kdtrain import __version__
 from kdtrain.cli_errors import exit_codes
+from kdtrain.cli_export import export_command
 from kdtrain.config import (
     BaselineConfig,
     CacheTeacherConfig,
@@ -278,3 +279,6 @@ def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
         for text in report.answer:
             click.echo(text)
         click.echo(f"page    {out}\ntables  {folder}")
+
+
+main.add_command(export_command)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -72,6 +72,7 @@ class IndexDocument(_Document):
     """The fields of index.json that training needs; SHARD_FORMAT.md explains each."""
 
     version: tuple[int, int]
+    config: dict[str, Any]
     synthetic: bool
     magnification_by: Literal["objective", "mpp"]
     magnifications: Annotated[tuple[Positive, ...], Field(min_length=1)]

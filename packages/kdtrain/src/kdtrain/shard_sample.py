@@ -60,6 +60,13 @@ class ImageRecord(_Document):
     format: str
 
 
+class Level0Record(_Document):
+    """What the slide says of its own resolution; None where it says nothing."""
+
+    mpp: float | None
+    objective: float | None
+
+
 class SampleRecord(_Document):
     """The fields of a sample's JSON that training and evaluation need; SHARD_FORMAT.md explains each."""
 
@@ -75,6 +82,8 @@ class SampleRecord(_Document):
     magnification_by: str
     factor: float
     mpp: float | None
+    level0: Level0Record
+    reader: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,3 +47,30 @@ class Runtime(Protocol):
             ValueError: Another shape or type, or an image too small for the network.
         """
         ...
+
+
+def check_images(images_BHWC: Pixels, min_side_px: int) -> None:
+    """Refuse what no runtime takes.
+
+    Args:
+        images_BHWC: Given to :meth:`Runtime.infer`.
+        min_side_px: Of the network.
+
+    Raises:
+        ValueError: Another shape or type, or an image too small.
+    """
+    if (
+        images_BHWC.dtype != np.uint8
+        or images_BHWC.ndim != 4
+        or images_BHWC.shape[3] != 3
+        or not len(images_BHWC)
+    ):
+        raise ValueError(
+            f"images are (B, H, W, 3) uint8 RGB; got {images_BHWC.shape} {images_BHWC.dtype}; of a single image, pass "
+            "image[None]"
+        )
+    height, width = images_BHWC.shape[1:3]
+    if min(height, width) < min_side_px:
+        raise ValueError(
+            f"an image of {width} x {height} px is too small: the network needs {min_side_px} px a side; leave it out"
+        )

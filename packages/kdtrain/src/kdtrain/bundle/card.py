@@ -1,0 +1,159 @@
+"""bundle.json in, the model card out: README.md as model hubs read it, Markdown below a head of metadata.
+
+The head follows the Hugging Face hub's model card metadata (https://huggingface.co/docs/hub/model-cards; for
+``model-index``: modelcard.md of huggingface/hub-docs). The card says nothing that bundle.json does not hold, and of
+what is not known it says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from kdtrain.bundle.document import BundleDocument, EstimateEntry, LevelEntry
+from kdtrain.bundle.training_data import Extent
+
+LEVEL = "slide"
+"""Whose metrics the head of the card names: what a user asks about."""
+_ROWS = (
+    ("accuracy", "Accuracy, one class against the rest"),
+    ("f1", "F1"),
+    ("precision", "Precision"),
+    ("recall", "Recall (sensitivity)"),
+    ("auc", "Area under the ROC curve"),
+)
+_HUB_METRICS = (("f1", "f1"), ("precision", "precision"), ("recall", "recall"), ("auc", "roc_auc"))
+"""Macro averages with the names of the hub's metrics."""
+_TAGS = ("histology", "pathology", "whole-slide-imaging", "knowledge-distillation", "onnx", "safetensors")
+
+
+def card(document: BundleDocument, *, license_id: str | None, notes: str | None) -> str:
+    """The content of README.md; the same for the same arguments.
+
+    Args:
+        document: bundle.json.
+        license_id: SPDX identifier; None to state none.
+        notes: Markdown of the authors; None for none.
+    """
+    # Nothing is escaped as HTML: the card is Markdown, and names go through ``plain``.
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.filters.update(plain=plain, percent=percent, extent=extent, json=_json)
+    source = files("kdtrain.bundle").joinpath("assets", "card.md").read_text(encoding="utf-8")
+    body = environment.from_string(source).render(
+        bundle=document,
+        head=_head(document, license_id),
+        license=license_id,
+        rows=list(_metric_rows(document)),
+        cautions=list(_cautions(document)),
+        notes=None if notes is None else notes.strip(),
+    )
+    return body.rstrip() + "\n"
+
+
+def plain(text: object) -> str:
+    """A name inside Markdown: on one line, and nothing in it is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(str(text).split()))
+
+
+def percent(estimate: EstimateEntry) -> str:
+    """``79.2 (68.5-89.1)``: per cent with the interval; "-" where undefined."""
+    if estimate.value is None:
+        return "-"
+    interval = "" if estimate.low is None or estimate.high is None else _interval(estimate.low, estimate.high)
+    return f"{estimate.value * 100:.1f}{interval}"
+
+
+def extent(given: Extent | None, unit: str) -> str:
+    """``0.4 to 0.6 µm``, ``20 µm``, or that it is not known."""
+    if given is None:
+        return "not known"
+    smallest, largest = f"{given.min:,.5g}", f"{given.max:,.5g}"
+    return f"{smallest} {unit}" if smallest == largest else f"{smallest} to {largest} {unit}"
+
+
+def _interval(low: float, high: float) -> str:
+    return f" ({low * 100:.1f}-{high * 100:.1f})"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _head(document: BundleDocument, license_id: str | None) -> str:
+    """The metadata, as YAML."""
+    fields: dict[str, Any] = {
+        # The hub writes SPDX identifiers in lower case.
+        **({} if license_id is None else {"license": license_id.lower()}),
+        "library_name": "kdtrain",
+        "pipeline_tag": "image-classification",
+        "tags": [*_TAGS, document.training.role.replace(" ", "-"), document.architecture.model],
+    }
+    if document.metrics is not None:
+        fields["metrics"] = ["accuracy", *(hub for _, hub in _HUB_METRICS)]
+        fields["model-index"] = [{"name": document.name, "results": [_result(document)]}]
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _result(document: BundleDocument) -> dict[str, Any]:
+    metrics = document.metrics
+    assert metrics is not None
+    level = metrics.levels[LEVEL]
+    values = [("accuracy", "Accuracy", level.plain_accuracy)]
+    values += [(hub, f"{hub} (macro average)", level.macro[name]) for name, hub in _HUB_METRICS]
+    digest = metrics.shard_set_sha256[:12]
+    return {
+        "task": {"type": "image-classification", "name": "Whole-slide image classification"},
+        "dataset": {
+            "type": "slideprep-shards",
+            "name": f"shard set {digest}, {metrics.split} split, by {LEVEL}",
+            "split": metrics.split,
+        },
+        "metrics": [
+            {"type": kind, "name": title, "value": round(estimate.value, 4)}
+            for kind, title, estimate in values
+            if estimate.value is not None
+        ],
+    }
+
+
+def _metric_rows(document: BundleDocument) -> Iterator[tuple[str, list[str]]]:
+    """Title, and one cell a level."""
+    if document.metrics is None:
+        return
+    levels = list(document.metrics.levels.values())
+    yield "Correct (accuracy over all classes)", [percent(level.plain_accuracy) for level in levels]
+    yield "Balanced accuracy", [percent(level.balanced_accuracy) for level in levels]
+    for name, title in _ROWS:
+        yield f"{title}, macro average", [percent(level.macro[name]) for level in levels]
+
+
+def _cautions(document: BundleDocument) -> Iterator[str]:
+    """What must be known before the numbers are read."""
+    metrics = document.metrics
+    if metrics is None:
+        return
+    level = metrics.levels[LEVEL]
+    unit = f"{metrics.bootstrap.unit}s" if level.units != 1 else metrics.bootstrap.unit
+    yield f"The intervals are over {level.units:,} {unit}, and say nothing of patients unlike these."
+    if metrics.shard_set_sha256 == document.training.shard_set_sha256:
+        yield (
+            "Test and training slides come from one set: other patients, but the same source. On slides of another "
+            "laboratory or scanner expect less."
+        )
+    else:
+        yield "The test slides are of another set than the training slides."
+    yield from _absent(metrics.levels)
+
+
+def _absent(levels: dict[str, LevelEntry]) -> Iterator[str]:
+    for name, level in levels.items():
+        if level.absent_classes:
+            yield f"No {name} was of class {', '.join(map(plain, level.absent_classes))}: not in the averages."

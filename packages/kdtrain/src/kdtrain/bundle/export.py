@@ -1,0 +1,201 @@
+"""``kdtrain export``: a run in, a bundle out, whole or not at all.
+
+Everything that can be wrong is looked at first; then the training data are measured, the graph is written and held
+against PyTorch; the folder gets its name last.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from kdtrain.bundle.agreement import agreement
+from kdtrain.bundle.card import card
+from kdtrain.bundle.describe import default_name, describe
+from kdtrain.bundle.document import (
+    BUNDLE_FILE,
+    CARD_FILE,
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    AgreementEntry,
+    BundleDocument,
+)
+from kdtrain.bundle.measure import measure_training_data
+from kdtrain.bundle.onnx_export import onnx_bytes, opset_of
+from kdtrain.bundle.runtime_onnx import OnnxRuntime
+from kdtrain.bundle.runtime_pytorch import PytorchRuntime
+from kdtrain.bundle.source import Source, read_source
+from kdtrain.bundle.training_data import TrainingData
+from kdtrain.errors import UsageError
+from kdtrain.models import MIN_SIDE_PX
+from kdtrain.run_folder import MODEL_FILE
+from kdtrain.training_sets import union_of
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+"""What a model repository may be called."""
+_LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
+"""An SPDX licence identifier (SPDX 2.3, annex D.2: idstring)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What ``kdtrain export`` was told.
+
+    Attributes:
+        run: Folder of the run.
+        out: Folder of the bundle.
+        shards: The set that the run was trained on; None for where it was then.
+        split: Whose evaluation goes into the bundle.
+        name: Of the bundle; None for what it is.
+        license: SPDX identifier; None to state none.
+        notes: Markdown file of the authors.
+        unevaluated: Export without metrics.
+    """
+
+    run: Path
+    out: Path
+    shards: str | None = None
+    split: str = "test"
+    name: str | None = None
+    license: str | None = None
+    notes: Path | None = None
+    unevaluated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A bundle that was written.
+
+    Attributes:
+        folder: Where.
+        document: Its bundle.json.
+        sizes: Bytes of every file.
+    """
+
+    folder: Path
+    document: BundleDocument
+    sizes: Mapping[str, int]
+
+
+def export(options: ExportOptions, console: Console) -> Exported:
+    """Make a bundle of a run.
+
+    Args:
+        options: What was asked for.
+        console: For the progress bar.
+
+    Raises:
+        UsageError: The run, its set, its evaluation or an option cannot be used; nothing was written.
+        ShardError: The set is damaged.
+        TrainingError: The ONNX graph is not the network.
+    """
+    notes = _check_options(options)
+    source = read_source(
+        options.run, shards=options.shards, split=options.split, unevaluated=options.unevaluated
+    )
+    name = options.name or default_name(source.trained)
+    data = _measured(source, console)
+    weights = (source.trained.folder / MODEL_FILE).read_bytes()
+    with console.status("Writing the ONNX graph and holding it against PyTorch"):
+        graph = onnx_bytes(source.trained.model, source.trained.network)
+        agreed = _agreement(source, data, graph)
+    files = {WEIGHTS_FILE: weights, ONNX_FILE: graph}
+    document = describe(source, name=name, data=data, opset=opset_of(graph), agreement=agreed, files=files)
+    files[BUNDLE_FILE] = document.to_bytes()
+    files[CARD_FILE] = card(document, license_id=options.license, notes=notes).encode()
+    _write(options.out, files)
+    return Exported(
+        folder=options.out, document=document, sizes={name: len(files[name]) for name in sorted(files)}
+    )
+
+
+def _check_options(options: ExportOptions) -> str | None:
+    """Refuse what cannot be; returns the authors' notes."""
+    out = options.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not empty, and nothing is ever overwritten; give a new folder")
+    if options.name is not None and not _NAME.fullmatch(options.name):
+        raise UsageError(
+            f"--name {options.name!r}: a name is 1 to 96 of the letters A to Z, digits, '.', '_' and '-', a letter or "
+            "digit first, as model repositories demand"
+        )
+    if options.license is not None and not _LICENSE.fullmatch(options.license):
+        raise UsageError(
+            f"--license {options.license!r} is no SPDX identifier, such as Apache-2.0 or CC-BY-4.0"
+        )
+    if options.notes is None:
+        return None
+    try:
+        return options.notes.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--notes {options.notes} cannot be read as UTF-8 text ({error})") from None
+
+
+def _measured(source: Source, console: Console) -> TrainingData:
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("Measuring the training data", total=None)
+        return measure_training_data(
+            source.index,
+            source.train_on,
+            source.trained.network.magnification,
+            on_image=lambda done, of: progress.update(task, completed=done, total=of),
+        )
+
+
+def _agreement(source: Source, data: TrainingData, graph: bytes) -> AgreementEntry:
+    network = source.trained.network
+    with TemporaryDirectory() as folder, _one_thread():
+        path = Path(folder) / ONNX_FILE
+        path.write_bytes(graph)
+        return agreement(
+            PytorchRuntime(source.trained.model, network, device="cpu"),
+            OnnxRuntime(path, min_side_px=MIN_SIDE_PX, threads=1),
+            network,
+            _largest(source),
+        )
+
+
+def _largest(source: Source) -> tuple[int, int]:
+    """(width, height) of the largest training image; the first of equals."""
+    joined, name = union_of(source.index, source.train_on)
+    sizes = [
+        size
+        for shard in joined.shards_of(name)
+        for size in joined.sizes_of(shard, source.trained.network.magnification)
+    ]
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The figures of the agreement are to be the same on every call; over several cores sums are added in any order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
+    """The folder whole or not at all: under another name first, every file synced, then renamed."""
+    partial = out.with_name(f"{out.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)  # of an export that was killed
+    partial.mkdir(parents=True)
+    for name, content in files.items():
+        with (partial / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    partial.rename(out)

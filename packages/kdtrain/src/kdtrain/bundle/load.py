@@ -1,0 +1,199 @@
+"""A bundle from Python: a folder in, a checked Bundle out, which hands out its network ready to be asked.
+
+PyTorch is imported only where it is used: with ``device="cpu"`` and ONNX Runtime, an answer needs none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdtrain.bundle.document import BUNDLE_FILE, ONNX_FILE, WEIGHTS_FILE, BundleDocument, read_document
+from kdtrain.bundle.runtime import Runtime
+from kdtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from kdtrain.network import Network
+
+Backend = Literal["auto", "onnx", "pytorch"]
+Device = Literal["auto", "cpu", "cuda"]
+_COPY_AGAIN = "copy the bundle again, or export it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A trained network as one folder.
+
+    Attributes:
+        path: The folder.
+        document: bundle.json.
+        sha256: Of bundle.json, which holds those of the other files: the identity of the bundle.
+        fc_weight_KC: Weights of the fc layer: what each channel of the feature map says for each class.
+    """
+
+    path: Path
+    document: BundleDocument
+    sha256: str
+    fc_weight_KC: NDArray[np.float32]
+
+    @property
+    def name(self) -> str:
+        """Of the bundle."""
+        return self.document.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of logits and probabilities."""
+        return self.document.classes
+
+    @property
+    def magnification(self) -> float:
+        """Of the images that the network takes."""
+        return self.document.input.magnification
+
+    @cached_property
+    def network(self) -> Network:
+        """How the network is built and fed; brings PyTorch."""
+        from kdtrain.network import Network
+
+        entry = self.document
+        return Network(
+            model=entry.architecture.model,
+            output_stride=entry.architecture.output_stride,
+            classes=entry.classes,
+            magnification=entry.input.magnification,
+            mean=entry.input.mean,
+            std=entry.input.std,
+        )
+
+    def runtime(
+        self, *, backend: Backend = "auto", device: Device = "auto", threads: int | None = None
+    ) -> Runtime:
+        """The network, ready to be asked.
+
+        Args:
+            backend: "onnx" computes on a CPU only. "auto" takes ONNX Runtime on a CPU, where it is the faster, and
+                PyTorch on a GPU.
+            device: "auto" takes a GPU where PyTorch finds one, unless ONNX Runtime was asked for.
+            threads: Cores for one image on a CPU; None for all.
+
+        Raises:
+            UsageError: No such backend or device, not together, or no GPU; weights that do not fit.
+        """
+        chosen = _device(backend, device)
+        if backend == "onnx" or (backend == "auto" and chosen == "cpu"):
+            from kdtrain.bundle.runtime_onnx import OnnxRuntime
+
+            min_side_px = self.document.architecture.min_side_px
+            return OnnxRuntime(self.path / ONNX_FILE, min_side_px=min_side_px, threads=threads)
+        return self._pytorch(chosen, threads)
+
+    def predict(self, slide: Path | str, **options: Any) -> Any:
+        """What the network says of a slide.
+
+        Args:
+            slide: Any file that slideprep reads.
+            options: Of :func:`kdtrain.predict.api.predict`.
+        """
+        from kdtrain.predict.api import predict
+
+        return predict(self, slide, **options)
+
+    def _pytorch(self, device: str, threads: int | None) -> Runtime:
+        from safetensors.torch import load_file
+
+        from kdtrain.bundle.runtime_pytorch import PytorchRuntime
+
+        try:
+            model = self.network.build(seed=0)
+            model.load_state_dict(load_file(self.path / WEIGHTS_FILE))
+        except (RuntimeError, ValueError) as error:
+            # Of weights that do not fit, PyTorch lists every tensor.
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(
+                f"{self.path / WEIGHTS_FILE} is not the {self.document.architecture.model} of {BUNDLE_FILE} "
+                f"({reason}); {_COPY_AGAIN}"
+            ) from None
+        return PytorchRuntime(model, self.network, device=device, threads=threads)
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Open a bundle and check it: its version, its files by their SHA-256, its weights by their shape.
+
+    Args:
+        path: The folder that ``kdtrain export`` wrote, or a copy of it.
+
+    Raises:
+        UsageError: There is none, or it is damaged or of another version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(path)
+    data = _read(folder / BUNDLE_FILE, folder)
+    document = read_document(data, str(folder / BUNDLE_FILE))
+    for name in (WEIGHTS_FILE, ONNX_FILE):
+        _check_file(folder, name, document)
+    try:
+        weights = load_file(folder / WEIGHTS_FILE)
+    except SafetensorError as error:
+        raise UsageError(f"{folder / WEIGHTS_FILE} holds no tensors ({error}); {_COPY_AGAIN}") from None
+    entry = document.architecture
+    fc_weight_KC = weights.get("fc.weight", np.empty(0, np.float32))
+    parameters = sum(array.size for array in weights.values())
+    wanted = ((len(document.classes), entry.feature_channels), entry.parameters)
+    if (fc_weight_KC.shape, parameters) != wanted:
+        raise UsageError(
+            f"{folder / WEIGHTS_FILE} holds {parameters:,} parameters and an fc layer of shape {fc_weight_KC.shape}, "
+            f"and {BUNDLE_FILE} describes {wanted[1]:,} and {wanted[0]}; {_COPY_AGAIN}"
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    return Bundle(path=folder, document=document, sha256=digest, fc_weight_KC=fc_weight_KC)
+
+
+def _read(file: Path, folder: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(
+            f"{folder} is no bundle: it has no {file.name}; give the --out of 'kdtrain export', or a copy of it whole"
+        ) from None
+
+
+def _check_file(folder: Path, name: str, document: BundleDocument) -> None:
+    entry = document.files.get(name)
+    if entry is None:
+        raise UsageError(f"{folder / BUNDLE_FILE} does not name {name}; {_COPY_AGAIN}")
+    data = _read(folder / name, folder)
+    if len(data) < 200 and data.startswith(b"version https://git-lfs"):
+        raise UsageError(
+            f"{folder / name} is a Git LFS pointer, not the file; run 'git lfs pull' in the folder"
+        )
+    if (len(data), hashlib.sha256(data).hexdigest()) != (entry.bytes, entry.sha256):
+        raise UsageError(f"{folder / name} is not the file that {BUNDLE_FILE} describes; {_COPY_AGAIN}")
+
+
+def _device(backend: str, device: str) -> str:
+    if backend not in ("auto", "onnx", "pytorch") or device not in ("auto", "cpu", "cuda"):
+        raise UsageError(
+            f"no backend {backend!r} on {device!r}; backends are auto, onnx and pytorch, devices auto, cpu and cuda"
+        )
+    if backend == "onnx":
+        if device == "cuda":
+            raise UsageError("ONNX Runtime computes on a CPU here; on a GPU take --backend pytorch")
+        return "cpu"
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("--device cuda: PyTorch finds no GPU; leave --device out, or install PyTorch for it")
+    return "cpu"

@@ -1,0 +1,139 @@
+"""A network in, an ONNX graph out: the only import of onnx and of PyTorch's exporter.
+
+The graph takes pixels as they are decoded, ``image`` uint8 (batch, 3, height, width) RGB, and standardises them itself,
+so that nobody can forget it. It gives ``probabilities``, ``logits`` and ``feature_map``. Batch, height and width are
+free. Names of local variables and files, which the exporter notes beside every node, are taken out: the bytes depend on
+nothing but the network and the versions of the libraries.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdtrain.bundle.runtime_onnx import OUTPUTS
+from kdtrain.models import MIN_SIDE_PX, Model
+from kdtrain.network import Network
+
+FEATURE_SIZES = ("feature_height", "feature_width")
+"""Names of the feature map's free sizes."""
+_EXAMPLE_PX = (96, 160)
+"""No size of it is 0 or 1, which the exporter would take for a constant; nor are height and width alike."""
+
+
+class _FromPixels(nn.Module):
+    """The network with standardisation before it and softmax behind it."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: Model, network: Network) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(network.mean).div_(255).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(network.std).div_(255).view(3, 1, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels (B, 3, H, W) uint8 to probabilities, logits and feature map."""
+        standardised_BCHW = (image.to(torch.float32) / 255 - self.mean) / self.std
+        feature_map_BCHW, logits_BK = self.model(standardised_BCHW)
+        return torch.softmax(logits_BK, dim=1), logits_BK, feature_map_BCHW
+
+
+def onnx_bytes(model: Model, network: Network) -> bytes:
+    """Export a network.
+
+    Args:
+        model: With weights, on the CPU, in evaluation mode.
+        network: How it is fed; goes into the graph, and as metadata beside it.
+
+    Returns:
+        The content of model.onnx, checked by onnx itself; the same for the same network.
+    """
+    import onnx
+
+    exported = _exported(_FromPixels(model, network).eval())
+    _strip(exported)
+    _name_sizes(exported)
+    metadata = {
+        "classes": json.dumps(network.classes, ensure_ascii=False),
+        "magnification": f"{network.magnification:g}",
+        "mean": json.dumps(network.mean),
+        "std": json.dumps(network.std),
+    }
+    onnx.helper.set_model_props(exported, metadata)
+    onnx.checker.check_model(exported, full_check=True)
+    content: bytes = exported.SerializeToString(deterministic=True)
+    return content
+
+
+def opset_of(content: bytes) -> int:
+    """Version of the standard operators that a graph uses."""
+    import onnx
+
+    return next(
+        int(entry.version) for entry in onnx.load_from_string(content).opset_import if not entry.domain
+    )
+
+
+def _exported(module: nn.Module) -> Any:
+    example = torch.zeros(2, 3, *_EXAMPLE_PX, dtype=torch.uint8)
+    sizes = {
+        0: torch.export.Dim("batch", min=1),
+        2: torch.export.Dim("height", min=MIN_SIDE_PX),
+        3: torch.export.Dim("width", min=MIN_SIDE_PX),
+    }
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"image": sizes},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None, "dynamo=True returns a program"
+    return program.model_proto
+
+
+def _strip(exported: Any) -> None:
+    """Remove what says where and how the graph was made."""
+    exported.doc_string = ""
+    graph = exported.graph
+    for entry in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        entry.doc_string = ""
+        del entry.metadata_props[:]
+    # Shapes in between are found again by whoever runs the graph.
+    del graph.value_info[:]
+    graph.name = "network"
+
+
+def _name_sizes(exported: Any) -> None:
+    """Free sizes of the feature map by name: the exporter writes formulas, which not every reader takes."""
+    sizes = exported.graph.output[-1].type.tensor_type.shape.dim
+    for size, name in zip(sizes[2:], FEATURE_SIZES, strict=True):
+        size.dim_param = name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress, and warns of what it does inside."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,45 @@
+"""The ONNX graph on a CPU by ONNX Runtime; PyTorch is not imported. In: images. Out: an Inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kdtrain.bundle.runtime import Inference, Pixels, check_images
+
+OUTPUTS = ("probabilities", "logits", "feature_map")
+_ERRORS_ONLY = 3
+_SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
+
+
+class OnnxRuntime:
+    """See :class:`kdtrain.bundle.runtime.Runtime`.
+
+    Args:
+        path: model.onnx.
+        min_side_px: Of the network.
+        threads: Cores for one image; None for all.
+    """
+
+    name = "onnxruntime on cpu"
+
+    def __init__(self, path: Path, *, min_side_px: int, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = threads or 0
+        # Images differ in size: a plan of memory made for one would be of no use for the next.
+        options.enable_mem_pattern = False
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Memory for the largest image so far goes back to the system after each.
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.add_run_config_entry(_SHRINK_ARENA, "cpu:0")
+        self._min_side_px = min_side_px
+
+    def infer(self, images_BHWC: Pixels) -> Inference:
+        """See :meth:`kdtrain.bundle.runtime.Runtime.infer`."""
+        check_images(images_BHWC, self._min_side_px)
+        images_BCHW = np.ascontiguousarray(images_BHWC.transpose(0, 3, 1, 2))
+        return Inference(*self._session.run(list(OUTPUTS), {"image": images_BCHW}, self._run_options))

@@ -1,0 +1,65 @@
+"""``kdtrain export``: options to one call, and what was written to the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdtrain.cli_errors import exit_codes
+
+if TYPE_CHECKING:
+    from kdtrain.bundle.export import Exported
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle; a new one."
+)
+@click.option(
+    "--shards",
+    help="Folder or URL of the shard set that the run was trained on. Left out: where it was then.",
+)
+@click.option("--split", default="test", show_default=True, help="Whose evaluation goes into the bundle.")
+@click.option("--name", help="Of the bundle. Left out: what it is, such as student-2.5x-resnet10.")
+@click.option("--license", help="SPDX identifier, such as CC-BY-4.0. Left out: none is stated.")
+@click.option(
+    "--notes",
+    type=click.Path(path_type=Path),
+    help="Markdown file that the model card ends with, as the authors' notes.",
+)
+@click.option("--unevaluated", is_flag=True, help="Export without metrics, which the model card then says.")
+def export_command(**options: Any) -> None:
+    """Make a bundle of RUN: weights, an ONNX graph, what they were trained on, and a model card.
+
+    The folder stands alone: 'kdtrain predict' needs nothing else, and it can be pushed to a model hub as it is.
+    """
+    with exit_codes():
+        from rich.console import Console
+
+        from kdtrain.bundle.export import ExportOptions, export
+
+        _say(export(ExportOptions(**options), Console(stderr=True)))
+
+
+def _say(exported: Exported) -> None:
+    from kdtrain.bundle.card import extent
+
+    document, data = exported.document, exported.document.training_data
+    agreed = document.onnx.agreement
+    for name, size in exported.sizes.items():
+        click.echo(f"{name:18} {size / 1e6:9,.3f} MB")
+    click.echo(
+        f"ONNX and PyTorch over {len(agreed.images)} sizes up to {agreed.images[-1][2]} x {agreed.images[-1][1]} px: "
+        f"logits within {agreed.logits:.1g}, probabilities within {agreed.probabilities:.1g}"
+    )
+    measured = f"; {data.measured:,} of them measured" if data.measured < data.images else ""
+    sides, pixels = extent(data.longer_side_px, "px"), extent(data.mpp, "µm")
+    click.echo(f"trained on {data.images:,} images, longer side {sides}, a pixel {pixels}{measured}")
+    if document.metrics is None:
+        click.echo("warning: without metrics; 'kdtrain evaluate' measures the run", err=True)
+    click.echo(
+        f"{document.name}\nbundle   {exported.folder}\nnext     kdtrain predict {exported.folder} SLIDE..."
+    )
