@@ -19,6 +19,7 @@ import click
 from kdtrain import __version__
 from kdtrain.cli_errors import exit_codes
 from kdtrain.cli_export import export_command
+from kdtrain.cli_predict import predict_command
 from kdtrain.config import (
     BaselineConfig,
     CacheTeacherConfig,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 @click.option("--local_rank", type=int, hidden=True, expose_value=False)
 def main() -> None:
     """Train on slideprep shards: a teacher, a student distilled from it, optional fine-tuning, evaluation."""
+
+
+main.add_command(predict_command)
 
 
 def _phase(kind: type[PhaseConfig], module: str, help_text: str) -> None:

@@ -1,18 +1,17 @@
 """A slide's images and a network in, its prediction out.
 
-Shapes: B images of a batch, K classes.
+Shapes: K classes; B images of a batch, always one here.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdtrain.bundle.runtime import Inference, Runtime
+from kdtrain.bundle.runtime import Runtime
 from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
 from kdtrain.predict.read_slide import ReadRegion, SlideImages
 from kdtrain.shard_sample import open_image
@@ -20,49 +19,25 @@ from kdtrain.shard_sample import open_image
 Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Classified:
-    """A region with what a heat map is made of.
-
-    Attributes:
-        read: Its images.
-        pixels: (H, W, 3) uint8, what the network saw.
-        inference: What it said, a batch of one.
-        prediction: The same for a person.
-    """
-
-    read: ReadRegion
-    pixels: Pixels
-    inference: Inference
-    prediction: RegionPrediction
-
-
 OutsideImage = Callable[[Pixels], tuple[str, ...]]
 """In what an image lies outside the training data."""
 
 
-def classify_regions(images: SlideImages, runtime: Runtime, outside: OutsideImage) -> Iterator[Classified]:
-    """Ask the network about every region of a slide, one at a time: they differ in size."""
-    for region in images.regions:
-        pixels = decoded(region)
-        inference = runtime.infer(pixels[None])
-        yield Classified(
-            read=region,
-            pixels=pixels,
-            inference=inference,
-            prediction=RegionPrediction(
-                index=region.index,
-                key=region.key,
-                x=region.x,
-                y=region.y,
-                width=region.width,
-                height=region.height,
-                image_width=region.image_width,
-                image_height=region.image_height,
-                probabilities=softmax(inference.logits_BK[0]),
-                outside=outside(pixels),
-            ),
-        )
+def classify_region(region: ReadRegion, runtime: Runtime, outside: OutsideImage) -> RegionPrediction:
+    """Ask the network about one region. Each is a batch of its own: they differ in size."""
+    pixels = decoded(region)
+    return RegionPrediction(
+        index=region.index,
+        key=region.key,
+        x=region.x,
+        y=region.y,
+        width=region.width,
+        height=region.height,
+        image_width=region.image_width,
+        image_height=region.image_height,
+        probabilities=softmax(runtime.infer(pixels[None]).logits_BK[0]),
+        outside=outside(pixels),
+    )
 
 
 def decoded(region: ReadRegion) -> Pixels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from kdtrain.predict.failure import Failure
 from kdtrain.predict.prediction import FastPrice
@@ -16,7 +16,10 @@ from kdtrain.predict.prediction import FastPrice
 if TYPE_CHECKING:
     from slideprep.access import Access
     from slideprep.discover import SlideFile
-    from slideprep.reading import ReadSettings
+    from slideprep.reading import OpenedSlide, ReadSettings
+
+Source: TypeAlias = "str | Path | OpenedSlide"
+"""A slide by its path or address, or one that :func:`slideprep.open_slide` opened."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
@@ -77,21 +77,26 @@ class ResultsFolder:
             raise UsageError(f"--out {self.path} is not empty and holds no predictions; give a new folder")
         write_atomically(file, _json(wanted))
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a result under this key, of whatever content."""
+        return self._slide_file(key).exists()
+
     def finished(self, key: str, fingerprint: str) -> SlidePrediction | None:
         """The result of a slide of this content; None where it is still to be made."""
         try:
-            kept = json.loads((self.path / "slides" / f"{key}.json").read_bytes())
-            if kept.pop("fingerprint") != fingerprint:
+            kept = json.loads(self._slide_file(key).read_bytes())
+            if not isinstance(kept, dict) or kept.pop("fingerprint") != fingerprint:
                 return None
             return _PREDICTIONS.validate_python(kept)
-        except (OSError, ValueError, KeyError, AttributeError, ValidationError):
+        except (OSError, ValueError, KeyError):
             return None
 
     def save(self, key: str, fingerprint: str, prediction: SlidePrediction) -> None:
         """Keep a slide's result; its explanation lies there already."""
-        write_atomically(
-            self.path / "slides" / f"{key}.json", _json({**asdict(prediction), "fingerprint": fingerprint})
-        )
+        write_atomically(self._slide_file(key), _json({**asdict(prediction), "fingerprint": fingerprint}))
+
+    def _slide_file(self, key: str) -> Path:
+        return self.path / "slides" / f"{key}.json"
 
     def explanation(self, key: str) -> Path:
         """Folder of a slide's heat maps."""

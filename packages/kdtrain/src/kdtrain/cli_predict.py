@@ -1,0 +1,153 @@
+"""``kdtrain predict``: its options to a request, one call, an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdtrain.cli_errors import exit_codes
+from kdtrain.predict.request import (
+    DISPLAY_MAGNIFICATION,
+    OCCLUSION_PASSES,
+    PAGE_MB,
+    ExplainOptions,
+    ReadOptions,
+    Request,
+)
+
+SOME_FAILED = 3
+_POSITIVE = click.FloatRange(0, min_open=True)
+
+
+@click.command("predict")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("slides", metavar="SLIDE...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for CSV, JSON and explanations.")
+@click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
+@click.option("--objective", type=_POSITIVE, help="Objective power of slides that carry none.")
+@click.option("--mpp", type=_POSITIVE, help="Microns per level-0 pixel of slides that carry none.")
+@click.option(
+    "--tissue",
+    type=click.Choice(["auto", "tissueloc", "whole", "annotations"]),
+    help="How regions are found.  [default: as in the set that the network was trained on]",
+)
+@click.option(
+    "--annotations",
+    type=click.Path(path_type=Path),
+    help="Folder of GeoJSON (QuPath) or XML (ImageScope) files, for a network of annotated regions.",
+)
+@click.option(
+    "--fast",
+    is_flag=True,
+    help="Read the nearest finer pyramid level instead of level 0, and say what that changes.",
+)
+@click.option(
+    "--outside",
+    type=click.Choice(["auto", "warn", "refuse"]),
+    default="auto",
+    show_default=True,
+    help="What becomes of slides unlike the training data; auto refuses another magnification and warns of the rest.",
+)
+@click.option(
+    "--explain", is_flag=True, help="Draw where the network looked: pictures, QuPath files, a page."
+)
+@click.option(
+    "--explain-class",
+    "explain_classes",
+    multiple=True,
+    help="Class to draw maps for; may be repeated.  [default: those predicted]",
+)
+@click.option(
+    "--occlusion-passes",
+    type=click.IntRange(0),
+    help=f"Forward passes for the occlusion map of a region; 0: none.  [default: {OCCLUSION_PASSES}]",
+)
+@click.option(
+    "--display-magnification",
+    "display",
+    type=_POSITIVE,
+    help=f"Of the pictures in the page.  [default: {DISPLAY_MAGNIFICATION:g}]",
+)
+@click.option("--page-mb", type=_POSITIVE, help=f"Size of a page at most, MB.  [default: {PAGE_MB:g}]")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "onnx", "pytorch"]),
+    default="auto",
+    show_default=True,
+    help="auto: ONNX Runtime on a CPU, PyTorch on a GPU.",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that read slides; 0: none.  [default: one per core, none for a single slide]",
+)
+@click.option(
+    "--slide-minutes",
+    type=click.FloatRange(0),
+    default=120.0,
+    show_default=True,
+    help="Give a slide up that is read for longer; 0: never. Not with --workers 0.",
+)
+def predict_command(as_json: bool, **options: Any) -> None:
+    """What the network of BUNDLE says of slides, files of any format that slideprep reads.
+
+    SLIDE is a file, a folder, a glob, an address, or a CSV file with a column 'path'. With --out, the same command
+    again goes on where it was stopped. Slides that cannot be predicted are listed, and the others completed (exit
+    code 3).
+    """
+    with exit_codes():
+        request = _request(**options)
+        from rich.console import Console
+
+        from kdtrain.predict.present import print_outcome
+        from kdtrain.predict.run import predict_slides
+
+        outcome = predict_slides(request, Console(stderr=True))
+        if as_json:
+            click.echo(json.dumps(outcome.document, indent=1, ensure_ascii=False))
+        else:
+            print_outcome(outcome, request, Console())
+        if outcome.failures:
+            sys.exit(SOME_FAILED)
+
+
+def _request(
+    *,
+    slides: tuple[str, ...],
+    objective: float | None,
+    mpp: float | None,
+    tissue: str | None,
+    annotations: Path | None,
+    fast: bool,
+    explain: bool,
+    explain_classes: tuple[str, ...],
+    occlusion_passes: int | None,
+    display: float | None,
+    page_mb: float | None,
+    **rest: Any,
+) -> Request:
+    return Request(
+        slides=slides,
+        read=ReadOptions(objective=objective, mpp=mpp, tissue=tissue, annotations=annotations, fast=fast),
+        explain=_explain(
+            explain,
+            classes=explain_classes,
+            occlusion_passes=occlusion_passes,
+            display=display,
+            page_mb=page_mb,
+        ),
+        **rest,
+    )
+
+
+def _explain(wanted: bool, **given: Any) -> ExplainOptions | None:
+    """Any of its options asks for explanations too."""
+    set_ones = {name: value for name, value in given.items() if value not in (None, ())}
+    return ExplainOptions(**set_ones) if wanted or set_ones else None

@@ -1,0 +1,153 @@
+"""A predicted slide in, a folder of what shows where the network looked out.
+
+::
+
+    page.html                        the slide, zoomable, with maps and probabilities; opens without a network
+    overlay-<method>-<class>.png     one picture a method and class
+    overlay-<method>-<class>.ome.tif the same over the whole slide, for QuPath and other viewers
+    regions.geojson                  regions and cells of the maps with their values, for QuPath
+
+Regions are explained one after the other, and their pixels are not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from kdtrain.bundle.load import Bundle
+from kdtrain.bundle.runtime import Pixels, Runtime
+from kdtrain.explain.agreement import agreements
+from kdtrain.explain.explain import explain_region, wanted_classes
+from kdtrain.explain.geojson import write_geojson
+from kdtrain.explain.heat_map import Method
+from kdtrain.explain.model import ExplainedRegion
+from kdtrain.explain.ome_tiff import write_ome_tiff
+from kdtrain.explain.overlay import overlay_png
+from kdtrain.explain.page.build import build_page
+from kdtrain.explain.page.model import RegionView, SlidePage
+from kdtrain.explain.picture import SlidePicture
+from kdtrain.explain.tissue import tissue_blocks
+from kdtrain.files import write_atomically
+from kdtrain.predict.classify import decoded
+from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.read_slide import ReadRegion, SlideImages
+from kdtrain.predict.request import ExplainOptions
+
+
+def explain_slide(
+    images: SlideImages,
+    prediction: SlidePrediction,
+    bundle: Bundle,
+    runtime: Runtime,
+    options: ExplainOptions,
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Write a slide's folder.
+
+    Args:
+        images: The slide, with pictures for people.
+        prediction: What was said of it.
+        bundle: By which network.
+        runtime: What computes it.
+        options: What to draw.
+        folder: For the files; what is there of the same names is replaced.
+        say: Shows what is being done.
+    """
+    assert images.overview is not None, "slides that are to be explained are read with their overview"
+    explained: list[ExplainedRegion] = []
+    for read, said in zip(images.regions, prediction.regions, strict=True):
+        say(f"{images.name}: where it looked, region {len(explained) + 1} of {len(images.regions)}")
+        classes = _classes(options, bundle.classes, prediction, said)
+        explained.append(_explained(read, said, classes, bundle, runtime, options))
+    write_atomically(folder / "page.html", _page(images, prediction, explained, bundle, runtime, options))
+    for picture in _pictures(prediction, explained, bundle, options):
+        name = f"overlay-{picture.method}-{_slug(picture.class_name)}"
+        write_atomically(folder / f"{name}.png", overlay_png(picture, images.overview))
+        write_ome_tiff(folder / f"{name}.ome.tif", picture, images.overview, images=_network_images(images))
+    write_geojson(folder / "regions.geojson", explained, bundle.classes)
+
+
+def _classes(
+    options: ExplainOptions, names: Sequence[str], slide: SlidePrediction, region: RegionPrediction
+) -> tuple[int, ...]:
+    if options.classes:
+        return tuple(sorted({names.index(name) for name in options.classes}))
+    return wanted_classes(slide=slide.predicted, region=region.predicted)
+
+
+def _explained(
+    read: ReadRegion,
+    said: RegionPrediction,
+    classes: tuple[int, ...],
+    bundle: Bundle,
+    runtime: Runtime,
+    options: ExplainOptions,
+) -> ExplainedRegion:
+    pixels = decoded(read)
+    maps = explain_region(
+        pixels,
+        runtime,
+        fc_weight_KC=bundle.fc_weight_KC,
+        output_stride=bundle.document.architecture.output_stride,
+        classes=classes,
+        occlusion_budget=options.occlusion_passes,
+    )
+    return ExplainedRegion(prediction=said, maps=maps, tissue=tissue_blocks(pixels))
+
+
+def _page(
+    images: SlideImages,
+    prediction: SlidePrediction,
+    explained: Sequence[ExplainedRegion],
+    bundle: Bundle,
+    runtime: Runtime,
+    options: ExplainOptions,
+) -> bytes:
+    assert images.overview is not None
+    views = tuple(
+        RegionView(
+            prediction=region.prediction,
+            display=read.display,
+            maps=region.maps,
+            agreement=agreements(region).get(region.prediction.predicted),
+        )
+        for read, region in zip(images.regions, explained, strict=True)
+    )
+    page = SlidePage(
+        prediction=prediction,
+        regions=views,
+        overview=images.overview,
+        bundle=bundle.name,
+        backend=runtime.name,
+    )
+    return build_page(page, size_limit_bytes=round(options.page_mb * 1e6))
+
+
+def _pictures(
+    prediction: SlidePrediction, explained: Sequence[ExplainedRegion], bundle: Bundle, options: ExplainOptions
+) -> Iterator[SlidePicture]:
+    """One for each method and each class that was asked for, or else the slide's."""
+    names = options.classes or (prediction.label,)
+    methods: tuple[Method, ...] = ("grad-cam", "occlusion") if options.occlusion_passes else ("grad-cam",)
+    for name in names:
+        for method in methods:
+            yield SlidePicture(
+                prediction=prediction,
+                regions=explained,
+                bundle=bundle.name,
+                method=method,
+                class_index=prediction.classes.index(name),
+            )
+
+
+def _network_images(images: SlideImages) -> Callable[[int], Pixels]:
+    """A region's number to what the network saw of it."""
+    by_index = {region.index: region for region in images.regions}
+    return lambda index: decoded(by_index[index])
+
+
+def _slug(class_name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", class_name).strip("-") or "class"

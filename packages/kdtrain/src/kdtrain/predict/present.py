@@ -1,0 +1,73 @@
+"""What a person sees of predictions at the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdtrain.predict.prediction import FastPrice, SlidePrediction
+from kdtrain.predict.request import Request
+from kdtrain.predict.run import Outcome
+
+SHOWN = 40
+"""Slides in the table; all of them are in predictions.csv."""
+
+
+def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
+    """The slides' table, what is odd about them, what failed, and where the files are."""
+    if outcome.predictions:
+        console.print(_table(outcome))
+    for style, line in _lines(outcome):
+        console.print(Text(line, style=style))
+    if request.out is not None:
+        console.print(Text(f"files    {request.out}"))
+        if request.explain is not None and outcome.predictions:
+            console.print(Text(f"pages    {request.out / 'explanations' / '*' / 'page.html'}"))
+
+
+def _table(outcome: Outcome) -> Table:
+    table = Table(
+        title=Text(f"{outcome.bundle} at {outcome.magnification:g}x, {outcome.runtime}"), title_justify="left"
+    )
+    table.add_column("slide", overflow="fold")
+    table.add_column("predicted")
+    for name in outcome.classes:
+        table.add_column(name, justify="right")
+    table.add_column("regions", justify="right")
+    for one in outcome.predictions[:SHOWN]:
+        shares = (f"{100 * value:.1f} %" for value in one.probabilities)
+        table.add_row(Text(one.slide), Text(one.label), *shares, str(len(one.regions)))
+    return table
+
+
+def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    shown = outcome.predictions[:SHOWN]
+    if len(outcome.predictions) > len(shown):
+        yield "", f"and {len(outcome.predictions) - len(shown):,} more slides"
+    for one in shown:
+        yield from (("yellow", f"{one.slide}: {text}") for text in _odd(one))
+        if one.fast is not None:
+            yield "", f"{one.slide}: {fast_words(one.level, one.fast)}"
+    for failure in outcome.failures[:SHOWN]:
+        region = "" if failure.region is None else f", region {failure.region}"
+        yield "red", f"failed   {failure.slide}{region}: {failure.reason}"
+
+
+def _odd(one: SlidePrediction) -> Iterable[str]:
+    yield from one.outside
+    for region in one.regions:
+        yield from (f"region {region.index}: {text}" for text in region.outside)
+    yield from one.warnings
+    yield from (f"region {index} is left out: {reason}" for index, reason in one.left_out)
+
+
+def fast_words(level: int, price: FastPrice) -> str:
+    """What ``--fast`` changed on a slide, in words."""
+    return (
+        f"read from level {level} ({price.downsample:g} level-0 pixels a side) instead of level 0; in the middle of "
+        f"region {price.region} that moves pixels by {price.mean:.2f} grey levels on average (bias {price.bias:+.2f}, "
+        f"at most {price.largest:.0f})"
+    )

@@ -1,0 +1,194 @@
+"""``kdtrain predict``: a request in, predictions out, and their folder.
+
+Slides are read by worker processes, which hand over encoded images; this process asks the network about one region at a
+time, so that its memory does not grow with the workers and a GPU serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kdtrain.bundle.load import load_bundle
+from kdtrain.errors import TrainingError, UsageError
+from kdtrain.predict import slides
+from kdtrain.predict.failure import Failure, SlideError
+from kdtrain.predict.faults import ReadFaults
+from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.predict.read_slide import ReadJob, SlideImages, SlideUnread
+from kdtrain.predict.request import Request
+from kdtrain.predict.results import ResultsFolder, document
+from kdtrain.predict.slide_task import SlideTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        bundle: Its name.
+        runtime: What computed the network.
+        classes: In the order of the probabilities.
+        magnification: The network's.
+        predictions: Sorted by slide.
+        failures: What could not be predicted.
+        identity: The bundle and the settings, JSON-able.
+    """
+
+    bundle: str
+    runtime: str
+    classes: tuple[str, ...]
+    magnification: float
+    predictions: tuple[SlidePrediction, ...]
+    failures: tuple[Failure, ...]
+    identity: Mapping[str, Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The content of predictions.json."""
+        return document(self.identity, self.predictions, self.failures)
+
+
+def predict_slides(request: Request, console: Console) -> Outcome:
+    """Predict slides, each as far as it can be read.
+
+    Args:
+        request: What is asked for.
+        console: For the progress bar.
+
+    Raises:
+        UsageError: Something about the request as a whole is wrong; nothing was read or written.
+        TrainingError: Not one slide could be predicted.
+    """
+    slides.require_slideprep()
+    if request.explain is not None and request.out is None:
+        raise UsageError("--explain draws pictures and pages, which need a folder; add --out DIR")
+    bundle = load_bundle(request.bundle)
+    settings = slides.read_settings(bundle.document.slides, request.read)
+    found, failures = slides.discovered(request.slides)
+    runtime = bundle.runtime(backend=request.backend, device=request.device)
+    task = SlideTask(bundle, runtime, outside=request.outside, explain=request.explain)
+    identity = {"bundle": {"name": bundle.name, "sha256": bundle.sha256}, "settings": request.record}
+    folder = None if request.out is None else ResultsFolder(request.out)
+    if folder is not None:
+        folder.begin(identity)
+    display = None if request.explain is None else request.explain.display
+    jobs = [slides.read_job(file, settings, bundle.magnification, request.read, display) for file in found]
+    predictions, failed = _predict(jobs, task, folder, request, console)
+    failures = [*failures, *failed]
+    outcome = Outcome(
+        bundle=bundle.name,
+        runtime=runtime.name,
+        classes=bundle.classes,
+        magnification=bundle.magnification,
+        predictions=tuple(sorted(predictions, key=lambda one: one.slide)),
+        failures=tuple(failures),
+        identity=identity,
+    )
+    if folder is not None:
+        folder.finish(identity, outcome.predictions, outcome.failures, outcome.classes)
+    if not predictions:
+        reasons = "; ".join(failure.reason for failure in failures[:5])
+        raise TrainingError(f"not one of {len(jobs)} slides could be predicted: {reasons}")
+    return outcome
+
+
+def _predict(
+    jobs: Sequence[ReadJob],
+    task: SlideTask,
+    folder: ResultsFolder | None,
+    request: Request,
+    console: Console,
+) -> tuple[list[SlidePrediction], list[Failure]]:
+    """What is said of each slide, finished ones of an earlier start included, and what failed."""
+    predictions, failures, waiting = [], [], []
+    for job in jobs:
+        kept = _finished(job, folder)
+        if kept is None:
+            waiting.append(job)
+        else:
+            predictions.append(kept)
+            failures += region_failures(kept)
+    faults = ReadFaults(request.slide_minutes)
+    with _bar(console, len(jobs), len(predictions)) as (say, advance):
+        for images in _read(waiting, faults, request, say, advance):
+            if not isinstance(images, SlideImages):
+                failures += images.failures
+                continue
+            try:
+                say(images.name)
+                prediction = task.predicted(images)
+            except SlideError as error:
+                failures.append(error.failure)
+                continue
+            if folder is not None:
+                task.explained(images, prediction, folder.explanation(images.key), say)
+                folder.save(images.key, images.fingerprint, prediction)
+            predictions.append(prediction)
+            failures += region_failures(prediction)
+    return predictions, failures + faults.failures
+
+
+def _finished(job: ReadJob, folder: ResultsFolder | None) -> SlidePrediction | None:
+    """The result of an earlier start of the same command, if the slide is still the same."""
+    if folder is None or not folder.holds(job.key):
+        return None
+    mark = slides.fingerprint_of(job.file)
+    return None if mark is None else folder.finished(job.key, mark)
+
+
+def _read(
+    jobs: Sequence[ReadJob],
+    faults: ReadFaults,
+    request: Request,
+    say: Callable[[str], None],
+    advance: Callable[[], None],
+) -> Iterator[SlideImages | SlideUnread]:
+    """Slides as they are read; Ray is started only where there are several."""
+    if not jobs:
+        return
+    workers = 0 if request.workers is None and len(jobs) == 1 else request.workers
+    with slides.pool(workers, say) as pool:
+        results = pool.map(
+            slides.read_slide,
+            jobs,
+            on_crash=faults.crashed,
+            on_wait=lambda: None,
+            memory=faults.memory,
+            time_limit=faults,
+        )
+        for _, images in results:
+            yield images
+            advance()
+
+
+def region_failures(prediction: SlidePrediction) -> list[Failure]:
+    """The damaged regions of a slide whose other regions were predicted."""
+    return [
+        Failure(slide=prediction.slide, region=index, stage="read", reason=reason)
+        for index, reason in prediction.failed
+    ]
+
+
+@contextmanager
+def _bar(
+    console: Console, total: int, done: int
+) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+    """A bar over slides: what to say beside it, and what counts one more."""
+    with Progress(
+        TextColumn("Predicting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("slides"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("", total=total, completed=done, now="")
+        yield lambda text: progress.update(bar, now=text), lambda: progress.advance(bar)

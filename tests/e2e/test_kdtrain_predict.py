@@ -1,0 +1,260 @@
+"""``kdtrain predict`` from slides to tables, as a person would run it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kdtrain as package
+import slideprep
+from fixtures.bundles import Made, make_bundle
+from fixtures.real_data import real
+from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
+from fixtures.training_runs import kdtrain
+from kdtrain.predict import slides
+from kdtrain.predict.classify import decoded
+from kdtrain.predict.failure import SlideError
+from kdtrain.predict.read_slide import SlideImages
+from kdtrain.predict.request import ReadOptions
+from kdtrain.shard_format import read_index
+from kdtrain.stream import EvaluationStream
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Six slides, a set, a network, a bundle."""
+    return make_bundle(tmp_path_factory.mktemp("made"))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file, by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "onnx"])
+def test_slides_are_said_to_be_what_their_shards_are(made: Made, tmp_path: Path, backend: str) -> None:
+    """Predicting the slides of the test split gives the probabilities that evaluation found in its shards."""
+    done = kdtrain(
+        "predict",
+        made.bundle,
+        *made.slides[4:],
+        "--out",
+        tmp_path / "out",
+        "--backend",
+        backend,
+        "--workers",
+        0,
+    )
+    assert done.code == 0, done.said
+    expected = {row["key"]: row for row in rows(made.run / "evaluation-test" / "predictions.csv")}
+    found = {row["key"]: row for row in rows(tmp_path / "out" / "regions.csv")}
+    assert len(found) == 2
+    assert set(found) == set(expected)
+    for key, row in found.items():
+        for name in ("p_gland", "p_stroma"):
+            assert float(row[name]) == pytest.approx(float(expected[key][name]), abs=2e-6)
+    assert rows(tmp_path / "out" / "failures.csv") == []
+
+
+def test_the_network_sees_the_pixels_of_the_shard(made: Made) -> None:
+    """Every slide of the set, read anew, gives what training's reader decodes from its tar, to the last grey level."""
+    document = package.load_bundle(made.bundle).document
+    settings = slides.read_settings(document.slides, ReadOptions())
+    found, _ = slides.discovered([str(path) for path in made.slides])
+    read = {}
+    for file in found:
+        images = slides.read_slide(slides.read_job(file, settings, 2.5, ReadOptions(), None))
+        assert isinstance(images, SlideImages)
+        read.update({region.key: decoded(region) for region in images.regions})
+    index = read_index(made.shards)
+    samples = [s for split in ("train", "test") for s in EvaluationStream(index, split, [2.5])]
+    assert {sample.key for sample in samples} == set(read)
+    for sample in samples:
+        assert np.array_equal(read[sample.key], sample.images[2.5].permute(1, 2, 0).numpy())
+
+
+def test_a_slide_is_the_mean_of_its_regions(made: Made, tmp_path: Path) -> None:
+    """predictions.csv sums up regions.csv as evaluation does."""
+    kdtrain("predict", made.bundle, made.slides[0], "--out", tmp_path / "out")
+    regions = rows(tmp_path / "out" / "regions.csv")
+    (slide,) = rows(tmp_path / "out" / "predictions.csv")
+    assert slide["slide"] == "slide-0.svs"
+    mean = np.mean([float(row["p_gland"]) for row in regions])
+    assert float(slide["p_gland"]) == pytest.approx(mean, abs=1e-12)
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_workers_change_no_byte(made: Made, tmp_path: Path) -> None:
+    """Two processes that read slides give the files of none."""
+    for workers in (0, 2):
+        done = kdtrain(
+            "predict", made.bundle, *made.slides, "--out", tmp_path / str(workers), "--workers", workers
+        )
+        assert done.code == 0, done.said
+    assert files(tmp_path / "0") == files(tmp_path / "2")
+
+
+def test_the_same_command_goes_on(made: Made, tmp_path: Path) -> None:
+    """What is finished is not predicted again, what is missing is, and the result is that of one go."""
+    arguments = ("predict", made.bundle, *made.slides, "--workers", 0, "--out")
+    kdtrain(*arguments, tmp_path / "whole")
+    kdtrain(*arguments, tmp_path / "parts")
+    whole = files(tmp_path / "whole")
+    kept, lost, *_ = sorted((tmp_path / "parts" / "slides").iterdir())
+    stamp = kept.stat().st_mtime_ns
+    lost.unlink()
+    for name in ("predictions.csv", "regions.csv", "failures.csv", "predictions.json"):
+        (tmp_path / "parts" / name).unlink()
+    assert kdtrain(*arguments, tmp_path / "parts").code == 0
+    assert files(tmp_path / "parts") == whole
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_bad_slides_are_listed_and_the_others_completed(made: Made, tmp_path: Path) -> None:
+    """A damaged tile, an empty file and no image at all cost exit code 3 and a line each."""
+    damaged = write_svs(tmp_path / "damaged.svs", picture(320, 256))
+    half_zero_tile(damaged, 3)
+    (tmp_path / "empty.svs").write_bytes(b"")
+    (tmp_path / "letter.svs").write_text("Dear colleague")
+    bad = (damaged, tmp_path / "empty.svs", tmp_path / "letter.svs")
+    done = kdtrain("predict", made.bundle, *bad, made.slides[0], "--out", tmp_path / "out", "--workers", 0)
+    assert done.code == 3, done.said
+    assert [row["slide"] for row in rows(tmp_path / "out" / "predictions.csv")] == ["slide-0.svs"]
+    listed = {row["slide"]: row for row in rows(tmp_path / "out" / "failures.csv")}
+    assert {name: row["stage"] for name, row in listed.items()} == {
+        "damaged.svs": "read",
+        "empty.svs": "open",
+        "letter.svs": "open",
+    }
+    assert "empty (0 bytes)" in listed["empty.svs"]["reason"]
+
+
+def test_nothing_predicted_is_a_failure(made: Made, tmp_path: Path) -> None:
+    """Exit code 1, and the reason, where not one slide could be predicted."""
+    (tmp_path / "empty.svs").write_bytes(b"")
+    done = kdtrain("predict", made.bundle, tmp_path / "empty.svs")
+    assert done.code == 1
+    assert "empty (0 bytes)" in done.said
+
+
+def test_another_magnification_is_refused_unless_asked_for(made: Made, tmp_path: Path) -> None:
+    """A slide whose pixels are half as large is another scale: the network never saw it."""
+    finer = write_svs(tmp_path / "finer.svs", picture(320, 256), mpp=0.25)
+    refused = kdtrain("predict", made.bundle, finer, "--out", tmp_path / "a")
+    assert refused.code == 1
+    assert "outside the data that the network was trained on" in refused.said
+    assert rows(tmp_path / "a" / "failures.csv")[0]["stage"] == "outside"
+    warned = kdtrain("predict", made.bundle, finer, "--outside", "warn", "--out", tmp_path / "b")
+    assert warned.code == 0, warned.said
+    assert "µm" in rows(tmp_path / "b" / "predictions.csv")[0]["outside"]
+
+
+def test_another_stain_is_warned_of_or_refused(made: Made, tmp_path: Path) -> None:
+    """A grey slide is predicted with a warning, and not at all under --outside refuse."""
+    grey = write_svs(tmp_path / "grey.svs", np.full((256, 320, 3), 90, np.uint8))
+    warned = kdtrain("predict", made.bundle, grey, "--out", tmp_path / "a")
+    assert warned.code == 0, warned.said
+    assert "stain" in rows(tmp_path / "a" / "predictions.csv")[0]["outside"]
+    assert kdtrain("predict", made.bundle, grey, "--outside", "refuse").code == 1
+
+
+def test_fast_reads_a_coarser_level_and_says_what_it_changes(made: Made, tmp_path: Path) -> None:
+    """With a pyramid, pixels come from the nearest finer level, and the difference is stated; without one, level 0."""
+    pyramid = write_jpeg_tiff(tmp_path / "pyramid.tiff", picture(512, 512), levels=3)
+    options = ("--objective", 20, "--mpp", 0.5, "--outside", "warn", "--fast", "--json")
+    done = kdtrain("predict", made.bundle, pyramid, *options)
+    assert done.code == 0, done.said
+    (slide,) = json.loads(done.said)["slides"]
+    assert slide["level"] > 0
+    assert slide["fast"]["downsample"] <= 8
+    assert 0 < slide["fast"]["mean"] < 20
+    (flat,) = json.loads(kdtrain("predict", made.bundle, made.slides[0], "--fast", "--json").said)["slides"]
+    assert (flat["level"], flat["fast"]) == (0, None)
+
+
+def test_python_says_the_same(made: Made) -> None:
+    """load_bundle(...).predict gives a path, and a slide that is open, the same answer."""
+    bundle = package.load_bundle(made.bundle)
+    by_path = bundle.predict(made.slides[5])
+    with slideprep.open_slide(made.slides[5]) as slide:
+        assert bundle.predict(slide) == by_path
+    assert by_path.label in bundle.classes
+    assert sum(by_path.probabilities) == pytest.approx(1)
+
+
+def test_python_raises_what_is_wrong_with_a_slide(made: Made, tmp_path: Path) -> None:
+    """A slide that cannot be read is an exception with the reason."""
+    (tmp_path / "empty.svs").write_bytes(b"")
+    with pytest.raises(SlideError, match="empty"):
+        package.load_bundle(made.bundle).predict(tmp_path / "empty.svs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--explain",), "add --out DIR"),
+        (("--annotations", "."), "is read only where regions are annotated"),
+        (("--tissue", "annotations"), "add --annotations FOLDER"),
+        (("--device", "cuda"), "no GPU"),
+        (("--explain-class", "benign", "--out", "OUT"), "is no class of the bundle; it knows gland, stroma"),
+    ],
+)
+def test_wrong_usage_is_found_before_any_work(
+    made: Made, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """Exit code 2, what is wrong and what to do, and nothing written."""
+    given = [tmp_path / "out" if argument == "OUT" else argument for argument in arguments]
+    done = kdtrain("predict", made.bundle, made.slides[0], *given)
+    assert done.code == 2, done.said
+    assert words in done.said
+    assert not (tmp_path / "out").exists()
+
+
+def test_explanations_lie_beside_the_tables(made: Made, tmp_path: Path) -> None:
+    """Every slide gets a page, pictures and files for QuPath, the same bytes each time."""
+    for name in ("a", "b"):
+        done = kdtrain(
+            *("predict", made.bundle, made.slides[0], "--out", tmp_path / name),
+            *("--explain", "--occlusion-passes", 4),
+        )
+        assert done.code == 0, done.said
+    (folder,) = (tmp_path / "a" / "explanations").iterdir()
+    label = rows(tmp_path / "a" / "predictions.csv")[0]["predicted"]
+    assert {path.name for path in folder.iterdir()} == {
+        "page.html",
+        "regions.geojson",
+        *(
+            f"overlay-{method}-{label}{end}"
+            for method in ("grad-cam", "occlusion")
+            for end in (".png", ".ome.tif")
+        ),
+    }
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_the_real_slide_and_its_dicom_twin_agree(made: Made, tmp_path: Path) -> None:
+    """The Aperio file and the DICOM series of one scan get the same regions and nearly the same probabilities."""
+    svs, dicom = real("slides", "CMU-1-Small-Region.svs"), real("slides", "cmu-1-small-region_dicom")
+    done = kdtrain(
+        "predict", made.bundle, svs, dicom, "--workers", 0, "--outside", "warn", "--out", tmp_path / "o"
+    )
+    assert done.code == 0, done.said
+    one, two = rows(tmp_path / "o" / "predictions.csv")
+    assert float(one["p_gland"]) == pytest.approx(float(two["p_gland"]), abs=0.01)
+    boxes: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows(tmp_path / "o" / "regions.csv"):
+        boxes.setdefault(row["slide"], []).append(tuple(row[name] for name in ("x", "y", "width", "height")))
+    first, second = boxes.values()
+    assert first == second

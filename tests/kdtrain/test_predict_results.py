@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kdtrain.errors import UsageError
+from kdtrain.predict.failure import Failure
+from kdtrain.predict.prediction import FastPrice, RegionPrediction, SlidePrediction
+from kdtrain.predict.results import ResultsFolder, failures_csv, regions_csv, slides_csv
+
+IDENTITY = {"bundle": {"name": "b", "sha256": "0" * 64}, "settings": {"fast": False}}
+REGION = RegionPrediction(
+    index=0,
+    key="a-00000000-r0000",
+    x=64,
+    y=-3,
+    width=1024.5,
+    height=512.0,
+    image_width=64,
+    image_height=32,
+    probabilities=(0.25, 0.75),
+    outside=("larger than any image of the training data",),
+)
+SLIDE = SlidePrediction(
+    slide="a.svs",
+    classes=("gland", "stroma"),
+    probabilities=(1 / 3, 2 / 3),
+    regions=(REGION, replace(REGION, index=2, key="a-00000000-r0002", outside=())),
+    width=4000,
+    height=3000,
+    mpp=0.5,
+    objective=20.0,
+    magnification=1.25,
+    reader="openslide",
+    level=1,
+    fast=FastPrice(downsample=4.0, region=0, mean=0.5, bias=-0.1, largest=7.0),
+    left_out=((3, "only 12 px"),),
+    failed=((1, "a tile is damaged"),),
+    warnings=("no mpp",),
+)
+
+
+def _rows(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode())))
+
+
+def test_a_slide_reads_back_as_it_was(tmp_path: Path) -> None:
+    """A kept result is the same to the last bit, for the content that it was made of."""
+    folder = ResultsFolder(tmp_path / "out")
+    folder.begin(IDENTITY)
+    folder.save("a", "mark", SLIDE)
+    assert folder.finished("a", "mark") == SLIDE
+    assert folder.finished("a", "another mark") is None
+    assert folder.finished("b", "mark") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"fingerprint": "mark", "slide": 1}'])
+def test_a_damaged_result_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    """What cannot be read counts as not there."""
+    folder = ResultsFolder(tmp_path)
+    folder.save("a", "mark", SLIDE)
+    (tmp_path / "slides" / "a.json").write_bytes(damage)
+    assert folder.finished("a", "mark") is None
+
+
+def test_the_same_request_goes_on(tmp_path: Path) -> None:
+    """A folder that was begun by the same request is taken."""
+    ResultsFolder(tmp_path).begin(IDENTITY)
+    ResultsFolder(tmp_path).begin(IDENTITY)
+
+
+def test_another_request_is_refused_with_what_differs(tmp_path: Path) -> None:
+    """Results of other settings are never mixed, and the message names the setting."""
+    ResultsFolder(tmp_path).begin(IDENTITY)
+    with pytest.raises(UsageError, match=r"settings\.fast: false there, true now"):
+        ResultsFolder(tmp_path).begin({**IDENTITY, "settings": {"fast": True}})
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    """Nothing of a person's is written over."""
+    (tmp_path / "thesis.doc").write_text("x")
+    with pytest.raises(UsageError, match="not empty and holds no predictions"):
+        ResultsFolder(tmp_path).begin(IDENTITY)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+def test_slides_table() -> None:
+    """One line a slide, probabilities to the last bit, and what is odd about it."""
+    (row,) = _rows(slides_csv([SLIDE], SLIDE.classes))
+    assert (row["slide"], row["predicted"], float(row["p_gland"])) == ("a.svs", "stroma", 1 / 3)
+    assert (row["regions"], row["regions_left_out"], row["regions_failed"]) == ("2", "1", "1")
+    assert (row["magnification"], row["mpp"], row["level"]) == ("1.25", "0.5", "1")
+    assert row["outside"] == "region 0: larger than any image of the training data"
+    assert row["warnings"] == "no mpp"
+
+
+def test_regions_table() -> None:
+    """One line a region, with its box on level 0."""
+    first, second = _rows(regions_csv([SLIDE], SLIDE.classes))
+    assert (first["region"], second["region"]) == ("0", "2")
+    assert [first[name] for name in ("x", "y", "width", "height")] == ["64", "-3", "1024.5", "512.0"]
+    assert (first["predicted"], first["p_stroma"]) == ("stroma", "0.75")
+
+
+def test_failures_table() -> None:
+    """A slide as a whole has no region's number."""
+    whole = Failure(slide="b.svs", region=None, stage="open", reason="it is empty, truly")
+    (row,) = _rows(failures_csv([whole]))
+    assert row == {"slide": "b.svs", "region": "", "stage": "open", "reason": "it is empty, truly"}
+
+
+def test_order_of_slides_changes_no_byte(tmp_path: Path) -> None:
+    """Tables are sorted, in whatever order slides were finished."""
+    other = replace(SLIDE, slide="B.svs")
+    failures = [Failure(slide=name, region=None, stage="read", reason="r") for name in ("z", "y")]
+    for name, slides, failed in (
+        ("one", [SLIDE, other], failures),
+        ("two", [other, SLIDE], failures[::-1]),
+    ):
+        ResultsFolder(tmp_path / name).finish(IDENTITY, slides, failed, SLIDE.classes)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["failures.csv", "predictions.csv", "predictions.json", "regions.csv"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_json_holds_everything(tmp_path: Path) -> None:
+    """predictions.json names the bundle, the settings, every slide and every failure."""
+    ResultsFolder(tmp_path).finish(IDENTITY, [SLIDE], [], SLIDE.classes)
+    content = json.loads((tmp_path / "predictions.json").read_bytes())
+    assert content["bundle"] == IDENTITY["bundle"]
+    assert content["settings"] == IDENTITY["settings"]
+    (slide,) = content["slides"]
+    assert (slide["predicted"], slide["fast"]["mean"], slide["regions"][1]["index"]) == ("stroma", 0.5, 2)
