@@ -14,20 +14,18 @@ from importlib.resources import files
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from kdtrain.explain.colours import diverging, sequential
 from kdtrain.explain.page import words
-from kdtrain.explain.page.data import OWN_CLASS, as_script, first_choice, page_data, scales
+from kdtrain.explain.page.data import OWN_CLASS, Colours, as_script, first_choice, page_data, scales
 from kdtrain.explain.page.model import SlidePage
-from kdtrain.explain.page.scales import Colours, diverging, sequential
 from kdtrain.explain.page.tiles import Pyramid, cut, within
+from kdtrain.explain.picture import METHOD_NAMES
 from kdtrain.report.palette import theme_css
 from kdtrain.report.policy import content_policy
 from kdtrain.report.svg import visible
 
 SIZE_LIMIT_BYTES = 40_000_000
 """What a page may weigh: mail and chat programs take about this much, and a phone opens it."""
-
-METHODS = {"grad-cam": "Grad-CAM", "occlusion": "Occlusion"}
-"""Names of the methods as the page shows them."""
 
 _SCRIPTS = ("data", "view", "tiles", "maps", "paint", "input", "panel", "main")
 _NO_IMAGE = Pyramid(width=0, height=0, levels=())
@@ -56,7 +54,7 @@ def build_page(
 
     Raises:
         OSError: An image of a region is damaged.
-        ValueError: A number of the page is not finite.
+        ValueError: A map holds values that are not finite.
     """
     whole = [_NO_IMAGE if view.display is None else cut(view.display) for view in page.regions]
     render = _renderer(page, whole, colours, signed_colours)
@@ -75,7 +73,8 @@ def _renderer(
         "slide": page.prediction,
         "choices": _choices(page),
         "methods": [
-            (method, METHODS[method]) for method in dict.fromkeys(scale["method"] for scale in scales(page))
+            (method, METHOD_NAMES[method])
+            for method in dict.fromkeys(scale["method"] for scale in scales(page))
         ],
         "first": first_choice(page),
         "warnings": words.warnings(page.prediction),

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdtrain.explain.heat_map import HeatMap
 from kdtrain.explain.page.model import RegionView, SlidePage
-from kdtrain.explain.page.scales import Colours, table
 from kdtrain.explain.page.tiles import TILE_PX, Level, Pyramid
 from kdtrain.explain.page.words import percent
+from kdtrain.explain.picture import MEANINGS, METHOD_NAMES
+from kdtrain.explain.scale import FULL_AT, Scale
 
 OWN_CLASS = -1
 """Stands for each region's own predicted class, where a map is chosen."""
+
+Colours = Callable[[NDArray[np.float64]], NDArray[np.uint8]]
+"""Positions (N,) from 0 to 1 to (N, 3) uint8 RGB."""
+
+_COLOURS = 256
 
 Json = dict[str, Any]
 
@@ -36,6 +43,9 @@ def page_data(
         pyramids: Of the regions' images, in the order of the regions.
         colours: Of maps that are nowhere negative.
         signed_colours: Of the others.
+
+    Raises:
+        ValueError: A map holds values that are not finite.
     """
     slide = page.prediction
     return {
@@ -50,38 +60,34 @@ def page_data(
         ],
         "scales": scales(page),
         "firstChoice": first_choice(page),
+        "methods": METHOD_NAMES,
+        "meanings": MEANINGS,
+        "ownClass": OWN_CLASS,
         "colours": {
-            "sequential": _text(table(colours).tobytes()),
-            "diverging": _text(table(signed_colours).tobytes()),
+            "sequential": _table(colours),
+            "diverging": _table(signed_colours),
+            "fullAt": FULL_AT,
         },
     }
 
 
 def as_script(data: Json) -> str:
-    """JSON that may stand in an HTML script element.
-
-    Raises:
-        ValueError: A number is not finite.
-    """
+    """JSON that may stand in an HTML script element."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     # A name may hold "</script>" or "<!--"; in JSON, "<" occurs in strings alone.
     return text.replace("<", "\\u003c").replace("&", "\\u0026").replace(">", "\\u003e")
 
 
 def scales(page: SlidePage) -> list[Json]:
-    """For each method and class the largest distance from 0 on the slide, so that colours compare across regions."""
+    """For each method and class the scale that its maps share, so that colours compare across regions."""
     found: dict[tuple[str, int], list[HeatMap]] = {}
     for heat_map in (heat_map for view in page.regions for heat_map in view.maps):
         found.setdefault((heat_map.method, heat_map.class_index), []).append(heat_map)
+    shared = {key: Scale.of(maps) for key, maps in sorted(found.items())}
     return [
-        {
-            "method": method,
-            "classIndex": class_index,
-            # A map of nothing but zeros has a scale all the same.
-            "top": max(float(np.abs(each.values).max()) for each in maps) or 1.0,
-            "signed": any(bool((each.values < 0).any()) for each in maps),
-        }
-        for (method, class_index), maps in sorted(found.items())
+        # Maps of nothing but zeros have a scale all the same.
+        {"method": method, "classIndex": class_index, "top": scale.most or 1.0, "signed": scale.signed}
+        for (method, class_index), scale in shared.items()
     ]
 
 
@@ -126,6 +132,11 @@ def _level(level: Level) -> Json:
 
 def _map(heat_map: HeatMap) -> Json:
     values = heat_map.values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"a heat map ({heat_map.method}, class {heat_map.class_index}) holds values that are no finite numbers: "
+            "a page cannot colour them; look for a fault in the network's weights"
+        )
     low, high = float(values.min()), float(values.max())
     steps = np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
     rows, columns = values.shape
@@ -140,6 +151,10 @@ def _map(heat_map: HeatMap) -> Json:
         "high": high,
         "values": _text(steps.tobytes()),
     }
+
+
+def _table(colours: Colours) -> str:
+    return _text(np.asarray(colours(np.linspace(0, 1, _COLOURS)), dtype=np.uint8).tobytes())
 
 
 def _text(content: bytes) -> str:

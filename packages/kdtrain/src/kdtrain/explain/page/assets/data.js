@@ -4,7 +4,6 @@ const data = JSON.parse(document.getElementById("slide-data").textContent);
 const byId = (id) => document.getElementById(id);
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 const held = (value, low, high) => Math.min(Math.max(value, low), high);
-const METHODS = { "grad-cam": "Grad-CAM", occlusion: "Occlusion" };
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const figure = (value, digits = 2) => (value === 0 ? "0" : Number(value.toPrecision(digits)).toString());

@@ -36,7 +36,7 @@ const paintAll = () => {
   mini.paint();
   showScale(view);
   const place = state.pointer ? view.level0From(...state.pointer) : [view.x, view.y];
-  showPlace(place, state.pointer ? "" : "centre", maps, state);
+  showPlace(place, state.pointer ? "" : "centre ", maps, state);
 };
 
 const regionOf = (number) => data.regions.find((region) => region.number === number);
@@ -67,8 +67,9 @@ const setMap = () => {
   state.classChoice = Number(byId("class").value);
   maps.forgetPictures();
   state.scale = maps.scaleOf(state.method, state.classChoice);
-  const ofOwn = state.classChoice === OWN_CLASS;
-  legend.show(state.scale, ofOwn ? "the predicted class" : data.classes[state.classChoice], data.regions.length);
+  const ofOwn = state.classChoice === data.ownClass;
+  const className = ofOwn ? "the predicted class" : data.classes[state.classChoice];
+  legend.show(state.scale, state.method, className, data.regions.length);
   byId("none").hidden = Boolean(state.scale);
   changed();
 };
@@ -106,7 +107,10 @@ byId("method")?.addEventListener("change", setMap);
 byId("class")?.addEventListener("change", setMap);
 byId("opacity")?.addEventListener("input", () => setOpacity(byId("opacity").value));
 
-const pan = (x, y) => (far) => view.panBy(x * view.width * (far ? 0.8 : 0.2), y * view.height * (far ? 0.8 : 0.2), true);
+const pan = (x, y) => (far) => {
+  const part = far ? 0.8 : 0.2;
+  view.panBy(x * view.width * part, y * view.height * part, true);
+};
 listenToKeys(
   canvas.closest("section"),
   {

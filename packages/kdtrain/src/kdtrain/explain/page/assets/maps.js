@@ -1,12 +1,12 @@
-// Heat maps: values at a place, colours of values, and a picture of a region's map that covers exactly its box.
-const OWN_CLASS = -1; // each region's own predicted class
-
+// Heat maps: values at a place, colours of values, and a picture of a region's map that covers exactly its box. A class
+// choice is a class's number, or the one that stands for each region's own predicted class.
 class Maps {
-  static CELL_PX = 6; // of the picture per cell; beyond it the canvas's own smoothing does
+  static CELL_PX = 8; // of the picture per cell; beyond it the canvas's own smoothing does
   static LARGEST_PX = 512;
 
   constructor(regions, colours) {
     this.regions = regions;
+    this.fullAt = colours.fullAt;
     this.tables = { false: bytesOf(colours.sequential), true: bytesOf(colours.diverging) };
     this.values = new Map();
     this.forgetPictures();
@@ -17,7 +17,7 @@ class Maps {
   }
 
   of(region, method, classChoice) {
-    const wanted = classChoice === OWN_CLASS ? region.predicted : classChoice;
+    const wanted = classChoice === data.ownClass ? region.predicted : classChoice;
     return region.maps.find((map) => map.method === method && map.classIndex === wanted);
   }
 
@@ -52,11 +52,11 @@ class Maps {
     return along(top) * (1 - downPart) + along(below) * downPart;
   }
 
-  // Red, green, blue and opacity of a value: nothing is drawn at 0, full colour from two fifths of the scale on.
+  // Red, green, blue and opacity of a value: nothing is drawn at 0, full colour from a part of the scale on.
   colourOf(value, scale) {
     const part = held(value / scale.top, scale.signed ? -1 : 0, 1);
     const row = Math.round(255 * (scale.signed ? (part + 1) / 2 : part));
-    const opacity = Math.round(255 * Math.min(Math.abs(part) * 2.5, 1));
+    const opacity = Math.round(255 * Math.min(Math.abs(part) / this.fullAt, 1));
     const table = this.tables[scale.signed];
     return [table[3 * row], table[3 * row + 1], table[3 * row + 2], opacity];
   }

@@ -15,6 +15,7 @@ class Painter {
     this.context.imageSmoothingQuality = "high";
     this.ratio = ratio;
     this.lacking = new Map();
+    this.tiles.beginPainting();
     this.slide();
     const seen = data.regions.filter((region) => this.isSeen(region.box));
     for (const region of seen) this.regionTiles(region);

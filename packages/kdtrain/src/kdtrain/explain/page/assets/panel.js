@@ -4,7 +4,7 @@ class Legend {
     this.maps = maps;
   }
 
-  show(scale, className, total) {
+  show(scale, method, className, total) {
     byId("legend").hidden = !scale;
     if (!scale) return;
     const canvas = byId("ramp");
@@ -22,6 +22,7 @@ class Legend {
     byId("high").textContent = figure(scale.top);
     byId("against").textContent = scale.signed ? `\u2190 against ${className}` : "no evidence";
     byId("for").textContent = `for ${className} \u2192`;
+    byId("meaning").textContent = `Shown: ${data.meanings[method].replace("'{}'", className)}.`;
     byId("partly").textContent =
       scale.regions < total ? `${scale.regions} of ${total} regions have this map.` : "";
   }
@@ -81,7 +82,7 @@ const showScale = (view) => {
 
 // Where a place lies and what each method says of it.
 const showPlace = ([x, y], kind, maps, state) => {
-  const parts = [`${kind} x\u00a0${grouped(x)} y\u00a0${grouped(y)}\u00a0px`];
+  const parts = [`${kind}x\u00a0${grouped(x)} y\u00a0${grouped(y)}\u00a0px`];
   const mm = (place) => ((place * data.slide.mpp) / 1000).toFixed(3);
   if (data.slide.mpp !== null) parts.push(`${mm(x)}, ${mm(y)}\u00a0mm`);
   const region = data.regions.find((found) => isInside(found.box, x, y));
@@ -90,9 +91,9 @@ const showPlace = ([x, y], kind, maps, state) => {
     const [imageX, imageY] = [0, 1].map(
       (axis) => (([x, y][axis] - region.box[axis]) / region.box[axis + 2]) * region.image[axis],
     );
-    for (const method of Object.keys(METHODS)) {
+    for (const method of Object.keys(data.methods)) {
       const map = maps.of(region, method, state.classChoice);
-      if (map) parts.push(`${METHODS[method]}\u00a0${figure(maps.valueAt(map, imageX, imageY))}`);
+      if (map) parts.push(`${data.methods[method]}\u00a0${figure(maps.valueAt(map, imageX, imageY))}`);
     }
   }
   byId("place").replaceChildren(

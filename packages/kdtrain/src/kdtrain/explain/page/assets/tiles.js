@@ -1,14 +1,20 @@
 // Tiles are decoded when they come into view and forgotten, the longest unused first, when they take too much memory.
+// What the painting at hand shows is never forgotten: it would only be decoded again, for ever.
 class Tiles {
   static LARGEST_PIXELS = 64e6; // 4 bytes each; a 4k screen needs a third of it
   static AT_ONCE = 6;
 
   constructor(changed) {
     Object.assign(this, { changed, kept: new Map(), waiting: [], decoding: new Set(), pixels: 0 });
+    this.shown = new Set();
   }
 
   get pending() {
     return this.decoding.size + this.waiting.filter(([key]) => !this.decoding.has(key)).length;
+  }
+
+  beginPainting() {
+    this.shown.clear();
   }
 
   // What a painting lacks: {key: base64}. What an earlier one lacked and this one does not need is dropped.
@@ -37,6 +43,7 @@ class Tiles {
 
   get(key) {
     const bitmap = this.kept.get(key);
+    this.shown.add(key);
     if (bitmap) {
       this.kept.delete(key);
       this.kept.set(key, bitmap); // a Map keeps the order of insertion: the last used comes last
@@ -46,7 +53,8 @@ class Tiles {
 
   forget() {
     for (const [key, bitmap] of this.kept) {
-      if (this.pixels <= Tiles.LARGEST_PIXELS || this.kept.size === 1) return;
+      if (this.pixels <= Tiles.LARGEST_PIXELS) return;
+      if (this.shown.has(key)) continue;
       this.pixels -= bitmap.width * bitmap.height;
       this.kept.delete(key);
       bitmap.close();
