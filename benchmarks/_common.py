@@ -31,7 +31,9 @@ TILE_PX = 240
 
 _DESCRIPTION = "Aperio Image Library\r\n{width}x{height} benchmark|AppMag = 20|MPP = 0.499"
 _PACKAGES = (
+    "kdtrain",
     "numpy",
+    "onnxruntime",
     "openslide-python",
     "openslide-bin",
     "pillow",
