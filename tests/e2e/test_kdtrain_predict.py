@@ -161,6 +161,18 @@ def test_another_magnification_is_refused_unless_asked_for(made: Made, tmp_path:
     assert "µm" in rows(tmp_path / "b" / "predictions.csv")[0]["outside"]
 
 
+def test_labels_csv_corrects_a_slide(made: Made, tmp_path: Path) -> None:
+    """Its column mpp comes before what the file says, and a changed correction makes the slide anew."""
+    wrong = write_svs(tmp_path / "wrong.svs", picture(320, 256), mpp=0.25)
+    labels = tmp_path / "labels.csv"
+    out = tmp_path / "out"
+    command = ("predict", made.bundle, wrong, "--labels", labels, "--out", out)
+    for mpp in ("0.5", "0.51"):
+        labels.write_text(f"slide,mpp\nwrong.svs,{mpp}\n")
+        assert kdtrain(*command).code == 0
+        assert rows(out / "predictions.csv")[0]["mpp"] == mpp
+
+
 def test_another_stain_is_warned_of_or_refused(made: Made, tmp_path: Path) -> None:
     """A grey slide is predicted with a warning, and not at all under --outside refuse."""
     grey = write_svs(tmp_path / "grey.svs", np.full((256, 320, 3), 90, np.uint8))
@@ -180,6 +192,8 @@ def test_fast_reads_a_coarser_level_and_says_what_it_changes(made: Made, tmp_pat
     assert slide["level"] > 0
     assert slide["fast"]["downsample"] <= 8
     assert 0 < slide["fast"]["mean"] < 20
+    for way in ("level0", "fast"):
+        assert sum(slide["fast"][f"probabilities_{way}"]) == pytest.approx(1)
     (flat,) = json.loads(kdtrain("predict", made.bundle, made.slides[0], "--fast", "--json").said)["slides"]
     assert (flat["level"], flat["fast"]) == (0, None)
 

@@ -38,7 +38,15 @@ SLIDE = SlidePrediction(
     magnification=1.25,
     reader="openslide",
     level=1,
-    fast=FastPrice(downsample=4.0, region=0, mean=0.5, bias=-0.1, largest=7.0),
+    fast=FastPrice(
+        downsample=4.0,
+        region=0,
+        mean=0.5,
+        bias=-0.1,
+        largest=7.0,
+        probabilities_level0=(0.5, 0.5),
+        probabilities_fast=(0.4, 0.6),
+    ),
     left_out=((3, "only 12 px"),),
     failed=((1, "a tile is damaged"),),
     warnings=("no mpp",),
@@ -59,7 +67,7 @@ def test_a_slide_reads_back_as_it_was(tmp_path: Path) -> None:
     assert folder.finished("b", "mark") is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"fingerprint": "mark", "slide": 1}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"mark": "mark", "slide": 1}'])
 def test_a_damaged_result_is_made_again(tmp_path: Path, damage: bytes) -> None:
     """What cannot be read counts as not there."""
     folder = ResultsFolder(tmp_path)

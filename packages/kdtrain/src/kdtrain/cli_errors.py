@@ -16,8 +16,12 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn the errors of a command's body into messages on standard error and exit codes 1 and 2."""
+def exit_codes(kept: str = "run the same command again to go on from the last checkpoint") -> Iterator[None]:
+    """Turn the errors of a command's body into messages on standard error and exit codes 1 and 2.
+
+    Args:
+        kept: What a person who interrupted the command wants to know.
+    """
     try:
         yield
     except UsageError as error:
@@ -27,7 +31,7 @@ def exit_codes() -> Iterator[None]:
     except TrainingError as error:
         _stop(error, FAILED)
     except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on from the last checkpoint", FAILED)
+        _stop(f"interrupted; {kept}", FAILED)
     except BrokenPipeError:
         _stop("what read the output, or a process of this run, is gone; run the same command again", FAILED)
     except OSError as error:

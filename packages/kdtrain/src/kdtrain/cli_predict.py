@@ -20,6 +20,7 @@ from kdtrain.predict.request import (
 )
 
 SOME_FAILED = 3
+_KEPT = "slides that were finished are kept in --out, and the same command goes on with the others"
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -30,6 +31,11 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
 @click.option("--objective", type=_POSITIVE, help="Objective power of slides that carry none.")
 @click.option("--mpp", type=_POSITIVE, help="Microns per level-0 pixel of slides that carry none.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="labels.csv whose columns objective and mpp correct single slides.",
+)
 @click.option(
     "--tissue",
     type=click.Choice(["auto", "tissueloc", "whole", "annotations"]),
@@ -102,7 +108,7 @@ def predict_command(as_json: bool, **options: Any) -> None:
     again goes on where it was stopped. Slides that cannot be predicted are listed, and the others completed (exit
     code 3).
     """
-    with exit_codes():
+    with exit_codes(_KEPT):
         request = _request(**options)
         from rich.console import Console
 
@@ -123,6 +129,7 @@ def _request(
     slides: tuple[str, ...],
     objective: float | None,
     mpp: float | None,
+    labels: Path | None,
     tissue: str | None,
     annotations: Path | None,
     fast: bool,
@@ -135,7 +142,9 @@ def _request(
 ) -> Request:
     return Request(
         slides=slides,
-        read=ReadOptions(objective=objective, mpp=mpp, tissue=tissue, annotations=annotations, fast=fast),
+        read=ReadOptions(
+            objective=objective, mpp=mpp, labels=labels, tissue=tissue, annotations=annotations, fast=fast
+        ),
         explain=_explain(
             explain,
             classes=explain_classes,

@@ -7,7 +7,7 @@ slide itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor
 
 import numpy as np
@@ -33,12 +33,16 @@ class FastDifference:
         bias: Mean of the difference; above 0 the coarser level is brighter.
         largest: Largest absolute difference.
         pixels: How many pixels were compared.
+        coarse: The image from the coarser level, (rows, columns, 3) uint8, so that a network can be asked about both.
+        fine: The same field from level 0.
     """
 
     mean: float
     bias: float
     largest: float
     pixels: int
+    coarse: Pixels = field(repr=False, compare=False)
+    fine: Pixels = field(repr=False, compare=False)
 
 
 def fast_difference(
@@ -56,17 +60,19 @@ def fast_difference(
     Raises:
         SlideReadError: Pixels are damaged or missing from the file.
     """
-    field = _middle(grid, layout)
+    middle = _middle(grid, layout)
     level0 = slide.levels[0]
-    images = grid.images(field, slide_width=level0.width, slide_height=level0.height)
+    images = grid.images(middle, slide_width=level0.width, slide_height=level0.height)
     image = next(image for image in images if image.magnification == magnification)
-    coarse, fine = (_valid_pixels(slide, field, image, level) for level in (frame, LEVEL_0))
+    coarse, fine = (_valid_pixels(slide, middle, image, level) for level in (frame, LEVEL_0))
     difference = coarse.astype(np.int16) - fine
     return FastDifference(
         mean=float(np.abs(difference).mean()),
         bias=float(difference.mean()),
         largest=float(np.abs(difference).max()),
         pixels=image.valid.width * image.valid.height,
+        coarse=coarse,
+        fine=fine,
     )
 
 

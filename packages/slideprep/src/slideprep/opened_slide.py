@@ -122,8 +122,8 @@ def open_file(
         InputError: It cannot be opened.
         OutputError: A store does not answer.
     """
-    _check("objective", objective, 200)
-    _check("mpp", mpp, 100)
+    check_scale("objective", objective, 200)
+    check_scale("mpp", mpp, 100)
     with ExitStack() as stack:
         local = stack.enter_context(fetched_for_once(file, access or Access()))
         slide = open_reader(local)
@@ -131,6 +131,7 @@ def open_file(
         return OpenedSlide(slide, local, stack.pop_all(), objective=objective, mpp=mpp)
 
 
-def _check(name: str, value: float | None, most: float) -> None:
+def check_scale(name: str, value: float | None, most: float) -> None:
+    """Refuse, by UsageError, an objective or mpp that is given and that no slide can have."""
     if value is not None and not (isfinite(value) and 0 < value <= most):
         raise UsageError(f"{name}={value:g} is none that a slide can have; give a number from 0 to {most:g}")

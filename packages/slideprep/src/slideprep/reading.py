@@ -19,7 +19,7 @@ from slideprep.extraction import Extraction
 from slideprep.fast_difference import FastDifference
 from slideprep.fingerprint import fingerprint
 from slideprep.layout import Grid
-from slideprep.opened_slide import OpenedSlide, open_file, open_slide
+from slideprep.opened_slide import OpenedSlide, check_scale, open_file, open_slide
 from slideprep.read_settings import ReadSettings
 from slideprep.region_images import RegionImage, RegionImages
 from slideprep.scan import FoundRegion, scan_opened, slide_scale
@@ -45,6 +45,8 @@ def extract(
     *,
     magnifications: Sequence[float] | None = None,
     annotations: str | Path | None = None,
+    objective: float | None = None,
+    mpp: float | None = None,
     also: Sequence[float] = (),
     fast: bool = False,
 ) -> Extraction:
@@ -58,6 +60,9 @@ def extract(
         magnifications: Those of the settings that are wanted; None for all. Which are wanted changes no pixel.
         annotations: The slide's GeoJSON or ImageScope XML, or a folder with one that is named like the slide; with
             ``tissue="annotations"``.
+        objective: Objective power of level 0 where the file is wrong: it comes before the file's own, as the column of
+            ``labels.csv`` does.
+        mpp: Microns per level-0 pixel, likewise.
         also: Magnifications of pictures for people, made in the same pass as JPEG of quality 80. They change neither
             regions nor images. One that is finer than what is read is lowered to that, and one that lies off the
             settings' grid is rounded up to whole pixels.
@@ -73,9 +78,13 @@ def extract(
         file=slide.file,
         shown_name=slide.name,
         settings=_filled(settings, slide),
+        label_objective=objective,
+        label_mpp=mpp,
         annotations=_annotation_file(annotations, settings, slide.name),
     )
     wanted = _wanted(settings, magnifications)
+    check_scale("objective", objective, 200)
+    check_scale("mpp", mpp, 100)
     _check_pictures(also)
     mark = fingerprint(slide.file)
     scale = slide_scale(slide.slide, job)

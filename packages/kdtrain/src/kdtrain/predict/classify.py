@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.runtime import Runtime
-from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
-from kdtrain.predict.read_slide import ReadRegion, SlideImages
+from kdtrain.predict.prediction import FastPrice, RegionPrediction, SlidePrediction
+from kdtrain.predict.read_slide import FastField, ReadRegion, SlideImages
 from kdtrain.shard_sample import open_image
 
 Pixels = NDArray[np.uint8]
@@ -53,9 +53,24 @@ def softmax(logits_K: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(float(value) for value in exponents / exponents.sum())
 
 
+def fast_price(field: FastField, runtime: Runtime) -> FastPrice:
+    """Ask the network about a field that was read both ways."""
+    answers = [softmax(runtime.infer(pixels[None]).logits_BK[0]) for pixels in (field.level0, field.fast)]
+    return FastPrice(
+        downsample=field.downsample,
+        region=field.region,
+        mean=field.mean,
+        bias=field.bias,
+        largest=field.largest,
+        probabilities_level0=answers[0],
+        probabilities_fast=answers[1],
+    )
+
+
 def slide_prediction(
     images: SlideImages,
     regions: tuple[RegionPrediction, ...],
+    fast: FastPrice | None,
     classes: tuple[str, ...],
     magnification: float,
     outside: tuple[str, ...],
@@ -74,7 +89,7 @@ def slide_prediction(
         magnification=magnification,
         reader=images.reader,
         level=images.level,
-        fast=images.fast,
+        fast=fast,
         left_out=images.left_out,
         failed=images.failed,
         outside=outside,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class FastPrice:
-    """What reading a pyramid level instead of level 0 changes in the pixels, measured on a part of the slide.
+    """What reading a pyramid level instead of level 0 changes, measured in the middle of one region both ways.
 
     Attributes:
         downsample: Level-0 pixels per pixel of that level.
@@ -19,6 +19,8 @@ class FastPrice:
         mean: Mean |difference| of the network's image, grey levels.
         bias: Mean difference, grey levels: above 0 the level is brighter.
         largest: Largest |difference|, grey levels.
+        probabilities_level0: What the network says of that part from level 0.
+        probabilities_fast: What it says of the same part from the level that was read.
     """
 
     downsample: float
@@ -26,6 +28,8 @@ class FastPrice:
     mean: float
     bias: float
     largest: float
+    probabilities_level0: tuple[float, ...]
+    probabilities_fast: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ class SlidePrediction:
         magnification: Of the images that the network saw.
         reader: What decoded the file.
         level: Pyramid level that pixels came from: 0 but with ``fast``.
-        fast: What that changed in the pixels; None at level 0.
+        fast: What that changed; None at level 0.
         left_out: Number and reason of regions that no image could be made of.
         failed: Number and reason of regions whose pixels are damaged.
         outside: In what the slide lies outside the training data; plain sentences.

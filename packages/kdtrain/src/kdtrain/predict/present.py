@@ -50,7 +50,7 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
     for one in shown:
         yield from (("yellow", f"{one.slide}: {text}") for text in _odd(one))
         if one.fast is not None:
-            yield "", f"{one.slide}: {fast_words(one.level, one.fast)}"
+            yield "", f"{one.slide}: {fast_words(one, one.fast)}"
     for failure in outcome.failures[:SHOWN]:
         region = "" if failure.region is None else f", region {failure.region}"
         yield "red", f"failed   {failure.slide}{region}: {failure.reason}"
@@ -64,10 +64,13 @@ def _odd(one: SlidePrediction) -> Iterable[str]:
     yield from (f"region {index} is left out: {reason}" for index, reason in one.left_out)
 
 
-def fast_words(level: int, price: FastPrice) -> str:
+def fast_words(one: SlidePrediction, price: FastPrice) -> str:
     """What ``--fast`` changed on a slide, in words."""
+    before, after = (
+        values[one.predicted] for values in (price.probabilities_level0, price.probabilities_fast)
+    )
     return (
-        f"read from level {level} ({price.downsample:g} level-0 pixels a side) instead of level 0; in the middle of "
-        f"region {price.region} that moves pixels by {price.mean:.2f} grey levels on average (bias {price.bias:+.2f}, "
-        f"at most {price.largest:.0f})"
+        f"read from level {one.level} ({price.downsample:g} level-0 pixels a side) instead of level 0; in the middle "
+        f"of region {price.region} that moves pixels by {price.mean:.2f} grey levels on average (bias "
+        f"{price.bias:+.2f}, at most {price.largest:.0f}) and {one.label} from {100 * before:.1f} % to {100 * after:.1f} %"
     )

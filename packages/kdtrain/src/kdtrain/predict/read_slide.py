@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kdtrain.predict.failure import Failure
-from kdtrain.predict.prediction import FastPrice
 
 if TYPE_CHECKING:
     from slideprep.access import Access
     from slideprep.discover import SlideFile
     from slideprep.reading import OpenedSlide, ReadSettings
 
+Pixels = NDArray[np.uint8]
 Source: TypeAlias = "str | Path | OpenedSlide"
 """A slide by its path or address, or one that :func:`slideprep.open_slide` opened."""
 
@@ -34,6 +37,8 @@ class ReadJob:
         annotations: Its annotation file, where regions are annotated.
         fast: Read the nearest finer pyramid level instead of level 0.
         display: Magnification of pictures for people; None for none.
+        objective: Objective power, where labels.csv corrects the file.
+        mpp: Microns per level-0 pixel, likewise.
         access: How a slide in an object store is reached.
         attempt: 0, or 1 after its worker crashed.
     """
@@ -46,6 +51,8 @@ class ReadJob:
     fast: bool
     display: float | None
     access: Access
+    objective: float | None = None
+    mpp: float | None = None
     attempt: int = 0
 
 
@@ -81,12 +88,34 @@ class ReadRegion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FastField:
+    """The middle of a region, read from a coarser level and from level 0.
+
+    Attributes:
+        downsample: Level-0 pixels per pixel of the coarser level.
+        region: Number of the region.
+        mean: Mean |difference|, grey levels.
+        bias: Mean difference, grey levels.
+        largest: Largest |difference|, grey levels.
+        fast: (rows, columns, 3) uint8, from the coarser level.
+        level0: The same field from level 0.
+    """
+
+    downsample: float
+    region: int
+    mean: float
+    bias: float
+    largest: float
+    fast: Pixels
+    level0: Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlideImages:
     """A slide as it was read.
 
     Attributes:
         name: The slide's.
-        key: Its name as files are called after it.
         fingerprint: Of its content.
         width: Level-0 pixels.
         height: Level-0 pixels.
@@ -94,7 +123,7 @@ class SlideImages:
         objective: Objective power, or None.
         reader: What decoded it.
         level: Pyramid level that was read.
-        fast: What reading that level changed; None at level 0.
+        fast: A part of it that was read both ways; None at level 0.
         regions: In reading order.
         left_out: Number and reason of regions that no image could be made of.
         failed: Number and reason of damaged regions.
@@ -103,7 +132,6 @@ class SlideImages:
     """
 
     name: str
-    key: str
     fingerprint: str
     width: int
     height: int
@@ -111,7 +139,7 @@ class SlideImages:
     objective: float | None
     reader: str
     level: int
-    fast: FastPrice | None
+    fast: FastField | None
     regions: tuple[ReadRegion, ...]
     left_out: tuple[tuple[int, str], ...]
     failed: tuple[tuple[int, str], ...]

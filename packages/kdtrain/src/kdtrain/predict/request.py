@@ -23,6 +23,7 @@ class ReadOptions:
     Attributes:
         objective: Objective power of slides that carry none.
         mpp: Microns per level-0 pixel of slides that carry none.
+        labels: labels.csv whose columns ``objective`` and ``mpp`` correct single slides; its labels are not read.
         tissue: How regions are found, instead of the way in which they were found for training.
         annotations: Folder of GeoJSON or XML files, named like the slides, for annotated regions.
         fast: Read the nearest finer pyramid level instead of level 0.
@@ -30,14 +31,16 @@ class ReadOptions:
 
     objective: float | None = None
     mpp: float | None = None
+    labels: Path | None = None
     tissue: str | None = None
     annotations: Path | None = None
     fast: bool = False
 
     @property
     def record(self) -> dict[str, Any]:
-        """JSON-able; of the annotations, that there are some: a path says more about a machine."""
-        return {**asdict(self), "annotations": self.annotations is not None}
+        """JSON-able; of files, that there are some: a path says more about a machine."""
+        given = {"annotations": self.annotations is not None, "labels": self.labels is not None}
+        return {**asdict(self), **given}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,19 +81,24 @@ class ResultsFolder:
         """Whether there is a result under this key, of whatever content."""
         return self._slide_file(key).exists()
 
-    def finished(self, key: str, fingerprint: str) -> SlidePrediction | None:
-        """The result of a slide of this content; None where it is still to be made."""
+    def finished(self, key: str, mark: str) -> SlidePrediction | None:
+        """The result of a slide; None where it is still to be made.
+
+        Args:
+            key: The slide's.
+            mark: Of all that decides the result.
+        """
         try:
             kept = json.loads(self._slide_file(key).read_bytes())
-            if not isinstance(kept, dict) or kept.pop("fingerprint") != fingerprint:
+            if not isinstance(kept, dict) or kept.pop("mark") != mark:
                 return None
             return _PREDICTIONS.validate_python(kept)
         except (OSError, ValueError, KeyError):
             return None
 
-    def save(self, key: str, fingerprint: str, prediction: SlidePrediction) -> None:
+    def save(self, key: str, mark: str, prediction: SlidePrediction) -> None:
         """Keep a slide's result; its explanation lies there already."""
-        write_atomically(self._slide_file(key), _json({**asdict(prediction), "fingerprint": fingerprint}))
+        write_atomically(self._slide_file(key), _json({**asdict(prediction), "mark": mark}))
 
     def _slide_file(self, key: str) -> Path:
         return self.path / "slides" / f"{key}.json"

@@ -78,7 +78,10 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     if folder is not None:
         folder.begin(identity)
     display = None if request.explain is None else request.explain.display
-    jobs = [slides.read_job(file, settings, bundle.magnification, request.read, display) for file in found]
+    scales = slides.label_scales(request.read.labels, [file.name for file in found])
+    jobs = [
+        slides.read_job(file, settings, bundle.magnification, request.read, display, scales) for file in found
+    ]
     predictions, failed = _predict(jobs, task, folder, request, console)
     failures = [*failures, *failed]
     outcome = Outcome(
@@ -116,7 +119,7 @@ def _predict(
             failures += region_failures(kept)
     faults = ReadFaults(request.slide_minutes)
     with _bar(console, len(jobs), len(predictions)) as (say, advance):
-        for images in _read(waiting, faults, request, say, advance):
+        for job, images in _read(waiting, faults, request, say, advance):
             if not isinstance(images, SlideImages):
                 failures += images.failures
                 continue
@@ -127,8 +130,10 @@ def _predict(
                 failures.append(error.failure)
                 continue
             if folder is not None:
-                task.explained(images, prediction, folder.explanation(images.key), say)
-                folder.save(images.key, images.fingerprint, prediction)
+                task.explained(images, prediction, folder.explanation(job.key), say)
+                mark = slides.slide_mark(job, images.fingerprint)
+                if mark is not None:  # else its annotations were taken away meanwhile
+                    folder.save(job.key, mark, prediction)
             predictions.append(prediction)
             failures += region_failures(prediction)
     return predictions, failures + faults.failures
@@ -138,7 +143,7 @@ def _finished(job: ReadJob, folder: ResultsFolder | None) -> SlidePrediction | N
     """The result of an earlier start of the same command, if the slide is still the same."""
     if folder is None or not folder.holds(job.key):
         return None
-    mark = slides.fingerprint_of(job.file)
+    mark = slides.slide_mark(job)
     return None if mark is None else folder.finished(job.key, mark)
 
 
@@ -148,7 +153,7 @@ def _read(
     request: Request,
     say: Callable[[str], None],
     advance: Callable[[], None],
-) -> Iterator[SlideImages | SlideUnread]:
+) -> Iterator[tuple[ReadJob, SlideImages | SlideUnread]]:
     """Slides as they are read; Ray is started only where there are several."""
     if not jobs:
         return
@@ -162,8 +167,8 @@ def _read(
             memory=faults.memory,
             time_limit=faults,
         )
-        for _, images in results:
-            yield images
+        for job, images in results:
+            yield job, images
             advance()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from kdtrain.bundle.load import Bundle
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.errors import UsageError
-from kdtrain.predict.classify import classify_region, slide_prediction
+from kdtrain.predict.classify import classify_region, fast_price, slide_prediction
 from kdtrain.predict.failure import Failure, SlideError
 from kdtrain.predict.outside import Outside
 from kdtrain.predict.prediction import SlidePrediction
@@ -53,7 +53,12 @@ class SlideTask:
             classify_region(region, self._runtime, self._outside.of_image) for region in images.regions
         )
         prediction = slide_prediction(
-            images, regions, self._bundle.classes, self._bundle.magnification, self._outside.of_slide(images)
+            images,
+            regions,
+            None if images.fast is None else fast_price(images.fast, self._runtime),
+            self._bundle.classes,
+            self._bundle.magnification,
+            self._outside.of_slide(images),
         )
         _refuse(images.name, self._outside.refusal(prediction))
         return prediction

@@ -6,18 +6,19 @@ gives the same regions and the same bytes as it did, or would have done, in that
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict.failure import Failure, Stage
-from kdtrain.predict.prediction import FastPrice
-from kdtrain.predict.read_slide import ReadJob, ReadRegion, SlideImages, SlideUnread, Source
+from kdtrain.predict.read_slide import FastField, ReadJob, ReadRegion, SlideImages, SlideUnread, Source
 from kdtrain.predict.request import ReadOptions
 
 if TYPE_CHECKING:
@@ -117,14 +118,44 @@ def discovered(inputs: Sequence[str]) -> tuple[list[SlideFile], list[Failure]]:
     return found, failures
 
 
+Scales = Mapping[str, tuple[float | None, float | None]]
+"""(objective, mpp) by slide, where labels.csv corrects them."""
+
+
+def label_scales(labels: Path | None, names: Sequence[str]) -> Scales:
+    """What the columns ``objective`` and ``mpp`` of a labels.csv say of slides.
+
+    Args:
+        labels: The file, as ``slideprep build-shards`` takes it; its labels are not read.
+        names: Of the slides.
+
+    Raises:
+        UsageError: The file cannot be used.
+    """
+    if labels is None:
+        return {}
+    from slideprep.label_file import read_labels
+    from slideprep.labels import match_labels
+
+    with translated():
+        matched = match_labels(read_labels(labels), names)
+    return {entry.name: (entry.objective, entry.mpp) for entry in matched.entries}
+
+
 def read_job(
-    file: SlideFile, settings: ReadSettings, magnification: float, options: ReadOptions, display: float | None
+    file: SlideFile,
+    settings: ReadSettings,
+    magnification: float,
+    options: ReadOptions,
+    display: float | None,
+    scales: Scales = MappingProxyType({}),
 ) -> ReadJob:
     """What a worker is told of one slide."""
     from slideprep.access import Access, store_settings
     from slideprep.shard_format import key_for
 
     folder = options.annotations
+    objective, mpp = scales.get(file.name, (None, None))
     return ReadJob(
         file=file,
         key=key_for(file.name, 0).rpartition("-r")[0],
@@ -134,18 +165,32 @@ def read_job(
         fast=options.fast,
         display=display,
         access=Access(environment=store_settings(os.environ)),
+        objective=objective,
+        mpp=mpp,
     )
 
 
-def fingerprint_of(file: SlideFile) -> str | None:
-    """Of a slide's content; None where it cannot be read, which reading it will say."""
+def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
+    """Of everything about one slide that decides its result: its content, its corrections, its annotations.
+
+    Args:
+        job: The slide.
+        fingerprint: Of its content, where that is known already.
+
+    Returns:
+        SHA-256 (hex); None where the slide cannot be read, which reading it will say.
+    """
+    from slideprep.annotations import find_annotations
     from slideprep.errors import InputError
-    from slideprep.fingerprint import fingerprint
+    from slideprep.fingerprint import fingerprint as of_content
 
     try:
-        return fingerprint(file)
+        content = fingerprint or of_content(job.file)
+        outlines = job.annotations and find_annotations(job.annotations, job.file.name)
+        drawn = hashlib.sha256(outlines.read_bytes()).hexdigest() if outlines else None
     except (InputError, OSError):
         return None
+    return hashlib.sha256(repr((content, job.objective, job.mpp, drawn)).encode()).hexdigest()
 
 
 @contextmanager
@@ -212,6 +257,8 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         job.settings,
         magnifications=[job.magnification],
         annotations=job.annotations,
+        objective=job.objective,
+        mpp=job.mpp,
         also=() if job.display is None else (job.display,),
         fast=job.fast,
     )
@@ -231,7 +278,6 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         )
     return SlideImages(
         name=slide.name,
-        key=job.key,
         fingerprint=extraction.fingerprint,
         width=slide.width,
         height=slide.height,
@@ -239,7 +285,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         objective=extraction.scale.objective,
         reader=slide.reader,
         level=extraction.level,
-        fast=_fast_price(extraction, {region.index for region in regions}) if extraction.level else None,
+        fast=_fast_field(extraction, {region.index for region in regions}) if extraction.level else None,
         regions=regions,
         left_out=left_out,
         failed=failed,
@@ -280,21 +326,23 @@ def _read_region(made: RegionImages, job: ReadJob) -> ReadRegion:
     )
 
 
-def _fast_price(extraction: Extraction, read: set[int]) -> FastPrice:
-    """Measured on the largest region that could be read."""
+def _fast_field(extraction: Extraction, read: set[int]) -> FastField:
+    """In the largest region that could be read."""
 
     def area(region: FoundRegion) -> int:
         assert region.layout is not None
         return region.layout.columns * region.layout.rows
 
     region = max((one for one in extraction.laid_out if one.index in read), key=area)
-    difference = extraction.fast_difference(region)
-    return FastPrice(
+    found = extraction.fast_difference(region)
+    return FastField(
         downsample=extraction.downsample,
         region=region.index,
-        mean=difference.mean,
-        bias=difference.bias,
-        largest=difference.largest,
+        mean=found.mean,
+        bias=found.bias,
+        largest=found.largest,
+        fast=found.coarse,
+        level0=found.fine,
     )
 
 
