@@ -72,5 +72,6 @@ def fast_words(one: SlidePrediction, price: FastPrice) -> str:
     return (
         f"read from level {one.level} ({price.downsample:g} level-0 pixels a side) instead of level 0; in the middle "
         f"of region {price.region} that moves pixels by {price.mean:.2f} grey levels on average (bias "
-        f"{price.bias:+.2f}, at most {price.largest:.0f}) and {one.label} from {100 * before:.1f} % to {100 * after:.1f} %"
+        f"{price.bias:+.2f}, at most {price.largest:.0f}) and {one.label} from {100 * before:.1f} % to "
+        f"{100 * after:.1f} %"
     )
