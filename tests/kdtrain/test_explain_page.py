@@ -248,7 +248,7 @@ def test_tiles_of_a_page_are_its_images() -> None:
     finest = data["regions"][0]["levels"][0]
     assert (finest["reduction"], finest["columns"], len(finest["tiles"])) == (1, 3, 6)
     last = Image.open(BytesIO(b64decode(finest["tiles"][-1])))
-    assert last.size == (1200 - 2 * 512, 900 - 512)
+    assert last.size == (1200 - 2 * 512 + 1, 900 - 512 + 1)
     assert b64decode(data["overview"]) == page.overview
 
 

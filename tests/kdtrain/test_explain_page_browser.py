@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fixtures.devtools import Browser, browser
-from fixtures.slide_pages import PEAK_CELL, SQUARE, slide_page
+from fixtures.slide_pages import PEAK_CELL, SQUARE, jpeg, slide_page
 from kdtrain.explain.colours import sequential
 from kdtrain.explain.page.build import build_page
 
@@ -152,6 +153,22 @@ def test_what_a_region_shows_lies_where_it_is_on_the_slide(
         assert min(pixel(tab, x + towards[0] * away, y - towards[1] * away)) > 150
 
 
+def test_neighbouring_tiles_meet_without_a_seam(tab: Browser, tmp_path: Path) -> None:
+    """Enlarged, an edge from black to white between two tiles is as smooth as anywhere: grey on both sides of it."""
+    page = slide_page()
+    image = Image.new("L", (1200, 900), 255)
+    image.paste(0, (0, 0, 512, 900))
+    views = (replace(page.regions[0], display=jpeg(image), maps=()), page.regions[1])
+    show(tab, written(tmp_path, build_page(replace(page, regions=views))))
+    for key in ["n", *"++++++++", "ArrowLeft"]:
+        tab.key(key)
+    assert settled(tab)["scale"] == pytest.approx(3)
+    per_display_pixel = 1600 / 1200
+    edge = 400 + 512 * per_display_pixel
+    greys = [pixel(tab, edge + away * per_display_pixel, 900)[1] for away in (-1.5, -0.2, 0.2, 1.5)]
+    assert greys[0] < 10 < 25 < greys[1] < greys[2] < 230 < 245 < greys[3]
+
+
 def test_tiles_are_decoded_when_they_are_looked_at(tab: Browser, address: str) -> None:
     """The whole slide needs fewer tiles than a region from near."""
     show(tab, address)
@@ -229,7 +246,7 @@ def test_fingers_drag_and_pinch(tab: Browser, address: str) -> None:
 
 
 def test_opacity_goes_down_to_nothing(tab: Browser, address: str) -> None:
-    """At 100 % the peak has a colour of the table's end, at 0 % the picture is that without a map; the slider follows."""
+    """At 100 % the peak has a colour of the table's end, at 0 % the picture is as without a map; the slider follows."""
     show(tab, address)
     tab.key("r")
     for _ in range(4):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kdtrain.explain.heat_map import HeatMap
 from kdtrain.explain.page.model import RegionView, SlidePage
-from kdtrain.explain.page.tiles import TILE_PX, Level, Pyramid
+from kdtrain.explain.page.tiles import OVERLAP_PX, TILE_PX, Level, Pyramid
 from kdtrain.explain.page.words import percent
 from kdtrain.explain.picture import MEANINGS, METHOD_NAMES
 from kdtrain.explain.scale import FULL_AT, Scale
@@ -54,6 +54,7 @@ def page_data(
         "classes": list(slide.classes),
         "overview": _text(page.overview),
         "tilePx": TILE_PX,
+        "overlapPx": OVERLAP_PX,
         "regions": [
             _region(view, pyramid, slide.classes)
             for view, pyramid in zip(page.regions, pyramids, strict=True)

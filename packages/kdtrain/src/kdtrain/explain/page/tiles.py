@@ -16,6 +16,9 @@ TILE_PX = 512
 """A side of a tile, pixels of its level: large enough that a screen needs a few dozen, small enough to decode in a
 few milliseconds."""
 
+OVERLAP_PX = 1
+"""Of a tile with each neighbour, further pixels of its level: so that it can be enlarged smoothly up to its edge."""
+
 QUALITY = 82
 """Of a tile's JPEG, colours at half resolution: for looking, not for measuring."""
 
@@ -27,7 +30,8 @@ class Level:
     Attributes:
         reduction: Display pixels per pixel of the level, a power of two.
         columns: Tiles in a row.
-        tiles: JPEG, row by row; those at the right and lower edge are smaller.
+        tiles: JPEG, row by row; those at the right and lower edge are smaller. Where a tile has a neighbour, it goes
+            on by :data:`OVERLAP_PX`.
     """
 
     reduction: int
@@ -98,7 +102,8 @@ def _level(image: Image.Image, reduction: int, tile_px: int) -> Level:
 
 
 def _tile(image: Image.Image, x: int, y: int, tile_px: int) -> bytes:
-    box = (x, y, min(x + tile_px, image.width), min(y + tile_px, image.height))
+    first = (max(x - OVERLAP_PX, 0), max(y - OVERLAP_PX, 0))
+    last = (min(x + tile_px + OVERLAP_PX, image.width), min(y + tile_px + OVERLAP_PX, image.height))
     file = BytesIO()
-    image.crop(box).save(file, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    image.crop((*first, *last)).save(file, "JPEG", quality=QUALITY, subsampling="4:2:0")
     return file.getvalue()

@@ -68,9 +68,21 @@ class Painter {
       if (!this.isSeen(box)) return;
       const key = `${region.number}/${level.reduction}/${number}`;
       const bitmap = this.tiles.get(key);
-      if (bitmap) this.context.drawImage(bitmap, 0, 0, wide, high, ...this.placed(box));
-      else this.lacking.set(key, base64);
+      if (!bitmap) this.lacking.set(key, base64);
+      else this.tile(bitmap, box, [column, row].map((place) => (place > 0 ? data.overlapPx : 0)), [perX, perY]);
     });
+  }
+
+  // Drawn with what it overlaps its neighbours, and cut to its own box: enlarged, it is smooth across its edges.
+  tile(bitmap, box, [before, above], [perX, perY]) {
+    const [x, y] = this.view.screenFrom(box[0] - before * perX, box[1] - above * perY);
+    const [scaleX, scaleY] = [perX, perY].map((per) => per * this.view.scale * this.ratio);
+    this.context.save();
+    this.context.beginPath();
+    this.context.rect(...this.placed(box));
+    this.context.clip();
+    this.context.drawImage(bitmap, x * this.ratio, y * this.ratio, bitmap.width * scaleX, bitmap.height * scaleY);
+    this.context.restore();
   }
 
   map(region, state) {
