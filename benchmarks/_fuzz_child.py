@@ -15,7 +15,6 @@ import sys
 import tarfile
 import tempfile
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def _shard(file: Any, scan: Any, out: Path) -> dict[str, Any]:
 
 def _settings() -> Any:
     """Whole slides, in a format that keeps every pixel."""
-    return replace(settings(), magnifications=MAGNIFICATIONS, tissue="whole", image_format="png")
+    return settings(magnifications=MAGNIFICATIONS, tissue="whole", image_format="png")
 
 
 def main() -> None:

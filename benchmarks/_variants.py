@@ -89,11 +89,11 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     assert not record.failures, record.failures
 
 
-def settings() -> Any:
+def settings(**changes: Any) -> Any:
     """The settings that slides are scanned with."""
     from slideprep.read_settings import ReadSettings
 
-    return ReadSettings(magnifications=MAGNIFICATIONS, objective=OBJECTIVE)
+    return ReadSettings(**{"magnifications": MAGNIFICATIONS, "objective": OBJECTIVE, **changes})
 
 
 def _whole_cells(scale: Any, width: int, height: int) -> Any:

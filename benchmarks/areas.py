@@ -11,7 +11,6 @@ README.md), then synthetic slides of several pieces of tissue.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import statistics
 import tempfile
@@ -79,7 +78,7 @@ def made(folder: Path, number: int) -> list[Path]:
 def count(path: Path, method: str) -> dict[str, Any]:
     """Scan a slide and count what its regions touch; a slide without tissue has no regions."""
     (file,), _ = discover([path])
-    job = ScanJob(file=file, shown_name=file.name, settings=dataclasses.replace(settings(), tissue=method))
+    job = ScanJob(file=file, shown_name=file.name, settings=settings(tissue=method))
     scan = scan_slide(job)
     with open_path(path) as slide:
         assert isinstance(slide, TiledSlide), f"{path.name} has no tiles that are read directly"

@@ -72,7 +72,9 @@ def _frame(levels: Sequence[Level], index: int) -> LevelFrame:
 def _whole_downsample(sides: Sequence[tuple[int, int]]) -> int | None:
     """The whole number that a slide was reduced by, where it explains both sides of a level to within rounding.
 
-    Sizes of small levels fit several; then it is a power of two, as scanners make them, or else the smallest.
+    Sizes of small levels fit several; then it is a power of two, as scanners make them, or else the smallest. Where a
+    program stretched the slide to the rounded size instead, which no file tells, its far edge lies off by less than one
+    pixel of that level.
 
     Args:
         sides: (level-0 pixels, level pixels) of width and height.
