@@ -83,15 +83,22 @@ def test_no_probability_is_rounded_to_certainty(share: float, words: str) -> Non
 def test_warnings_stand_before_everything_else() -> None:
     """What lies outside the training data, failed and left out regions are listed, and no list stands without any."""
     given = slide_page(
-        outside=("The slide is bluer.",), warnings=("Odd file.",), failed=((4, "a tile is damaged"),)
+        outside=("The slide is bluer",), warnings=("Odd file.",), failed=((4, "a tile is damaged"),)
     )
     found = [item.text for item in tree_of(given).one("section", "warnings").all("li")]
     assert found == [
         "The slide is bluer.",
         "Odd file.",
         "Region 4 could not be read and does not count: a tile is damaged.",
-        "Outside the training data in some way, see the table: region 1.",
+        "Region 1: It is bluer than every training image.",
     ]
+    regions = tuple(replace(given.regions[1].prediction, index=number) for number in range(20))
+    many = replace(given.prediction, outside=(), warnings=(), failed=(), regions=regions)
+    views = tuple(RegionView(prediction=region) for region in regions)
+    (only,) = tree_of(replace(given, prediction=many, regions=views)).one("section", "warnings").all("li")
+    assert only.text == (
+        "Outside the training data in some way, see the table: regions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 8 more."
+    )
     calm = replace(given.prediction, outside=(), warnings=(), failed=(), regions=given.prediction.regions[:1])
     assert (
         tree_of(replace(given, prediction=calm, regions=given.regions[:1])).all("section", "warnings") == []

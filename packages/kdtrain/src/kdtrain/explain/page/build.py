@@ -120,7 +120,7 @@ def _template() -> Template:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters["unbroken"] = _unbroken
-    environment.globals.update(percent=words.percent, size=words.size)
+    environment.globals.update(percent=words.percent, sentences=words.sentences, size=words.size)
     return environment.get_template("page.html")
 
 

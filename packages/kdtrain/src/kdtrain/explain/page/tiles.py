@@ -70,8 +70,9 @@ def cut(jpeg: bytes, *, tile_px: int = TILE_PX) -> Pyramid:
     Raises:
         OSError: The image is damaged.
     """
-    with Image.open(BytesIO(jpeg)) as opened:
-        image = opened.convert("RGB")
+    image: Image.Image = Image.open(BytesIO(jpeg))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
     width, height = image.size
     levels = [_level(image, 1, tile_px)]
     while len(levels[-1].tiles) > 1:

@@ -14,6 +14,9 @@ CAUTION = (
 )
 """Stands on every page, in print as well."""
 
+# So many regions are warned of one by one; of more, the table tells.
+_NAMED = 3
+
 
 def percent(share: float) -> str:
     """A probability as "74.1 %"; one that rounds to 0 or 100 without being it as "< 0.1 %" or "> 99.9 %"."""
@@ -43,20 +46,31 @@ def size(width: float, height: float, mpp: float | None) -> str:
 
 def warnings(slide: SlidePrediction) -> list[str]:
     """What a reader must know before the answer is used, the gravest first."""
-    found = [*slide.outside, *slide.warnings]
+    found = [ended(sentence) for sentence in (*slide.outside, *slide.warnings)]
     found += [
-        f"Region {index} could not be read and does not count: {_ended(why)}" for index, why in slide.failed
+        f"Region {index} could not be read and does not count: {ended(why)}" for index, why in slide.failed
     ]
-    found += [f"Region {index} was left out: {_ended(why)}" for index, why in slide.left_out]
+    found += [f"Region {index} was left out: {ended(why)}" for index, why in slide.left_out]
     if slide.fast is not None:
         found.append(
             f"Pixels come from pyramid level {slide.level}, not from full resolution. Measured in region "
             f"{slide.fast.region}, that changes them by {number(slide.fast.mean)} grey levels on average."
         )
-    odd = [region.index for region in slide.regions if region.outside]
-    if odd:
-        found.append(f"Outside the training data in some way, see the table: {_regions(odd)}.")
-    return found
+    odd = [region for region in slide.regions if region.outside]
+    if len(odd) <= _NAMED:
+        return found + [f"Region {region.index}: {sentences(region.outside)}" for region in odd]
+    many = _regions([region.index for region in odd])
+    return [*found, f"Outside the training data in some way, see the table: {many}."]
+
+
+def sentences(parts: Sequence[str]) -> str:
+    """One after the other, each with its full stop."""
+    return " ".join(ended(part) for part in parts)
+
+
+def ended(sentence: str) -> str:
+    """The sentence with a full stop, unless it ends in some way already."""
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def facts(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid]) -> list[tuple[str, str]]:
@@ -81,10 +95,6 @@ def facts(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid]
     ]
     shown = _shown(page, pyramids, whole)
     return [*found, ("Images", shown)] if shown else found
-
-
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _slide(slide: SlidePrediction) -> str:
