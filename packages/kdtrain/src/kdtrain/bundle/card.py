@@ -51,6 +51,8 @@ def card(document: BundleDocument, *, license_id: str | None, notes: str | None)
         bundle=document,
         head=_head(document, license_id),
         license=license_id,
+        role=_role(document),
+        objectives=_objectives(document.training_data.level0_objectives),
         rows=list(_metric_rows(document)),
         cautions=list(_cautions(document)),
         notes=None if notes is None else notes.strip(),
@@ -77,6 +79,21 @@ def extent(given: Extent | None, unit: str) -> str:
         return "not known"
     smallest, largest = f"{given.min:,.5g}", f"{given.max:,.5g}"
     return f"{smallest} {unit}" if smallest == largest else f"{smallest} to {largest} {unit}"
+
+
+def _role(document: BundleDocument) -> str:
+    training = document.training
+    if training.role == "teacher":
+        return "a teacher: it was trained on labelled images, and a student at a lower magnification may learn from it"
+    if training.role == "baseline":
+        return "a baseline: it was trained on labelled images without a teacher, to compare a student with"
+    if training.teacher is None:
+        return "a student whose last layer was afterwards trained on labelled images"
+    return f"a student: it learned from a teacher at {training.teacher.magnification:g}x, and read no label itself"
+
+
+def _objectives(objectives: tuple[float, ...]) -> str:
+    return ", ".join(f"{objective:g}x" for objective in objectives) or "not known"
 
 
 def _interval(low: float, high: float) -> str:

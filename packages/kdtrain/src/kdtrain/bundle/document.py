@@ -35,7 +35,7 @@ ROLES: dict[str, Role] = {
 RESAMPLING = (
     "Every image comes straight from level 0 in one step by Lanczos (a = 3), the kernel stretched by the reduction "
     "factor, weights renormalised at the slide's border: no pyramid level, no chain of reductions, never upsampled. It "
-    "is then encoded and decoded as 'encoding' says, as the images of training were."
+    "is then encoded and decoded once, as the images of training were."
 )
 
 

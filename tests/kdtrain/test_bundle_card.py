@@ -1,0 +1,125 @@
+"""The model card: metadata that a hub reads, examples that run, and nothing claimed that is not known."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from kdtrain.bundle.card import card, plain
+from kdtrain.bundle.load import load_bundle
+
+
+@pytest.fixture(scope="module")
+def document(bundle):
+    """bundle.json of an evaluated teacher."""
+    return load_bundle(bundle).document
+
+
+def text_of(document, **options) -> str:
+    """The card."""
+    return card(document, **{"license_id": None, "notes": None, **options})
+
+
+def head_of(text: str) -> dict:
+    """Its metadata."""
+    _, head, _ = text.split("---\n", 2)
+    return yaml.safe_load(head)
+
+
+def test_the_head_is_what_a_hub_reads(document):
+    """Library, task, tags, and results with the fields that model-index requires."""
+    head = head_of(text_of(document))
+    assert (head["library_name"], head["pipeline_tag"]) == ("kdtrain", "image-classification")
+    assert "license" not in head
+    assert "onnx" in head["tags"]
+    (entry,) = head["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == document.name
+    assert result["task"]["type"] == "image-classification"
+    assert {"type", "name"} <= set(result["dataset"])
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["accuracy"] == round(document.metrics.levels["slide"].plain_accuracy.value, 4)
+    assert set(values) <= {"accuracy", "f1", "precision", "recall", "roc_auc"}
+
+
+def test_licence_and_notes_are_the_authors(document):
+    """In the head in lower case, as the hub writes them; notes come last."""
+    text = text_of(document, license_id="CC-BY-4.0", notes="Made by *us*.\n")
+    assert head_of(text)["license"] == "cc-by-4.0"
+    assert text.endswith("## Notes of the authors\n\nMade by *us*.\n")
+    assert "none is stated" in text_of(document)
+
+
+def test_without_metrics_it_says_so_first(document):
+    """And the head claims none."""
+    bare = document.model_copy(update={"metrics": None})
+    text = text_of(bare)
+    assert "model-index" not in head_of(text)
+    assert text.index("Not evaluated") < text.index("It has")
+    assert "GFLOPs" not in text
+
+
+def test_tables_are_whole(document):
+    """Every line of a table has as many cells as its head; the numbers of the metrics are there."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", text_of(document), re.M)
+    assert len(tables) == 5
+    for table in tables:
+        lines = table.splitlines()
+        assert re.fullmatch(r"\|(-+:?\|)+", lines[1])
+        assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    accuracy = document.metrics.levels["patient"].plain_accuracy
+    assert f"{accuracy.value * 100:.1f} (" in tables[0]
+
+
+def test_what_it_must_say_is_said(document):
+    """Research only, synthetic, one source, uncalibrated, and what is not known."""
+    text = text_of(document)
+    for words in (
+        "not a medical device",
+        "Trained on synthetic images",
+        "come from one set",
+        "not calibrated",
+        "Not known: age, sex and origin",
+    ):
+        assert words in text
+    other = document.metrics.model_copy(update={"shard_set_sha256": "0" * 64})
+    assert "of another set than the training slides" in text_of(
+        document.model_copy(update={"metrics": other})
+    )
+
+
+def test_what_training_slides_did_not_say_is_not_known(document):
+    """Without mpp and objective."""
+    data = document.training_data.model_copy(update={"mpp": None, "level0_objectives": ()})
+    text = text_of(document.model_copy(update={"training_data": data}))
+    assert "| size of a pixel | not known |" in text
+    assert "| objective of the scans | not known |" in text
+
+
+def test_names_are_not_markup(document):
+    """A class may be called anything."""
+    assert plain("a|b\n*c* <d>") == r"a\|b \*c\* \<d\>"
+    odd = document.model_copy(update={"classes": ("a|b", *document.classes[1:])})
+    assert "**a\\|b**" in text_of(odd)
+
+
+def test_the_onnx_example_runs_as_it_stands(bundle, tmp_path, monkeypatch, capsys):
+    """Beside the bundle's files and an image, without kdtrain; it prints what the network says."""
+    (example,) = re.findall(r"```python\n(import numpy.*?)```", (bundle / "README.md").read_text(), re.S)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    (tmp_path / "model.onnx").symlink_to(bundle / "model.onnx")
+    (tmp_path / "example.py").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("example.py")
+    loaded = load_bundle(bundle)
+    expected = loaded.runtime(device="cpu").infer(image[None]).probabilities_BK[0]
+    said = json.loads(capsys.readouterr().out.replace("'", '"'))
+    assert list(said) == list(loaded.classes)
+    assert list(said.values()) == pytest.approx(expected.tolist(), abs=1e-5)

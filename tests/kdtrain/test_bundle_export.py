@@ -1,0 +1,210 @@
+"""kdtrain export: a bundle whole or not at all, of every kind of run, and nothing in it that should not be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fixtures.training_runs import exported, kdtrain, record_of, trained, weights_sha256
+from kdtrain.bundle.card import card
+from kdtrain.bundle.describe import default_name, describe
+from kdtrain.bundle.document import AgreementEntry, BundleDocument
+from kdtrain.bundle.load import load_bundle
+from kdtrain.bundle.measure import measure_training_data
+from kdtrain.bundle.source import read_source
+from kdtrain.shard_format import read_index
+
+FILES = ["README.md", "bundle.json", "model.onnx", "model.safetensors"]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file's content."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def refusal(*arguments: object) -> str:
+    """What an export says that is refused before any work."""
+    run = kdtrain("export", *arguments)
+    assert run.code == 2, run.said
+    return run.said
+
+
+@pytest.fixture
+def copy(evaluated_teacher, tmp_path):
+    """A run that a test may change."""
+    return shutil.copytree(evaluated_teacher, tmp_path / "run")
+
+
+def test_a_bundle_is_four_files(bundle, evaluated_teacher):
+    """The weights are the run's to the last byte."""
+    assert sorted(bytes_of(bundle)) == FILES
+    assert (bundle / "model.safetensors").read_bytes() == (
+        evaluated_teacher / "model.safetensors"
+    ).read_bytes()
+
+
+def test_the_same_run_gives_the_same_bytes(bundle, evaluated_teacher, tmp_path):
+    """Without --shards: the set is found where it was. An export that was killed before is no hindrance."""
+    (tmp_path / "again.partial").mkdir()
+    (tmp_path / "again.partial" / "model.onnx").write_text("half")
+    exported(evaluated_teacher, tmp_path / "again")
+    assert bytes_of(tmp_path / "again") == bytes_of(bundle)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
+
+
+def test_the_document_says_where_it_comes_from(bundle, evaluated_teacher, shards):
+    """Identity of set, weights and metrics; settings of set and run; counts of the split trained on."""
+    document = load_bundle(bundle).document
+    index, run = read_index(shards), record_of(evaluated_teacher)
+    assert document.training.shard_set_sha256 == index.sha256
+    assert document.slides == index.document.config == {"seed": 0}
+    assert document.training.settings == run["settings"]
+    assert document.training.train_on == ("train",)
+    assert document.training.splits["train"].samples == 5
+    assert document.training_data.images == 5
+    assert document.files["model.safetensors"].sha256 == weights_sha256(evaluated_teacher)
+    metrics = json.loads((evaluated_teacher / "evaluation-test" / "metrics.json").read_text())
+    assert document.metrics is not None
+    slide = document.metrics.levels["slide"]
+    assert slide.plain_accuracy.value == metrics["levels"]["slide"]["plain_accuracy"]["value"]
+    assert [list(row) for row in slide.confusion] == metrics["levels"]["slide"]["confusion"]
+    assert list(document.metrics.levels) == ["sample", "slide", "patient"]
+
+
+def test_no_file_says_who_or_where(bundle, evaluated_teacher, shards):
+    """No slide, no patient, no path, no pickle; the weights are raw tensors and the graph is protobuf."""
+    names = {
+        "train-0",
+        "test-0",
+        "P-train",
+        "P-test",
+        "0.svs",
+        str(evaluated_teacher),
+        str(shards),
+        str(bundle),
+    }
+    for name, data in bytes_of(bundle).items():
+        found = [text for text in names if text.encode() in data]
+        assert found == [], name
+        assert b"torch.storage" not in data
+        assert not data.startswith((b"\x80\x02", b"\x80\x04", b"PK"))
+
+
+def described(run: Path) -> BundleDocument:
+    """What a bundle of an unevaluated run would say, without its graph."""
+    source = read_source(run, shards=None, split="test", unevaluated=True)
+    network = source.trained.network
+    return describe(
+        source,
+        name=default_name(source.trained),
+        data=measure_training_data(source.index, source.train_on, network.magnification),
+        opset=20,
+        agreement=AgreementEntry(images=((1, 5, 5),), probabilities=0, logits=0, feature_map=0),
+        files={"model.safetensors": b"weights"},
+    )
+
+
+@pytest.fixture(scope="module")
+def student(shards, teacher, tmp_path_factory) -> Path:
+    """Distilled on labelled and unlabelled images."""
+    sets = ("--magnification", 2.5, "--train-on", "train,aux1")
+    return trained(
+        "distill", shards, tmp_path_factory.mktemp("runs") / "student", "--teacher", teacher, *sets
+    )
+
+
+def test_a_student_names_its_teacher(student, teacher):
+    """By its weights; both sets that it was distilled on are measured and counted."""
+    document = described(student)
+    assert (document.name, document.training.role) == ("student-2.5x-resnet10", "student")
+    assert document.training.teacher is not None
+    assert document.training.teacher.weights_sha256 == weights_sha256(teacher)
+    assert document.training.teacher.magnification == 10
+    assert document.training.train_on == ("train", "aux1")
+    assert document.training.splits["aux1"].per_class is None
+    assert (document.training_data.images, document.input.magnification) == (8, 2.5)
+    assert "learned from a teacher at 10x" in card(document, license_id=None, notes=None)
+
+
+def test_a_tuned_student_names_the_student(student, shards, tmp_path):
+    """By its weights, and the card says that what those were trained on is not known."""
+    document = described(trained("finetune", shards, tmp_path / "tuned", "--student", student))
+    assert document.name == "fine-tuned-student-2.5x-resnet10"
+    assert document.training.started_from == weights_sha256(student)
+    assert document.training.teacher is None
+    text = card(document, license_id=None, notes=None)
+    assert f"went on from the weights `{weights_sha256(student)}`" in text
+
+
+def test_a_baseline_is_called_one(shards, tmp_path):
+    """It had no teacher."""
+    document = described(trained("baseline", shards, tmp_path / "run", "--magnification", 2.5))
+    assert (document.training.role, document.training.teacher) == ("baseline", None)
+
+
+def test_a_run_that_was_not_evaluated_is_refused(teacher, shards, tmp_path):
+    """With the command to run; --unevaluated exports it, and the card says so first."""
+    said = refusal(teacher, "--out", tmp_path / "bundle")
+    assert f"run 'kdtrain evaluate {teacher} --shards {shards} --split test'" in said
+    folder = exported(teacher, tmp_path / "bundle", "--unevaluated")
+    assert load_bundle(folder).document.metrics is None
+    card = (folder / "README.md").read_text()
+    assert card.index("**Not evaluated.**") < card.index("## How to use it")
+
+
+def test_metrics_of_other_weights_are_refused(copy, tmp_path):
+    """A run that was trained further was not measured as it is."""
+    path = copy / "evaluation-test" / "metrics.json"
+    path.write_text(path.read_text().replace(weights_sha256(copy), "0" * 64))
+    assert "measured other weights" in refusal(copy, "--out", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    path.write_text("{")
+    assert "is damaged" in refusal(copy, "--out", tmp_path / "bundle")
+
+
+def test_a_set_that_has_changed_is_refused(evaluated_teacher, shards, tmp_path):
+    """Its images may not be those of training; so is a folder that holds no set."""
+    changed = shutil.copytree(shards, tmp_path / "set")
+    index = json.loads((changed / "index.json").read_text())
+    (changed / "index.json").write_text(json.dumps({**index, "config": {"seed": 1}}))
+    said = refusal(evaluated_teacher, "--shards", changed, "--out", tmp_path / "bundle")
+    assert "is not the set that RUN" in said
+    assert "is no shard set" in refusal(evaluated_teacher, "--shards", tmp_path, "--out", tmp_path / "bundle")
+
+
+def test_a_set_that_was_moved_must_be_named(copy, tmp_path):
+    """Where the run's record points to nothing."""
+    record = record_of(copy)
+    record["other_settings"]["shards"] = str(tmp_path / "gone")
+    (copy / "run.json").write_text(json.dumps(record))
+    assert "pass its present place by --shards DIR" in refusal(copy, "--out", tmp_path / "bundle")
+
+
+def test_nothing_is_overwritten(evaluated_teacher, tmp_path):
+    """A folder with anything in it stays as it is."""
+    (tmp_path / "precious.txt").write_text("mine")
+    assert "is not empty" in refusal(evaluated_teacher, "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--name", "a b"), "--name 'a b'"),
+        (("--license", "do what you want"), "no SPDX identifier"),
+        (("--notes", "none.md"), "--notes none.md cannot be read"),
+        (("--split", "val"), "was not evaluated on 'val'"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(evaluated_teacher, tmp_path, options, words):
+    """Before any work."""
+    assert words in refusal(evaluated_teacher, "--out", tmp_path / "bundle", *options)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(shards, tmp_path):
+    """With what to give instead."""
+    assert "is no run" in refusal(shards, "--out", tmp_path / "bundle")
