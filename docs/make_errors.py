@@ -30,6 +30,7 @@ ROOTS = {
     "OutputError": FAILED,
     "ClusterError": FAILED,
     "InputError": LISTED,
+    "SlideError": LISTED,
     "ShardError": FAILED,
     "ValueError": PYTHON,
     "OSError": PYTHON,
