@@ -115,3 +115,8 @@ class SlidePrediction:
     def label(self) -> str:
         """Its name."""
         return self.classes[self.predicted]
+
+
+def slide_key(prediction: SlidePrediction) -> str:
+    """What files about a slide are called: the key of its regions without their number."""
+    return prediction.regions[0].key.rpartition("-r")[0]

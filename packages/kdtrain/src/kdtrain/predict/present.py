@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.predict.prediction import FastPrice, SlidePrediction
+from kdtrain.predict.prediction import FastPrice, SlidePrediction, slide_key
 from kdtrain.predict.request import Request
 from kdtrain.predict.run import Outcome
 
 SHOWN = 40
 """Slides in the table; all of them are in predictions.csv."""
+PAGES = 3
+"""Pages that are named one by one."""
 
 
 def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
@@ -24,8 +27,8 @@ def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
         console.print(Text(line, style=style))
     if request.out is not None:
         console.print(Text(f"files    {request.out}"))
-        if request.explain is not None and outcome.predictions:
-            console.print(Text(f"pages    {request.out / 'explanations' / '*' / 'page.html'}"))
+        for page in _pages(outcome, request, request.out):
+            console.print(Text(f"page     {page}"))
 
 
 def _table(outcome: Outcome) -> Table:
@@ -56,10 +59,23 @@ def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "red", f"failed   {failure.slide}{region}: {failure.reason}"
 
 
+def _pages(outcome: Outcome, request: Request, out: Path) -> list[Path]:
+    """The pages to open; of many slides, where they all are."""
+    if request.explain is None:
+        return []
+    keys = [slide_key(one) for one in outcome.predictions]
+    return [out / "explanations" / key / "page.html" for key in (keys if len(keys) <= PAGES else ["*"])]
+
+
 def _odd(one: SlidePrediction) -> Iterable[str]:
     yield from one.outside
-    for region in one.regions:
-        yield from (f"region {region.index}: {text}" for text in region.outside)
+    beyond = [region for region in one.regions if region.outside]
+    if beyond:
+        more = "" if len(beyond) == 1 == len(beyond[0].outside) else "; the rest is in regions.csv"
+        yield (
+            f"{len(beyond)} of {len(one.regions)} regions lie outside the training data; region {beyond[0].index}: "
+            f"{beyond[0].outside[0]}{more}"
+        )
     yield from one.warnings
     yield from (f"region {index} is left out: {reason}" for index, reason in one.left_out)
 

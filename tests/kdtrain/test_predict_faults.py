@@ -1,0 +1,51 @@
+"""Slides that bring their worker down, or take too long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.slides import slide_file
+from kdtrain.predict.faults import WORKER_BYTES, ReadFaults
+from kdtrain.predict.read_slide import ReadJob
+from slideprep.access import Access
+from slideprep.reading import ReadSettings
+
+
+@pytest.fixture
+def job() -> ReadJob:
+    """One slide."""
+    return ReadJob(
+        file=slide_file(Path("a.svs")),
+        key="a-00000000",
+        settings=ReadSettings(),
+        magnification=2.5,
+        annotations=None,
+        fast=False,
+        display=None,
+        access=Access(),
+    )
+
+
+def test_a_crash_is_tried_once_more_with_more_memory(job: ReadJob) -> None:
+    """The second attempt reserves twice as much; after it the slide is listed."""
+    faults = ReadFaults(120)
+    again = faults.crashed(job, "killed")
+    assert again == replace(job, attempt=1)
+    assert (faults.memory(job), faults.memory(again)) == (WORKER_BYTES, 2 * WORKER_BYTES)
+    assert faults.crashed(again, "killed") is None
+    (failure,) = faults.failures
+    assert (failure.slide, failure.stage) == ("a.svs", "crash")
+    assert "2 times (killed)" in failure.reason
+
+
+def test_a_slide_that_takes_too_long_is_given_up(job: ReadJob) -> None:
+    """Only those over the limit, and none where there is no limit."""
+    faults = ReadFaults(2)
+    slow = replace(job, key="slow")
+    assert faults.over([(job, 119), (slow, 120)]) == [slow]
+    assert ReadFaults(0).over([(slow, 1e9)]) == []
+    faults.without(slow)
+    assert "within 2 minutes" in faults.failures[0].reason
