@@ -16,6 +16,8 @@ from fixtures.bundles import Made, make_bundle
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
 from fixtures.training_runs import kdtrain
+from kdtrain.bundle.runtime import Inference
+from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.predict import slides
 from kdtrain.predict.classify import decoded
 from kdtrain.predict.failure import SlideError
@@ -139,6 +141,25 @@ def test_bad_slides_are_listed_and_the_others_completed(made: Made, tmp_path: Pa
         "letter.svs": "open",
     }
     assert "empty (0 bytes)" in listed["empty.svs"]["reason"]
+
+
+def test_a_slide_too_large_for_memory_costs_the_others_nothing(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is listed under its own stage, and the rest is predicted."""
+    ask = OnnxRuntime.infer
+
+    def first_is_too_large(self: OnnxRuntime, images: np.ndarray) -> Inference:
+        monkeypatch.setattr(OnnxRuntime, "infer", ask)
+        raise MemoryError("not enough for 40 x 32 px")
+
+    monkeypatch.setattr(OnnxRuntime, "infer", first_is_too_large)
+    done = kdtrain("predict", made.bundle, *made.slides[:2], "--out", tmp_path / "out", "--workers", 0)
+    assert done.code == 3, done.said
+    (row,) = rows(tmp_path / "out" / "failures.csv")
+    assert row["stage"] == "memory"
+    assert "not enough for 40 x 32 px" in row["reason"]
+    assert len(rows(tmp_path / "out" / "predictions.csv")) == 1
 
 
 def test_nothing_predicted_is_a_failure(made: Made, tmp_path: Path) -> None:

@@ -170,3 +170,35 @@ def test_the_largest_test_image_is_bounded():
     assert height * width <= MOST_PIXELS
     assert width / height == pytest.approx(4, rel=1e-3)
     assert probe_shapes((300, 200))[-1] == (1, 200, 300)
+
+
+def test_missing_memory_is_told_by_both(runtimes, monkeypatch):
+    """Whatever the library calls it, it is a MemoryError with the image's size."""
+    onnx, torch_runtime = sorted(runtimes, key=lambda runtime: runtime.name)
+
+    def fail(words):
+        def run(*_):
+            raise RuntimeError(words)
+
+        return run
+
+    class Session:
+        run = staticmethod(fail("Non-zero status code returned while running Conv node: std::bad_alloc"))
+
+    monkeypatch.setattr(onnx, "_session", Session())
+    monkeypatch.setattr(torch_runtime, "_model", fail("DefaultCPUAllocator: can't allocate memory"))
+    for runtime in (onnx, torch_runtime):
+        with pytest.raises(MemoryError, match="48 x 64 px"):
+            runtime.infer(noise(1, 64, 48))
+
+
+def test_other_faults_of_a_library_are_not_hidden(runtimes, monkeypatch):
+    """An error that has nothing to do with memory comes through as it is."""
+    torch_runtime = max(runtimes, key=lambda runtime: runtime.name)
+
+    def broken(*_):
+        raise RuntimeError("a kernel is missing")
+
+    monkeypatch.setattr(torch_runtime, "_model", broken)
+    with pytest.raises(RuntimeError, match="a kernel is missing"):
+        torch_runtime.infer(noise(1, 64, 48))

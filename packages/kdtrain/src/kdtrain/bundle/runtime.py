@@ -45,8 +45,23 @@ class Runtime(Protocol):
 
         Raises:
             ValueError: Another shape or type, or an image too small for the network.
+            MemoryError: There is not enough for images of this size.
         """
         ...
+
+
+def out_of_memory(images_BHWC: Pixels, name: str) -> MemoryError:
+    """What a runtime raises where its library could not get the memory that it asked for.
+
+    Args:
+        images_BHWC: What it was asked about.
+        name: Of the runtime.
+    """
+    height, width = images_BHWC.shape[1:3]
+    return MemoryError(
+        f"{name} has not enough memory for an image of {width} x {height} px; use a machine with more, or a network of "
+        "a lower magnification"
+    )
 
 
 def check_images(images_BHWC: Pixels, min_side_px: int) -> None:

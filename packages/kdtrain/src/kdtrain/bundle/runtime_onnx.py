@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtrain.bundle.runtime import Inference, Pixels, check_images
+from kdtrain.bundle.runtime import Inference, Pixels, check_images, out_of_memory
 
 OUTPUTS = ("probabilities", "logits", "feature_map")
 _ERRORS_ONLY = 3
@@ -43,4 +43,11 @@ class OnnxRuntime:
         """See :meth:`kdtrain.bundle.runtime.Runtime.infer`."""
         check_images(images_BHWC, self._min_side_px)
         images_BCHW = np.ascontiguousarray(images_BHWC.transpose(0, 3, 1, 2))
-        return Inference(*self._session.run(list(OUTPUTS), {"image": images_BCHW}, self._run_options))
+        try:
+            outputs = self._session.run(list(OUTPUTS), {"image": images_BCHW}, self._run_options)
+        except Exception as error:
+            # ONNX Runtime has no type of its own for it: std::bad_alloc, or an allocator's words.
+            if "alloc" in str(error):
+                raise out_of_memory(images_BHWC, self.name) from None
+            raise
+        return Inference(*outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kdtrain.augment import standardise
-from kdtrain.bundle.runtime import Inference, Pixels, check_images
+from kdtrain.bundle.runtime import Inference, Pixels, check_images, out_of_memory
 from kdtrain.layout import lay_out
 from kdtrain.models import MIN_SIDE_PX, Model
 from kdtrain.network import Network
@@ -32,6 +32,15 @@ class PytorchRuntime:
     def infer(self, images_BHWC: Pixels) -> Inference:
         """See :meth:`kdtrain.bundle.runtime.Runtime.infer`."""
         check_images(images_BHWC, MIN_SIDE_PX)
+        try:
+            return self._infer(images_BHWC)
+        except RuntimeError as error:
+            # On a GPU it has a type of its own, derived from this one; on a CPU it has words.
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise out_of_memory(images_BHWC, self.name) from None
+            raise
+
+    def _infer(self, images_BHWC: Pixels) -> Inference:
         with torch.inference_mode():
             # Contiguous: over channels-last images PyTorch's GroupNorm on a CPU sums up less exactly, and of 4
             # megapixels, or of a blank image, the logits are off by 4e-4 (against float64) instead of 5e-7.

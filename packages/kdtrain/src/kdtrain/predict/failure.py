@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["open", "magnification", "tissue", "read", "outside", "crash"]
+Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "crash"]
 
 
 @dataclass(frozen=True, kw_only=True)

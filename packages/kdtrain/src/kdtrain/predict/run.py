@@ -124,19 +124,39 @@ def _predict(
                 failures += images.failures
                 continue
             try:
-                say(images.name)
-                prediction = task.predicted(images)
+                prediction = _one(job, images, task, folder, say)
             except SlideError as error:
                 failures.append(error.failure)
-                continue
-            if folder is not None:
-                task.explained(images, prediction, folder.explanation(job.key), say)
-                mark = slides.slide_mark(job, images.fingerprint)
-                if mark is not None:  # else its annotations were taken away meanwhile
-                    folder.save(job.key, mark, prediction)
-            predictions.append(prediction)
-            failures += region_failures(prediction)
+            else:
+                predictions.append(prediction)
+                failures += region_failures(prediction)
     return predictions, failures + faults.failures
+
+
+def _one(
+    job: ReadJob,
+    images: SlideImages,
+    task: SlideTask,
+    folder: ResultsFolder | None,
+    say: Callable[[str], None],
+) -> SlidePrediction:
+    """Predict, explain and keep one slide.
+
+    Raises:
+        SlideError: It is refused, or there is not enough memory for it.
+    """
+    say(images.name)
+    try:
+        prediction = task.predicted(images)
+        if folder is not None:
+            task.explained(images, prediction, folder.explanation(job.key), say)
+    except MemoryError as error:
+        reason = f"slide '{images.name}': {str(error) or 'there is not enough memory for it'}"
+        raise SlideError(Failure(slide=images.name, region=None, stage="memory", reason=reason)) from None
+    mark = None if folder is None else slides.slide_mark(job, images.fingerprint)
+    if folder is not None and mark is not None:  # None: its annotations were taken away meanwhile
+        folder.save(job.key, mark, prediction)
+    return prediction
 
 
 def _finished(job: ReadJob, folder: ResultsFolder | None) -> SlidePrediction | None:
