@@ -48,7 +48,15 @@ CALLS = {
 }
 """Other calls that carry a message: in which argument, and where it is shown."""
 HOLE = r"<[^<>]*>"
-RETURNS = {("slideprep.layout", "refusal"): LEFT_OUT, ("slideprep.units", "_disagreement"): WARNING}
+RETURNS = {
+    ("slideprep.layout", "refusal"): LEFT_OUT,
+    ("slideprep.units", "_disagreement"): WARNING,
+    ("kdtrain.predict.outside", "_refused"): LISTED,
+    ("kdtrain.bundle.training_data", "_size_outside"): WARNING,
+    ("kdtrain.bundle.training_data", "_stain_outside"): WARNING,
+    ("kdtrain.bundle.training_data", "_mpp_outside"): WARNING,
+    ("kdtrain.bundle.training_data", "_objective_outside"): WARNING,
+}
 """Functions whose answer is a message."""
 
 SECTIONS = (
