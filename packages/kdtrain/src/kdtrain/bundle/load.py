@@ -48,6 +48,11 @@ class Bundle:
         return self.document.name
 
     @property
+    def title(self) -> str:
+        """How people see it: its name, and that it knows nothing of tissue where it does not."""
+        return f"{self.name} (trained on synthetic slides)" if self.document.synthetic else self.name
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """In the order of logits and probabilities."""
         return self.document.classes

@@ -120,7 +120,7 @@ def _page(
         prediction=prediction,
         regions=views,
         overview=images.overview,
-        bundle=bundle.name,
+        bundle=bundle.title,
         backend=runtime.name,
     )
     return build_page(page, size_limit_bytes=round(options.page_mb * 1e6))
@@ -137,7 +137,7 @@ def _pictures(
             yield SlidePicture(
                 prediction=prediction,
                 regions=explained,
-                bundle=bundle.name,
+                bundle=bundle.title,
                 method=method,
                 class_index=prediction.classes.index(name),
             )

@@ -31,7 +31,7 @@ class Outcome:
     """What came of a request.
 
     Attributes:
-        bundle: Its name.
+        bundle: Its title.
         runtime: What computed the network.
         classes: In the order of the probabilities.
         magnification: The network's.
@@ -85,7 +85,7 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     predictions, failed = _predict(jobs, task, folder, request, console)
     failures = [*failures, *failed]
     outcome = Outcome(
-        bundle=bundle.name,
+        bundle=bundle.title,
         runtime=runtime.name,
         classes=bundle.classes,
         magnification=bundle.magnification,
