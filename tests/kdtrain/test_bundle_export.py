@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from fixtures.training_runs import exported, kdtrain, record_of, trained, weights_sha256
 from kdtrain.bundle.card import card
 from kdtrain.bundle.describe import default_name, describe
-from kdtrain.bundle.document import AgreementEntry, BundleDocument
+from kdtrain.bundle.document import BundleDocument
+from kdtrain.bundle.entries import AgreementEntry
+from kdtrain.bundle.export import _write
 from kdtrain.bundle.load import load_bundle
 from kdtrain.bundle.measure import measure_training_data
 from kdtrain.bundle.source import read_source
@@ -47,12 +50,23 @@ def test_a_bundle_is_four_files(bundle, evaluated_teacher):
 
 
 def test_the_same_run_gives_the_same_bytes(bundle, evaluated_teacher, tmp_path):
-    """Without --shards: the set is found where it was. An export that was killed before is no hindrance."""
-    (tmp_path / "again.partial").mkdir()
-    (tmp_path / "again.partial" / "model.onnx").write_text("half")
+    """Without --shards: the set is found where it was. An empty folder may be there; nothing else is left beside it."""
+    (tmp_path / "again").mkdir()
     exported(evaluated_teacher, tmp_path / "again")
     assert bytes_of(tmp_path / "again") == bytes_of(bundle)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+
+
+def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
+    """The folder is there whole or not at all."""
+
+    def full(descriptor):
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kdtrain.bundle.export.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        _write(tmp_path / "bundle", {"a": b"a"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_document_says_where_it_comes_from(bundle, evaluated_teacher, shards):

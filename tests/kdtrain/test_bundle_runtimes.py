@@ -83,10 +83,16 @@ def test_all_outputs_agree_at_every_size(pair, size):
         one, two = ours.infer(images), theirs.infer(images)
         for left, right in zip(one, two, strict=True):
             assert left.dtype == right.dtype == np.float32
-            np.testing.assert_allclose(left, right, atol=1e-3)
-        np.testing.assert_allclose(one.logits_BK, two.logits_BK, atol=2e-5)
+            np.testing.assert_allclose(left, right, atol=1e-4)
+        np.testing.assert_allclose(one.logits_BK, two.logits_BK, atol=1e-5)
         assert one.feature_map_BCHW.shape == two.feature_map_BCHW.shape == (size[0], 256, *cells)
         np.testing.assert_allclose(one.probabilities_BK.sum(axis=1), 1, atol=1e-6)
+
+
+def test_large_images_agree_as_well_as_small_ones(runtimes):
+    """Of a megapixel, where InstanceNormalization is off by 7e-6: sums of many values are taken in stages."""
+    one, two = (runtime.infer(noise(1, 1000, 1000)).logits_BK for runtime in runtimes)
+    np.testing.assert_allclose(one, two, atol=3e-6)
 
 
 def test_images_of_a_batch_do_not_touch_each_other(runtimes):

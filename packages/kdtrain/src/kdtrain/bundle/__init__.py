@@ -1,6 +1,7 @@
 """A trained network as one folder that stands alone: what ``kdtrain export`` writes and ``kdtrain predict`` reads.
 
-Reading order: ``document`` (bundle.json), ``stain`` and ``training_data`` (what the network was trained on),
-``onnx_export`` (the only import of onnx), ``card`` (README.md), ``export`` (a run to a bundle), ``runtime`` (images to
-logits), ``load`` (a bundle from Python).
+Reading order. What a bundle is: ``entries`` and ``document`` (bundle.json), ``runtime`` (images to logits). What the
+network was trained on: ``stain`` and ``training_data`` (pure), ``measure`` (a shard set). Making one: ``source`` (a run
+and what belongs to it), ``onnx_export`` (the only import of onnx), ``agreement`` (ONNX against PyTorch), ``describe``,
+``card`` (README.md), ``export``. Using one: ``load``, ``runtime_onnx``, ``runtime_pytorch``.
 """

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from kdtrain.bundle.document import AgreementEntry
+from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.runtime import Pixels, Runtime
 from kdtrain.errors import TrainingError
 from kdtrain.models import MIN_SIDE_PX

@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from kdtrain.bundle.document import BundleDocument, EstimateEntry, LevelEntry
+from kdtrain.bundle.document import BundleDocument
+from kdtrain.bundle.entries import EstimateEntry, LevelEntry
 from kdtrain.bundle.training_data import Extent
 
 LEVEL = "slide"

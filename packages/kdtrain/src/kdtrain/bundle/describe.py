@@ -8,14 +8,12 @@ from importlib import metadata
 from typing import Any
 
 import kdtrain
-from kdtrain.bundle.document import (
-    FORMAT_NAME,
-    FORMAT_VERSION,
+from kdtrain.bundle.document import FORMAT_NAME, FORMAT_VERSION, BundleDocument
+from kdtrain.bundle.entries import (
     RESAMPLING,
     ROLES,
     AgreementEntry,
     Architecture,
-    BundleDocument,
     FileEntry,
     InputEntry,
     MetricsEntry,

@@ -27,9 +27,9 @@ from kdtrain.bundle.document import (
     CARD_FILE,
     ONNX_FILE,
     WEIGHTS_FILE,
-    AgreementEntry,
     BundleDocument,
 )
+from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.measure import measure_training_data
 from kdtrain.bundle.onnx_export import onnx_bytes, opset_of
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
@@ -189,13 +189,15 @@ def _one_thread() -> Iterator[None]:
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:
     """The folder whole or not at all: under another name first, every file synced, then renamed."""
-    partial = out.with_name(f"{out.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)  # of an export that was killed
+    partial = out.with_name(f".{out.name}.{os.getpid()}.kdtrain-export")
     partial.mkdir(parents=True)
-    for name, content in files.items():
-        with (partial / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    partial.rename(out)
+    try:
+        for name, content in files.items():
+            with (partial / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -20,6 +20,8 @@ from kdtrain.errors import UsageError
 
 if TYPE_CHECKING:
     from kdtrain.network import Network
+    from kdtrain.predict.prediction import SlidePrediction
+    from kdtrain.predict.read_slide import Source
 
 Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -99,12 +101,16 @@ class Bundle:
             return OnnxRuntime(self.path / ONNX_FILE, min_side_px=min_side_px, threads=threads)
         return self._pytorch(chosen, threads)
 
-    def predict(self, slide: Path | str, **options: Any) -> Any:
+    def predict(self, slide: Source, **options: Any) -> SlidePrediction:
         """What the network says of a slide.
 
         Args:
-            slide: Any file that slideprep reads.
-            options: Of :func:`kdtrain.predict.api.predict`.
+            slide: Any file that slideprep reads, or a slide that it has opened.
+            options: Of :func:`kdtrain.predict.api.predict`, which names all of them.
+
+        Raises:
+            UsageError: An option cannot be used, or slideprep is not installed.
+            SlideError: The slide cannot be read, or lies outside the training data and is refused.
         """
         from kdtrain.predict.api import predict
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from kdtrain.bundle.entries import Entry
 from kdtrain.bundle.stain import STAIN_NUMBERS, STAIN_WORDS, StainNumber
 
 MARGIN = 2.0
@@ -32,18 +33,14 @@ _DIGITS = 6
 """Kept of every number: more would be the noise of sums."""
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
-
-
-class Extent(_Document):
+class Extent(Entry):
     """Smallest and largest."""
 
     min: float
     max: float
 
 
-class Spread(_Document):
+class Spread(Entry):
     """How a number is distributed over the training images; p01 and p99 are percentiles."""
 
     mean: float
@@ -54,7 +51,7 @@ class Spread(_Document):
     max: float
 
 
-class TrainingData(_Document):
+class TrainingData(Entry):
     """The training images at the network's magnification.
 
     Attributes:

@@ -1,0 +1,219 @@
+"""The parts of bundle.json as models; docs/bundle.md explains every field. Pure.
+
+Fields that this version does not know are ignored: a newer minor version may add them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kdtrain.shard_index import Count, Encoding, Positive, Rgb, Sha256
+
+Role = Literal["teacher", "baseline", "student", "fine-tuned student"]
+ROLES: dict[str, Role] = {
+    "teacher": "teacher",
+    "baseline": "baseline",
+    "distill": "student",
+    "finetune": "fine-tuned student",
+}
+"""What a network is, by the phase that trained it."""
+RESAMPLING = (
+    "Every image comes straight from level 0 in one step by Lanczos (a = 3), the kernel stretched by the reduction "
+    "factor, weights renormalised at the slide's border: no pyramid level, no chain of reductions, never upsampled. It "
+    "is then encoded and decoded once, as the images of training were."
+)
+
+
+class Entry(BaseModel):
+    """A part of bundle.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class Architecture(Entry):
+    """What is needed to build the network.
+
+    Attributes:
+        model: Name in kdtrain.models.
+        output_stride: Image pixels per cell of the feature map.
+        parameters: Their number.
+        feature_channels: Of the feature map.
+        min_side_px: Smallest image side that goes in.
+    """
+
+    model: str
+    output_stride: Annotated[int, Field(ge=1)]
+    parameters: Annotated[int, Field(ge=1)]
+    feature_channels: Annotated[int, Field(ge=1)]
+    min_side_px: Annotated[int, Field(ge=1)]
+
+
+class InputEntry(Entry):
+    """What the network's images are.
+
+    Attributes:
+        magnification: Of the images.
+        magnification_by: "objective": relative to the scan's objective; "mpp": physical, 10x is 1 µm per pixel.
+        mean: Grey levels 0 to 255 per channel that standardisation subtracts.
+        std: Grey levels that it divides by.
+        encoding: What images went through before the network saw them.
+        resampling: How they were made, in words.
+    """
+
+    magnification: Positive
+    magnification_by: Literal["objective", "mpp"]
+    mean: Rgb
+    std: Rgb
+    encoding: Encoding
+    resampling: str
+
+
+class TensorEntry(Entry):
+    """An input or output of the ONNX graph; a dimension that is free has a name."""
+
+    name: str
+    type: Literal["uint8", "float32"]
+    shape: tuple[int | str, ...]
+    meaning: str
+
+
+class AgreementEntry(Entry):
+    """How far ONNX Runtime and PyTorch were apart, over test images.
+
+    Attributes:
+        images: [batch, height, width] of each.
+        probabilities: Largest absolute difference.
+        logits: The same.
+        feature_map: The same.
+    """
+
+    images: tuple[tuple[int, int, int], ...]
+    probabilities: float
+    logits: float
+    feature_map: float
+
+
+class OnnxEntry(Entry):
+    """The ONNX graph; what it takes and gives."""
+
+    opset: Count
+    input: TensorEntry
+    outputs: tuple[TensorEntry, ...]
+    agreement: AgreementEntry
+
+
+class EstimateEntry(Entry):
+    """A metric and its interval, fractions from 0 to 1; None where undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class LevelEntry(Entry):
+    """Metrics over samples, slides or patients; see kdtrain.evaluation.
+
+    Attributes:
+        n: Items.
+        units: Bootstrap units among them.
+        class_counts: Items of each class.
+        absent_classes: That no item has.
+        plain_accuracy: Share of items that are right.
+        balanced_accuracy: Mean over the classes of the share that is right.
+        macro: Means over the classes of one-vs-rest metrics.
+        confusion: True class in rows, predicted in columns, in the order of the classes.
+    """
+
+    n: Count
+    units: Count
+    class_counts: dict[str, Count]
+    absent_classes: tuple[str, ...]
+    plain_accuracy: EstimateEntry
+    balanced_accuracy: EstimateEntry
+    macro: dict[str, EstimateEntry]
+    confusion: tuple[tuple[Count, ...], ...]
+
+
+class BootstrapEntry(Entry):
+    """How the intervals were made."""
+
+    method: str
+    confidence: float
+    iterations: Count
+    seed: Count
+    unit: str
+
+
+class MetricsEntry(Entry):
+    """What was measured.
+
+    Attributes:
+        split: On which.
+        shard_set_sha256: Of which set: SHA-256 of its index.json.
+        metrics_sha256: Of the file that holds all metrics.
+        bootstrap: How the intervals were made.
+        levels: By sample, slide and patient.
+        gflops_mean: Of a forward pass over an image of the split; 2 per multiply-add.
+    """
+
+    split: str
+    shard_set_sha256: Sha256
+    metrics_sha256: Sha256
+    bootstrap: BootstrapEntry
+    levels: dict[str, LevelEntry]
+    gflops_mean: float
+
+
+class SplitEntry(Entry):
+    """Counts of a stored split that was trained on; per_class is None where it carries no labels."""
+
+    slides: Count
+    patients: Count
+    samples: Count
+    per_class: dict[str, Count] | None
+
+
+class TeacherEntry(Entry):
+    """The teacher that a student learned from."""
+
+    weights_sha256: Sha256
+    model: str
+    magnification: Positive
+    train_on: tuple[str, ...]
+
+
+class TrainingEntry(Entry):
+    """How the network came to be.
+
+    Attributes:
+        role: What it is.
+        phase: The command that trained it.
+        settings: What decided its weights, with the names of the command's options.
+        chosen_by: What chose the network among its epochs.
+        shard_set_sha256: Identity of the training set: SHA-256 of its index.json.
+        train_on: Stored splits.
+        splits: Their counts.
+        teacher: For a student.
+        started_from: SHA-256 of the weights that training began with, where it did not begin with random ones.
+        versions: Of the software that trained.
+    """
+
+    role: Role
+    phase: str
+    settings: dict[str, Any]
+    chosen_by: str
+    shard_set_sha256: Sha256
+    train_on: tuple[str, ...]
+    splits: dict[str, SplitEntry]
+    teacher: TeacherEntry | None
+    started_from: Sha256 | None
+    versions: dict[str, str]
+
+
+class FileEntry(Entry):
+    """A file of the bundle that must not change."""
+
+    bytes: Count
+    sha256: Sha256
