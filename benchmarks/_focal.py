@@ -85,9 +85,12 @@ def _holds(region: RegionImages, lesion: AnnotatedRegion) -> bool:
 
 
 def _target(region: RegionImages, image: RegionImage, lesions: Sequence[AnnotatedRegion]) -> Target:
-    frame = {"x_l0": region.x, "y_l0": region.y, "factor": image.factor}
-    size = {"width": image.width, "height": image.height}
-    masks = [inside_mask(lesion, **frame, **size) for lesion in lesions]
+    masks = [
+        inside_mask(
+            lesion, x_l0=region.x, y_l0=region.y, factor=image.factor, width=image.width, height=image.height
+        )
+        for lesion in lesions
+    ]
     inside: Mask = np.logical_or.reduce(masks)
     pixels = image.pixels
     return Target(

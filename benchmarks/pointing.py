@@ -210,7 +210,7 @@ def pointing_table(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]
 
 def class_table(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: hits of the trained networks by the lesion's class, by what they call it, and by network."""
-    header = ["network", "map", *LESIONS, "regions called so", "others", "each network"]
+    header = ["network", "map", *LESIONS, "of those called so", "of the others", "each network"]
     rows = []
     for network, method, own in _trained(scores):
         parts = [[s for s in own if s.class_name == name] for name in LESIONS]
