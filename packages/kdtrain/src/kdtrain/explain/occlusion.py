@@ -11,9 +11,9 @@ What is put in the patch's place: the image itself, blurred until nothing of the
 patch of white or black is an object of its own, with four edges; the blurred copy keeps colour and brightness.
 
 Measured on the demo's networks, on images of two classes set side by side: of the positive values of a class's map,
-90 % lay in its own half for the student with the blurred copy, 89 % with the image's mean colour and 80 % with white; 91,
-88 and 88 % for the teacher. Patches that overlap by half did better than patches edge to edge with the same number of
-passes (90 against 86 %, 91 against 87 %), and the width of the blur hardly mattered from 1/8 to 1/2 of a patch.
+90 % lay in its own half for the student with the blurred copy, 89 % with the image's mean colour and 80 % with white;
+for the teacher 91, 88 and 88 %. Patches that overlap by half did better than as many patches edge to edge (90 against
+86 %, 91 against 87 %), and the width of the blur hardly mattered from 1/8 to 1/2 of a patch.
 """
 
 from __future__ import annotations
