@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fixtures.predictions import REGION, SLIDE
 from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import Measured, TrainingData, training_data
 from kdtrain.predict.outside import Outside, image_mpp
-from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.prediction import SlidePrediction
 from kdtrain.predict.read_slide import ReadRegion, SlideImages
 
 PINK = np.full((64, 64, 3), (220, 120, 180), np.uint8)
-REGION = ReadRegion(
+READ = ReadRegion(
     index=0,
     key="a-00000000-r0000",
     x=0,
@@ -37,7 +38,7 @@ IMAGES = SlideImages(
     reader="openslide",
     level=0,
     fast=None,
-    regions=(REGION,),
+    regions=(READ,),
     left_out=(),
     failed=(),
     warnings=(),
@@ -63,30 +64,7 @@ def data() -> TrainingData:
 
 def prediction(*outside: str) -> SlidePrediction:
     """Of a slide with one region, which lies outside in so much."""
-    region = RegionPrediction(
-        index=0,
-        key="a-00000000-r0000",
-        x=0,
-        y=0,
-        width=512.0,
-        height=512.0,
-        image_width=64,
-        image_height=64,
-        probabilities=(1.0, 0.0),
-        outside=outside,
-    )
-    return SlidePrediction(
-        slide="a.svs",
-        classes=("gland", "stroma"),
-        probabilities=(1.0, 0.0),
-        regions=(region,),
-        width=512,
-        height=512,
-        mpp=0.5,
-        objective=20.0,
-        magnification=2.5,
-        reader="openslide",
-    )
+    return replace(SLIDE, regions=(replace(REGION, outside=outside),))
 
 
 def test_the_pixels_of_the_networks_image_are_measured() -> None:

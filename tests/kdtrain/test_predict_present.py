@@ -8,34 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fixtures.predictions import REGION, SLIDE
 from kdtrain.predict.failure import Failure
-from kdtrain.predict.prediction import FastPrice, RegionPrediction, SlidePrediction
+from kdtrain.predict.prediction import FastPrice, SlidePrediction
 from kdtrain.predict.present import SHOWN, print_outcome
 from kdtrain.predict.request import ExplainOptions, Request
 from kdtrain.predict.run import Outcome
 
-REGION = RegionPrediction(
-    index=0,
-    key="a-00000000-r0000",
-    x=0,
-    y=0,
-    width=512.0,
-    height=512.0,
-    image_width=64,
-    image_height=64,
-    probabilities=(0.25, 0.75),
-)
-SLIDE = SlidePrediction(
-    slide="[bold]a.svs",
-    classes=("gland", "stroma"),
-    probabilities=(0.25, 0.75),
-    regions=(REGION, replace(REGION, index=1, outside=("too blue", "too large"))),
-    width=512,
-    height=512,
-    mpp=0.5,
-    objective=20.0,
-    magnification=2.5,
-    reader="openslide",
+ODD = replace(
+    SLIDE, slide="[bold]a.svs", regions=(REGION, replace(REGION, index=1, outside=("too blue", "too large")))
 )
 
 
@@ -60,12 +41,12 @@ REQUEST = Request(bundle=Path("b"), slides=("a.svs",))
 
 def test_names_are_shown_as_they_are() -> None:
     """Square brackets in a file's name are no mark-up."""
-    assert "│ [bold]a.svs │ stroma │ 25.0 % │ 75.0 % │ 2 │" in said(SLIDE, request=REQUEST)
+    assert "│ [bold]a.svs │ stroma │ 25.0 % │ 75.0 % │ 2 │" in said(ODD, request=REQUEST)
 
 
 def test_regions_outside_take_one_line_a_slide() -> None:
     """The first one is quoted, the rest counted."""
-    text = said(SLIDE, request=REQUEST)
+    text = said(ODD, request=REQUEST)
     assert (
         "1 of 2 regions lie outside the training data; region 1: too blue; the rest is in regions.csv" in text
     )

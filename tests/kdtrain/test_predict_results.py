@@ -8,45 +8,38 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.predictions import REGION
+from fixtures.predictions import SLIDE as PLAIN
 from kdtrain.errors import UsageError
 from kdtrain.predict.failure import Failure
-from kdtrain.predict.prediction import FastPrice, RegionPrediction, SlidePrediction
+from kdtrain.predict.prediction import FastPrice
 from kdtrain.predict.results import ResultsFolder, failures_csv, regions_csv, slides_csv
 
 IDENTITY = {"bundle": {"name": "b", "sha256": "0" * 64}, "settings": {"fast": False}}
-REGION = RegionPrediction(
-    index=0,
-    key="a-00000000-r0000",
+FIRST = replace(
+    REGION,
     x=64,
     y=-3,
     width=1024.5,
-    height=512.0,
-    image_width=64,
-    image_height=32,
     probabilities=(0.25, 0.75),
     outside=("larger than any image of the training data",),
 )
-SLIDE = SlidePrediction(
-    slide="a.svs",
-    classes=("gland", "stroma"),
+PRICE = FastPrice(
+    downsample=4.0,
+    region=0,
+    mean=0.5,
+    bias=-0.1,
+    largest=7.0,
+    probabilities_level0=(0.5, 0.5),
+    probabilities_fast=(0.4, 0.6),
+)
+SLIDE = replace(
+    PLAIN,
     probabilities=(1 / 3, 2 / 3),
-    regions=(REGION, replace(REGION, index=2, key="a-00000000-r0002", outside=())),
-    width=4000,
-    height=3000,
-    mpp=0.5,
-    objective=20.0,
+    regions=(FIRST, replace(REGION, index=2, key="a-00000000-r0002")),
     magnification=1.25,
-    reader="openslide",
     level=1,
-    fast=FastPrice(
-        downsample=4.0,
-        region=0,
-        mean=0.5,
-        bias=-0.1,
-        largest=7.0,
-        probabilities_level0=(0.5, 0.5),
-        probabilities_fast=(0.4, 0.6),
-    ),
+    fast=PRICE,
     left_out=((3, "only 12 px"),),
     failed=((1, "a tile is damaged"),),
     warnings=("no mpp",),
