@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from errno import ENOSPC
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fixtures.training_runs import exported, kdtrain, record_of, trained, weights_sha256
@@ -19,6 +21,7 @@ from kdtrain.bundle.load import load_bundle
 from kdtrain.bundle.measure import measure_training_data
 from kdtrain.bundle.source import read_source
 from kdtrain.shard_format import read_index
+from kdtrain.shard_sample import read_shard
 
 FILES = ["README.md", "bundle.json", "model.onnx", "model.safetensors"]
 
@@ -86,6 +89,21 @@ def test_the_document_says_where_it_comes_from(bundle, evaluated_teacher, shards
     assert slide.plain_accuracy.value == metrics["levels"]["slide"]["plain_accuracy"]["value"]
     assert [list(row) for row in slide.confusion] == metrics["levels"]["slide"]["confusion"]
     assert list(document.metrics.levels) == ["sample", "slide", "patient"]
+
+
+def test_the_graph_says_what_evaluation_said(bundle, evaluated_teacher, shards):
+    """Of every image of the test split, within 1e-5: the numbers on the card are those of this file."""
+    loaded, index = load_bundle(bundle), read_index(shards)
+    runtime = loaded.runtime(backend="onnx", device="cpu")
+    lines = (evaluated_teacher / "evaluation-test" / "predictions.csv").read_text().splitlines()
+    rows = {row["key"]: row for row in csv.DictReader(line for line in lines if not line.startswith("#"))}
+    for sample in (
+        s for shard in index.shards_of("test") for s in read_shard(index, shard, magnification=10)
+    ):
+        row = rows.pop(sample.key)
+        said = [float(row[f"p_{name}"]) for name in loaded.classes]
+        np.testing.assert_allclose(runtime.infer(sample.image[None]).probabilities_BK[0], said, atol=1e-5)
+    assert rows == {}
 
 
 def test_no_file_says_who_or_where(bundle, evaluated_teacher, shards):

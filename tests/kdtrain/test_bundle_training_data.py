@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import fsspec
 import pytest
 
 from kdtrain.bundle.measure import evenly_spaced, measure_training_data
 from kdtrain.bundle.training_data import Measured, TrainingData, image_outside, slide_outside, training_data
 from kdtrain.epoch_plan import SampleRef
+from kdtrain.shard_cache import CacheSettings
 from kdtrain.shard_format import read_index
 
 INSIDE = {
@@ -140,3 +142,11 @@ def test_of_many_images_evenly_spaced_ones_are_opened(shards):
     assert evenly_spaced(refs, 99) == refs
     data = measure_training_data(read_index(shards), ["train"], 2.5, most=3)
     assert (data.images, data.measured) == (5, 3)
+
+
+def test_a_set_at_a_url_is_measured_alike(shards, tmp_path):
+    """Its tars are fetched as they are needed."""
+    fsspec.filesystem("memory").put(str(shards), "/sets/measured", recursive=True)
+    there = read_index("memory://sets/measured", CacheSettings(directory=tmp_path, limit_bytes=10**9))
+    here = read_index(shards)
+    assert measure_training_data(there, ["train"], 10) == measure_training_data(here, ["train"], 10)
