@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from kdtrain.explain.tissue import MIN_DENSITY
+from kdtrain.bundle.stain import densities, is_stained
 from slideprep import ReadSettings, extract, open_slide
 from slideprep.annotations import AnnotatedRegion, inside_mask
 from slideprep.annotations_io import read_annotations
@@ -102,6 +102,5 @@ def _target(region: RegionImages, image: RegionImage, lesions: Sequence[Annotate
 
 
 def _tissue(pixels: Pixels) -> Mask:
-    density = -np.log10(np.maximum(pixels, 1) / 255).mean(axis=2)
-    filled: Mask = ndimage.binary_fill_holes(density > MIN_DENSITY)
+    filled: Mask = ndimage.binary_fill_holes(is_stained(densities(pixels)))
     return filled

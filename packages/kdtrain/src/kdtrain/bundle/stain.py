@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from kdtrain.bundle.runtime import Floats, Pixels
+
 StainNumber = Literal[
     "tissue_share",
     "density_red",
@@ -37,13 +39,24 @@ STAIN_WORDS: Mapping[StainNumber, str] = {
 """How sentences call them."""
 
 TISSUE_DENSITY = 0.15
+"""Mean optical density over red, green and blue above which a pixel holds stain."""
 _BAND_PIXELS = 1 << 20
 """Pixels in work at a time: an image of 100 megapixels would otherwise need gigabytes."""
 _DENSITY = (-np.log10(np.maximum(np.arange(256), 1) / 255)).astype(np.float32)
 """By grey level; black counts as level 1, which has a logarithm."""
 
 
-def stain_numbers(image_HWC: NDArray[np.uint8]) -> dict[StainNumber, float]:
+def densities(image_HWC: Pixels) -> Floats:
+    """Optical densities of (H, W, 3) uint8 RGB, the same shape."""
+    return _DENSITY[image_HWC]
+
+
+def is_stained(density_HWC: Floats) -> NDArray[np.bool_]:
+    """Which pixels hold stain: (H, W) of (H, W, 3) densities."""
+    return np.asarray(density_HWC.sum(axis=-1) > 3 * TISSUE_DENSITY)
+
+
+def stain_numbers(image_HWC: Pixels) -> dict[StainNumber, float]:
     """Measure an image.
 
     Args:
@@ -56,13 +69,13 @@ def stain_numbers(image_HWC: NDArray[np.uint8]) -> dict[StainNumber, float]:
     rows = max(1, _BAND_PIXELS // width)
     sums, tissue_pixels = np.zeros(3), 0
     for top in range(0, height, rows):
-        density_HWC = _DENSITY[image_HWC[top : top + rows]]
-        stained_NC = density_HWC[density_HWC.sum(axis=-1) > 3 * TISSUE_DENSITY]
+        density_HWC = densities(image_HWC[top : top + rows])
+        stained_NC = density_HWC[is_stained(density_HWC)]
         sums += stained_NC.sum(axis=0, dtype=np.float64)
         tissue_pixels += len(stained_NC)
     share = tissue_pixels / (height * width)
     if not tissue_pixels:
         return {"tissue_share": share}
-    densities = sums / tissue_pixels
+    mean_C = sums / tissue_pixels
     hues = sums / sums.sum()
-    return dict(zip(STAIN_NUMBERS, (share, *map(float, densities), *map(float, hues)), strict=True))
+    return dict(zip(STAIN_NUMBERS, (share, *map(float, mean_C), *map(float, hues)), strict=True))

@@ -1,8 +1,6 @@
 """Which parts of an image hold tissue: coarse, for weighing heat maps, not for finding regions.
 
-A pixel is tissue where the mean of its optical densities over the channels is above 0.15, the threshold under which
-Macenko et al. (2009, "A method for normalizing histology slides for quantitative analysis") take no stain. The light
-that passes where there is nothing is taken as white (255).
+A pixel is tissue where it holds stain, as :mod:`kdtrain.bundle.stain` measures it.
 """
 
 from __future__ import annotations
@@ -10,15 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from kdtrain.bundle.runtime import Pixels
+from kdtrain.bundle.stain import densities, is_stained
 from kdtrain.explain.model import Mask
 
 TISSUE_BLOCK_PX = 8
 """Side of a block in image pixels: finer than any map, and an image of 60 megapixels has a mask of one megabyte."""
-
-MIN_DENSITY = 0.15
-"""Mean optical density (base 10) above which a pixel is stained."""
-
-_DENSITY = -np.log10(np.maximum(np.arange(256), 1) / 255).astype(np.float32)
 
 
 def tissue_blocks(image_HWC: Pixels) -> Mask:
@@ -37,7 +31,7 @@ def tissue_blocks(image_HWC: Pixels) -> Mask:
 
 def _shares(strip_HWC: Pixels) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Share of tissue in each block of a strip of blocks."""
-    tissue = _DENSITY[strip_HWC].mean(axis=2) > MIN_DENSITY
+    tissue = is_stained(densities(strip_HWC))
     edges = np.arange(0, tissue.shape[1], TISSUE_BLOCK_PX)
     widths = np.diff(np.append(edges, tissue.shape[1]))
     counts = np.add.reduceat(tissue.sum(axis=0), edges)
