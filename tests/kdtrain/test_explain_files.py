@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,34 @@ def test_cells_of_grad_cam_are_cut_off_at_the_region() -> None:
     assert rings[0][:3] == [[X, Y], [X + 16.5 * 16, Y], [X + 16.5 * 16, Y + 16.5 * 16]]
     assert max(x for ring in rings for x, _ in ring) == X + WIDTH
     assert max(y for ring in rings for _, y in ring) == Y + HEIGHT
+
+
+def test_the_outer_cells_reach_the_edges_of_their_region() -> None:
+    """Of an image of 96 pixels the last of three cells is centred on 64.5, and goes on to 96 as the map does."""
+    prediction = replace(explained_region().prediction, image_width=96, image_height=96)
+    cam = heat_map([[1.0] * 3] * 3, method="grad-cam", step=(32.0, 32.0), first=(0.5, 0.5))
+    found = features([explained_region(prediction=prediction, maps=(cam,))], CLASSES)
+    rings = [feature["geometry"]["coordinates"][0] for feature in found]
+    region, cells = rings[0], rings[1:]
+    areas = [(ring[2][0] - ring[0][0]) * (ring[2][1] - ring[0][1]) for ring in cells]
+    assert sum(areas) == pytest.approx(WIDTH * HEIGHT, rel=1e-4)
+    assert cells[-1][2] == region[2]
+
+
+def test_a_name_of_two_lines_stands_on_one(tmp_path: Path) -> None:
+    """QuPath takes no class whose name has a line break, and XML no control character: both are spelled out."""
+    names = ("a\nb", "c\x01d")
+    write_geojson(tmp_path / "cells.geojson", [explained_region()], names)
+    document = json.loads((tmp_path / "cells.geojson").read_bytes())
+    properties = document["features"][0]["properties"]
+    assert properties["classification"]["name"] == r"a\u000ab"
+    assert list(properties["measurements"]) == [r"Probability: a\u000ab", r"Probability: c\u0001d"]
+    tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
+    write_ome_tiff(tmp_path / "a.ome.tif", _picture(classes=names, slide='<"&\x02'), overview())
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tiff:
+        root = ElementTree.fromstring(tiff.ome_metadata or "")
+    (image,) = root.iter("{http://www.openmicroscopy.org/Schemas/OME/2016-06}Image")
+    assert image.attrib["Name"] == r'<"&\u0002: a\u000ab'
 
 
 def test_maps_on_one_grid_share_their_cells() -> None:

@@ -108,6 +108,14 @@ def _picture(**edits: object) -> SlidePicture:
     return SlidePicture(**(fields | edits))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["a\nb", "<&>{}", "\u817a\u764c", "n" * 300])
+def test_a_class_may_have_any_name(name: str) -> None:
+    """It is drawn on one line, cut off where there is no room."""
+    picture = _picture(prediction=slide_prediction(classes=(name, "two"), slide="s" * 200))
+    with Image.open(io.BytesIO(overlay_png(picture, overview(), side_px=400))) as image:
+        assert image.width < 1200
+
+
 def test_a_value_is_painted_where_its_place_lies() -> None:
     """The one warm cell, the right one of the lower row, is orange there; the rest of the slide is as it was."""
     picture = _picture()

@@ -4,7 +4,8 @@ Every region becomes a locked annotation with its predicted class and a measurem
 becomes a detection, a rectangle with a measurement per method and class, so that QuPath's *Measure > Show measurement
 maps* colours them. Coordinates are level-0 pixels; rings are closed and run clockwise on the screen, from the top left
 corner. The keys are those of QuPath's own exporter (``objectType``, ``classification``, ``isLocked``, ``measurements``
-as an object). No object has an id, so QuPath gives it one and a second import is never taken for the first.
+as an object). No object has an id, so QuPath gives it one and a second import is never taken for the first. In names
+of classes, which QuPath takes no line breaks in, control characters are spelled out.
 
 Readers of annotations, slideprep's among them, leave detections out and find the regions.
 """
@@ -20,8 +21,9 @@ from typing import Any
 from kdtrain.explain.heat_map import HeatMap
 from kdtrain.explain.model import ExplainedRegion
 from kdtrain.explain.picture import METHOD_NAMES
+from kdtrain.explain.text import class_colour
 from kdtrain.files import open_atomically
-from kdtrain.report.palette import SERIES, light
+from kdtrain.report.svg import visible
 
 _START = b'{"type":"FeatureCollection","features":[\n'
 _END = b"\n]}\n"
@@ -50,11 +52,12 @@ def features(regions: Sequence[ExplainedRegion], classes: Sequence[str]) -> Iter
         regions: Of one slide.
         classes: Names, in the order of the probabilities.
     """
+    names = [visible(name) for name in classes]
     for region in regions:
-        yield _annotation(region, classes)
+        yield _annotation(region, names)
     for region in regions:
         for _, maps in groupby(sorted(region.maps, key=_grid), key=_grid):
-            yield from _detections(region, list(maps), classes)
+            yield from _detections(region, list(maps), names)
 
 
 def _annotation(region: ExplainedRegion, classes: Sequence[str]) -> dict[str, Any]:
@@ -86,9 +89,9 @@ def _detections(
     names = [f"{METHOD_NAMES[m.method]}: {classes[m.class_index]}" for m in maps]
     rows, columns = maps[0].values.shape
     for row in range(rows):
-        top, bottom = _span(maps[0].first_y, maps[0].step_y, row, p.image_height)
+        top, bottom = _span(maps[0].first_y, maps[0].step_y, row, rows, p.image_height)
         for column in range(columns):
-            left, right = _span(maps[0].first_x, maps[0].step_x, column, p.image_width)
+            left, right = _span(maps[0].first_x, maps[0].step_x, column, columns, p.image_width)
             measurements = {
                 name: _rounded(float(m.values[row, column])) for name, m in zip(names, maps, strict=True)
             }
@@ -98,10 +101,14 @@ def _detections(
             yield _feature(ring, {"objectType": "detection", "measurements": measurements})
 
 
-def _span(first: float, step: float, cell: int, limit: int) -> tuple[float, float]:
-    """Where a cell starts and ends in image pixels, cut off by the image."""
+def _span(first: float, step: float, cell: int, cells: int, limit: int) -> tuple[float, float]:
+    """Where a cell starts and ends in image pixels: halfway to its neighbours, the outer ones at the image's edges.
+
+    Beyond the outer centres a map goes on as it is (:meth:`HeatMap.at`), so no part of the image is without a cell.
+    """
     centre = first + cell * step
-    return max(0.0, centre - step / 2), min(float(limit), centre + step / 2)
+    start = centre - step / 2 if cell else 0.0
+    return start, centre + step / 2 if cell < cells - 1 else float(limit)
 
 
 def _feature(ring: list[list[float]], properties: dict[str, Any]) -> dict[str, Any]:
@@ -126,5 +133,5 @@ def _rounded(value: float) -> float:
 
 
 def _rgb(class_index: int) -> list[int]:
-    colour = light(SERIES[class_index % len(SERIES)])
+    colour = class_colour(class_index)
     return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]

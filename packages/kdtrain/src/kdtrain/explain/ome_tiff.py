@@ -24,19 +24,17 @@ from PIL import Image
 
 from kdtrain.bundle.runtime import Pixels
 from kdtrain.errors import UsageError
-from kdtrain.explain.paint import Place, paint
+from kdtrain.explain.paint import OPACITY, Place, paint
 from kdtrain.explain.picture import CAUTION, SlidePicture
 from kdtrain.files import open_atomically
 from kdtrain.predict.prediction import RegionPrediction
+from kdtrain.report.svg import visible
 
 MAX_PIXELS = 64_000_000
 """Above, the file is made at half the magnification, and so on: the picture is held in memory, 192 MB at this size."""
 
 MIN_SIDE_PX = 2000
 """Below, at twice the magnification, and so on up to the slide's own: at 1.25x a biopsy is a hundred pixels wide."""
-
-OPACITY = 0.65
-"""Of the strongest colours: the tissue under them stays visible."""
 
 _TILE_PX = 512
 _QUALITY = 90
@@ -128,8 +126,9 @@ def _metadata(picture: SlidePicture, canvas_HWC: Pixels, factor: float) -> dict[
     )
     metadata: dict[str, Any] = {
         "axes": "YXS",
-        "Name": f"{picture.prediction.slide}: {picture.class_name}",
-        "Description": f"{picture.meaning}; {colours}. {picture.bundle}. {CAUTION}",
+        # XML takes no control characters, not even escaped.
+        "Name": visible(f"{picture.prediction.slide}: {picture.class_name}"),
+        "Description": visible(f"{picture.meaning}; {colours}. {picture.bundle}. {CAUTION}"),
         "Creator": "kdtrain",
         # By content, since the library would draw one at random and no two files would be the same.
         "UUID": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(canvas_HWC.tobytes()).hexdigest())}",

@@ -13,16 +13,14 @@ from PIL import Image, ImageDraw
 
 from kdtrain.bundle.runtime import Pixels
 from kdtrain.explain.legend import LEGEND_HEIGHT, draw_legend
-from kdtrain.explain.paint import Place, paint
+from kdtrain.explain.paint import OPACITY, Place, paint
 from kdtrain.explain.picture import CAUTION, SlidePicture
 from kdtrain.explain.text import INK, PAPER, SOFT, class_colour, fitted, font
 from kdtrain.predict.prediction import RegionPrediction
+from kdtrain.report.svg import visible
 
 SIDE_PX = 1600
 """Longest side of the slide in the picture: a screen's width, and still readable in a document."""
-
-OPACITY = 0.65
-"""Of the strongest colours: the tissue under them stays visible."""
 
 _MIN_WIDTH = 1000
 _MARGIN = 28
@@ -101,7 +99,7 @@ def _tag(
     place: Place,
 ) -> None:
     """The region's number, class and probability above its box, or in it where the slide ends."""
-    full = f"{region.index} {classes[region.predicted]} {region.probabilities[region.predicted]:.2f}"
+    full = f"{region.index} {visible(classes[region.predicted])} {region.probabilities[region.predicted]:.2f}"
     used = font(_TAG)
     room = max(place.right - place.left, draw.textlength("00", font=used) + 8)
     # Of a box too narrow for all, the number is what the table of regions calls it by.

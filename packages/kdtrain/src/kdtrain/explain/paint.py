@@ -16,6 +16,9 @@ from kdtrain.explain.heat_map import HeatMap
 from kdtrain.explain.scale import Scale
 from kdtrain.predict.prediction import RegionPrediction
 
+OPACITY = 0.65
+"""Of the strongest colours: the tissue under them stays visible."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
