@@ -466,6 +466,18 @@ def test_a_phone_shows_all_of_it(tab: Browser, address: str) -> None:
     assert len(sizes) == 8 and min(sizes) >= 40
 
 
+def test_a_slide_without_regions_can_still_be_looked_at(tab: Browser, tmp_path: Path) -> None:
+    """No table, no map: zoom works, keys for regions do nothing, and the console stays silent."""
+    page = slide_page()
+    bare = replace(page, prediction=replace(page.prediction, regions=()), regions=())
+    show(tab, written(tmp_path, build_page(bare)))
+    for key in "np+":
+        tab.key(key)
+    shown = settled(tab)
+    assert shown["selected"] is None and shown["scale"] > shown["wholeScale"]
+    assert tab.complaints == []
+
+
 def test_a_page_with_nothing_but_probabilities_works(tab: Browser, tmp_path: Path) -> None:
     """No maps, no images of regions, no microns per pixel: zoom and regions work, and the console stays silent."""
     page = slide_page(mpp=None)

@@ -10,7 +10,7 @@ class Pointers {
     canvas.addEventListener("pointerdown", (event) => this.pressed(event));
     canvas.addEventListener("pointermove", (event) => this.dragged(event));
     canvas.addEventListener("pointerup", (event) => this.released(event));
-    canvas.addEventListener("pointercancel", (event) => this.down.delete(event.pointerId));
+    canvas.addEventListener("pointercancel", (event) => this.left(event));
     canvas.addEventListener("pointerleave", () => heard.hover(null));
     canvas.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
   }
@@ -49,9 +49,15 @@ class Pointers {
     if (before.spread > 0) this.view.zoomAbout(after.x, after.y, after.spread / before.spread);
   }
 
+  // Whether this finger was down.
+  left(event) {
+    const wasDown = this.down.delete(event.pointerId);
+    if (this.down.size === 0) this.canvas.classList.remove("held");
+    return wasDown;
+  }
+
   released(event) {
-    if (!this.down.delete(event.pointerId) || this.down.size > 0) return;
-    this.canvas.classList.remove("held");
+    if (!this.left(event) || this.down.size > 0) return;
     if (this.moved >= Pointers.CLICK_PX) return;
     const [x, y] = this.placeOf(event);
     const again =

@@ -29,7 +29,9 @@ const maps = new Maps(data.regions, data.colours);
 const painter = new Painter(canvas, view, tiles, maps);
 const mini = new MiniMap(byId("mini"), view);
 const legend = new Legend(maps);
-const table = new RegionTable(byId("regions"), (number) => show(regionOf(number)));
+const table = byId("regions")
+  ? new RegionTable(byId("regions"), (number) => show(regionOf(number)))
+  : { select: () => {} };
 
 const paintAll = () => {
   painter.paint(state);
