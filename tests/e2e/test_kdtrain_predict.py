@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +24,12 @@ from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.predict import slides
 from kdtrain.predict.classify import decoded
 from kdtrain.predict.failure import SlideError
+from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.read_slide import SlideImages
 from kdtrain.predict.request import ReadOptions
 from kdtrain.shard_format import read_index
 from kdtrain.stream import EvaluationStream
+from slideprep.extraction import Extraction
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def test_the_network_sees_the_pixels_of_the_shard(made: Made) -> None:
     found, _ = slides.discovered([str(path) for path in made.slides])
     read = {}
     for file in found:
-        images = slides.read_slide(slides.read_job(file, settings, 2.5, ReadOptions(), None))
+        images = read_slide(slides.read_job(file, settings, 2.5, ReadOptions(), None))
         assert isinstance(images, SlideImages)
         read.update({region.key: decoded(region) for region in images.regions})
     index = read_index(made.shards)
@@ -141,6 +146,53 @@ def test_bad_slides_are_listed_and_the_others_completed(made: Made, tmp_path: Pa
         "letter.svs": "open",
     }
     assert "empty (0 bytes)" in listed["empty.svs"]["reason"]
+
+
+def test_a_name_that_is_not_utf_8_is_listed(made: Made, tmp_path: Path) -> None:
+    """No table could name the slide; it is refused with what to do, and the others are predicted."""
+    odd = tmp_path / os.fsdecode(b"caf\xe9.svs")
+    try:
+        shutil.copy(made.slides[0], odd)
+    except OSError:
+        pytest.skip("this file system refuses such names itself")
+    done = kdtrain("predict", made.bundle, odd, made.slides[1], "--out", tmp_path / "out", "--workers", 0)
+    assert done.code == 3, done.said
+    (row,) = rows(tmp_path / "out" / "failures.csv")
+    assert (row["slide"], row["stage"]) == ("caf\\udce9.svs", "open")
+    assert "rename the file" in row["reason"]
+    with pytest.raises(SlideError, match="rename the file"):
+        package.load_bundle(made.bundle).predict(odd)
+
+
+@pytest.mark.parametrize("order", [("z", "a"), ("a", "z")])
+def test_what_is_printed_is_what_is_written(made: Made, tmp_path: Path, order: tuple[str, str]) -> None:
+    """--json prints predictions.json, failures in its order, and nothing else."""
+    for name in order:
+        (tmp_path / f"{name}.dcm").write_bytes(b"no slide")
+    half_zero_tile(write_svs(tmp_path / "m.svs", picture(320, 256)), 3)
+    given = (*(tmp_path / f"{name}.dcm" for name in order), tmp_path / "m.svs", made.slides[0])
+    done = kdtrain("predict", made.bundle, *given, "--out", tmp_path / "out", "--workers", 0, "--json")
+    assert done.code == 3, done.said
+    written = (tmp_path / "out" / "predictions.json").read_text("utf-8")
+    assert done.said == " ".join(written.split())
+    assert [row["slide"] for row in rows(tmp_path / "out" / "failures.csv")] == ["a.dcm", "m.svs", "z.dcm"]
+
+
+def test_a_failing_disk_costs_the_others_nothing(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the operating system in the middle of a slide is that slide's."""
+
+    def broken(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Extraction, "read", broken)
+    done = kdtrain("predict", made.bundle, *made.slides[:2], "--out", tmp_path / "out", "--workers", 0)
+    assert done.code == 3, done.said
+    (row,) = rows(tmp_path / "out" / "failures.csv")
+    assert (row["slide"], row["stage"]) == ("slide-0.svs", "read")
+    assert "Input/output error; check the disk" in row["reason"]
 
 
 def test_a_slide_too_large_for_memory_costs_the_others_nothing(
@@ -219,6 +271,39 @@ def test_fast_reads_a_coarser_level_and_says_what_it_changes(made: Made, tmp_pat
     assert (flat["level"], flat["fast"]) == (0, None)
 
 
+def test_fast_on_a_slide_whose_level_0_is_damaged(made: Made, tmp_path: Path) -> None:
+    """The level that is read is whole, so the slide is predicted; that nothing could be measured is said."""
+    pyramid = write_jpeg_tiff(tmp_path / "pyramid.tiff", picture(512, 512), levels=3)
+    for tile in range(64):
+        half_zero_tile(pyramid, tile)
+    options = ("--objective", 20, "--mpp", 0.5, "--outside", "warn", "--fast", "--json")
+    done = kdtrain("predict", made.bundle, pyramid, *options)
+    assert done.code == 0, done.said
+    (slide,) = json.loads(done.said)["slides"]
+    assert slide["level"] > 0
+    assert slide["fast"] is None
+    assert any("could not be measured" in text for text in slide["warnings"])
+
+
+def test_annotations_are_a_slide_s_own(made: Made, tmp_path: Path) -> None:
+    """Outlines are found by the slide's name, one file a slide: two are refused before any work, none is listed."""
+    folder = tmp_path / "outlines"
+    folder.mkdir()
+    outline = [[0, 0], [320, 0], [320, 256], [0, 256], [0, 0]]
+    drawn = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [outline]}, "properties": {}}
+    (folder / "slide-0.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [drawn]}))
+    command = ("predict", made.bundle, *made.slides[:2], "--tissue", "annotations", "--annotations", folder)
+    done = kdtrain(*command, "--out", tmp_path / "out", "--workers", 0)
+    assert done.code == 3, done.said
+    assert [row["slide"] for row in rows(tmp_path / "out" / "regions.csv")] == ["slide-0.svs"]
+    assert "no annotation file" in rows(tmp_path / "out" / "failures.csv")[0]["reason"]
+    shutil.copy(folder / "slide-0.geojson", folder / "slide-0.svs.geojson")
+    refused = kdtrain(*command, "--out", tmp_path / "other", "--workers", 0)
+    assert refused.code == 2, refused.said
+    assert "keep one" in refused.said
+    assert not (tmp_path / "other").exists()
+
+
 def test_python_says_the_same(made: Made) -> None:
     """load_bundle(...).predict gives a path, and a slide that is open, the same answer."""
     bundle = package.load_bundle(made.bundle)
@@ -243,6 +328,13 @@ def test_python_raises_what_is_wrong_with_a_slide(made: Made, tmp_path: Path) ->
         (("--annotations", "."), "is read only where regions are annotated"),
         (("--tissue", "annotations"), "add --annotations FOLDER"),
         (("--device", "cuda"), "no GPU"),
+        (
+            ("--annotations", __file__, "--tissue", "annotations", "--out", "OUT"),
+            "give the folder that holds",
+        ),
+        (("--labels", "absent.csv", "--out", "OUT"), "cannot read the labels"),
+        (("--page-mb", "nan", "--out", "OUT"), "give a finite one"),
+        (("--display-magnification", "inf", "--out", "OUT"), "give a finite one"),
         (("--explain-class", "benign", "--out", "OUT"), "is no class of the bundle; it knows gland, stroma"),
     ],
 )

@@ -20,12 +20,17 @@ ODD = replace(
 )
 
 
-def said(*slides: SlidePrediction, failures: tuple[Failure, ...] = (), request: Request) -> str:
+def said(
+    *slides: SlidePrediction,
+    failures: tuple[Failure, ...] = (),
+    request: Request,
+    classes: tuple[str, ...] = ("gland", "stroma"),
+) -> str:
     """The screen, every run of white space as one space."""
     outcome = Outcome(
         bundle="student",
         runtime="onnxruntime on cpu",
-        classes=("gland", "stroma"),
+        classes=classes,
         magnification=2.5,
         predictions=slides,
         failures=failures,
@@ -42,6 +47,28 @@ REQUEST = Request(bundle=Path("b"), slides=("a.svs",))
 def test_names_are_shown_as_they_are() -> None:
     """Square brackets in a file's name are no mark-up."""
     assert "│ [bold]a.svs │ stroma │ 25.0 % │ 75.0 % │ 2 │" in said(ODD, request=REQUEST)
+
+
+def test_class_names_are_no_mark_up() -> None:
+    """A class may be called like a closing tag."""
+    assert "│ [/b] │ [red] │" in said(
+        replace(SLIDE, classes=("[/b]", "[red]")), request=REQUEST, classes=("[/b]", "[red]")
+    ).replace("┃", "│")
+
+
+def test_of_many_classes_the_predicted_one_is_shown() -> None:
+    """Fifty columns fit no screen: the table keeps its width, and predictions.csv has them all."""
+    classes = tuple(f"class {number}" for number in range(50))
+    slide = replace(SLIDE, classes=classes, probabilities=(0.51, *[0.01] * 49))
+    text = said(slide, request=REQUEST, classes=classes)
+    assert "│ a.svs │ class 0 │ 51.0 % │ 1 │" in text
+    assert "class 7" not in text
+
+
+def test_a_path_that_is_not_utf_8_is_shown() -> None:
+    """It is escaped: a screen that takes UTF-8 alone would refuse it after all work is done."""
+    failure = Failure(slide="a.svs", region=None, stage="read", reason="see caf\udce9/a.svs")
+    assert "see caf\\udce9/a.svs" in said(failures=(failure,), request=REQUEST)
 
 
 def test_regions_outside_take_one_line_a_slide() -> None:

@@ -82,6 +82,13 @@ def test_another_request_is_refused_with_what_differs(tmp_path: Path) -> None:
         ResultsFolder(tmp_path).begin({**IDENTITY, "settings": {"fast": True}})
 
 
+def test_a_start_that_was_killed_while_it_began_is_no_foreign_folder(tmp_path: Path) -> None:
+    """What kill -9 leaves of the first file that is written does not cost the folder."""
+    (tmp_path / "predict.json.4711.partial").write_text("{")
+    ResultsFolder(tmp_path).begin(IDENTITY)
+    assert json.loads((tmp_path / "predict.json").read_bytes())["bundle"] == IDENTITY["bundle"]
+
+
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     """Nothing of a person's is written over."""
     (tmp_path / "thesis.doc").write_text("x")
@@ -138,3 +145,37 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert content["settings"] == IDENTITY["settings"]
     (slide,) = content["slides"]
     assert (slide["predicted"], slide["fast"]["mean"], slide["regions"][1]["index"]) == ("stroma", 0.5, 2)
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    """A folder whose name no encoding explains stands in a reason, and costs no table."""
+    failure = Failure(slide="a.svs", region=None, stage="read", reason="see caf\udce9/a.svs")
+    ResultsFolder(tmp_path).finish(IDENTITY, [], [failure], SLIDE.classes)
+    assert "see caf\\udce9/a.svs" in (tmp_path / "failures.csv").read_text("utf-8")
+    kept = json.loads((tmp_path / "predictions.json").read_text("utf-8"))
+    assert kept["failures"][0]["reason"] == failure.reason
+
+
+def test_pictures_of_what_a_slide_was_before_are_removed(tmp_path: Path) -> None:
+    """A slide that changed keeps no picture of a class that it is not said to be any more, and all other files."""
+    folder = ResultsFolder(tmp_path)
+    place = folder.explanation("a")
+    place.mkdir(parents=True)
+    names = ("overlay-grad-cam-gland.png", "overlay-grad-cam-stroma.png", "page.html", "notes.txt")
+    for name in names:
+        (place / name).touch()
+    folder.forget_other_pictures("a", frozenset())
+    assert {path.name for path in place.iterdir()} == set(names)
+    folder.forget_other_pictures("a", {"overlay-grad-cam-stroma.png", "page.html"})
+    assert {path.name for path in place.iterdir()} == set(names[1:])
+
+
+def test_a_slide_whose_page_is_gone_is_not_finished(tmp_path: Path) -> None:
+    """Where explanations are asked for, a result alone is not everything."""
+    folder = ResultsFolder(tmp_path)
+    folder.save("a", "mark", SLIDE)
+    assert folder.holds("a", explained=False)
+    assert not folder.holds("a", explained=True)
+    folder.explanation("a").mkdir(parents=True)
+    (folder.explanation("a") / "page.html").touch()
+    assert folder.holds("a", explained=True)

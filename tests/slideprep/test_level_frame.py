@@ -50,3 +50,11 @@ def test_a_level_of_one_side_too_coarse_is_not_used() -> None:
     levels = levels_from_sizes([(1000, 900), (300, 271)])
     assert coarsest_frame(levels, Fraction(333, 100)).index == 0
     assert coarsest_frame(levels, Fraction(334, 100)).index == 1
+
+
+@pytest.mark.parametrize("other", [(500, 225), (250, 100), (500, 440)])
+def test_a_level_that_is_not_the_whole_slide_is_passed_over(other: tuple[int, int]) -> None:
+    """Sides that were reduced unalike, by more than rounding explains, would shift and stretch every region."""
+    levels = levels_from_sizes([(1000, 900), other, (125, 112)])
+    assert coarsest_frame(levels, Fraction(7)) == LEVEL_0
+    assert coarsest_frame(levels, Fraction(8)).index == 2

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,22 @@ from kdtrain.predict.request import (
 
 SOME_FAILED = 3
 _KEPT = "slides that were finished are kept in --out, and the same command goes on with the others"
-_POSITIVE = click.FloatRange(0, min_open=True)
+
+
+class _Positive(click.FloatRange):
+    """A finite number above 0: click's own range lets "nan" pass."""
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is no number above 0; give a finite one", param, ctx)
+        return number
+
+
+_POSITIVE = _Positive()
 
 
 @click.command("predict")
@@ -113,11 +128,12 @@ def predict_command(as_json: bool, **options: Any) -> None:
         from rich.console import Console
 
         from kdtrain.predict.present import print_outcome
+        from kdtrain.predict.results import json_bytes
         from kdtrain.predict.run import predict_slides
 
         outcome = predict_slides(request, Console(stderr=True))
         if as_json:
-            click.echo(json.dumps(outcome.document, indent=1, ensure_ascii=False))
+            click.echo(json_bytes(outcome.document), nl=False)
         else:
             print_outcome(outcome, request, Console())
         if outcome.failures:

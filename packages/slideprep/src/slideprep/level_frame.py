@@ -54,7 +54,9 @@ def coarsest_frame(levels: Sequence[Level], factor: Fraction) -> LevelFrame:
     Returns:
         Level 0 where no other level is fine enough.
     """
-    frames = (_frame(levels, index) for index in range(1, len(levels)))
+    frames = (
+        _frame(levels, index) for index in range(1, len(levels)) if _shows_all(levels[0], levels[index])
+    )
     fine_enough = [frame for frame in frames if frame.coarsest <= factor]
     return max(fine_enough, key=lambda frame: frame.coarsest, default=LEVEL_0)
 
@@ -67,6 +69,13 @@ def _frame(levels: Sequence[Level], index: int) -> LevelFrame:
         downsample_x=Fraction(finest.width, level.width) if whole is None else Fraction(whole),
         downsample_y=Fraction(finest.height, level.height) if whole is None else Fraction(whole),
     )
+
+
+def _shows_all(finest: Level, level: Level) -> bool:
+    """Whether both sides are reduced alike, to within a pixel; else the level is cut off, or another picture."""
+    sides = ((finest.width, level.width), (finest.height, level.height))
+    least = max(Fraction(side_l0, side + 1) for side_l0, side in sides)
+    return all(side == 1 or least <= Fraction(side_l0, side - 1) for side_l0, side in sides)
 
 
 def _whole_downsample(sides: Sequence[tuple[int, int]]) -> int | None:

@@ -16,6 +16,7 @@ from kdtrain.errors import UsageError
 from kdtrain.predict import slides
 from kdtrain.predict.failure import SlideError
 from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.predict.read_images import read_source
 from kdtrain.predict.read_slide import SlideImages, Source
 from kdtrain.predict.request import ExplainOptions, OutsidePolicy, ReadOptions
 from kdtrain.predict.slide_task import SlideTask
@@ -70,13 +71,13 @@ def predict(
     )
     drawn = _explain_options(explain is not None, classes, occlusion_passes)
     settings = slides.read_settings(bundle.document.slides, options)
-    images = slides.read_source(
+    runtime = bundle.runtime(backend=backend, device=device)
+    task = SlideTask(bundle, runtime, outside=outside, explain=drawn)
+    images = read_source(
         slide, settings, bundle.magnification, options, None if drawn is None else drawn.display
     )
     if not isinstance(images, SlideImages):
         raise SlideError(images.failures[0])
-    runtime = bundle.runtime(backend=backend, device=device)
-    task = SlideTask(bundle, runtime, outside=outside, explain=drawn)
     prediction = task.predicted(images)
     if explain is not None:
         task.explained(images, prediction, Path(explain))

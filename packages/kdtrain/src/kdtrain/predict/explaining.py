@@ -34,6 +34,11 @@ from kdtrain.predict.classify import decoded
 from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
 from kdtrain.predict.read_slide import ReadRegion, SlideImages
 from kdtrain.predict.request import ExplainOptions
+from kdtrain.predict.results import PAGE_FILE
+
+_REGIONS_FILE = "regions.geojson"
+_SLUG_LETTERS = 40
+"""A file's name takes 255 bytes, and a letter up to four."""
 
 
 def explain_slide(
@@ -44,7 +49,7 @@ def explain_slide(
     options: ExplainOptions,
     folder: Path,
     say: Callable[[str], None],
-) -> None:
+) -> frozenset[str]:
     """Write a slide's folder.
 
     Args:
@@ -55,6 +60,9 @@ def explain_slide(
         options: What to draw.
         folder: For the files; what is there of the same names is replaced.
         say: Shows what is being done.
+
+    Returns:
+        Names of the files.
     """
     assert images.overview is not None, "slides that are to be explained are read with their overview"
     explained: list[ExplainedRegion] = []
@@ -62,12 +70,18 @@ def explain_slide(
         say(f"{images.name}: where it looked, region {len(explained) + 1} of {len(images.regions)}")
         classes = _classes(options, bundle.classes, prediction, said)
         explained.append(_explained(read, said, classes, bundle, runtime, options))
-    write_atomically(folder / "page.html", _page(images, prediction, explained, bundle, runtime, options))
+    write_atomically(folder / PAGE_FILE, _page(images, prediction, explained, bundle, runtime, options))
+    slugs, written = class_slugs(bundle.classes), {PAGE_FILE, _REGIONS_FILE}
     for picture in _pictures(prediction, explained, bundle, options):
-        name = f"overlay-{picture.method}-{_slug(picture.class_name)}"
-        write_atomically(folder / f"{name}.png", overlay_png(picture, images.overview))
-        write_ome_tiff(folder / f"{name}.ome.tif", picture, images.overview, images=_network_images(images))
-    write_geojson(folder / "regions.geojson", explained, bundle.classes)
+        png, tiff = (
+            folder / f"overlay-{picture.method}-{slugs[picture.class_index]}{end}"
+            for end in (".png", ".ome.tif")
+        )
+        write_atomically(png, overlay_png(picture, images.overview))
+        write_ome_tiff(tiff, picture, images.overview, images=_network_images(images))
+        written |= {png.name, tiff.name}
+    write_geojson(folder / _REGIONS_FILE, explained, bundle.classes)
+    return frozenset(written)
 
 
 def _classes(
@@ -149,5 +163,9 @@ def _network_images(images: SlideImages) -> Callable[[int], Pixels]:
     return lambda index: decoded(by_index[index])
 
 
-def _slug(class_name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", class_name).strip("-") or "class"
+def class_slugs(classes: Sequence[str]) -> tuple[str, ...]:
+    """What files call the classes: letters of any script, digits, ``_`` and ``-``; numbered where two look alike."""
+    slugs = [re.sub(r"[^\w-]+", "-", name).strip("-")[:_SLUG_LETTERS] or "class" for name in classes]
+    if len({slug.casefold() for slug in slugs}) == len(slugs):
+        return tuple(slugs)
+    return tuple(f"{slug}-{number}" for number, slug in enumerate(slugs))

@@ -11,10 +11,13 @@ from rich.text import Text
 
 from kdtrain.predict.prediction import FastPrice, SlidePrediction, slide_key
 from kdtrain.predict.request import Request
+from kdtrain.predict.results import PAGE_FILE
 from kdtrain.predict.run import Outcome
 
 SHOWN = 40
 """Slides in the table; all of them are in predictions.csv."""
+COLUMNS = 6
+"""Classes with a column of their own; of more, the predicted one's probability is shown."""
 PAGES = 3
 """Pages that are named one by one."""
 
@@ -24,25 +27,33 @@ def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
     if outcome.predictions:
         console.print(_table(outcome))
     for style, line in _lines(outcome):
-        console.print(Text(line, style=style))
+        console.print(_shown(line, style))
     if request.out is not None:
-        console.print(Text(f"files    {request.out}"))
+        console.print(_shown(f"files    {request.out}"))
         for page in _pages(outcome, request, request.out):
-            console.print(Text(f"page     {page}"))
+            console.print(_shown(f"page     {page}"))
+
+
+def _shown(text: str, style: str = "") -> Text:
+    """As it is: brackets are no mark-up, and what in a path is no UTF-8 is escaped."""
+    return Text(text.encode(errors="backslashreplace").decode(), style=style)
 
 
 def _table(outcome: Outcome) -> Table:
     table = Table(
-        title=Text(f"{outcome.bundle} at {outcome.magnification:g}x, {outcome.runtime}"), title_justify="left"
+        title=_shown(f"{outcome.bundle} at {outcome.magnification:g}x, {outcome.runtime}"),
+        title_justify="left",
     )
     table.add_column("slide", overflow="fold")
     table.add_column("predicted")
-    for name in outcome.classes:
-        table.add_column(name, justify="right")
+    narrow = len(outcome.classes) > COLUMNS
+    for name in ("probability",) if narrow else outcome.classes:
+        table.add_column(_shown(name), justify="right")
     table.add_column("regions", justify="right")
     for one in outcome.predictions[:SHOWN]:
-        shares = (f"{100 * value:.1f} %" for value in one.probabilities)
-        table.add_row(Text(one.slide), Text(one.label), *shares, str(len(one.regions)))
+        values = (max(one.probabilities),) if narrow else one.probabilities
+        shares = (f"{100 * value:.1f} %" for value in values)
+        table.add_row(_shown(one.slide), _shown(one.label), *shares, str(len(one.regions)))
     return table
 
 
@@ -64,7 +75,7 @@ def _pages(outcome: Outcome, request: Request, out: Path) -> list[Path]:
     if request.explain is None:
         return []
     keys = [slide_key(one) for one in outcome.predictions]
-    return [out / "explanations" / key / "page.html" for key in (keys if len(keys) <= PAGES else ["*"])]
+    return [out / "explanations" / key / PAGE_FILE for key in (keys if len(keys) <= PAGES else ["*"])]
 
 
 def _odd(one: SlidePrediction) -> Iterable[str]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from kdtrain.predict.prediction import SlidePrediction
 from kdtrain.run_folder import differences
 
 IDENTITY_FILE = "predict.json"
+PAGE_FILE = "page.html"
+"""Of an explanation's folder."""
 _FORMAT = "kdtrain-predictions"
 _VERSION = (1, 0)
 _PREDICTIONS = TypeAdapter(SlidePrediction)
@@ -73,13 +75,27 @@ class ResultsFolder:
                     + "\ngive a new --out, or the settings it was begun with"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self._is_free():
             raise UsageError(f"--out {self.path} is not empty and holds no predictions; give a new folder")
-        write_atomically(file, _json(wanted))
+        write_atomically(file, json_bytes(wanted))
 
-    def holds(self, key: str) -> bool:
-        """Whether there is a result under this key, of whatever content."""
-        return self._slide_file(key).exists()
+    def _is_free(self) -> bool:
+        """An empty folder, but for what a start leaves that was killed while it wrote its first file."""
+        return self.path.is_dir() and all(
+            path.name.startswith(f"{IDENTITY_FILE}.") and path.suffix == ".partial"
+            for path in self.path.iterdir()
+        )
+
+    def holds(self, key: str, *, explained: bool) -> bool:
+        """Whether there is a result under this key, of whatever content.
+
+        Args:
+            key: The slide's.
+            explained: Whether its page has to be there as well.
+        """
+        return self._slide_file(key).exists() and (
+            not explained or (self.explanation(key) / PAGE_FILE).exists()
+        )
 
     def finished(self, key: str, mark: str) -> SlidePrediction | None:
         """The result of a slide; None where it is still to be made.
@@ -98,7 +114,7 @@ class ResultsFolder:
 
     def save(self, key: str, mark: str, prediction: SlidePrediction) -> None:
         """Keep a slide's result; its explanation lies there already."""
-        write_atomically(self._slide_file(key), _json({**asdict(prediction), "mark": mark}))
+        write_atomically(self._slide_file(key), json_bytes({**asdict(prediction), "mark": mark}))
 
     def _slide_file(self, key: str) -> Path:
         return self.path / "slides" / f"{key}.json"
@@ -106,6 +122,19 @@ class ResultsFolder:
     def explanation(self, key: str) -> Path:
         """Folder of a slide's heat maps."""
         return self.path / "explanations" / key
+
+    def forget_other_pictures(self, key: str, written: Collection[str]) -> None:
+        """Remove pictures of what a slide was said to be before it changed.
+
+        Args:
+            key: The slide's.
+            written: Names of the files that its explanation has now; none where it was not asked for.
+        """
+        if not written:
+            return
+        for path in self.explanation(key).glob("overlay-*"):
+            if path.name not in written:
+                path.unlink(missing_ok=True)
 
     def finish(
         self,
@@ -115,12 +144,16 @@ class ResultsFolder:
         classes: Sequence[str],
     ) -> None:
         """Write the tables of all slides."""
-        ordered = sorted(predictions, key=lambda one: one.slide)
-        listed = sorted(failures, key=lambda one: (one.slide, -1 if one.region is None else one.region))
+        ordered, listed = sorted(predictions, key=lambda one: one.slide), in_order(failures)
         write_atomically(self.path / "predictions.csv", slides_csv(ordered, classes))
         write_atomically(self.path / "regions.csv", regions_csv(ordered, classes))
         write_atomically(self.path / "failures.csv", failures_csv(listed))
-        write_atomically(self.path / "predictions.json", _json(document(identity, ordered, listed)))
+        write_atomically(self.path / "predictions.json", json_bytes(document(identity, ordered, listed)))
+
+
+def in_order(failures: Iterable[Failure]) -> list[Failure]:
+    """By slide, the slide as a whole before its regions."""
+    return sorted(failures, key=lambda one: (one.slide, -1 if one.region is None else one.region, one.reason))
 
 
 def document(
@@ -180,8 +213,14 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return _encoded(text.getvalue())
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """UTF-8, keys sorted."""
+    return _encoded(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; what in a path is none is escaped, which is JSON's own way too."""
+    return text.encode(errors="backslashreplace")

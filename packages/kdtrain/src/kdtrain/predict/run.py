@@ -20,9 +20,10 @@ from kdtrain.predict import slides
 from kdtrain.predict.failure import Failure, SlideError
 from kdtrain.predict.faults import ReadFaults
 from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.read_slide import ReadJob, SlideImages, SlideUnread
 from kdtrain.predict.request import Request
-from kdtrain.predict.results import ResultsFolder, document
+from kdtrain.predict.results import ResultsFolder, document, in_order
 from kdtrain.predict.slide_task import SlideTask
 
 
@@ -68,22 +69,23 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     slides.require_slideprep()
     if request.explain is not None and request.out is None:
         raise UsageError("--explain draws pictures and pages, which need a folder; add --out DIR")
+    slides.require_folder(request.read.annotations)
     bundle = load_bundle(request.bundle)
     settings = slides.read_settings(bundle.document.slides, request.read)
     found, failures = slides.discovered(request.slides)
     runtime = bundle.runtime(backend=request.backend, device=request.device)
     task = SlideTask(bundle, runtime, outside=request.outside, explain=request.explain)
     identity = {"bundle": {"name": bundle.name, "sha256": bundle.sha256}, "settings": request.record}
-    folder = None if request.out is None else ResultsFolder(request.out)
-    if folder is not None:
-        folder.begin(identity)
     display = None if request.explain is None else request.explain.display
     scales = slides.label_scales(request.read.labels, [file.name for file in found])
     jobs = [
         slides.read_job(file, settings, bundle.magnification, request.read, display, scales) for file in found
     ]
+    folder = None if request.out is None else ResultsFolder(request.out)
+    if folder is not None:
+        folder.begin(identity)
     predictions, failed = _predict(jobs, task, folder, request, console)
-    failures = [*failures, *failed]
+    failures = in_order([*failures, *failed])
     outcome = Outcome(
         bundle=bundle.title,
         runtime=runtime.name,
@@ -97,7 +99,8 @@ def predict_slides(request: Request, console: Console) -> Outcome:
         folder.finish(identity, outcome.predictions, outcome.failures, outcome.classes)
     if not predictions:
         reasons = "; ".join(failure.reason for failure in failures[:5])
-        raise TrainingError(f"not one of {len(jobs)} slides could be predicted: {reasons}")
+        count = len({failure.slide for failure in failures})
+        raise TrainingError(f"not one of {count:,} slides could be predicted: {reasons}")
     return outcome
 
 
@@ -111,7 +114,7 @@ def _predict(
     """What is said of each slide, finished ones of an earlier start included, and what failed."""
     predictions, failures, waiting = [], [], []
     for job in jobs:
-        kept = _finished(job, folder)
+        kept = _finished(job, folder, explained=request.explain is not None)
         if kept is None:
             waiting.append(job)
         else:
@@ -149,7 +152,8 @@ def _one(
     try:
         prediction = task.predicted(images)
         if folder is not None:
-            task.explained(images, prediction, folder.explanation(job.key), say)
+            written = task.explained(images, prediction, folder.explanation(job.key), say)
+            folder.forget_other_pictures(job.key, written)
     except MemoryError as error:
         reason = f"slide '{images.name}': {str(error) or 'there is not enough memory for it'}"
         raise SlideError(Failure(slide=images.name, region=None, stage="memory", reason=reason)) from None
@@ -159,9 +163,9 @@ def _one(
     return prediction
 
 
-def _finished(job: ReadJob, folder: ResultsFolder | None) -> SlidePrediction | None:
+def _finished(job: ReadJob, folder: ResultsFolder | None, *, explained: bool) -> SlidePrediction | None:
     """The result of an earlier start of the same command, if the slide is still the same."""
-    if folder is None or not folder.holds(job.key):
+    if folder is None or not folder.holds(job.key, explained=explained):
         return None
     mark = slides.slide_mark(job)
     return None if mark is None else folder.finished(job.key, mark)
@@ -180,7 +184,7 @@ def _read(
     workers = 0 if request.workers is None and len(jobs) == 1 else request.workers
     with slides.pool(workers, say) as pool:
         results = pool.map(
-            slides.read_slide,
+            read_slide,
             jobs,
             on_crash=faults.crashed,
             on_wait=lambda: None,
@@ -211,7 +215,7 @@ def _bar(
         MofNCompleteColumn(),
         TextColumn("slides"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[now]}"),
+        TextColumn("{task.fields[now]}", markup=False),
         console=console,
         transient=True,
     ) as progress:

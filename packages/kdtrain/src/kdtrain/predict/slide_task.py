@@ -69,7 +69,7 @@ class SlideTask:
         prediction: SlidePrediction,
         folder: Path,
         say: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    ) -> frozenset[str]:
         """Write where the network looked, if that is asked for.
 
         Args:
@@ -77,12 +77,15 @@ class SlideTask:
             prediction: What was said of it.
             folder: For its files.
             say: Shows what is being done.
+
+        Returns:
+            Names of the files.
         """
         if self._explain is None:
-            return
+            return frozenset()
         from kdtrain.predict.explaining import explain_slide
 
-        explain_slide(images, prediction, self._bundle, self._runtime, self._explain, folder, say)
+        return explain_slide(images, prediction, self._bundle, self._runtime, self._explain, folder, say)
 
 
 def _refuse(slide: str, reason: str | None) -> None:

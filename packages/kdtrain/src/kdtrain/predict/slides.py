@@ -1,4 +1,4 @@
-"""Slides to encoded images, by slideprep: the only place of kdtrain that imports it.
+"""Which slides are read, and how: by slideprep, which is imported here and in ``read_images`` alone.
 
 The settings come from the bundle, which has them from the index of the set that the network was trained on, so a slide
 gives the same regions and the same bytes as it did, or would have done, in that set.
@@ -7,7 +7,6 @@ gives the same regions and the same bytes as it did, or would have done, in that
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,18 +16,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kdtrain.errors import TrainingError, UsageError
-from kdtrain.predict.failure import Failure, Stage
-from kdtrain.predict.read_slide import FastField, ReadJob, ReadRegion, SlideImages, SlideUnread, Source
+from kdtrain.predict.failure import Failure
+from kdtrain.predict.read_slide import ReadJob
 from kdtrain.predict.request import ReadOptions
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile
     from slideprep.pipeline import Executor
-    from slideprep.reading import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
-
-OVERVIEW_PX = 2048
-"""Longer side of the picture of a whole slide."""
-OVERVIEW_QUALITY = 85
+    from slideprep.reading import ReadSettings
 
 
 def require_slideprep() -> None:
@@ -115,7 +110,36 @@ def discovered(inputs: Sequence[str]) -> tuple[list[SlideFile], list[Failure]]:
     failures = [
         Failure(slide=item.path.name, region=None, stage="open", reason=item.reason) for item in rejected
     ]
-    return found, failures
+    problems = {file.name: name_problem(file.name) for file in found}
+    failures += [
+        Failure(slide=name, region=None, stage="open", reason=reason)
+        for name, reason in problems.items()
+        if reason
+    ]
+    return [file for file in found if not problems[file.name]], failures
+
+
+def name_problem(name: str) -> str | None:
+    """Why a slide cannot be told from others by its name, or None."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="backslashreplace").decode()
+        return f"slide '{shown}' has a name that is not UTF-8, so no table could hold it; rename the file"
+    return None
+
+
+def require_folder(annotations: Path | None) -> None:
+    """Refuse a single annotation file for all slides.
+
+    Raises:
+        UsageError: It is no folder.
+    """
+    if annotations is not None and not annotations.is_dir():
+        raise UsageError(
+            f"--annotations {annotations} is no folder, and outlines belong to one slide each; give the folder that "
+            "holds a GeoJSON or XML file named like each slide"
+        )
 
 
 Scales = Mapping[str, tuple[float | None, float | None]]
@@ -150,24 +174,37 @@ def read_job(
     display: float | None,
     scales: Scales = MappingProxyType({}),
 ) -> ReadJob:
-    """What a worker is told of one slide."""
+    """What a worker is told of one slide.
+
+    Raises:
+        UsageError: It has no annotations to choose from, or several.
+    """
     from slideprep.access import Access, store_settings
     from slideprep.shard_format import key_for
 
-    folder = options.annotations
     objective, mpp = scales.get(file.name, (None, None))
     return ReadJob(
         file=file,
         key=key_for(file.name, 0).rpartition("-r")[0],
         settings=settings,
         magnification=magnification,
-        annotations=folder and folder.resolve(),
+        annotations=_annotation_file(options.annotations, file.name),
         fast=options.fast,
         display=display,
         access=Access(environment=store_settings(os.environ)),
         objective=objective,
         mpp=mpp,
     )
+
+
+def _annotation_file(given: Path | None, slide: str) -> Path | None:
+    """Of a folder, the file named like the slide; None where it has none, which reading the slide will say."""
+    from slideprep.annotations import find_annotations
+
+    if given is None or given.is_file():
+        return given and given.resolve()
+    with translated():
+        return find_annotations(given.resolve(), slide)
 
 
 def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
@@ -180,14 +217,12 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
     Returns:
         SHA-256 (hex); None where the slide cannot be read, which reading it will say.
     """
-    from slideprep.annotations import find_annotations
     from slideprep.errors import InputError
     from slideprep.fingerprint import fingerprint as of_content
 
     try:
         content = fingerprint or of_content(job.file)
-        outlines = job.annotations and find_annotations(job.annotations, job.file.name)
-        drawn = hashlib.sha256(outlines.read_bytes()).hexdigest() if outlines else None
+        drawn = hashlib.sha256(job.annotations.read_bytes()).hexdigest() if job.annotations else None
     except (InputError, OSError):
         return None
     return hashlib.sha256(repr((content, job.objective, job.mpp, drawn)).encode()).hexdigest()
@@ -195,174 +230,8 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
 
 @contextmanager
 def pool(workers: int | None, say: Callable[[str], None]) -> Iterator[Executor]:
-    """What runs :func:`read_slide` on many slides."""
+    """What runs a function on many slides."""
     from slideprep.pipeline import executor
 
     with translated(), executor(workers=workers, ray_address=None, say=say) as running:
         yield running
-
-
-def read_slide(job: ReadJob) -> SlideImages | SlideUnread:
-    """Read one slide; what is wrong with it is in the result. Runs in any process."""
-    from slideprep.errors import InputError
-    from slideprep.reading import open_file
-
-    job.access.apply()
-    try:
-        with open_file(job.file, access=job.access) as slide:
-            return slide_images(slide, job)
-    except InputError as error:
-        return _unread(job.file.name, _stage(error), str(error))
-
-
-def read_source(
-    source: Source,
-    settings: ReadSettings,
-    magnification: float,
-    options: ReadOptions,
-    display: float | None,
-) -> SlideImages | SlideUnread:
-    """Read a slide by its path, or one that is open already, in this process.
-
-    Raises:
-        UsageError: The path leads to no slide, or to several.
-    """
-    from slideprep.errors import InputError
-    from slideprep.one_slide import find_slide
-
-    if isinstance(source, (str, Path)):
-        try:
-            with translated():
-                file = find_slide(source)
-        except InputError as error:
-            return _unread(Path(source).name, "open", str(error))
-        return read_slide(read_job(file, settings, magnification, options, display))
-    job = read_job(source.file, settings, magnification, options, display)
-    try:
-        return slide_images(source, job)
-    except InputError as error:
-        return _unread(source.name, _stage(error), str(error))
-
-
-def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
-    """The images of an open slide.
-
-    Raises:
-        InputError: Its magnification is unknown or too low, or it has no tissue.
-    """
-    from slideprep.reading import extract
-
-    extraction = extract(
-        slide,
-        job.settings,
-        magnifications=[job.magnification],
-        annotations=job.annotations,
-        objective=job.objective,
-        mpp=job.mpp,
-        also=() if job.display is None else (job.display,),
-        fast=job.fast,
-    )
-    left_out = tuple((region.index, str(region.left_out)) for region in extraction.regions if region.left_out)
-    if not extraction.laid_out:
-        reasons = "; ".join(f"region {index}: {reason}" for index, reason in left_out)
-        return _unread(
-            slide.name, "tissue", f"slide '{slide.name}' has no region that can be used: {reasons}"
-        )
-    regions, failed = _read_regions(extraction, job)
-    if not regions:
-        return SlideUnread(
-            failures=tuple(
-                Failure(slide=slide.name, region=index, stage="read", reason=reason)
-                for index, reason in failed
-            )
-        )
-    return SlideImages(
-        name=slide.name,
-        fingerprint=extraction.fingerprint,
-        width=slide.width,
-        height=slide.height,
-        mpp=extraction.scale.mpp,
-        objective=extraction.scale.objective,
-        reader=slide.reader,
-        level=extraction.level,
-        fast=_fast_field(extraction, {region.index for region in regions}) if extraction.level else None,
-        regions=regions,
-        left_out=left_out,
-        failed=failed,
-        warnings=tuple(extraction.warnings),
-        overview=None if job.display is None else _overview(slide),
-    )
-
-
-def _read_regions(
-    extraction: Extraction, job: ReadJob
-) -> tuple[tuple[ReadRegion, ...], tuple[tuple[int, str], ...]]:
-    """The regions, and number and reason of those that are damaged."""
-    from slideprep.errors import InputError
-
-    regions, failed = [], []
-    for found in extraction.laid_out:
-        try:
-            regions.append(_read_region(extraction.read(found), job))
-        except InputError as error:
-            failed.append((found.index, str(error)))
-    return tuple(regions), tuple(failed)
-
-
-def _read_region(made: RegionImages, job: ReadJob) -> ReadRegion:
-    image = made.images[job.magnification]
-    return ReadRegion(
-        index=made.index,
-        key=made.key,
-        x=made.x,
-        y=made.y,
-        width=made.width,
-        height=made.height,
-        image=image.encoded,
-        image_format=image.image_format,
-        image_width=image.width,
-        image_height=image.height,
-        display=None if job.display is None else made.also[job.display].encoded,
-    )
-
-
-def _fast_field(extraction: Extraction, read: set[int]) -> FastField:
-    """In the largest region that could be read."""
-
-    def area(region: FoundRegion) -> int:
-        assert region.layout is not None
-        return region.layout.columns * region.layout.rows
-
-    region = max((one for one in extraction.laid_out if one.index in read), key=area)
-    found = extraction.fast_difference(region)
-    return FastField(
-        downsample=extraction.downsample,
-        region=region.index,
-        mean=found.mean,
-        bias=found.bias,
-        largest=found.largest,
-        fast=found.coarse,
-        level0=found.fine,
-    )
-
-
-def _overview(slide: OpenedSlide) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(slide.overview(OVERVIEW_PX)).save(file, "JPEG", quality=OVERVIEW_QUALITY)
-    return file.getvalue()
-
-
-def _stage(error: Exception) -> Stage:
-    from slideprep.errors import MagnificationError, SlideReadError, TissueError
-
-    if isinstance(error, MagnificationError):
-        return "magnification"
-    if isinstance(error, TissueError):
-        return "tissue"
-    return "read" if isinstance(error, SlideReadError) else "open"
-
-
-def _unread(slide: str, stage: Stage, reason: str) -> SlideUnread:
-    return SlideUnread(failures=(Failure(slide=slide, region=None, stage=stage, reason=reason),))

@@ -1,0 +1,205 @@
+"""A slide to encoded images, by slideprep: what runs in the processes that read.
+
+What is wrong with a slide, or with a region of it, is part of the result: the others go on.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdtrain.predict.failure import Failure, Stage
+from kdtrain.predict.read_slide import FastField, ReadJob, ReadRegion, SlideImages, SlideUnread, Source
+from kdtrain.predict.request import ReadOptions
+from kdtrain.predict.slides import name_problem, read_job, translated
+
+if TYPE_CHECKING:
+    from slideprep.reading import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
+
+OVERVIEW_PX = 2048
+"""Longer side of the picture of a whole slide."""
+OVERVIEW_QUALITY = 85
+_UNMEASURED = (
+    "level 0 is damaged in the middle of every region, so what --fast changes could not be measured; copy the slide "
+    "again from its source"
+)
+
+
+def read_slide(job: ReadJob) -> SlideImages | SlideUnread:
+    """Read one slide; what is wrong with it is in the result. Runs in any process."""
+    from slideprep.errors import InputError
+    from slideprep.reading import open_file
+
+    job.access.apply()
+    try:
+        with open_file(job.file, access=job.access) as slide:
+            return slide_images(slide, job)
+    except InputError as error:
+        return _unread(job.file.name, _stage(error), str(error))
+    except OSError as error:
+        reason = f"slide '{job.file.name}' cannot be read: {error.strerror or error}; check the disk and permissions"
+        return _unread(job.file.name, "read", reason)
+
+
+def read_source(
+    source: Source,
+    settings: ReadSettings,
+    magnification: float,
+    options: ReadOptions,
+    display: float | None,
+) -> SlideImages | SlideUnread:
+    """Read a slide by its path, or one that is open already, in this process.
+
+    Raises:
+        UsageError: The path leads to no slide, or to several.
+    """
+    from slideprep.errors import InputError
+    from slideprep.one_slide import find_slide
+
+    if isinstance(source, (str, Path)):
+        try:
+            with translated():
+                file = find_slide(source)
+        except InputError as error:
+            return _unread(Path(source).name, "open", str(error))
+        if problem := name_problem(file.name):
+            return _unread(file.name, "open", problem)
+        return read_slide(read_job(file, settings, magnification, options, display))
+    job = read_job(source.file, settings, magnification, options, display)
+    try:
+        return slide_images(source, job)
+    except InputError as error:
+        return _unread(source.name, _stage(error), str(error))
+
+
+def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
+    """The images of an open slide.
+
+    Raises:
+        InputError: Its magnification is unknown or too low, or it has no tissue.
+    """
+    from slideprep.reading import extract
+
+    extraction = extract(
+        slide,
+        job.settings,
+        magnifications=[job.magnification],
+        annotations=job.annotations,
+        objective=job.objective,
+        mpp=job.mpp,
+        also=() if job.display is None else (job.display,),
+        fast=job.fast,
+    )
+    left_out = tuple((region.index, str(region.left_out)) for region in extraction.regions if region.left_out)
+    if not extraction.laid_out:
+        reasons = "; ".join(f"region {index}: {reason}" for index, reason in left_out)
+        return _unread(
+            slide.name, "tissue", f"slide '{slide.name}' has no region that can be used: {reasons}"
+        )
+    regions, failed = _read_regions(extraction, job)
+    if not regions:
+        return SlideUnread(
+            failures=tuple(
+                Failure(slide=slide.name, region=index, stage="read", reason=reason)
+                for index, reason in failed
+            )
+        )
+    fast = _fast_field(extraction, {region.index for region in regions}) if extraction.level else None
+    unmeasured = (_UNMEASURED,) if extraction.level and fast is None else ()
+    return SlideImages(
+        name=slide.name,
+        fingerprint=extraction.fingerprint,
+        width=slide.width,
+        height=slide.height,
+        mpp=extraction.scale.mpp,
+        objective=extraction.scale.objective,
+        reader=slide.reader,
+        level=extraction.level,
+        fast=fast,
+        regions=regions,
+        left_out=left_out,
+        failed=failed,
+        warnings=(*extraction.warnings, *unmeasured),
+        overview=None if job.display is None else _overview(slide),
+    )
+
+
+def _read_regions(
+    extraction: Extraction, job: ReadJob
+) -> tuple[tuple[ReadRegion, ...], tuple[tuple[int, str], ...]]:
+    """The regions, and number and reason of those that are damaged."""
+    from slideprep.errors import InputError
+
+    regions, failed = [], []
+    for found in extraction.laid_out:
+        try:
+            regions.append(_read_region(extraction.read(found), job))
+        except InputError as error:
+            failed.append((found.index, str(error)))
+    return tuple(regions), tuple(failed)
+
+
+def _read_region(made: RegionImages, job: ReadJob) -> ReadRegion:
+    image = made.images[job.magnification]
+    return ReadRegion(
+        index=made.index,
+        key=made.key,
+        x=made.x,
+        y=made.y,
+        width=made.width,
+        height=made.height,
+        image=image.encoded,
+        image_format=image.image_format,
+        image_width=image.width,
+        image_height=image.height,
+        display=None if job.display is None else made.also[job.display].encoded,
+    )
+
+
+def _fast_field(extraction: Extraction, read: set[int]) -> FastField | None:
+    """In the largest region whose middle can be read from level 0 too; None where there is none."""
+    from slideprep.errors import InputError
+
+    def area(region: FoundRegion) -> int:
+        assert region.layout is not None
+        return region.layout.columns * region.layout.rows
+
+    regions = (region for region in extraction.laid_out if region.index in read)
+    for region in sorted(regions, key=area, reverse=True):
+        try:
+            found = extraction.fast_difference(region)
+        except InputError:  # level 0 is damaged there; the level that was read is not
+            continue
+        return FastField(
+            downsample=extraction.downsample,
+            region=region.index,
+            mean=found.mean,
+            bias=found.bias,
+            largest=found.largest,
+            fast=found.coarse,
+            level0=found.fine,
+        )
+    return None
+
+
+def _overview(slide: OpenedSlide) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(slide.overview(OVERVIEW_PX)).save(file, "JPEG", quality=OVERVIEW_QUALITY)
+    return file.getvalue()
+
+
+def _stage(error: Exception) -> Stage:
+    from slideprep.errors import MagnificationError, SlideReadError, TissueError
+
+    if isinstance(error, MagnificationError):
+        return "magnification"
+    if isinstance(error, TissueError):
+        return "tissue"
+    return "read" if isinstance(error, SlideReadError) else "open"
+
+
+def _unread(slide: str, stage: Stage, reason: str) -> SlideUnread:
+    return SlideUnread(failures=(Failure(slide=slide, region=None, stage=stage, reason=reason),))
