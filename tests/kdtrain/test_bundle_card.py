@@ -94,6 +94,23 @@ def test_what_it_must_say_is_said(document):
     )
 
 
+def test_numbers_of_training_images_are_called_so(document):
+    """An evaluation of the split trained on, or of the one that chose the epoch, is no test on other patients."""
+    for split, words in (("train", "images that it was trained on"), ("val", "chose the network")):
+        metrics = document.metrics.model_copy(update={"split": split})
+        training = document.training.model_copy(update={"chosen_by": "loss on val"})
+        text = text_of(document.model_copy(update={"metrics": metrics, "training": training}))
+        assert words in text
+        assert "other patients" not in text
+
+
+def test_it_says_what_a_magnification_is(document):
+    """Of the objective, or a size in micrometres."""
+    assert "| magnification | of the scan's objective" in text_of(document)
+    by_size = document.input.model_copy(update={"magnification_by": "mpp"})
+    assert "10x is 1 µm per pixel" in text_of(document.model_copy(update={"input": by_size}))
+
+
 def test_what_training_slides_did_not_say_is_not_known(document):
     """Without mpp and objective."""
     data = document.training_data.model_copy(update={"mpp": None, "level0_objectives": ()})
@@ -105,6 +122,8 @@ def test_what_training_slides_did_not_say_is_not_known(document):
 def test_names_are_not_markup(document):
     """A class may be called anything."""
     assert plain("a|b\n*c* <d>") == r"a\|b \*c\* \<d\>"
+    assert plain("&lt; $x$") == r"\&lt; \$x\$"
+    assert plain("a\u202eb") == r"a\\u202eb"
     odd = document.model_copy(update={"classes": ("a|b", *document.classes[1:])})
     assert "**a\\|b**" in text_of(odd)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from errno import ENOSPC
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         _write(tmp_path / "bundle", {"a": b"a"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_others_can_read_it_and_a_killed_export_is_in_no_ones_way(bundle, tmp_path):
+    """The folder has the rights of any new folder; what lies beside it, under whatever name, does not matter."""
+    (tmp_path / "new").mkdir()
+    assert bundle.stat().st_mode == (tmp_path / "new").stat().st_mode
+    (tmp_path / f".bundle.{os.getpid()}.kdtrain-export").mkdir()
+    _write(tmp_path / "bundle", {"a": b"a"})
+    assert bytes_of(tmp_path / "bundle") == {"a": b"a"}
+
+
+def test_the_folder_one_is_in_cannot_be_the_bundle(evaluated_teacher, tmp_path, monkeypatch):
+    """It would be another one afterwards than the one the shell is in."""
+    monkeypatch.chdir(tmp_path)
+    assert "is the folder you are in" in refusal(evaluated_teacher, "--out", ".")
 
 
 def test_the_document_says_where_it_comes_from(bundle, evaluated_teacher, shards):
@@ -158,7 +174,7 @@ def test_a_student_names_its_teacher(student, teacher):
     assert document.training.train_on == ("train", "aux1")
     assert document.training.splits["aux1"].per_class is None
     assert (document.training_data.images, document.input.magnification) == (8, 2.5)
-    assert "learned from a teacher at 10x" in card(document, license_id=None, notes=None)
+    assert "learned from the answers of a teacher at 10x" in card(document, license_id=None, notes=None)
 
 
 def test_a_tuned_student_names_the_student(student, shards, tmp_path):
@@ -193,8 +209,20 @@ def test_metrics_of_other_weights_are_refused(copy, tmp_path):
     path.write_text(path.read_text().replace(weights_sha256(copy), "0" * 64))
     assert "measured other weights" in refusal(copy, "--out", tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
-    path.write_text("{")
-    assert "is damaged" in refusal(copy, "--out", tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("part", [None, "levels", "cost", "weights_sha256"])
+def test_damaged_metrics_are_refused_before_any_work(copy, tmp_path, part):
+    """No JSON, or a part is missing or of another kind: evaluating again is the way out."""
+    path = copy / "evaluation-test" / "metrics.json"
+    whole = json.loads(path.read_text())
+    for text in (
+        ("{",) if part is None else (json.dumps({**whole, part: 1}), json.dumps(whole).replace(part, "x"))
+    ):
+        path.write_text(text)
+        said = refusal(copy, "--out", tmp_path / "bundle")
+        assert "metrics.json is damaged" in said
+        assert "run 'kdtrain evaluate" in said
 
 
 def test_a_set_that_has_changed_is_refused(evaluated_teacher, shards, tmp_path):

@@ -106,6 +106,11 @@ def test_a_missing_file_is_named(copy, name):
     assert f"it has no {name}" in refused(copy)
 
 
+def test_a_file_is_no_bundle(copy):
+    """A slide given in its place, or one of the bundle's own files, is told from a disk that fails."""
+    assert "is no bundle" in refused(copy / "model.onnx")
+
+
 def test_a_pointer_of_git_lfs_is_told_from_damage(copy):
     """What a clone without LFS leaves."""
     (copy / "model.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")

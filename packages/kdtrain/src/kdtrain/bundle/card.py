@@ -17,8 +17,9 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from kdtrain.bundle.document import BundleDocument
-from kdtrain.bundle.entries import EstimateEntry, LevelEntry
+from kdtrain.bundle.entries import EstimateEntry, LevelEntry, MetricsEntry, TrainingEntry
 from kdtrain.bundle.training_data import Extent
+from kdtrain.report.svg import visible
 
 LEVEL = "slide"
 """Whose metrics the head of the card names: what a user asks about."""
@@ -53,6 +54,7 @@ def card(document: BundleDocument, *, license_id: str | None, notes: str | None)
         head=_head(document, license_id),
         license=license_id,
         role=_role(document),
+        scale=_scale(document),
         objectives=_objectives(document.training_data.level0_objectives),
         rows=list(_metric_rows(document)),
         cautions=list(_cautions(document)),
@@ -62,8 +64,8 @@ def card(document: BundleDocument, *, license_id: str | None, notes: str | None)
 
 
 def plain(text: object) -> str:
-    """A name inside Markdown: on one line, and nothing in it is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(str(text).split()))
+    """A name inside Markdown: on one line, and nothing in it is markup, an HTML entity or mathematics."""
+    return re.sub(r"([\\`*_{}\[\]<>&#|~$])", r"\\\1", visible(" ".join(str(text).split())))
 
 
 def percent(estimate: EstimateEntry) -> str:
@@ -90,7 +92,15 @@ def _role(document: BundleDocument) -> str:
         return "a baseline: it was trained on labelled images without a teacher, to compare a student with"
     if training.teacher is None:
         return "a student whose last layer was afterwards trained on labelled images"
-    return f"a student: it learned from a teacher at {training.teacher.magnification:g}x, and read no label itself"
+    teacher = f"a teacher at {training.teacher.magnification:g}x"
+    return f"a student: it learned from the answers of {teacher}, and from no label"
+
+
+def _scale(document: BundleDocument) -> str:
+    """What a magnification means here."""
+    if document.input.magnification_by == "mpp":
+        return "by pixel size: 10x is 1 µm per pixel"
+    return "of the scan's objective: an image at 10x of a scan at 20x is reduced twice"
 
 
 def _objectives(objectives: tuple[float, ...]) -> str:
@@ -161,14 +171,25 @@ def _cautions(document: BundleDocument) -> Iterator[str]:
     level = metrics.levels[LEVEL]
     unit = f"{metrics.bootstrap.unit}s" if level.units != 1 else metrics.bootstrap.unit
     yield f"The intervals are over {level.units:,} {unit}, and say nothing of patients unlike these."
-    if metrics.shard_set_sha256 == document.training.shard_set_sha256:
-        yield (
-            "Test and training slides come from one set: other patients, but the same source. On slides of another "
-            "laboratory or scanner expect less."
-        )
-    else:
-        yield "The test slides are of another set than the training slides."
+    yield _kinship(metrics, document.training)
     yield from _absent(metrics.levels)
+
+
+def _kinship(metrics: MetricsEntry, training: TrainingEntry) -> str:
+    """What the slides that were measured on have to do with those of training."""
+    if metrics.shard_set_sha256 != training.shard_set_sha256:
+        return (
+            "The test slides are of another set than the training slides. Whether slides or patients are in both is "
+            "not known."
+        )
+    if metrics.split in training.train_on:
+        return "**These are images that it was trained on.** On any others expect less."
+    if training.chosen_by.endswith(f" on {metrics.split}"):
+        return "**These images chose the network among its epochs.** On any others expect less."
+    return (
+        "Test and training slides come from one set: other patients, but the same source. On slides of another "
+        "laboratory or scanner expect less."
+    )
 
 
 def _absent(levels: dict[str, LevelEntry]) -> Iterator[str]:

@@ -16,7 +16,6 @@ from kdtrain.bundle.entries import (
     Architecture,
     FileEntry,
     InputEntry,
-    MetricsEntry,
     OnnxEntry,
     SplitEntry,
     TeacherEntry,
@@ -24,7 +23,7 @@ from kdtrain.bundle.entries import (
     TrainingEntry,
 )
 from kdtrain.bundle.onnx_export import FEATURE_SIZES
-from kdtrain.bundle.source import Evaluated, Source
+from kdtrain.bundle.source import Source
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.models import MIN_SIDE_PX
 from kdtrain.network import Trained
@@ -83,7 +82,7 @@ def describe(
         ),
         slides=index.document.config,
         onnx=_onnx(trained, opset, agreement),
-        metrics=None if source.evaluated is None else _metrics(source.evaluated),
+        metrics=None if source.evaluated is None else source.evaluated.metrics,
         training=_training(source),
         training_data=data,
         versions={"kdtrain": kdtrain.__version__, **{name: metadata.version(name) for name in LIBRARIES}},
@@ -124,17 +123,6 @@ def _onnx(trained: Trained, opset: int, agreement: AgreementEntry) -> OnnxEntry:
         ),
         agreement=agreement,
     )
-
-
-def _metrics(evaluated: Evaluated) -> MetricsEntry:
-    metrics = evaluated.metrics
-    fields: dict[str, Any] = {
-        **{name: metrics[name] for name in ("split", "shard_set_sha256", "bootstrap", "levels")},
-        "metrics_sha256": evaluated.sha256,
-        "gflops_mean": metrics["cost"]["gflops_mean"],
-    }
-    # Out of JSON, where a tuple is a list and 1.0 may be written as 1.
-    return MetricsEntry.model_validate(fields, strict=False)
 
 
 def _training(source: Source) -> TrainingEntry:

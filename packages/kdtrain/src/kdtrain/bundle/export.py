@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,7 +112,7 @@ def export(options: ExportOptions, console: Console) -> Exported:
     document = describe(source, name=name, data=data, opset=opset_of(graph), agreement=agreed, files=files)
     files[BUNDLE_FILE] = document.to_bytes()
     files[CARD_FILE] = card(document, license_id=options.license, notes=notes).encode()
-    _write(options.out, files)
+    _write(options.out.resolve(), files)
     return Exported(
         folder=options.out, document=document, sizes={name: len(files[name]) for name in sorted(files)}
     )
@@ -124,6 +123,10 @@ def _check_options(options: ExportOptions) -> str | None:
     out = options.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} is not empty, and nothing is ever overwritten; give a new folder")
+    if out.resolve() == Path.cwd():
+        raise UsageError(
+            f"--out {out} is the folder you are in; give one inside it, such as {out / 'bundle'}"
+        )
     if options.name is not None and not _NAME.fullmatch(options.name):
         raise UsageError(
             f"--name {options.name!r}: a name is 1 to 96 of the letters A to Z, digits, '.', '_' and '-', a letter or "
@@ -188,16 +191,15 @@ def _one_thread() -> Iterator[None]:
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:
-    """The folder whole or not at all: under another name first, every file synced, then renamed."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}.kdtrain-export")
-    partial.mkdir(parents=True)
-    try:
+    """The folder whole or not at all: in another one first, every file synced, then renamed."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".kdtrain-export", dir=out.parent) as aside:
+        # Of the temporary folder itself others could not read: it is made for its owner alone.
+        partial = Path(aside) / out.name
+        partial.mkdir()
         for name, content in files.items():
             with (partial / name).open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

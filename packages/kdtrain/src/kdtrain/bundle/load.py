@@ -171,7 +171,7 @@ def load_bundle(path: Path | str) -> Bundle:
 def _read(file: Path, folder: Path) -> bytes:
     try:
         return file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(
             f"{folder} is no bundle: it has no {file.name}; give the --out of 'kdtrain export', or a copy of it whole"
         ) from None

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import ValidationError
+
+from kdtrain.bundle.entries import MetricsEntry
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, evaluation_folder
 from kdtrain.locations import Location, location_of
 from kdtrain.network import Trained, load_trained
 from kdtrain.run_folder import RUN_FILE
 from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shard_format import Index, one_line, read_index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,36 @@ class Evaluated:
     """An evaluation of the run's network.
 
     Attributes:
-        metrics: The content of metrics.json.
-        sha256: Of that file.
+        weights_sha256: Of the weights that were measured.
+        metrics: What a bundle says of it.
     """
 
-    metrics: Mapping[str, Any]
-    sha256: str
+    weights_sha256: str
+    metrics: MetricsEntry
+
+    @classmethod
+    def of(cls, data: bytes) -> Evaluated:
+        """From the content of a metrics.json.
+
+        Raises:
+            ValueError: It is not JSON, or holds something else than metrics.
+            KeyError: A part is missing.
+            TypeError: A part is of another kind.
+        """
+        metrics = json.loads(data)
+        weights_sha256 = metrics["weights_sha256"]
+        if not isinstance(weights_sha256, str):
+            raise TypeError(f"weights_sha256 is {weights_sha256!r}")
+        fields = {
+            **{name: metrics[name] for name in ("split", "shard_set_sha256", "bootstrap", "levels")},
+            "metrics_sha256": hashlib.sha256(data).hexdigest(),
+            "gflops_mean": metrics["cost"]["gflops_mean"],
+        }
+        # Out of JSON, where a tuple is a list and 1.0 may be written as 1.
+        return cls(
+            weights_sha256=weights_sha256,
+            metrics=MetricsEntry.model_validate(fields, strict=False),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +148,14 @@ def _evaluated(trained: Trained, location: Location, split: str) -> Evaluated:
             f"numbers; {again}, or pass --unevaluated"
         ) from None
     try:
-        metrics = json.loads(data)
-        digest = metrics["weights_sha256"]
+        evaluated = Evaluated.of(data)
+    except ValidationError as error:
+        raise UsageError(f"{path} is damaged ({one_line(error)}); {again}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is damaged ({error!r}); {again}") from None
-    if digest != trained.sha256:
+    if evaluated.weights_sha256 != trained.sha256:
         raise UsageError(
-            f"{path} measured other weights than those of the run ({digest[:12]} there, {trained.sha256[:12]} in "
-            f"{trained.folder}; see {RUN_FILE}): it was trained further since; {again}"
+            f"{path} measured other weights than those of the run ({evaluated.weights_sha256[:12]} there, "
+            f"{trained.sha256[:12]} in {trained.folder}; see {RUN_FILE}): it was trained further since; {again}"
         )
-    return Evaluated(metrics=metrics, sha256=hashlib.sha256(data).hexdigest())
+    return evaluated
