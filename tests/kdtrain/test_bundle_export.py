@@ -193,8 +193,11 @@ def test_a_baseline_is_called_one(shards, tmp_path):
     assert (document.training.role, document.training.teacher) == ("baseline", None)
 
 
-def test_a_run_that_was_not_evaluated_is_refused(teacher, shards, tmp_path):
+def test_a_run_that_was_not_evaluated_is_refused(teacher, shards, bundle, tmp_path, monkeypatch):
     """With the command to run; --unevaluated exports it, and the card says so first."""
+    # Of the same weights, and it takes seconds to make; that it is the network is checked all the same.
+    graph = (bundle / "model.onnx").read_bytes()
+    monkeypatch.setattr("kdtrain.bundle.export.onnx_bytes", lambda model, network: graph)
     said = refusal(teacher, "--out", tmp_path / "bundle")
     assert f"run 'kdtrain evaluate {teacher} --shards {shards} --split test'" in said
     folder = exported(teacher, tmp_path / "bundle", "--unevaluated")

@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kdtrain.bundle.agreement import MOST_PIXELS, agreement, probe_shapes
+from kdtrain.bundle.load import load_bundle
 from kdtrain.bundle.onnx_export import onnx_bytes, opset_of
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
@@ -57,21 +59,31 @@ def asked(folder: Path, graph: bytes) -> OnnxRuntime:
 
 @pytest.fixture(scope="module")
 def graphs():
-    """The same weights at every output stride; each takes seconds to export."""
-    return {stride: exported(network(stride)) for stride in (32, 16, 8)}
-
-
-@pytest.fixture(scope="module", params=[32, 16, 8])
-def pair(request, graphs, tmp_path_factory):
-    """A network at each output stride in PyTorch and as ONNX."""
-    described = network(request.param)
-    return described, pytorch(described), asked(tmp_path_factory.mktemp("onnx"), graphs[request.param])
+    """The same weights at the output strides that the bundle's network does not have; each takes seconds to export."""
+    return {stride: exported(network(stride)) for stride in (16, 8)}
 
 
 @pytest.fixture(scope="module")
-def runtimes(graphs, tmp_path_factory):
+def whole(bundle):
+    """The bundle, whose network has the usual output stride of 32."""
+    loaded = load_bundle(bundle)
+    assert loaded.network.output_stride == 32
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def runtimes(whole):
     """Both runtimes of one network."""
-    return [pytorch(network(32)), asked(tmp_path_factory.mktemp("onnx"), graphs[32])]
+    return [whole.runtime(backend=backend, device="cpu", threads=1) for backend in ("pytorch", "onnx")]
+
+
+@pytest.fixture(scope="module", params=[32, 16, 8])
+def pair(request, whole, runtimes, graphs, tmp_path_factory):
+    """A network at each output stride in PyTorch and as ONNX."""
+    if request.param == 32:
+        return whole.network, *runtimes
+    described = network(request.param)
+    return described, pytorch(described), asked(tmp_path_factory.mktemp("onnx"), graphs[request.param])
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -104,14 +116,16 @@ def test_images_of_a_batch_do_not_touch_each_other(runtimes):
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_blank_slide_is_answered_exactly_on_a_cpu(runtimes):
+def test_blank_slide_is_answered_exactly_on_a_cpu(whole, runtimes):
     """Within 1e-5 of float64, where a channels-last image would be off by 3e-4."""
-    described = network(32)
+    described = whole.network
+    model = described.build(seed=0)
+    model.load_state_dict(load_file(whole.path / "model.safetensors"))
     image = np.full((1, 97, 260, 3), 255, np.uint8)
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (described.mean, described.std))
     with torch.inference_mode():
         pixels = torch.tensor(image).permute(0, 3, 1, 2).double()
-        exact = described.build(seed=0).double().eval()((pixels - mean) / std).logits_BK.numpy()
+        exact = model.double().eval()((pixels - mean) / std).logits_BK.numpy()
     for runtime in runtimes:
         np.testing.assert_allclose(runtime.infer(image).logits_BK, exact, atol=1e-5)
 
@@ -155,19 +169,19 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(graphs):
     assert feature_map.type.tensor_type.shape.dim[2].dim_param == "feature_height"
 
 
-def test_the_agreement_names_sizes_and_differences(runtimes):
+def test_the_agreement_names_sizes_and_differences(whole, runtimes):
     """The smallest and the largest image are among them."""
-    found = agreement(*runtimes, network(32), (90, 70))
+    found = agreement(*runtimes, whole.network, (90, 70))
     assert found.images[0] == (1, MIN_SIDE_PX, MIN_SIDE_PX)
     assert found.images[-1] == (1, 70, 90)
     assert found.logits < 1e-4
     assert found.probabilities < 1e-5
 
 
-def test_a_graph_of_other_weights_is_refused(runtimes):
+def test_a_graph_of_other_weights_is_refused(whole, runtimes):
     """It would answer otherwise than what was evaluated."""
     with pytest.raises(TrainingError, match="is not the network"):
-        agreement(pytorch(network(32), seed=1), runtimes[1], network(32), (40, 40))
+        agreement(pytorch(whole.network, seed=1), runtimes[1], whole.network, (40, 40))
 
 
 def test_the_largest_test_image_is_bounded():
