@@ -63,6 +63,15 @@ def test_an_address_where_nothing_listens_is_refused(monkeypatch: pytest.MonkeyP
         pass
 
 
+@pytest.mark.usefixtures("shared_ray")
+def test_leaving_ends_the_tasks_that_are_left() -> None:
+    """Whoever stops in the middle, by Ctrl-C say, leaves no task behind, and asks nothing of a Ray that is gone."""
+    with executor(workers=1, ray_address=None) as pool:
+        results = pool.map(abs, [-1, -2, -3], on_crash=_never, on_wait=lambda: None)
+        assert next(results) == (-1, 1)
+    assert list(results) == []
+
+
 def test_libraries_use_one_thread() -> None:
     """Every worker gets one core, so threads of libraries would only get into each other's way."""
     ((_, threads),) = InProcess().map(_threads, [0], on_crash=_never, on_wait=lambda: None)

@@ -8,12 +8,13 @@ part that deals with tasks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -91,10 +92,18 @@ class InProcess:
 
 
 class OnRay:
-    """Ray tasks, one core each; see :class:`slideprep.ray_tasks.RayRun`."""
+    """Ray tasks, one core each; see :class:`slideprep.ray_tasks.RayRun`.
 
-    def __init__(self, ray: Any, workers: int | None, say: Callable[[str], None]) -> None:
+    Args:
+        ray: The module, started.
+        workers: Tasks at once; None for as many as there are cores.
+        say: Shows a person a sentence.
+        closing: Ends tasks that are left over; before Ray itself ends, which could not be asked any more.
+    """
+
+    def __init__(self, ray: Any, workers: int | None, say: Callable[[str], None], closing: ExitStack) -> None:
         self._ray = ray
+        self._closing = closing
         self._workers = workers
         self._say = say
 
@@ -120,7 +129,7 @@ class OnRay:
             time_limit=time_limit,
             say=self._say,
         )
-        return run.results()
+        return self._closing.enter_context(contextlib.closing(run.results()))
 
 
 @contextmanager
@@ -148,7 +157,8 @@ def executor(
     if not joined:
         _start(ray, workers, ray_address)
     try:
-        yield OnRay(ray, workers, say)
+        with ExitStack() as closing:
+            yield OnRay(ray, workers, say, closing)
     finally:
         if not joined:
             ray.shutdown()

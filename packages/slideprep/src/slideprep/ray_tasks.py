@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -132,8 +132,8 @@ class RayRun(Generic[Item, Result]):
         self._looked = time.monotonic()
         self._idle_since: float | None = None
 
-    def results(self) -> Iterator[tuple[Item, Result]]:
-        """Yield (item, result) in the order in which they finish."""
+    def results(self) -> Generator[tuple[Item, Result]]:
+        """Yield (item, result) in the order in which they finish; closing it ends the tasks that run."""
         try:
             while self._submit():
                 for handle in self._ready():
