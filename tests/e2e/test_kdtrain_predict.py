@@ -162,6 +162,8 @@ def test_a_name_that_is_not_utf_8_is_listed(made: Made, tmp_path: Path) -> None:
     assert "rename the file" in row["reason"]
     with pytest.raises(SlideError, match="rename the file"):
         package.load_bundle(made.bundle).predict(odd)
+    with slideprep.open_slide(odd) as slide, pytest.raises(SlideError, match="rename the file"):
+        package.load_bundle(made.bundle).predict(slide)
 
 
 @pytest.mark.parametrize("order", [("z", "a"), ("a", "z")])

@@ -63,10 +63,13 @@ def read_source(
                 file = find_slide(source)
         except InputError as error:
             return _unread(Path(source).name, "open", str(error))
-        if problem := name_problem(file.name):
-            return _unread(file.name, "open", problem)
-        return read_slide(read_job(file, settings, magnification, options, display))
-    job = read_job(source.file, settings, magnification, options, display)
+    else:
+        file = source.file
+    if problem := name_problem(file.name):
+        return _unread(file.name, "open", problem)
+    job = read_job(file, settings, magnification, options, display)
+    if isinstance(source, (str, Path)):
+        return read_slide(job)
     try:
         return slide_images(source, job)
     except InputError as error:
