@@ -31,8 +31,16 @@ def test_it_is_read_back_to_the_last_byte(bundle):
 
 def test_a_newer_minor_version_may_say_more(raw):
     """Fields that are not known are ignored, at any depth."""
-    newer = {**raw, "version": [1, 7], "mood": "good", "input": {**raw["input"], "weather": 1}}
-    assert read_document(json.dumps(newer).encode(), "here").name == raw["name"]
+    stain = {**raw["training_data"]["stain"], "hue_infrared": {"mean": 1}}
+    newer = {
+        **raw,
+        "version": [1, 7],
+        "mood": "good",
+        "input": {**raw["input"], "weather": 1},
+        "training_data": {**raw["training_data"], "stain": stain},
+    }
+    read = read_document(json.dumps(newer).encode(), "here")
+    assert read.training_data == read_document(json.dumps(raw).encode(), "here").training_data
 
 
 @pytest.mark.parametrize("version", [[2, 0], [0, 9], "1", None])
@@ -54,6 +62,7 @@ def test_what_is_damaged_is_named(raw):
     said = refused({**raw, "classes": ["one"]})
     assert "DIR/bundle.json" in said
     assert "classes" in said
+    assert "a class is named twice" in refused({**raw, "classes": ["one", "one"]})
 
 
 def test_half_a_file_is_not_json(raw):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from kdtrain.bundle.entries import (
     Architecture,
@@ -67,6 +67,13 @@ class BundleDocument(Entry):
     training_data: TrainingData
     versions: dict[str, str]
     files: dict[str, FileEntry]
+
+    @field_validator("classes")
+    @classmethod
+    def _named_once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class is named twice")
+        return classes
 
     def to_bytes(self) -> bytes:
         """The file's content: the same for the same document."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kdtrain.bundle.entries import Entry
 from kdtrain.bundle.stain import STAIN_NUMBERS, STAIN_WORDS, StainNumber
@@ -79,6 +79,14 @@ class TrainingData(Entry):
     readers: tuple[str, ...]
     without_tissue: Annotated[int, Field(ge=0)]
     stain: dict[StainNumber, Spread]
+
+    @field_validator("stain", mode="before")
+    @classmethod
+    def _known(cls, stain: Any) -> Any:
+        """A newer minor version may measure more."""
+        if not isinstance(stain, dict):
+            return stain
+        return {name: spread for name, spread in stain.items() if name in STAIN_NUMBERS}
 
 
 @dataclass(frozen=True, kw_only=True)
