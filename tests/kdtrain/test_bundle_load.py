@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import kdtrain
 from fixtures.training_runs import weights_sha256
+from kdtrain.bundle import load
 from kdtrain.bundle.load import load_bundle
 from kdtrain.errors import UsageError
 
@@ -159,3 +160,14 @@ def test_what_cannot_compute_is_refused(bundle, backend, device, words):
     """With the choices there are."""
     with pytest.raises(UsageError, match=words):
         load_bundle(bundle).runtime(backend=backend, device=device)
+
+
+def test_a_gpu_is_looked_for_without_pytorch(tmp_path, monkeypatch):
+    """On Linux a driver's device file decides whether PyTorch is asked; once it is imported, it always is."""
+    monkeypatch.setattr(load.sys, "platform", "linux")
+    monkeypatch.setattr(load, "GPU_DRIVERS", (str(tmp_path / "nvidiactl"),))
+    assert load.may_have_gpu()
+    monkeypatch.delitem(load.sys.modules, "torch")
+    assert not load.may_have_gpu()
+    (tmp_path / "nvidiactl").touch()
+    assert load.may_have_gpu()

@@ -1,11 +1,12 @@
 """A bundle from Python: a folder in, a checked Bundle out, which hands out its network ready to be asked.
 
-PyTorch is imported only where it is used: with ``device="cpu"`` and ONNX Runtime, an answer needs none of it.
+PyTorch is imported only where it is used: on a machine without a GPU, an answer by ONNX Runtime needs none of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -190,6 +191,19 @@ def _check_file(folder: Path, name: str, document: BundleDocument) -> None:
         raise UsageError(f"{folder / name} is not the file that {BUNDLE_FILE} describes; {_COPY_AGAIN}")
 
 
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What Linux has where a driver is loaded: NVIDIA's, AMD's, and Windows' for what runs under it."""
+
+
+def may_have_gpu() -> bool:
+    """Whether PyTorch is worth asking: importing it takes seconds and 600 MB, which a laptop's slide need not."""
+    if "torch" in sys.modules:
+        return True
+    if sys.platform == "linux":
+        return any(Path(driver).exists() for driver in GPU_DRIVERS)
+    return sys.platform != "darwin"  # PyTorch has no CUDA there
+
+
 def _device(backend: str, device: str) -> str:
     if backend not in ("auto", "onnx", "pytorch") or device not in ("auto", "cpu", "cuda"):
         raise UsageError(
@@ -199,7 +213,7 @@ def _device(backend: str, device: str) -> str:
         if device == "cuda":
             raise UsageError("ONNX Runtime computes on a CPU here; on a GPU take --backend pytorch")
         return "cpu"
-    if device == "cpu":
+    if device == "cpu" or (device == "auto" and not may_have_gpu()):
         return "cpu"
     import torch
 
