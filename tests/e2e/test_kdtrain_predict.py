@@ -15,7 +15,8 @@ import pytest
 
 import kdtrain as package
 import slideprep
-from fixtures.bundles import Made, make_bundle
+from docs.pages import ROOT, blocks
+from fixtures.bundles import CLASSES, Made, make_bundle
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
 from fixtures.training_runs import kdtrain
@@ -314,6 +315,21 @@ def test_python_says_the_same(made: Made) -> None:
         assert bundle.predict(slide) == by_path
     assert by_path.label in bundle.classes
     assert sum(by_path.probabilities) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/predict.md"])
+def test_the_example_of_the_page_runs(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], page: str
+) -> None:
+    """The Python of README and guide works as it stands, given a bundle and a slide of those names."""
+    (example,) = [block for block in blocks(ROOT / page) if block.language == "python"]
+    for name, target in (("bundles/student", made.bundle), ("slides/case7.svs", made.slides[0])):
+        link = tmp_path / name
+        link.parent.mkdir()
+        link.symlink_to(target)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.text, page, "exec"), {})
+    assert capsys.readouterr().out.split()[0] in CLASSES
 
 
 def test_python_raises_what_is_wrong_with_a_slide(made: Made, tmp_path: Path) -> None:
