@@ -29,8 +29,7 @@ def _install(session: nox.Session, lock: str) -> None:
 def tests(session: nox.Session) -> None:
     """All suites in one environment, against the installed packages, in a process for each core, up to four."""
     _install(session, "dev")
-    # In the order of the folders, the slow ones of whole commands first: what is quick fills up the end.
-    parallel = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+    parallel = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
     session.run("pytest", *parallel, *session.posargs, env=ONE_THREAD)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ def exit_codes(kept: str = "run the same command again to go on from the last ch
     except TrainingError as error:
         _stop(error, FAILED)
     except KeyboardInterrupt:
+        _stop(f"interrupted; {kept}", FAILED)
+    except ctypes.ArgumentError as error:
+        # What Ctrl-C becomes while ctypes converts an argument of one of OpenSlide's functions.
+        if "KeyboardInterrupt" not in str(error):
+            raise
         _stop(f"interrupted; {kept}", FAILED)
     except BrokenPipeError:
         _stop("what read the output, or a process of this run, is gone; run the same command again", FAILED)

@@ -6,6 +6,7 @@ are listed in failures.csv.
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,11 @@ def exit_codes(kept: str) -> Iterator[None]:
     except (InputError, ClusterError) as error:
         _stop(error, FAILED)
     except KeyboardInterrupt:
+        _stop(f"interrupted; {kept}", FAILED)
+    except ctypes.ArgumentError as error:
+        # What Ctrl-C becomes while ctypes converts an argument of one of OpenSlide's functions.
+        if "KeyboardInterrupt" not in str(error):
+            raise
         _stop(f"interrupted; {kept}", FAILED)
     except Exception as error:
         if type(error).__name__ != "OutputError":
