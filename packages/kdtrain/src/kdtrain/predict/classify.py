@@ -55,13 +55,14 @@ def softmax(logits_K: NDArray[np.float32]) -> tuple[float, ...]:
 
 def fast_price(field: FastField, runtime: Runtime) -> FastPrice:
     """Ask the network about a field that was read both ways."""
-    answers = [softmax(runtime.infer(pixels[None]).logits_BK[0]) for pixels in (field.level0, field.fast)]
+    found = field.difference
+    answers = [softmax(runtime.infer(pixels[None]).logits_BK[0]) for pixels in (found.fine, found.coarse)]
     return FastPrice(
         downsample=field.downsample,
         region=field.region,
-        mean=field.mean,
-        bias=field.bias,
-        largest=field.largest,
+        mean=found.mean,
+        bias=found.bias,
+        largest=found.largest,
         probabilities_level0=answers[0],
         probabilities_fast=answers[1],
     )

@@ -174,15 +174,7 @@ def _fast_field(extraction: Extraction, read: set[int]) -> FastField | None:
             found = extraction.fast_difference(region)
         except InputError:  # level 0 is damaged there; the level that was read is not
             continue
-        return FastField(
-            downsample=extraction.downsample,
-            region=region.index,
-            mean=found.mean,
-            bias=found.bias,
-            largest=found.largest,
-            fast=found.coarse,
-            level0=found.fine,
-        )
+        return FastField(downsample=extraction.downsample, region=region.index, difference=found)
     return None
 
 

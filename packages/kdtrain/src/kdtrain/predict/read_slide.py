@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kdtrain.predict.failure import Failure
 
 if TYPE_CHECKING:
     from slideprep.access import Access
     from slideprep.discover import SlideFile
-    from slideprep.reading import OpenedSlide, ReadSettings
+    from slideprep.reading import FastDifference, OpenedSlide, ReadSettings
 
-Pixels = NDArray[np.uint8]
 Source: TypeAlias = "str | Path | OpenedSlide"
 """A slide by its path or address, or one that :func:`slideprep.open_slide` opened."""
 
@@ -94,20 +90,12 @@ class FastField:
     Attributes:
         downsample: Level-0 pixels per pixel of the coarser level.
         region: Number of the region.
-        mean: Mean |difference|, grey levels.
-        bias: Mean difference, grey levels.
-        largest: Largest |difference|, grey levels.
-        fast: (rows, columns, 3) uint8, from the coarser level.
-        level0: The same field from level 0.
+        difference: Both images, and how far they are apart.
     """
 
     downsample: float
     region: int
-    mean: float
-    bias: float
-    largest: float
-    fast: Pixels
-    level0: Pixels
+    difference: FastDifference
 
 
 @dataclass(frozen=True, kw_only=True)
