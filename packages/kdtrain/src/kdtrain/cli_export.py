@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def export_command(**options: Any) -> None:
     """Make a bundle of RUN: weights, an ONNX graph, what they were trained on, and a model card.
 
-    The folder stands alone: 'kdtrain predict' needs nothing else, and it can be pushed to a model hub as it is.
+    The folder stands alone: 'kdtrain predict' needs nothing else, and it is laid out as model hubs expect it.
     """
     with exit_codes():
         from rich.console import Console
