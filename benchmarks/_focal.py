@@ -17,7 +17,7 @@ from kdtrain.bundle.stain import densities, is_stained
 from slideprep import ReadSettings, extract, open_slide
 from slideprep.annotations import AnnotatedRegion, inside_mask
 from slideprep.annotations_io import read_annotations
-from slideprep.reading import RegionImage, RegionImages
+from slideprep.api import RegionImage, RegionImages
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

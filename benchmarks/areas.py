@@ -23,7 +23,6 @@ from _variants import MAGNIFICATIONS, settings
 
 from slideprep.discover import discover
 from slideprep.downsample import source_box
-from slideprep.geometry import Box
 from slideprep.image_filter import Target
 from slideprep.layout import Grid
 from slideprep.scan import Scan, scan_slide
@@ -32,6 +31,7 @@ from slideprep.slide import grid_cells
 from slideprep.synthetic.recipe import CLASSES
 from slideprep.synthetic.slide import make_slide
 from slideprep.tiled_slide import TiledSlide
+from slideprep.units import Box
 
 METHODS = ("auto", "tissueloc", "whole")
 LARGE_MEGAPIXELS = 100.0

@@ -12,7 +12,7 @@ import pytest
 from e2e.builds import set_to_change, shard_bytes, slideprep
 from fixtures.buckets import quick_lock, s3_with_buckets
 from fixtures.faulty_s3 import FaultyS3
-from slideprep.store_url import UrlStore
+from slideprep.storage.url import UrlStore
 
 NEXT = ".slideprep/next"
 

@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 from slideprep import encode
 from slideprep.extract_region import extract_region
-from slideprep.geometry import Box
+from slideprep.units import Box
 from slideprep.layout import Grid
 from slideprep.shard_tar import ShardTar
 from slideprep.slide import Level

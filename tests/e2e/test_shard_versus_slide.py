@@ -18,9 +18,9 @@ from fixtures.slides import half_zero_tile, picture, write_svs
 from fixtures.tars import members
 from slideprep import ReadSettings
 from slideprep.annotations_io import regions_geojson
+from slideprep.api import Extraction, OpenedSlide
 from slideprep.errors import SlideReadError
-from slideprep.geometry import Box
-from slideprep.reading import Extraction, OpenedSlide
+from slideprep.units import Box
 
 Images = Mapping[tuple[str, str], bytes]
 """Encoded images by (magnification's folder, key)."""

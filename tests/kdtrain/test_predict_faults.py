@@ -10,8 +10,8 @@ import pytest
 from fixtures.slides import slide_file
 from kdtrain.predict.faults import WORKER_BYTES, ReadFaults
 from kdtrain.predict.read_slide import ReadJob
-from slideprep.access import Access
-from slideprep.reading import ReadSettings
+from slideprep.api import ReadSettings
+from slideprep.storage.access import Access
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from slideprep.access import Access, store_settings
+from slideprep.storage.access import Access, store_settings
 
 DRIVER = {
     "AWS_ACCESS_KEY_ID": "driver",

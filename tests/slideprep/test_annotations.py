@@ -19,7 +19,7 @@ from slideprep.annotations import (
     overlapping,
 )
 from slideprep.errors import InputError, UsageError
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 
 def square(x: float, y: float, side: float) -> Ring:

@@ -13,7 +13,7 @@ from slideprep import annotations_io
 from slideprep.annotations import inside_mask
 from slideprep.annotations_io import Annotations, read_annotations, regions_geojson
 from slideprep.errors import InputError
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 SQUARE = [[10, 20], [30, 20], [30, 50], [10, 50], [10, 20]]
 HOLE = [[14, 24], [20, 24], [20, 30], [14, 24]]

@@ -10,13 +10,13 @@ import pytest
 
 from fixtures.buckets import empty_memory
 from fixtures.slides import picture, write_dicom
-from slideprep import remote
 from slideprep.discover import SlideFile, discover
 from slideprep.errors import UsageError
 from slideprep.fingerprint import PIECE_BYTES, WHOLE_LIMIT_BYTES, fingerprint
 from slideprep.label_file import read_labels
-from slideprep.places import Url
 from slideprep.prepare import total_bytes
+from slideprep.storage import remote
+from slideprep.storage.places import Url
 
 ARCHIVE = Url("memory://archive/slides")
 

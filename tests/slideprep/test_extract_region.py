@@ -14,10 +14,9 @@ from fixtures.slides import half_zero_tile, picture, slide_file, write_jpeg_tiff
 from slideprep.annotations import AnnotatedRegion, Polygon
 from slideprep.errors import SlideReadError
 from slideprep.extract_region import extract_region
-from slideprep.geometry import Box
 from slideprep.layout import Grid, ImageGeometry, Layout
 from slideprep.slide import Slide, open_slide, read_level
-from slideprep.units import Scale
+from slideprep.units import Box, Scale
 
 Pixels = NDArray[np.uint8]
 Doubles = NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 
 def test_a_box_ends_before_its_right_and_bottom() -> None:

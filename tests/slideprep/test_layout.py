@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slideprep.errors import MagnificationError
-from slideprep.geometry import Box
 from slideprep.layout import MIN_SIDE_PX, Grid, Layout, sizes_px
 from slideprep.shard_models import ImageFormat
-from slideprep.units import Scale
+from slideprep.units import Box, Scale
 
 FIVE = (10.0, 5.0, 2.5, 1.25, 0.625)
 MAGNIFICATIONS = st.lists(st.sampled_from([20.0, *FIVE, 4.0, 8.0, 3.0]), min_size=1, max_size=5, unique=True)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from fixtures.buckets import empty_memory
-from slideprep import notes, remote
+from slideprep import notes
 from slideprep.notes import Notes
-from slideprep.places import Url
-from slideprep.store import PARTIAL, Store, open_store
+from slideprep.storage import remote
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Url
+from slideprep.storage.store import PARTIAL, Store
 
 SHARD = "train-000000"
 

@@ -17,8 +17,8 @@ from fixtures.tars import images
 from kdtrain.shard_format import read_index
 from slideprep.annotations_io import read_annotations
 from slideprep.build import Built, build
-from slideprep.geometry import Box
 from slideprep.prepare import prepare
+from slideprep.units import Box
 from slideprep.verify import verify
 
 SMALL = "small.png"

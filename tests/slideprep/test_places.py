@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slideprep.errors import UsageError
-from slideprep.places import Url, local_path, place
+from slideprep.storage.places import Url, local_path, place
 
 
 @pytest.mark.parametrize(

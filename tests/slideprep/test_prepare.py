@@ -12,8 +12,8 @@ import pytest
 from fixtures.build_inputs import config, write_labels, write_slides
 from slideprep.annotations_io import regions_geojson
 from slideprep.errors import UsageError
-from slideprep.geometry import Box
 from slideprep.prepare import Prepared, prepare
+from slideprep.units import Box
 
 NAMES = [f"Eva-{number}.png" for number in range(6)]
 SQUARE = Box(x=0, y=0, width=80, height=80)

@@ -15,7 +15,6 @@ from PIL import Image
 
 from fixtures.browser import opened
 from fixtures.html_tree import Element, parse
-from slideprep.geometry import Box
 from slideprep.preview import (
     PreviewRegion,
     PreviewSet,
@@ -28,6 +27,7 @@ from slideprep.preview import (
 from slideprep.preview_card import scale_bar_um
 from slideprep.preview_html import number, text
 from slideprep.preview_tally import CARDS, tally
+from slideprep.units import Box
 
 
 def thumbnail(width: int = 8, height: int = 6) -> bytes:

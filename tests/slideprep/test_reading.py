@@ -23,8 +23,9 @@ import slideprep
 from fixtures.buckets import empty_memory
 from fixtures.build_inputs import config
 from fixtures.slides import half_zero_tile, picture, write_dicom, write_jpeg_tiff, write_svs
-from slideprep import ReadSettings, remote
+from slideprep import ReadSettings
 from slideprep.annotations_io import regions_geojson
+from slideprep.api import RegionImages
 from slideprep.decode import decode
 from slideprep.errors import (
     MagnificationError,
@@ -33,10 +34,10 @@ from slideprep.errors import (
     TissueError,
     UsageError,
 )
-from slideprep.geometry import Box
-from slideprep.places import Url
-from slideprep.reading import RegionImages
 from slideprep.slide import read_level
+from slideprep.storage import remote
+from slideprep.storage.places import Url
+from slideprep.units import Box
 
 WHOLE = ReadSettings(magnifications=(10, 5, 2.5), tissue="whole", image_format="png")
 """The whole slide as one region, without loss."""

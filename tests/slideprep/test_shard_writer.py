@@ -19,11 +19,11 @@ from fixtures.build_inputs import SCALE_20X, shard_job, source_slide, whole_slid
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff
 from fixtures.tars import members
 from slideprep import open_slides, shard_tar
-from slideprep.files import OutputError
 from slideprep.plan import Shard
 from slideprep.shard_format import key_for
 from slideprep.shard_job import ShardJob
 from slideprep.shard_writer import write_shard
+from slideprep.storage.files import OutputError
 from slideprep.workspace import Workspace
 
 NAMES = ("b.png", "a.png", "c.png")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from fixtures.buckets import empty_memory
-from slideprep import remote
-from slideprep.access import Access
 from slideprep.discover import SlideFile, discover
 from slideprep.errors import SlideOpenError
-from slideprep.files import OutputError
-from slideprep.places import Url
 from slideprep.slide_cache import fetched, forget, forget_idle
+from slideprep.storage import remote
+from slideprep.storage.access import Access
+from slideprep.storage.files import OutputError
+from slideprep.storage.places import Url
 
 FOLDER = Url("memory://archive/slides")
 SIZE = 1000

@@ -11,12 +11,13 @@ import pytest
 
 from fixtures.buckets import empty_memory, s3_with_buckets
 from fixtures.faulty_s3 import Fault, FaultyS3
-from slideprep import remote
 from slideprep.errors import UsageError
-from slideprep.files import OutputError
-from slideprep.places import Place, Url
-from slideprep.remote import ATTEMPTS, UnansweredError
-from slideprep.store import PARTIAL, Store, open_store
+from slideprep.storage import remote
+from slideprep.storage.files import OutputError
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place, Url
+from slideprep.storage.remote import ATTEMPTS, UnansweredError
+from slideprep.storage.store import PARTIAL, Store
 from slideprep.verify import verify
 
 DATA = bytes(range(256)) * 40

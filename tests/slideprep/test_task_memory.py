@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from fixtures.slides import picture, write_svs
-from slideprep.geometry import Box
 from slideprep.layout import Grid
 from slideprep.plan import Sample, Shard
 from slideprep.scan import Scan
 from slideprep.shard_models import ImageFormat
 from slideprep.task_memory import BASE_BYTES, shard_task_bytes
-from slideprep.units import Scale
+from slideprep.units import Box, Scale
 
 MB = 1024 * 1024
 SCALE = Scale(mode="objective", objective=20.0, objective_source="slide", mpp=0.5, mpp_source="slide")

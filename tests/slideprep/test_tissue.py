@@ -12,8 +12,8 @@ import pytest
 from scipy import ndimage
 
 from slideprep.errors import TissueError
-from slideprep.geometry import Box
 from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask, without_small_components
+from slideprep.units import Box
 
 DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SVS = DATA / "slides" / "CMU-1-Small-Region.svs"

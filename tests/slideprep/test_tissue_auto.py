@@ -13,9 +13,9 @@ from PIL import Image
 from scipy import ndimage
 
 from slideprep.errors import TissueError, UsageError
-from slideprep.geometry import Box
 from slideprep.tissue_auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
 from slideprep.tissue_padding import black_padding
+from slideprep.units import Box
 
 MPP = OVERVIEW_MPP
 SHAPE = (300, 400)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.buckets import empty_memory, quick_lock
-from slideprep import remote, url_lock
 from slideprep.errors import UsageError
-from slideprep.files import OutputError
-from slideprep.places import Url
-from slideprep.url_lock import UrlLock, hold
+from slideprep.storage import remote, url_lock
+from slideprep.storage.files import OutputError
+from slideprep.storage.places import Url
+from slideprep.storage.url_lock import UrlLock, hold
 
 PLACE = Url("memory://bucket/set")
 LOCK = PLACE / ".slideprep/lock"

@@ -13,11 +13,11 @@ from fixtures.build_inputs import SCAN_SETTINGS as SETTINGS
 from fixtures.build_inputs import shard_job, write_slides
 from fixtures.slides import slide_file
 from slideprep.errors import UsageError
-from slideprep.files import OutputError, write_atomically
 from slideprep.scan import Scan, ScanFailure
 from slideprep.scan_job import ScanJob
 from slideprep.scan_slides import scan_with_cache
 from slideprep.shard_writer import write_shard
+from slideprep.storage.files import OutputError, write_atomically
 from slideprep.workspace import WORKSPACE, Workspace
 
 IDENTITY: dict[str, Any] = {

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slideprep.errors import InputError, UsageError
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 Ring = tuple[tuple[float, float], ...]
 """Corners (x, y) of a closed line in level-0 pixels; the first corner is not repeated at the end."""

@@ -16,7 +16,7 @@ from slideprep.annotations import ANNOTATION_SUFFIXES, AnnotatedRegion
 from slideprep.annotations_geojson import regions_from_geojson
 from slideprep.annotations_xml import regions_from_xml
 from slideprep.errors import InputError
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 MAX_FILE_BYTES = 512 * 1024**2
 """Larger files hold detections, not regions drawn by a person, and take many times their size in memory."""

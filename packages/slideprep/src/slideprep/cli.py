@@ -23,9 +23,9 @@ from slideprep.synthetic.command import synthesize_command
 
 if TYPE_CHECKING:
     from slideprep.config import BuildConfig
-    from slideprep.places import Place
     from slideprep.plan_set import Planned
     from slideprep.prepare import Prepared
+    from slideprep.storage.places import Place
     from slideprep.verify_report import Report
 
 __all__ = ["DONE", "FAILED", "SOME_FAILED", "WRONG_USAGE", "main"]
@@ -52,7 +52,7 @@ class _PlaceType(click.ParamType["Place"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
         """The place of a text."""
-        from slideprep.places import place
+        from slideprep.storage.places import place
 
         try:
             return place(value)

@@ -22,11 +22,11 @@ from pydantic import (
     model_validator,
 )
 
-from slideprep.access import SCRATCH_GB, Access, store_settings
 from slideprep.errors import UsageError
-from slideprep.places import Url, local_path, place
 from slideprep.read_settings import Names, Numbers, ReadSettings, listed
 from slideprep.split_settings import DEFAULT_SPLIT, SplitSettings
+from slideprep.storage.access import SCRATCH_GB, Access, store_settings
+from slideprep.storage.places import Url, local_path, place
 
 NOT_IN_RECORD = frozenset(
     {

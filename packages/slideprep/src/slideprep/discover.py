@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from slideprep.companions import companions_near, files_of_slide
 from slideprep.errors import UsageError
-from slideprep.places import Place, Url, is_url, place
 from slideprep.remote_slide import RemoteSource
+from slideprep.storage.places import Place, Url, is_url, place
 
 if TYPE_CHECKING:
     from slideprep.dicom import Instance, NoInstanceError

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from slideprep import remote
 from slideprep.companions import INDEX_SUFFIXES, named_in
 from slideprep.discover import DICOM_SUFFIXES, SUFFIXES, Rejected, SlideFile, listed_slides
 from slideprep.errors import UsageError
-from slideprep.places import Url, is_url
-from slideprep.remote import Stored
 from slideprep.remote_slide import RemoteSource
+from slideprep.storage import remote
+from slideprep.storage.places import Url, is_url
+from slideprep.storage.remote import Stored
 
 if TYPE_CHECKING:
     from slideprep.dicom import Instance, NoInstanceError

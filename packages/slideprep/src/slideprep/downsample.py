@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.geometry import Box
 from slideprep.image_filter import ImageFilter, Target, filter_bytes
 from slideprep.lanczos import LOBES, reach
 from slideprep.level0_band import CHUNK_COLUMNS, Level0Band, chunk_bytes
+from slideprep.units import Box
 
 Pixels = NDArray[np.uint8]
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from slideprep.annotations import AnnotatedRegion, inside_mask
 from slideprep.downsample import downsample, source_box
-from slideprep.geometry import Box
 from slideprep.image_filter import Target
 from slideprep.layout import ImageGeometry, Layout
 from slideprep.level_frame import LEVEL_0, LevelFrame
 from slideprep.slide import STRIP_ROWS, Slide
+from slideprep.units import Box
 
 Pixels = NDArray[np.uint8]
 Sink = Callable[[Pixels], None]

@@ -11,13 +11,12 @@ from PIL import Image
 from slideprep.annotations import AnnotatedRegion, leave_out, overlapping
 from slideprep.annotations_io import read_annotations
 from slideprep.errors import InputError, TissueError
-from slideprep.files import output_errors
-from slideprep.geometry import Box
 from slideprep.scan_job import ScanJob
 from slideprep.slide import Pixels, Slide, read_level, read_overview
+from slideprep.storage.files import output_errors
 from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask
 from slideprep.tissue_auto import OVERVIEW_MPP, auto_mask, auto_regions
-from slideprep.units import Scale
+from slideprep.units import Box, Scale
 
 THUMBNAIL_PX = 320
 """Longer side of a thumbnail: enough to see whether tissue was found, 15 KB a slide."""

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slideprep import remote
 from slideprep.errors import SlideOpenError
-from slideprep.places import Place, Url
+from slideprep.storage import remote
+from slideprep.storage.places import Place, Url
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile

@@ -10,10 +10,10 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.geometry import Box
 from slideprep.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
 from slideprep.lanczos_code import TILE, lanczos_code
 from slideprep.level0_band import CHUNK_COLUMNS, Chunk
+from slideprep.units import Box
 from slideprep.vector_code import LANES, aligned_zeros
 
 Pixels = NDArray[np.uint8]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from slideprep.access import Access
 from slideprep.config import BuildConfig
 from slideprep.errors import MagnificationError
 from slideprep.one_slide import fetched_for_once, find_slide
-from slideprep.places import Place
 from slideprep.slide import Slide, open_slide
+from slideprep.storage.access import Access
+from slideprep.storage.places import Place
 from slideprep.units import Scale, resolve_scale
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from slideprep.errors import UsageError
-from slideprep.places import Place
+from slideprep.storage.places import Place
 
 COLUMNS = ("slide", "label", "patient", "split", "mpp", "objective")
 """Columns that are read; any other is kept out with a note."""

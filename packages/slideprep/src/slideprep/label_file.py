@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from slideprep.errors import UsageError
 from slideprep.label_columns import COLUMNS, MPP_RANGE, OBJECTIVE_RANGE, read_header, read_number, read_split
-from slideprep.places import Place, Url, place
-from slideprep.remote import read_bytes
+from slideprep.storage.places import Place, Url, place
+from slideprep.storage.remote import read_bytes
 
 _MISSING_WORDS = frozenset({"na", "n/a", "nan", "none", "null", "unknown", "missing", "?", "-"})
 

@@ -13,10 +13,9 @@ from fractions import Fraction
 from math import ceil, floor
 
 from slideprep.encode import MAX_SIDES_PX
-from slideprep.geometry import Box
 from slideprep.shard_format import PixelBox, magnification_name, valid_box
 from slideprep.shard_models import ImageFormat
-from slideprep.units import Scale, grid_px
+from slideprep.units import Box, Scale, grid_px
 
 MIN_SIDE_PX = 32
 """Shortest side at the lowest magnification: a stride-32 network needs as much for one output pixel."""

@@ -12,8 +12,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.geometry import Box
 from slideprep.lanczos_code import TILE, lanczos_code
+from slideprep.units import Box
 from slideprep.vector_code import aligned_zeros
 
 Pixels = NDArray[np.uint8]

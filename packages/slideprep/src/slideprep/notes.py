@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 
-from slideprep.store import PARTIAL, Store
+from slideprep.storage.store import PARTIAL, Store
 
 LOOK_S = 15.0
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from slideprep.access import Access
 from slideprep.discover import SlideFile, discover
 from slideprep.errors import InputError, UsageError
 from slideprep.pseudonyms import shown_reason
 from slideprep.slide_cache import fetched, forget
+from slideprep.storage.access import Access
 
 
 def find_slide(path: str | Path) -> SlideFile:

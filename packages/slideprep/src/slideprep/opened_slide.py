@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slideprep.access import Access
 from slideprep.discover import SlideFile
 from slideprep.errors import UsageError
 from slideprep.one_slide import fetched_for_once, find_slide
 from slideprep.slide import Level, Pixels, Slide, read_overview
 from slideprep.slide import open_slide as open_reader
+from slideprep.storage.access import Access
 
 OVERVIEW_PX = 2048
 """Longer side of an overview where none is asked for: a screen."""

@@ -11,17 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from slideprep.annotations_io import regions_geojson
-from slideprep.files import output_errors, write_atomically
 from slideprep.finished import Finished, class_table
 from slideprep.growing.state import STATE_PATH, dump_state
-from slideprep.places import Place
 from slideprep.preview import write_preview
 from slideprep.records import Failure
 from slideprep.scan import Scan
 from slideprep.set_index import build_index
 from slideprep.set_preview import preview_set
 from slideprep.shard_format import INDEX_NAME, Index, dump_index
-from slideprep.store import Store, open_store
+from slideprep.storage.files import output_errors, write_atomically
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place
+from slideprep.storage.store import Store
 from slideprep.workspace import Workspace
 
 
@@ -31,7 +32,7 @@ def write_outputs(finished: Finished, out: Place | Store, *, scratch: Path | Non
     Args:
         finished: The build.
         out: The set's folder, its address, or the store that is there.
-        scratch: As for :func:`slideprep.store.open_store`.
+        scratch: As for :func:`slideprep.storage.open.open_store`.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -52,7 +53,7 @@ def write_sidecars(
     Args:
         finished: The build.
         out: Where to write them.
-        scratch: As for :func:`slideprep.store.open_store`.
+        scratch: As for :func:`slideprep.storage.open.open_store`.
         scans_in: Further stores whose workspaces keep scans, for their thumbnails.
 
     Raises:

@@ -21,11 +21,11 @@ from slideprep.fingerprint import fingerprint
 from slideprep.label_file import read_labels
 from slideprep.labels import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
 from slideprep.leaks import check_leaks
-from slideprep.places import Place
 from slideprep.pseudonyms import Pseudonyms, redacted
 from slideprep.records import Failure
 from slideprep.split_plan import SplitPlan
 from slideprep.splits import assign_splits
+from slideprep.storage.places import Place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 RegionStatus = Literal["written", "left out", "failed"]
 SlideStatus = Literal["failed", "warning", "ok"]

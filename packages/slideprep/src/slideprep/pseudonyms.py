@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slideprep.errors import UsageError
-from slideprep.files import write_atomically
-from slideprep.places import Place
+from slideprep.storage.files import write_atomically
+from slideprep.storage.places import Place
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile

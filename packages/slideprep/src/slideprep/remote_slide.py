@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from slideprep.places import Url
-from slideprep.scratch import short_hash
+from slideprep.storage.access import short_hash
+from slideprep.storage.places import Url
 
 
 @dataclass(frozen=True, kw_only=True)

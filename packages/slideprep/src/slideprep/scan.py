@@ -16,12 +16,11 @@ from slideprep.annotations import AnnotatedRegion
 from slideprep.errors import InputError
 from slideprep.find_regions import THUMBNAIL_PX, TissueBox, find_regions, small_overview
 from slideprep.fingerprint import fingerprint
-from slideprep.geometry import Box
 from slideprep.layout import Grid, Layout
 from slideprep.scan_job import ScanJob
 from slideprep.slide import Pixels, Slide, open_slide
 from slideprep.slide_cache import fetched
-from slideprep.units import Scale, resolve_scale
+from slideprep.units import Box, Scale, resolve_scale
 
 SMALL_SLIDE_PX = 10_000_000
 """Slides up to this size are read once more where the overview for tissue makes too coarse a thumbnail."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slideprep.access import Access
 from slideprep.discover import SlideFile
 from slideprep.pseudonyms import shown_reason
 from slideprep.read_settings import ReadSettings
+from slideprep.storage.access import Access
 
 
 @dataclass(frozen=True, kw_only=True)

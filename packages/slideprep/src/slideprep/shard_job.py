@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from slideprep.access import Access
 from slideprep.discover import SlideFile
-from slideprep.places import Place
 from slideprep.plan import Shard
 from slideprep.shard_format import FORMAT_VERSION
 from slideprep.shard_models import ImageFormat
+from slideprep.storage.access import Access
+from slideprep.storage.places import Place
 from slideprep.units import Scale
 
 

@@ -15,7 +15,6 @@ from typing import BinaryIO
 from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
 from slideprep.extract_region import extract_region
-from slideprep.files import output_errors
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.open_slides import OpenSlides
 from slideprep.plan import Sample
@@ -36,6 +35,7 @@ from slideprep.shard_format import (
 from slideprep.shard_job import ShardJob, SourceSlide
 from slideprep.shard_tar import ShardTar
 from slideprep.slide import Slide
+from slideprep.storage.files import output_errors
 from slideprep.workspace import Workspace
 
 

@@ -23,12 +23,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from slideprep import remote
-from slideprep.access import Access
 from slideprep.errors import SlideOpenError
-from slideprep.files import OutputError, output_errors
-from slideprep.remote import UnansweredError
-from slideprep.scratch import scratch_folder, short_hash
+from slideprep.storage import remote
+from slideprep.storage.access import Access, scratch_folder, short_hash
+from slideprep.storage.files import OutputError, output_errors
+from slideprep.storage.remote import UnansweredError
 
 if TYPE_CHECKING:
     from slideprep.discover import SlideFile

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from slideprep.errors import TissueError
-from slideprep.geometry import Box
+from slideprep.units import Box
 
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]

@@ -20,7 +20,6 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from slideprep.errors import TissueError, UsageError
-from slideprep.geometry import Box
 from slideprep.tissue import (
     EIGHT_CONNECTED,
     BoolArray,
@@ -32,6 +31,7 @@ from slideprep.tissue import (
 from slideprep.tissue_artefacts import closed, dilated, edge_mask, pen_mask
 from slideprep.tissue_background import Background, FloatArray, absorbance, find_padding, fit_background
 from slideprep.tissue_spans import without_shared_tissue
+from slideprep.units import Box
 
 OVERVIEW_MPP = 16.0
 """Pixel size of the overview to hand over: the paper's lowest magnification (0.625x), 5 megapixels for a

@@ -5,6 +5,9 @@ reduced 4 times is 5x. In *mpp* mode it is a physical size, 10x being 1 µm per 
 ("20x" scans range over 0.23-0.55 µm/px), so a :class:`Scale` keeps both and says when they differ by over 10 %.
 
 A *factor* is level-0 pixels per output pixel, along one side, as an exact :class:`~fractions.Fraction`.
+
+A :class:`Box` is half-open: it covers ``x <= column < x + width``. Level-0 pixels are the pixels of the slide's
+full-resolution image, origin at its top left corner, y downwards. Every name says its frame.
 """
 
 from __future__ import annotations
@@ -208,3 +211,39 @@ def grid_px(magnifications: Sequence[float]) -> dict[float, int]:
             f"would need multiples of {min(cells.values())} px at the lowest; choose values in simple ratios"
         )
     return cells
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Box:
+    """A half-open rectangle of whole level-0 pixels; (x, y) is its top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        assert self.width > 0 and self.height > 0, f"an empty box: {self}"
+
+    @property
+    def right(self) -> int:
+        """First column to the right of the box."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """First row below the box."""
+        return self.y + self.height
+
+    @property
+    def area_px(self) -> int:
+        """Area in level-0 pixels."""
+        return self.width * self.height
+
+    def intersection(self, other: Box) -> Box | None:
+        """The common part of two boxes, or None where they do not touch."""
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        if right <= x or bottom <= y:
+            return None
+        return Box(x=x, y=y, width=right - x, height=bottom - y)

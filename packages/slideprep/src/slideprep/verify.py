@@ -20,12 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from slideprep.files import OutputError
 from slideprep.growing.staging import unfinished
-from slideprep.places import Place, place
-from slideprep.remote import UnansweredError
 from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, ShardFile, magnification_name
-from slideprep.store import Store, open_store
+from slideprep.storage.files import OutputError
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place, place
+from slideprep.storage.remote import UnansweredError
+from slideprep.storage.store import Store
 from slideprep.verify_index import load_index, sound_shards
 from slideprep.verify_report import Fault, Report
 from slideprep.verify_set import check_set

@@ -10,9 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slideprep.files import OutputError
-from slideprep.places import Place
-from slideprep.remote import UnansweredError
 from slideprep.shard_format import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -22,7 +19,10 @@ from slideprep.shard_format import (
     magnification_name,
     shard_path,
 )
-from slideprep.store import open_store
+from slideprep.storage.files import OutputError
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place
+from slideprep.storage.remote import UnansweredError
 from slideprep.verify_report import Fault
 
 

@@ -27,15 +27,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from slideprep.errors import UsageError
-from slideprep.files import output_errors
 from slideprep.growing.hints import growth_hint
 from slideprep.notes import Note, Notes
-from slideprep.places import Place
 from slideprep.records import ShardRecord
 from slideprep.scan import Scan
-from slideprep.scratch import short_hash
 from slideprep.shard_format import INDEX_NAME, slide_hash
-from slideprep.store import Held, Say, Store, open_store
+from slideprep.storage.access import short_hash
+from slideprep.storage.files import output_errors
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place
+from slideprep.storage.store import Held, Say, Store
 
 WORKSPACE = ".slideprep"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from slideprep.access import Access
 from slideprep.config import BuildConfig
 from slideprep.pipeline import Executor
 from slideprep.plan import Shard
@@ -17,6 +16,7 @@ from slideprep.records import ShardRecord
 from slideprep.shard_format import magnification_name
 from slideprep.shard_job import ShardJob, SourceSlide
 from slideprep.shard_writer import write_shard
+from slideprep.storage.access import Access
 from slideprep.task_faults import ShardFaults
 from slideprep.task_memory import shard_task_bytes
 from slideprep.workspace import Workspace

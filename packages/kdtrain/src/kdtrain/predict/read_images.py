@@ -15,7 +15,7 @@ from kdtrain.predict.request import ReadOptions
 from kdtrain.predict.slides import name_problem, read_job, translated
 
 if TYPE_CHECKING:
-    from slideprep.reading import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
+    from slideprep.api import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
 
 OVERVIEW_PX = 2048
 """Longer side of the picture of a whole slide."""
@@ -28,8 +28,8 @@ _UNMEASURED = (
 
 def read_slide(job: ReadJob) -> SlideImages | SlideUnread:
     """Read one slide; what is wrong with it is in the result. Runs in any process."""
+    from slideprep.api import open_file
     from slideprep.errors import InputError
-    from slideprep.reading import open_file
 
     job.access.apply()
     try:
@@ -82,7 +82,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
     Raises:
         InputError: Its magnification is unknown or too low, or it has no tissue.
     """
-    from slideprep.reading import extract
+    from slideprep.api import extract
 
     extraction = extract(
         slide,

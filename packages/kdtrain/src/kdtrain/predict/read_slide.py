@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from kdtrain.predict.failure import Failure
 
 if TYPE_CHECKING:
-    from slideprep.access import Access
+    from slideprep.api import FastDifference, OpenedSlide, ReadSettings
     from slideprep.discover import SlideFile
-    from slideprep.reading import FastDifference, OpenedSlide, ReadSettings
+    from slideprep.storage.access import Access
 
 Source: TypeAlias = "str | Path | OpenedSlide"
 """A slide by its path or address, or one that :func:`slideprep.open_slide` opened."""

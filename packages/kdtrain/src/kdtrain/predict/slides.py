@@ -21,9 +21,9 @@ from kdtrain.predict.read_slide import ReadJob
 from kdtrain.predict.request import ReadOptions
 
 if TYPE_CHECKING:
+    from slideprep.api import ReadSettings
     from slideprep.discover import SlideFile
     from slideprep.pipeline import Executor
-    from slideprep.reading import ReadSettings
 
 
 def require_slideprep() -> None:
@@ -43,7 +43,7 @@ def require_slideprep() -> None:
 def translated() -> Iterator[None]:
     """Slideprep's errors about a run as a whole, as ours."""
     import slideprep.errors as theirs
-    from slideprep.files import OutputError
+    from slideprep.storage.files import OutputError
 
     try:
         yield
@@ -68,7 +68,7 @@ def read_settings(config: Mapping[str, Any], options: ReadOptions) -> ReadSettin
     """
     from pydantic import ValidationError
 
-    from slideprep.reading import ReadSettings as Settings
+    from slideprep.api import ReadSettings as Settings
 
     with translated():
         trained = Settings.of_config(config)
@@ -179,8 +179,8 @@ def read_job(
     Raises:
         UsageError: It has no annotations to choose from, or several.
     """
-    from slideprep.access import Access, store_settings
     from slideprep.shard_format import key_for
+    from slideprep.storage.access import Access, store_settings
 
     objective, mpp = scales.get(file.name, (None, None))
     return ReadJob(

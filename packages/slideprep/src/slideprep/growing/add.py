@@ -26,7 +26,6 @@ from slideprep.growing.staging import discard
 from slideprep.layout import Layout
 from slideprep.leaks import check_leaks
 from slideprep.pipeline import Executor, executor
-from slideprep.places import Place
 from slideprep.plan import estimated_bytes
 from slideprep.plan_set import Planned, planned_of
 from slideprep.prepare import Prepared
@@ -34,6 +33,7 @@ from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
 from slideprep.scan_slides import scan_slides
 from slideprep.shard_format import shard_name
+from slideprep.storage.places import Place
 from slideprep.workspace import Workspace
 from slideprep.write_shards import write_shards
 

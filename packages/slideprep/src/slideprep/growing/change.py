@@ -23,11 +23,12 @@ from slideprep.growing.hints import CHANGED
 from slideprep.growing.staging import Journal, Request, begin, commit, finish, read_journal
 from slideprep.growing.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
 from slideprep.outputs import write_sidecars
-from slideprep.places import Place
 from slideprep.records import Failure
 from slideprep.set_index import build_index, created_by
 from slideprep.shard_format import INDEX_NAME, Change, Index, dump_index
-from slideprep.store import PARTIAL, Held, Store, open_store
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place
+from slideprep.storage.store import PARTIAL, Held, Store
 from slideprep.verify import SIDECARS
 from slideprep.workspace import Workspace
 
@@ -105,7 +106,7 @@ def changing(out: Place, *, scratch: Path | None = None) -> Iterator[Changing]:
 
     Args:
         out: Its folder, or its address.
-        scratch: As for :func:`slideprep.store.open_store`.
+        scratch: As for :func:`slideprep.storage.open.open_store`.
 
     Raises:
         UsageError: There is no finished set, or somebody else writes to it.

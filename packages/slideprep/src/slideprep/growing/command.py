@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slideprep.exit_codes import DONE, SOME_FAILED, exit_codes
-from slideprep.places import local_path
+from slideprep.storage.places import local_path
 
 if TYPE_CHECKING:
     from slideprep.growing.change import Outcome
@@ -85,7 +85,7 @@ def add_slides_command(directory: str, labels: str | None, **options: Any) -> No
         from rich.console import Console
 
         from slideprep.growing.add import Addition, add_slides
-        from slideprep.places import place
+        from slideprep.storage.places import place
 
         wish = Addition(labels=None if labels is None else place(labels), **options)
         _end(add_slides(place(directory), wish, Console(stderr=True)))
@@ -105,7 +105,7 @@ def remove_slides_command(directory: str, **options: Any) -> None:
     """
     with exit_codes(_KEPT):
         from slideprep.growing.remove import Removal, remove_slides
-        from slideprep.places import place
+        from slideprep.storage.places import place
 
         _end(remove_slides(place(directory), Removal(**options)))
 
@@ -124,7 +124,7 @@ def relabel_command(directory: str, labels: str, **options: Any) -> None:
     """
     with exit_codes(_KEPT):
         from slideprep.growing.relabel import Relabelling, relabel
-        from slideprep.places import place
+        from slideprep.storage.places import place
 
         _end(relabel(place(directory), Relabelling(labels=place(labels), **options)))
 

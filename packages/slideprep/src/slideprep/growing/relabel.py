@@ -15,10 +15,10 @@ from slideprep.growing.shown import mapping_of
 from slideprep.label_columns import name_list
 from slideprep.label_file import LabelFile, read_labels
 from slideprep.labels import SlideEntry, match_labels
-from slideprep.places import Place
 from slideprep.plan_set import samples_of
 from slideprep.shard_format import shard_name
 from slideprep.split_plan import PlannedSlide, stored_split
+from slideprep.storage.places import Place
 
 OPERATION = "relabel"
 

@@ -15,9 +15,9 @@ from slideprep.growing.shown import is_hidden, mapping_of
 from slideprep.growing.staging import NEXT, discard
 from slideprep.label_columns import name_list
 from slideprep.labels import slide_stem
-from slideprep.places import Place
 from slideprep.records import ShardRecord
 from slideprep.shard_format import shard_name
+from slideprep.storage.places import Place
 
 OPERATION = "remove-slides"
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slideprep.errors import UsageError
-from slideprep.files import OutputError, output_errors
-from slideprep.places import Place
-from slideprep.remote import UnansweredError
 from slideprep.shard_format import INDEX_NAME
-from slideprep.store import Store, open_store
+from slideprep.storage.files import OutputError, output_errors
+from slideprep.storage.open import open_store
+from slideprep.storage.places import Place
+from slideprep.storage.remote import UnansweredError
+from slideprep.storage.store import Store
 from slideprep.workspace import WORKSPACE
 
 NEXT = f"{WORKSPACE}/next"
@@ -151,7 +152,7 @@ def begin(store: Store, request: Request, *, abandon: bool, scratch: Path | None
         store: The set.
         request: What is asked.
         abandon: Give up an unfinished change of another kind; else it is refused.
-        scratch: As for :func:`slideprep.store.open_store`.
+        scratch: As for :func:`slideprep.storage.open.open_store`.
 
     Raises:
         UsageError: Another change was begun, wrote shards, and was not finished.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from slideprep.geometry import Box
 from slideprep.synthetic.noise import Field, resized, smooth_noise
+from slideprep.units import Box
 
 INKS = {
     "blue": np.array([0.75, 0.42, 0.12], dtype=np.float32),

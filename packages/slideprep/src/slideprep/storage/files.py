@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slideprep.remote import UnansweredError
+from slideprep.storage.remote import UnansweredError
 
 
 class OutputError(Exception):

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from slideprep import remote
 from slideprep.errors import UsageError
-from slideprep.files import OutputError, output_errors
-from slideprep.places import Url
-from slideprep.store import Say
+from slideprep.storage import remote
+from slideprep.storage.files import OutputError, output_errors
+from slideprep.storage.places import Url
+from slideprep.storage.store import Say
 
 BEAT_S = 20.0
 STALE_S = 120.0

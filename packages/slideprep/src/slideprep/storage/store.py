@@ -1,7 +1,8 @@
 """A folder of files that a build writes to: on a file system, or in an object store behind an address.
 
 Paths are relative, with forward slashes. Files appear whole or not at all; what grows does so in a local scratch
-folder and is published when it is finished. The two kinds are in store_local and store_url.
+folder and is published when it is finished. This is what both kinds promise; they stand in ``local`` and
+``url``, and ``open`` chooses.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from slideprep.places import Place, Url
-from slideprep.remote import Stored
+from slideprep.storage.places import Place
+from slideprep.storage.remote import Stored
 
 Say = Callable[[str], None]
 
@@ -119,25 +120,3 @@ class Store(Protocol):
             UsageError: Another build holds it.
         """
         ...
-
-
-def open_store(place: Place | Store, *, scratch: Path | None = None) -> Store:
-    """The store at a place; nothing is read or made yet.
-
-    Args:
-        place: A local folder or an address; a store is given back as it is.
-        scratch: Where files of a remote store grow; None for the system's temporary folder. A local store keeps them
-            within itself, so that publishing is a rename.
-
-    Raises:
-        UsageError: The client for the address is not installed.
-    """
-    if isinstance(place, Url):
-        from slideprep.store_url import UrlStore
-
-        return UrlStore(place, scratch)
-    if not isinstance(place, Path):
-        return place
-    from slideprep.store_local import LocalStore
-
-    return LocalStore(place)

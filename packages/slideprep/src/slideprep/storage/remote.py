@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slideprep.errors import UsageError
-from slideprep.places import Url
+from slideprep.storage.places import Url
 
 Result = TypeVar("Result")
 

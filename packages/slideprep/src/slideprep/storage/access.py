@@ -1,16 +1,21 @@
 """How a worker, on whatever machine, reaches what is not there: scratch space, and the settings of the stores.
 
 Settings and credentials of the environment travel with the tasks, inside the cluster, and take effect where the
-worker's own environment says nothing; they are never shown, logged or written.
+worker's own environment says nothing; they are never shown, logged or written. The scratch folder is on the worker's
+machine: for files that grow before they are uploaded, and for slides that were fetched.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from slideprep.storage.files import OutputError, output_errors
 
 PREFIXES = ("AWS_", "FSSPEC_", "GCSFS_", "AZURE_STORAGE_", "STORAGE_EMULATOR_HOST")
 _OF_ONE_MACHINE = ("AWS_CONTAINER_", "AWS_EXECUTION_ENV", "AWS_LAMBDA_", "AWS_ROLE_", "AWS_WEB_IDENTITY_")
@@ -70,3 +75,28 @@ def store_settings(environment: Mapping[str, str]) -> Secrets:
             and not name.endswith("_FILE")
         }
     )
+
+
+def scratch_folder(scratch: Path | None, *parts: str) -> Path:
+    """A folder of this user alone, made if need be.
+
+    Args:
+        scratch: What ``--scratch`` names; None for the system's temporary folder.
+        parts: Names below it.
+
+    Raises:
+        OutputError: It cannot be made, or belongs to another user.
+    """
+    root = (scratch or Path(tempfile.gettempdir())) / f"slideprep-{os.getuid()}"
+    with output_errors(root):
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if root.stat().st_uid != os.getuid():
+            raise OutputError(f"{root} belongs to another user; give a folder of your own with --scratch")
+        folder = root.joinpath(*parts)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def short_hash(text: str) -> str:
+    """A name for a folder: 16 hex digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

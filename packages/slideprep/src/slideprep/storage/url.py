@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slideprep import remote
-from slideprep.files import output_errors
-from slideprep.places import Url
-from slideprep.remote import Stored
-from slideprep.scratch import scratch_folder, short_hash
-from slideprep.store import PARTIAL, Held, Say
-from slideprep.url_lock import hold
+from slideprep.storage import remote
+from slideprep.storage.access import scratch_folder, short_hash
+from slideprep.storage.files import output_errors
+from slideprep.storage.places import Url
+from slideprep.storage.remote import Stored
+from slideprep.storage.store import PARTIAL, Held, Say
+from slideprep.storage.url_lock import hold
 
 LOCK = ".slideprep/lock"
 
 
 class UrlStore:
-    """See :class:`slideprep.store.Store`.
+    """See :class:`slideprep.storage.store.Store`.
 
     Args:
         place: Address of the folder.

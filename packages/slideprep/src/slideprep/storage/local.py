@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slideprep.errors import UsageError
-from slideprep.files import output_errors, write_atomically
-from slideprep.remote import Stored
-from slideprep.store import PARTIAL, Say
+from slideprep.storage.files import output_errors, write_atomically
+from slideprep.storage.remote import Stored
+from slideprep.storage.store import PARTIAL, Say
 
 LOCK = ".slideprep/lock"
 
@@ -24,7 +24,7 @@ class _Held:
 
 
 class LocalStore:
-    """See :class:`slideprep.store.Store`.
+    """See :class:`slideprep.storage.store.Store`.
 
     Args:
         place: The folder.
