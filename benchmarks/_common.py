@@ -18,10 +18,12 @@ import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 
-from slideprep.discover import discover
-from slideprep.read_tiff_jpeg import TiffJpegSlide
-from slideprep.slide import Slide, open_slide, read_level
-from slideprep.tiff_pages import START_OF_IMAGE
+from slideprep.slides.discover import discover
+from slideprep.slides.overview import read_level
+from slideprep.slides.reader import Slide
+from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.tiff_pages import START_OF_IMAGE
+from slideprep.slides.readers.tile_codecs import TiffJpegSlide
 
 Pixels = NDArray[np.uint8]
 
@@ -129,7 +131,7 @@ class _Level:
 
     @property
     def coding(self) -> str:
-        """An Adobe marker (written by :mod:`slideprep.tiff_pages`) says RGB; without one it is YCbCr."""
+        """An Adobe marker (written by :mod:`slideprep.slides.readers.tiff_pages`) says RGB; without one it is YCbCr."""
         return "rgb" if b"Adobe" in self.tiles[0][:64] else "ycbcr"
 
 

@@ -31,10 +31,10 @@ def read(path: Path, out: Path) -> dict[str, Any]:
         ``{"outcome": "listed", "reason": ...}``, or ``{"outcome": "read", "reader": ..., "pixels": ...}`` where
         ``pixels`` is a digest of the scale and of every image.
     """
-    from slideprep.discover import discover
     from slideprep.errors import UsageError
     from slideprep.scan import ScanFailure, scan_slide
     from slideprep.scan_job import ScanJob
+    from slideprep.slides.discover import discover
 
     try:
         files, rejected = discover([path])

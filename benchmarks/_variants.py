@@ -51,12 +51,12 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
 
     The region is the whole slide, so that every variant does the same work whatever tissue is found.
     """
-    from slideprep.discover import discover
     from slideprep.plan import Sample, Shard
     from slideprep.scan import Scan, scan_slide
     from slideprep.scan_job import ScanJob
     from slideprep.shard_job import ShardJob, SourceSlide
     from slideprep.shard_writer import write_shard
+    from slideprep.slides.discover import discover
 
     (file,), _ = discover([path])
     scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=settings()))
@@ -191,7 +191,7 @@ _STAGES: tuple[tuple[str, str, Stage], ...] = (
 
 def _watch(clock: _StageClock) -> None:
     from slideprep import shard_tar
-    from slideprep.read_tiff_jpeg import TiffJpegSlide
+    from slideprep.slides.readers.tile_codecs import TiffJpegSlide
 
     for module, path, stage in _STAGES:
         owner: Any = importlib.import_module(module)
@@ -239,7 +239,7 @@ def openslide_pillow(slide: Path, folder: Path) -> Mapping[str, float]:
 def decode_encode(slide: Path, folder: Path) -> Mapping[str, float]:
     """(b): every tile decoded once, the five images encoded; nothing in between. Making the images is not counted."""
     from slideprep.jpeg_strips import JpegStrips
-    from slideprep.slide import STRIP_ROWS
+    from slideprep.slides.reader import STRIP_ROWS
 
     images = _images(slide)
     start = _cpu_seconds()
@@ -277,8 +277,8 @@ def _images(slide: Path) -> list[Any]:
 
 
 def _open(slide: Path) -> Any:
-    from slideprep.discover import discover
-    from slideprep.slide import open_slide
+    from slideprep.slides.discover import discover
+    from slideprep.slides.readers.choose import open_slide
 
     (file,), _ = discover([slide])
     return open_slide(file)
@@ -299,9 +299,9 @@ def vips_reduce(slide: Path, folder: Path) -> Mapping[str, float]:
 _OURS = (
     "slideprep.scan",
     "slideprep.shard_writer",
-    "slideprep.read_openslide",
-    "slideprep.read_plain",
-    "slideprep.read_tiff_jpeg",
+    "slideprep.slides.readers.openslide",
+    "slideprep.slides.readers.plain",
+    "slideprep.slides.readers.tile_codecs",
     "scipy.ndimage",
     "webdataset",
 )

@@ -21,16 +21,16 @@ from typing import Any
 from _common import find_slide, machine, machine_line, markdown_table, open_path, write_large_slide
 from _variants import MAGNIFICATIONS, settings
 
-from slideprep.discover import discover
 from slideprep.downsample import source_box
 from slideprep.image_filter import Target
 from slideprep.layout import Grid
 from slideprep.scan import Scan, scan_slide
 from slideprep.scan_job import ScanJob
-from slideprep.slide import grid_cells
+from slideprep.slides.discover import discover
+from slideprep.slides.reader import grid_cells
+from slideprep.slides.readers.tiled import TiledSlide
 from slideprep.synthetic.recipe import CLASSES
 from slideprep.synthetic.slide import make_slide
-from slideprep.tiled_slide import TiledSlide
 from slideprep.units import Box
 
 METHODS = ("auto", "tissueloc", "whole")

@@ -6,7 +6,7 @@ Tiles of 240 px are cut from a small slide's level 0 and encoded three ways, as 
 codec's colour transform, lossy (33005) and lossless, and YCbCr (33003). Both decode the same Aperio-like SVS through
 slideprep's two readers, one thread each, in turn; the ratio is of the CPU seconds' medians. Then every tile is damaged
 in four ways and read by both: refused, right, or wrong without a word. OpenSlide stands here twice: as it is, and as
-slideprep reads with it, its decoders' warnings heard (see :mod:`slideprep.openslide_warnings`).
+slideprep reads with it, its decoders' warnings heard (see :mod:`slideprep.slides.readers.openslide_warnings`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from _common import find_slide, level0_pixels, machine, machine_line, markdown_t
 from numpy.typing import NDArray
 
 from slideprep.errors import SlideReadError
-from slideprep.openslide_warnings import decoder_warnings
-from slideprep.read_openslide import flatten, open_openslide
-from slideprep.read_tiff_tiles import open_tiff_tiles
-from slideprep.slide import Slide, read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.reader import Slide
+from slideprep.slides.readers.openslide import flatten, open_openslide
+from slideprep.slides.readers.openslide_warnings import decoder_warnings
+from slideprep.slides.readers.tiff import open_tiff_tiles
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 

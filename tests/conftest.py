@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slideprep.openslide_warnings import ask_for_warnings
 from slideprep.pipeline import ONE_THREAD
+from slideprep.slides.readers.openslide_warnings import ask_for_warnings
 
 # Messages name temporary folders, whose names differ in length: at 80 columns their words would break anywhere.
 os.environ["COLUMNS"] = "160"

@@ -27,7 +27,7 @@ from slideprep.extract_region import extract_region
 from slideprep.units import Box
 from slideprep.layout import Grid
 from slideprep.shard_tar import ShardTar
-from slideprep.slide import Level
+from slideprep.slides.reader import Level
 from slideprep.units import Scale
 
 width, height, objective = (int(argument) for argument in sys.argv[1:4])

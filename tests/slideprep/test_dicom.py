@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from fixtures.slides import jpeg, picture, slide_file, with_adobe_rgb, write_dicom
-from slideprep.dicom import Instance, group_series, read_instance
-from slideprep.dicom_colours import stated_colours
-from slideprep.discover import SlideFile, discover
 from slideprep.errors import InputError, SlideOpenError
-from slideprep.slide import open_slide, read_level, read_overview
+from slideprep.slides.dicom import Instance, group_series, read_instance
+from slideprep.slides.discover import discover
+from slideprep.slides.files import SlideFile
+from slideprep.slides.overview import read_level, read_overview
+from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.dicom_colours import stated_colours
 
 PICTURE = picture(150, 130)
 DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).parents[3] / "shared" / "data"))

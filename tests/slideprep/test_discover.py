@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.slides import overwrite, picture, table, write_dicom
-from slideprep.discover import discover
 from slideprep.errors import UsageError
+from slideprep.slides.discover import discover
 
 
 def _touch(folder: Path, *names: str) -> list[Path]:

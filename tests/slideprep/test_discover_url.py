@@ -10,11 +10,12 @@ import pytest
 
 from fixtures.buckets import empty_memory
 from fixtures.slides import picture, write_dicom
-from slideprep.discover import SlideFile, discover
 from slideprep.errors import UsageError
-from slideprep.fingerprint import PIECE_BYTES, WHOLE_LIMIT_BYTES, fingerprint
 from slideprep.label_file import read_labels
 from slideprep.prepare import total_bytes
+from slideprep.slides.discover import discover
+from slideprep.slides.files import SlideFile
+from slideprep.slides.fingerprint import PIECE_BYTES, WHOLE_LIMIT_BYTES, fingerprint
 from slideprep.storage import remote
 from slideprep.storage.places import Url
 

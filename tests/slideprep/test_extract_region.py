@@ -15,7 +15,9 @@ from slideprep.annotations import AnnotatedRegion, Polygon
 from slideprep.errors import SlideReadError
 from slideprep.extract_region import extract_region
 from slideprep.layout import Grid, ImageGeometry, Layout
-from slideprep.slide import Slide, open_slide, read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.reader import Slide
+from slideprep.slides.readers.choose import open_slide
 from slideprep.units import Box, Scale
 
 Pixels = NDArray[np.uint8]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fixtures.slides import slide_file
-from slideprep import fingerprint as module
-from slideprep.discover import SlideFile
 from slideprep.errors import SlideOpenError
-from slideprep.fingerprint import fingerprint, identical
+from slideprep.slides import fingerprint as module
+from slideprep.slides.files import SlideFile
+from slideprep.slides.fingerprint import fingerprint, identical
 
 
 def _write(path: Path, data: bytes) -> SlideFile:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from slideprep.jpeg_header import read_jpeg_header
+from slideprep.slides.readers.tile_codecs import read_jpeg_header
 
 JPEG = simplejpeg.encode_jpeg(np.full((24, 40, 3), 200, np.uint8), quality=90)
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from slideprep.level_frame import LEVEL_0, coarsest_frame
-from slideprep.slide import levels_from_sizes
+from slideprep.slides.level_frame import LEVEL_0, coarsest_frame
+from slideprep.slides.reader import levels_from_sizes
 
 PYRAMID = levels_from_sizes([(10_000, 8_001), (2_500, 2_000), (625, 500)])
 """4 and 16 times, rounded down as scanners do: 8001 / 4 is 2000.25."""

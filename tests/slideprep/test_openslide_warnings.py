@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from slideprep.openslide_warnings import ask_for_warnings, decoder_warnings
+from slideprep.slides.readers.openslide_warnings import ask_for_warnings, decoder_warnings
 
 LINE = "\n(process:1): OpenSlide-WARNING **: 12:00:00.000: {}\n"
 
@@ -51,7 +51,7 @@ def test_without_standard_error() -> None:
     """Where standard error is closed warnings are heard all the same, and its number is given to no other file."""
     program = (
         "import os; os.close(2)\n"
-        "from slideprep.openslide_warnings import decoder_warnings\n"
+        "from slideprep.slides.readers.openslide_warnings import decoder_warnings\n"
         "with decoder_warnings() as heard:\n"
         f"    os.write(2, {LINE.format('PNG warning: x').encode()!r})\n"
         "with open('/dev/zero', 'rb') as slide:\n"
@@ -65,7 +65,7 @@ def test_standard_error_that_nobody_reads() -> None:
     """A broken pipe loses words and nothing else: neither the warning nor the block."""
     program = (
         "import os, sys; read, write = os.pipe(); os.dup2(write, 2); os.close(read)\n"
-        "from slideprep.openslide_warnings import decoder_warnings\n"
+        "from slideprep.slides.readers.openslide_warnings import decoder_warnings\n"
         "sys.stderr = open(2, 'w', closefd=False); sys.stderr.write('unflushed')\n"
         "with decoder_warnings() as heard:\n"
         f"    os.write(2, b'other' + {LINE.format('PNG warning: x').encode()!r})\n"

@@ -10,7 +10,8 @@ import pytest
 
 from fixtures.slides import slide_file
 from slideprep.errors import UsageError
-from slideprep.pseudonyms import Pseudonyms, redacted, shown_reason
+from slideprep.pseudonyms import Pseudonyms
+from slideprep.slides.files import redacted, shown_reason
 
 
 def test_the_same_file_gives_the_same_pseudonyms(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from fixtures.slides import overwrite, picture, slide_file, write_dicom
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.slide import open_slide, read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.readers.choose import open_slide
 
 PICTURE = picture(150, 130)
 

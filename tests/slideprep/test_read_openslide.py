@@ -11,8 +11,8 @@ import tifffile
 
 from fixtures.slides import jp2k, picture, slide_file, tile_span, tiles_of, write_dicom, write_jpeg_tiff
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.read_openslide import Metadata, flatten, metadata_from_properties, open_openslide
-from slideprep.slide import read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.readers.openslide import Metadata, flatten, metadata_from_properties, open_openslide
 
 PICTURE = picture(150, 130)
 

@@ -13,9 +13,10 @@ import tifffile
 from PIL import Image
 
 from fixtures.slides import picture, slide_file
-from slideprep import read_plain
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.slide import open_slide, read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.readers import plain as read_plain
+from slideprep.slides.readers.choose import open_slide
 
 PICTURE = picture(90, 300)
 

@@ -11,7 +11,8 @@ import tifffile
 
 from fixtures.slides import half_zero_tile, overwrite, picture, set_tile_entry, slide_file, tile_span
 from slideprep.errors import SlideReadError
-from slideprep.slide import open_slide, read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.readers.choose import open_slide
 
 PICTURE = picture(150, 130)
 

@@ -22,8 +22,9 @@ from fixtures.slides import (
     write_jp2k_svs,
 )
 from slideprep.errors import SlideReadError
-from slideprep.read_tiff_jp2k import check_size, rgb_from_ycbcr
-from slideprep.slide import open_slide, read_level, read_overview
+from slideprep.slides.overview import read_level, read_overview
+from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.jpeg2000 import check_size, rgb_from_ycbcr
 
 PICTURE = picture(150, 130)
 

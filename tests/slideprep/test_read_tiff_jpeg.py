@@ -20,8 +20,9 @@ from fixtures.slides import (
     write_svs,
 )
 from slideprep.errors import SlideReadError
-from slideprep.read_tiff_tiles import open_tiff_tiles
-from slideprep.slide import open_slide, read_level
+from slideprep.slides.overview import read_level
+from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.tiff import open_tiff_tiles
 
 PICTURE = picture(150, 130)
 DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).parents[3] / "shared" / "data"))

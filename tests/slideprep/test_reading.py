@@ -34,7 +34,7 @@ from slideprep.errors import (
     TissueError,
     UsageError,
 )
-from slideprep.slide import read_level
+from slideprep.slides.overview import read_level
 from slideprep.storage import remote
 from slideprep.storage.places import Url
 from slideprep.units import Box

@@ -19,9 +19,10 @@ from fixtures.slides import (
     write_jpeg_tiff,
     write_svs,
 )
-from slideprep.area_average import area_average
 from slideprep.errors import SlideOpenError, SlideReadError, TissueError
-from slideprep.slide import Slide, open_slide, read_level, read_overview
+from slideprep.slides.overview import area_average, read_level, read_overview
+from slideprep.slides.reader import Slide
+from slideprep.slides.readers.choose import open_slide
 
 WIDTH, HEIGHT = 150, 130
 PICTURE = picture(WIDTH, HEIGHT)

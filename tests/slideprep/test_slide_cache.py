@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fixtures.buckets import empty_memory
-from slideprep.discover import SlideFile, discover
 from slideprep.errors import SlideOpenError
-from slideprep.slide_cache import fetched, forget, forget_idle
+from slideprep.slides.discover import discover
+from slideprep.slides.fetch import fetched, forget, forget_idle
+from slideprep.slides.files import SlideFile
 from slideprep.storage import remote
 from slideprep.storage.access import Access
 from slideprep.storage.files import OutputError

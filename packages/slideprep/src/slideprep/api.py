@@ -17,13 +17,13 @@ from slideprep.annotations import find_annotations
 from slideprep.errors import UsageError
 from slideprep.extraction import Extraction
 from slideprep.fast_difference import FastDifference
-from slideprep.fingerprint import fingerprint
 from slideprep.layout import Grid
-from slideprep.opened_slide import OpenedSlide, check_scale, open_file, open_slide
 from slideprep.read_settings import ReadSettings
 from slideprep.region_images import RegionImage, RegionImages
 from slideprep.scan import FoundRegion, scan_opened, slide_scale
 from slideprep.scan_job import ScanJob
+from slideprep.slides.fingerprint import fingerprint
+from slideprep.slides.opened import OpenedSlide, check_scale, open_file, open_slide
 
 __all__ = [
     "Extraction",

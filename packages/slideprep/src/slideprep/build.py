@@ -23,7 +23,7 @@ from slideprep.plan_set import Planned, plan
 from slideprep.prepare import Prepared
 from slideprep.records import ShardRecord
 from slideprep.shard_format import Index
-from slideprep.slide_cache import forget_idle
+from slideprep.slides.fetch import forget_idle
 from slideprep.workspace import Workspace
 from slideprep.write_shards import write_shards
 

@@ -16,8 +16,8 @@ from slideprep.annotations import AnnotatedRegion, inside_mask
 from slideprep.downsample import downsample, source_box
 from slideprep.image_filter import Target
 from slideprep.layout import ImageGeometry, Layout
-from slideprep.level_frame import LEVEL_0, LevelFrame
-from slideprep.slide import STRIP_ROWS, Slide
+from slideprep.slides.level_frame import LEVEL_0, LevelFrame
+from slideprep.slides.reader import STRIP_ROWS, Slide
 from slideprep.units import Box
 
 Pixels = NDArray[np.uint8]

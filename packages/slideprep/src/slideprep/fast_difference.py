@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from slideprep.extract_region import extract_region
 from slideprep.layout import Grid, ImageGeometry, Layout
-from slideprep.level_frame import LEVEL_0, LevelFrame
-from slideprep.slide import Slide
+from slideprep.slides.level_frame import LEVEL_0, LevelFrame
+from slideprep.slides.reader import Slide
 
 Pixels = NDArray[np.uint8]
 

@@ -12,14 +12,12 @@ from slideprep.annotations import AnnotatedRegion, leave_out, overlapping
 from slideprep.annotations_io import read_annotations
 from slideprep.errors import InputError, TissueError
 from slideprep.scan_job import ScanJob
-from slideprep.slide import Pixels, Slide, read_level, read_overview
+from slideprep.slides.overview import read_level, read_overview, small_overview
+from slideprep.slides.reader import Pixels, Slide
 from slideprep.storage.files import output_errors
 from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask
 from slideprep.tissue_auto import OVERVIEW_MPP, auto_mask, auto_regions
 from slideprep.units import Box, Scale
-
-THUMBNAIL_PX = 320
-"""Longer side of a thumbnail: enough to see whether tissue was found, 15 KB a slide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +143,6 @@ def _require_tissue(boxes: Sequence[Box], job: ScanJob) -> None:
             f"slide '{job.shown_name}' has no tissue that --tissue {job.settings.tissue} could find; look at it in "
             "preview.html, and use --tissue whole or annotations if there is some"
         )
-
-
-def small_overview(slide: Slide) -> Pixels:
-    """The whole slide at about the size of a thumbnail."""
-    level0 = slide.levels[0]
-    return read_overview(slide, downsample=max(1.0, max(level0.width, level0.height) / THUMBNAIL_PX)).image
 
 
 def _save_mask(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], job: ScanJob) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from slideprep.config import BuildConfig
 from slideprep.errors import MagnificationError
-from slideprep.one_slide import fetched_for_once, find_slide
-from slideprep.slide import Slide, open_slide
+from slideprep.slides.discover import find_slide
+from slideprep.slides.fetch import fetched_for_once
+from slideprep.slides.reader import Slide
+from slideprep.slides.readers.choose import open_slide
 from slideprep.storage.access import Access
 from slideprep.storage.places import Place
 from slideprep.units import Scale, resolve_scale

@@ -1,7 +1,7 @@
 """Refuse a split that leaks: the same image in two splits, under whatever name and patient.
 
 Splitting by patient cannot see a file that was copied and renamed. Here fingerprints of the contents are
-compared; they come in ready-made (:mod:`slideprep.fingerprint`), no file is opened.
+compared; they come in ready-made (:mod:`slideprep.slides.fingerprint`), no file is opened.
 """
 
 from __future__ import annotations

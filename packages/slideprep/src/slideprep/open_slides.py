@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 from slideprep.errors import InputError
 from slideprep.shard_job import ShardJob
-from slideprep.slide import Slide, open_slide
-from slideprep.slide_cache import fetched, forget
+from slideprep.slides.fetch import fetched, forget
+from slideprep.slides.reader import Slide
+from slideprep.slides.readers.choose import open_slide
 
 SLIDES_OPEN = 8
 """Slides that a task keeps open: each holds files and a cache of tiles, and a shard can be of a thousand small ones."""

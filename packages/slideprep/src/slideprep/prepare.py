@@ -15,14 +15,15 @@ from pathlib import Path
 from slideprep.annotations import find_annotations, leave_out
 from slideprep.annotations_io import read_annotations
 from slideprep.config import BuildConfig
-from slideprep.discover import SlideFile, discover
 from slideprep.errors import InputError, UsageError
-from slideprep.fingerprint import fingerprint
 from slideprep.label_file import read_labels
 from slideprep.labels import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
 from slideprep.leaks import check_leaks
-from slideprep.pseudonyms import Pseudonyms, redacted
+from slideprep.pseudonyms import Pseudonyms
 from slideprep.records import Failure
+from slideprep.slides.discover import discover
+from slideprep.slides.files import SlideFile, redacted
+from slideprep.slides.fingerprint import fingerprint
 from slideprep.split_plan import SplitPlan
 from slideprep.splits import assign_splits
 from slideprep.storage.places import Place

@@ -9,18 +9,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
 import secrets
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slideprep.errors import UsageError
 from slideprep.storage.files import write_atomically
-from slideprep.storage.places import Place
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    pass
 
 _HEADER = ["kind", "name", "pseudonym"]
 
@@ -83,41 +80,3 @@ class Pseudonyms:
         writer.writerows([_HEADER, ["salt", "", self._salt]])
         writer.writerows([*key, pseudonym] for key, pseudonym in sorted(self._rows.items()))
         write_atomically(self._path, table.getvalue().encode(), mode=0o600)
-
-
-def redacted(text: str, names: Mapping[str, str], paths: Iterable[Place]) -> str:
-    """Replace real names, their stems and their paths in a message by pseudonyms.
-
-    Names count as whole words ("7" stays in "17"), and what was put in is not searched again.
-
-    Args:
-        text: A message.
-        names: Real slide or patient name to pseudonym.
-        paths: Files whose paths or file names may be in the message.
-    """
-    known: dict[str, str] = {}
-    for path in paths:
-        known |= {str(path): path.suffix or "a file", str(path.parent): "its folder"}
-        known.setdefault(path.name, path.suffix or "a file")
-    known |= {Path(name).stem: pseudonym for name, pseudonym in names.items()} | dict(names)
-    longest_first = sorted(filter(None, known), key=len, reverse=True)
-    if not longest_first:
-        return text
-    any_of_them = "|".join(map(re.escape, longest_first))
-    return re.sub(rf"(?<![^\W_])(?:{any_of_them})(?![^\W_])", lambda match: known[match[0]], text)
-
-
-def shown_reason(text: str, file: SlideFile, shown_name: str, *others: Place) -> str:
-    """A reader's message as it may enter a shard set: without the slide's real name, where a pseudonym is shown.
-
-    Args:
-        text: The message.
-        file: The slide that it is about.
-        shown_name: The slide's name in all output.
-        others: Further files that the message may name, such as the slide's annotations.
-    """
-    if file.remote is not None:
-        text = file.remote.shown(text)
-    if shown_name == file.name:
-        return text
-    return redacted(text, {file.name: shown_name}, (*file.places, *others))

@@ -14,10 +14,10 @@ from slideprep.decode import Pixels, decode
 from slideprep.encode import encoder
 from slideprep.extract_region import extract_region
 from slideprep.layout import ImageGeometry
-from slideprep.level_frame import LevelFrame
 from slideprep.scan import FoundRegion
 from slideprep.shard_models import ImageFormat, PixelBox
-from slideprep.slide import Slide
+from slideprep.slides.level_frame import LevelFrame
+from slideprep.slides.reader import Slide
 
 
 @dataclass(frozen=True, kw_only=True)

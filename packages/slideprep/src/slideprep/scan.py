@@ -14,12 +14,14 @@ from PIL import Image
 
 from slideprep.annotations import AnnotatedRegion
 from slideprep.errors import InputError
-from slideprep.find_regions import THUMBNAIL_PX, TissueBox, find_regions, small_overview
-from slideprep.fingerprint import fingerprint
+from slideprep.find_regions import TissueBox, find_regions
 from slideprep.layout import Grid, Layout
 from slideprep.scan_job import ScanJob
-from slideprep.slide import Pixels, Slide, open_slide
-from slideprep.slide_cache import fetched
+from slideprep.slides.fetch import fetched
+from slideprep.slides.fingerprint import fingerprint
+from slideprep.slides.overview import THUMBNAIL_PX, small_overview
+from slideprep.slides.reader import Pixels, Slide
+from slideprep.slides.readers.choose import open_slide
 from slideprep.units import Box, Scale, resolve_scale
 
 SMALL_SLIDE_PX = 10_000_000

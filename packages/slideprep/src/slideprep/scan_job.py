@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slideprep.discover import SlideFile
-from slideprep.pseudonyms import shown_reason
 from slideprep.read_settings import ReadSettings
+from slideprep.slides.files import SlideFile, shown_reason
 from slideprep.storage.access import Access
 
 

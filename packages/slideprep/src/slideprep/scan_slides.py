@@ -14,9 +14,7 @@ from rich.console import Console
 
 from slideprep.build_identity import annotation_digest
 from slideprep.config import BuildConfig
-from slideprep.discover import SlideFile
 from slideprep.errors import InputError
-from slideprep.fingerprint import fingerprint
 from slideprep.pipeline import Executor
 from slideprep.prepare import Prepared, total_bytes
 from slideprep.preview_tally import CARDS, rank
@@ -25,6 +23,8 @@ from slideprep.records import Failure
 from slideprep.scan import Scan, ScanFailure, scan_slide
 from slideprep.scan_job import ScanJob
 from slideprep.set_index import created_by
+from slideprep.slides.files import SlideFile
+from slideprep.slides.fingerprint import fingerprint
 from slideprep.task_faults import ScanFaults
 from slideprep.task_memory import SCAN_BYTES
 from slideprep.workspace import Workspace

@@ -18,7 +18,6 @@ from slideprep.extract_region import extract_region
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.open_slides import OpenSlides
 from slideprep.plan import Sample
-from slideprep.pseudonyms import shown_reason
 from slideprep.records import Failure, ShardRecord, Sums
 from slideprep.shard_format import (
     FORMAT_VERSION,
@@ -34,7 +33,8 @@ from slideprep.shard_format import (
 )
 from slideprep.shard_job import ShardJob, SourceSlide
 from slideprep.shard_tar import ShardTar
-from slideprep.slide import Slide
+from slideprep.slides.files import shown_reason
+from slideprep.slides.reader import Slide
 from slideprep.storage.files import output_errors
 from slideprep.workspace import Workspace
 

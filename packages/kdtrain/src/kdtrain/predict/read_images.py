@@ -55,7 +55,7 @@ def read_source(
         UsageError: The path leads to no slide, or to several.
     """
     from slideprep.errors import InputError
-    from slideprep.one_slide import find_slide
+    from slideprep.slides.discover import find_slide
 
     if isinstance(source, (str, Path)):
         try:

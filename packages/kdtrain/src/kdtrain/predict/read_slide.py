@@ -14,7 +14,7 @@ from kdtrain.predict.failure import Failure
 
 if TYPE_CHECKING:
     from slideprep.api import FastDifference, OpenedSlide, ReadSettings
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
     from slideprep.storage.access import Access
 
 Source: TypeAlias = "str | Path | OpenedSlide"

@@ -22,8 +22,8 @@ from kdtrain.predict.request import ReadOptions
 
 if TYPE_CHECKING:
     from slideprep.api import ReadSettings
-    from slideprep.discover import SlideFile
     from slideprep.pipeline import Executor
+    from slideprep.slides.files import SlideFile
 
 
 def require_slideprep() -> None:
@@ -103,7 +103,7 @@ def discovered(inputs: Sequence[str]) -> tuple[list[SlideFile], list[Failure]]:
     Raises:
         UsageError: An input leads to nothing.
     """
-    from slideprep.discover import discover
+    from slideprep.slides.discover import discover
 
     with translated():
         found, rejected = discover(list(inputs))
@@ -218,7 +218,7 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
         SHA-256 (hex); None where the slide cannot be read, which reading it will say.
     """
     from slideprep.errors import InputError
-    from slideprep.fingerprint import fingerprint as of_content
+    from slideprep.slides.fingerprint import fingerprint as of_content
 
     try:
         content = fingerprint or of_content(job.file)

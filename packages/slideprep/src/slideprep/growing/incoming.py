@@ -11,7 +11,6 @@ from pathlib import Path
 
 from slideprep.config import BuildConfig
 from slideprep.errors import UsageError
-from slideprep.fingerprint import fingerprint
 from slideprep.growing.assign import Present, assign_added
 from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet
 from slideprep.growing.shown import is_hidden, mapping_of
@@ -19,6 +18,7 @@ from slideprep.label_columns import name_list
 from slideprep.labels import RegionClasses, SlideEntry, patient_classes
 from slideprep.prepare import Prepared, prepare
 from slideprep.set_index import created_by
+from slideprep.slides.fingerprint import fingerprint
 from slideprep.split_plan import SplitPlan
 
 ShownName = Callable[[str, str], str]

@@ -2,7 +2,7 @@
 
 OpenSlide decodes a frame until its pixels are there, and takes zeros for coded pixels: of 19 frames whose second half
 was zeroed it refused none. Here the frame must also end as a JPEG does. Colours are those of the frames' own headers,
-whatever the file's colour tag says (see :mod:`slideprep.dicom_colours`).
+whatever the file's colour tag says (see :mod:`slideprep.slides.readers.dicom_colours`).
 
 What a slide says of itself is OpenSlide's judgement, and a frame of every level must be OpenSlide's. Where that fails,
 or the series is not the plain one (one file a level, frames in rows, a single focal plane), OpenSlide reads it.
@@ -13,22 +13,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slideprep.dicom import largest_level
-from slideprep.dicom_colours import JPEG_SYNTAXES, levels_wrongly_tagged_rgb, stated_colours
-from slideprep.dicom_frames import Frames, read_frames
-from slideprep.read_openslide import metadata_from_properties, note_converted, open_handle
-from slideprep.read_tiff_jpeg import TiffJpegSlide
-from slideprep.tiff_pages import ADOBE_RGB, START_OF_IMAGE, TiledPage
-from slideprep.tile_check import agrees_with_openslide
+from slideprep.slides.dicom import largest_level
+from slideprep.slides.readers.dicom_colours import JPEG_SYNTAXES, levels_wrongly_tagged_rgb, stated_colours
+from slideprep.slides.readers.dicom_frames import Frames, read_frames
+from slideprep.slides.readers.openslide import metadata_from_properties, note_converted, open_handle
+from slideprep.slides.readers.tiff import agrees_with_openslide
+from slideprep.slides.readers.tiff_pages import ADOBE_RGB, START_OF_IMAGE, TiledPage
+from slideprep.slides.readers.tile_codecs import TiffJpegSlide
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 _HEADER_BYTES = 65_536
 
 
 class DicomJpegSlide(TiffJpegSlide):
-    """A DICOM series of JPEG frames; see :class:`slideprep.tiled_slide.TiledSlide`."""
+    """A DICOM series of JPEG frames; see :class:`slideprep.slides.readers.tiled.TiledSlide`."""
 
     reader = "dicom-jpeg"
 

@@ -22,9 +22,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.slide import Pixels
-from slideprep.tiff_pages import TiledPage
-from slideprep.tiled_slide import TiledSlide
+from slideprep.slides.reader import Pixels
+from slideprep.slides.readers.tiff_pages import TiledPage
+from slideprep.slides.readers.tiled import TiledSlide
 
 _START = b"\xff\x4f\xff\x51"  # start of codestream, then the marker of the image's size
 _SIZE = struct.Struct(">4xHH8IH9s")
@@ -33,12 +33,12 @@ _ERRORS_AND_WARNINGS = 2
 
 
 class TiffJp2kSlide(TiledSlide):
-    """A slide of JPEG 2000 tiles; see :class:`slideprep.tiled_slide.TiledSlide`."""
+    """A slide of JPEG 2000 tiles; see :class:`slideprep.slides.readers.tiled.TiledSlide`."""
 
     reader = "tiff-jp2k"
 
     def decode(self, page: TiledPage, data: bytes, step: int, *, strict: bool) -> Pixels:
-        """Decode a tile's bytes; see :meth:`slideprep.tiled_slide.TiledSlide.decode`."""
+        """Decode a tile's bytes; see :meth:`slideprep.slides.readers.tiled.TiledSlide.decode`."""
         assert step == 1, (
             "a tile is decoded whole: the pyramid's coarser levels are what overviews are made of"
         )

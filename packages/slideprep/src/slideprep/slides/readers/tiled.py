@@ -1,6 +1,6 @@
 """A TIFF whose tiles are decoded one by one, strictly: what the readers of JPEG and of JPEG 2000 tiles share.
 
-In: where the tiles lie (:class:`~slideprep.tiff_pages.TiledPage`) and what the slide says of itself. Out: strips of RGB
+In: where the tiles lie (:class:`~slideprep.slides.readers.tiff_pages.TiledPage`) and what the slide says of itself. Out: strips of RGB
 pixels, a strip per row of tiles, each tile read by ``os.pread`` and decoded once. How a tile's bytes become pixels is
 the subclass's part. A tile that is damaged, cut off or unreadable fails the box that was asked for, by its place.
 """
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slideprep.errors import SlideReadError
-from slideprep.slide import ClosingSlide, Pixels, grid_cells, levels_from_sizes
-from slideprep.tiff_pages import TiledPage
+from slideprep.slides.reader import ClosingSlide, Pixels, grid_cells, levels_from_sizes
+from slideprep.slides.readers.tiff_pages import TiledPage
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
-    from slideprep.read_openslide import Metadata
+    from slideprep.slides.files import SlideFile
+    from slideprep.slides.readers.openslide import Metadata
 
 _LEAST_COARSE_PX = 64
 """A level is reduced while decoding only to at least this size, so that the partial row or column left out at its
@@ -30,7 +30,7 @@ _REMEDY = "copy the slide again from its source, or leave this region out"
 
 
 class TiledSlide(ClosingSlide):
-    """A slide whose tiles are read directly; see :class:`slideprep.slide.Slide`.
+    """A slide whose tiles are read directly; see :class:`slideprep.slides.reader.Slide`.
 
     ``pages`` has one :class:`TiledPage` per level. ``reductions`` are those that the decoder makes while decoding,
     largest first; each is the mean of a block.
@@ -68,7 +68,7 @@ class TiledSlide(ClosingSlide):
         """
 
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
-        """Read a box of a level, a strip per row of tiles; see :meth:`slideprep.slide.Slide.strips`."""
+        """Read a box of a level, a strip per row of tiles; see :meth:`slideprep.slides.reader.Slide.strips`."""
         size, page = self.levels[level], self.pages[level]
         assert 0 <= x < x + width <= size.width, f"columns {x}+{width} outside level {level} of {size.width}"
         assert 0 <= y < y + height <= size.height, f"rows {y}+{height} outside level {level} of {size.height}"

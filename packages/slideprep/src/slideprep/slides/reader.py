@@ -1,6 +1,6 @@
 """Open a slide and read its pixels: one interface over every reader.
 
-In: a :class:`~slideprep.discover.SlideFile`. Out: RGB pixels as 8-bit arrays (rows, columns, 3), in strips from top
+In: a :class:`~slideprep.slides.files.SlideFile`. Out: RGB pixels as 8-bit arrays (rows, columns, 3), in strips from top
 to bottom, so that memory is bounded whatever the slide's size. Pixels are as stored: no colour profile is applied,
 no EXIF orientation is followed, transparency is flattened on the slide's own background. Label and macro images
 are never read.
@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.area_average import area_average
-from slideprep.errors import SlideOpenError, TissueError
+from slideprep.errors import SlideOpenError
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 Pixels = NDArray[np.uint8]
 
@@ -59,7 +58,7 @@ class Slide(Protocol):
     """What every reader gives. A context manager; use it in one thread.
 
     Attributes:
-        name: The slide's name, as in :class:`~slideprep.discover.SlideFile`.
+        name: The slide's name, as in :class:`~slideprep.slides.files.SlideFile`.
         reader: "tiff-jpeg", "tiff-jp2k", "tiff-deflate" or "dicom-jpeg" (strict tiles), "openslide", "jpeg" (strict,
             whole image) or "libvips".
         vendor: OpenSlide's name of the format, or "jpeg", "png", "tiff" for a plain image.
@@ -139,62 +138,6 @@ class ClosingSlide(ABC):
         self.close()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overview:
-    """A small picture of the whole slide.
-
-    Attributes:
-        image: (rows, columns, 3) uint8.
-        downsample_x: Level-0 pixels per overview pixel, exactly level-0 width / columns.
-        downsample_y: Level-0 pixels per overview pixel, exactly level-0 height / rows.
-        level: The level it was averaged from.
-    """
-
-    image: Pixels
-    downsample_x: float
-    downsample_y: float
-    level: int
-
-
-def open_slide(file: SlideFile) -> Slide:
-    """Open a slide with the strictest reader that can read it.
-
-    TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 and TIFF with tiles of deflate go to the
-    strict tile readers, everything else that OpenSlide knows to OpenSlide, plain JPEG to a strict JPEG decoder, other
-    plain images to libvips.
-
-    Args:
-        file: As :func:`slideprep.discover.discover` returns it.
-
-    Raises:
-        SlideOpenError: The file is missing, empty, truncated, damaged, too large or no image that can be read.
-    """
-    from slideprep.read_openslide import detect_vendor, open_openslide
-    from slideprep.read_plain import open_jpeg, open_plain_tiff, open_vips
-    from slideprep.read_tiff_tiles import open_tiff_tiles
-
-    start = _first_bytes(file)
-    if start.startswith(b"\xff\xd8\xff"):
-        return open_jpeg(file)
-    if start.startswith(b"\x89PNG"):
-        return open_vips(file)
-    vendor = detect_vendor(file)
-    if vendor == "dicom":
-        from slideprep.read_dicom_jpeg import open_dicom_jpeg
-
-        return open_dicom_jpeg(file) or open_openslide(file)
-    if vendor in ("aperio", "generic-tiff"):
-        return open_tiff_tiles(file) or open_openslide(file)
-    if vendor is not None:
-        return open_openslide(file)
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return open_plain_tiff(file)
-    raise SlideOpenError(
-        f"slide '{file.name}' is no format that OpenSlide reads and no plain JPEG, PNG or TIFF image (its first bytes "
-        f"are {start[:8]!r}); if it opens in another program, convert it there to a pyramidal TIFF ({file.path})"
-    )
-
-
 def _first_bytes(file: SlideFile) -> bytes:
     """The first 16 bytes of the file, after the checks that need no decoder."""
     path = file.path
@@ -230,61 +173,6 @@ def grid_cells(start: int, stop: int, step: int) -> Iterator[tuple[int, int, int
     """Cells of a grid of pitch ``step`` that [start, stop) touches: (index, first, end), clipped to the span."""
     for index in range(start // step, -(-stop // step)):
         yield index, max(start, index * step), min(stop, (index + 1) * step)
-
-
-def read_level(slide: Slide, level: int, *, limit_px: int = READ_LEVEL_LIMIT_PX) -> Pixels:
-    """Read a whole level: (height, width, 3) uint8.
-
-    Args:
-        slide: An opened slide.
-        level: Index into ``slide.levels``.
-        limit_px: Largest area accepted.
-
-    Raises:
-        TissueError: The level has more than ``limit_px`` pixels.
-        SlideReadError: The pixels are damaged.
-    """
-    size = slide.levels[level]
-    if size.width * size.height > limit_px:
-        raise TissueError(
-            f"slide '{slide.name}': level {level} would be held in memory whole, and its {size.width} x {size.height} "
-            f"px exceed the limit of {limit_px / 1e6:g} megapixels (the slide has no small enough pyramid level); "
-            "use --tissue auto, which works in strips"
-        )
-    image = np.empty((size.height, size.width, 3), np.uint8)
-    row = 0
-    for strip in slide.strips(level, 0, 0, size.width, size.height):
-        image[row : row + len(strip)] = strip
-        row += len(strip)
-    return image
-
-
-def read_overview(slide: Slide, *, downsample: float) -> Overview:
-    """Average a slide down to about ``downsample`` level-0 pixels per overview pixel, in bounded memory.
-
-    The overview has round(level-0 size / downsample) pixels a side, at least one, whatever pyramid the file has, so
-    the same picture in another format gives the same grid. Every overview pixel is the area average of what it
-    covers on the coarsest level that is not coarser than the target. A damaged tile is shown as well as it decodes,
-    with a warning; the full-resolution read is what refuses it.
-
-    Args:
-        slide: An opened slide.
-        downsample: Target level-0 pixels per overview pixel, at least 1.
-
-    Raises:
-        SlideReadError: The level cannot be read.
-    """
-    assert downsample >= 1, f"an overview is never enlarged: {downsample}"
-    finest = slide.levels[0]
-    columns = max(1, round(finest.width / downsample))
-    rows = max(1, round(finest.height / downsample))
-    index = _overview_level(slide.levels, downsample)
-    level = slide.levels[index]
-    step, strips = slide.coarse_strips(index, downsample / max(level.downsample_x, level.downsample_y))
-    image = area_average(strips, (level.width / step, level.height / step), (columns, rows))
-    return Overview(
-        image=image, downsample_x=finest.width / columns, downsample_y=finest.height / rows, level=index
-    )
 
 
 def _overview_level(levels: Sequence[Level], downsample: float) -> int:

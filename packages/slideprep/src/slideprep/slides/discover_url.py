@@ -1,6 +1,6 @@
 """Find slides in an object store: from addresses of slides, folders, globs and CSV files to slides with all files.
 
-The rules are those of :mod:`slideprep.discover`: a DICOM series is one slide, companions of MRXS, VMS and VMU slides
+The rules are those of :mod:`slideprep.slides.discover`: a DICOM series is one slide, companions of MRXS, VMS and VMU slides
 are not slides of their own, hidden names are passed over. What is listed is not read, but for the index of a VMS or
 VMU slide and the first 256 KB of a DICOM file.
 """
@@ -14,16 +14,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from slideprep.companions import INDEX_SUFFIXES, named_in
-from slideprep.discover import DICOM_SUFFIXES, SUFFIXES, Rejected, SlideFile, listed_slides
 from slideprep.errors import UsageError
-from slideprep.remote_slide import RemoteSource
+from slideprep.slides.files import (
+    DICOM_SUFFIXES,
+    INDEX_SUFFIXES,
+    SUFFIXES,
+    Rejected,
+    RemoteSource,
+    SlideFile,
+    listed_slides,
+    named_in,
+)
 from slideprep.storage import remote
 from slideprep.storage.places import Url, is_url
 from slideprep.storage.remote import Stored
 
 if TYPE_CHECKING:
-    from slideprep.dicom import Instance, NoInstanceError
+    from slideprep.slides.dicom import Instance, NoInstanceError
 
 _DICOM_HEAD_BYTES = 256 * 1024
 """The tags that group files come first, and label texts before them are short."""
@@ -200,7 +207,7 @@ def _group_dicom(objects: Mapping[Url, Stored], named: set[Url]) -> tuple[list[S
     """One slide per series; of objects named singly, the whole series that they belong to."""
     if not objects:
         return [], []
-    from slideprep.dicom import NoInstanceError, group_series
+    from slideprep.slides.dicom import NoInstanceError, group_series
 
     known = dict(objects)
     others: dict[Url, NoInstanceError] = {}
@@ -232,7 +239,7 @@ def _add_siblings(
     folder: Url, known: dict[Url, Stored], instances: dict[Url, Instance], others: dict[Url, NoInstanceError]
 ) -> None:
     """The DICOM objects of a folder that belong to one of the series found so far, and those that cannot be read."""
-    from slideprep.dicom import NoInstanceError
+    from slideprep.slides.dicom import NoInstanceError
 
     series = {instance.series for instance in instances.values()}
     entries = {folder / name: stored for name, stored in remote.children(folder).items() if stored}
@@ -250,7 +257,7 @@ def _add_siblings(
 
 def _instance(url: Url) -> Instance:
     """The tags of a DICOM object, its address for a path."""
-    from slideprep.dicom import NoInstanceError, read_instance
+    from slideprep.slides.dicom import NoInstanceError, read_instance
 
     with tempfile.TemporaryDirectory() as folder:
         head = Path(folder) / url.name

@@ -18,7 +18,7 @@ from pydicom.tag import BaseTag
 from slideprep.errors import InputError, SlideOpenError
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 WHOLE_SLIDE_STORAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _LAST_TAG_NEEDED = 0x00480007  # the long lists of frame positions come after it

@@ -15,11 +15,11 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from slideprep.dicom import UNREADABLE
 from slideprep.errors import SlideOpenError
+from slideprep.slides.dicom import UNREADABLE
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 _ITEM, _PIXEL_DATA = b"\xfe\xff\x00\xe0", b"\xe0\x7f\x10\x00"
 _ENCAPSULATED = b"\xff\xff\xff\xff"

@@ -13,7 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slideprep.slide import Level
+    from slideprep.slides.reader import Level
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,66 +7,30 @@ are not slides of their own. Nothing is opened beyond what grouping needs; pixel
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slideprep.companions import companions_near, files_of_slide
-from slideprep.errors import UsageError
-from slideprep.remote_slide import RemoteSource
-from slideprep.storage.places import Place, Url, is_url, place
+from slideprep.errors import InputError, UsageError
+from slideprep.slides.files import (
+    DICOM_SUFFIXES,
+    SUFFIXES,
+    Rejected,
+    SlideFile,
+    _no_csv,
+    companions_near,
+    files_of_slide,
+    listed_slides,
+)
+from slideprep.storage.places import Url, is_url, place
 
 if TYPE_CHECKING:
-    from slideprep.dicom import Instance, NoInstanceError
+    from slideprep.slides.dicom import Instance, NoInstanceError
 
-SUFFIXES = (
-    ".bif", ".btf", ".czi", ".dcm", ".dicom", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".png", ".scn", ".svs", ".svslide",
-    ".tif", ".tiff", ".vms", ".vmu",
-)  # fmt: skip
-"""What a folder is searched for; a file named explicitly may have any suffix."""
-
-DICOM_SUFFIXES = (".dcm", ".dicom")
 _SHOWN = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlideFile:
-    """A slide on disk, or in an object store.
-
-    Attributes:
-        name: File name; of a DICOM series its folder's name, with the end of the series UID where several series
-            share a folder.
-        path: The file to open, symbolic links resolved.
-        files: Every file that pixels come from, ``path`` among them, sorted.
-        remote: Where the files are to be fetched from; their paths are relative until they are. None for local ones.
-    """
-
-    name: str
-    path: Path
-    files: tuple[Path, ...]
-    remote: RemoteSource | None = None
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """Where the files are or come from, as a person may see it, the one to open first."""
-        if self.remote is None:
-            return (self.path, *self.files)
-        base, folder = self.remote.base, self.remote.folder
-        paths = [path if folder is None else path.relative_to(folder) for path in (self.path, *self.files)]
-        return tuple(base / path.as_posix() for path in paths)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejected:
-    """A file that looked like a slide or a part of one and is not usable; ``reason`` says why and what to do."""
-
-    path: Place
-    reason: str
 
 
 @dataclass
@@ -110,7 +74,7 @@ def discover(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[Reject
         )
     slides, rejected = _group(found)
     if remote or found.urls:
-        from slideprep.discover_url import discover_urls
+        from slideprep.slides.discover_url import discover_urls
 
         others, refused = discover_urls([*remote, *found.urls])
         slides, rejected = slides + others, rejected + refused
@@ -213,37 +177,6 @@ def _csv_paths(table: Path) -> tuple[list[Path], list[Url]]:
     return paths, urls
 
 
-def listed_slides(text: str, table: Place) -> list[str]:
-    """The values of a CSV's column ``path`` or ``slide``.
-
-    Args:
-        text: The CSV's content.
-        table: Where it is, for messages.
-
-    Raises:
-        UsageError: There is no such column, or a row has no value in it.
-    """
-    try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise _no_csv(table, error) from error
-    column = next((name for name in ("path", "slide") if rows and name in rows[0]), None)
-    if column is None:
-        raise UsageError(
-            f"{table} has no rows under a column 'path' or 'slide'; its first line must name one of them, and the "
-            "lines below hold paths relative to the CSV"
-        )
-    values = [(row[column] or "").strip() for row in rows]
-    if "" in values:
-        line = values.index("") + 2
-        raise UsageError(f"{table} line {line} has an empty '{column}'; fill it or delete the line")
-    return values
-
-
-def _no_csv(table: Place, error: Exception) -> UsageError:
-    return UsageError(f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8")
-
-
 def _group(found: _Found) -> tuple[list[SlideFile], list[Rejected]]:
     """Take companions out, make one slide of each DICOM series and one of each file that remains."""
     beside = {c for target in found.files for c in companions_near(target)}
@@ -265,7 +198,7 @@ def _group_dicom(paths: Iterable[Path], named: dict[Path, Path]) -> tuple[list[S
     paths = list(paths)
     if not paths:
         return [], []
-    from slideprep.dicom import NoInstanceError, group_series, read_instance
+    from slideprep.slides.dicom import NoInstanceError, group_series, read_instance
 
     instances = {}
     others: dict[Path, NoInstanceError] = {}
@@ -295,7 +228,7 @@ def _siblings(
     folders: Iterable[Path], series: Collection[str], others: dict[Path, NoInstanceError]
 ) -> dict[Path, Instance]:
     """DICOM files in the folders that belong to one of the series; what cannot be read is added to ``others``."""
-    from slideprep.dicom import NoInstanceError, read_instance
+    from slideprep.slides.dicom import NoInstanceError, read_instance
 
     found: dict[Path, Instance] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
@@ -330,3 +263,21 @@ def _refuse_same_names(slides: Iterable[SlideFile]) -> None:
 def _list(items: Sequence[str]) -> str:
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(items[:_SHOWN]) + more
+
+
+def find_slide(path: str | Path) -> SlideFile:
+    """The only slide that a path or address leads to.
+
+    Args:
+        path: A slide, the folder of a DICOM series, or the address of either.
+
+    Raises:
+        UsageError: There is no slide, or more than one.
+        InputError: What is there looks like a slide and is not usable.
+    """
+    slides, rejected = discover([path])
+    if not slides:
+        raise InputError("; ".join(item.reason for item in rejected))
+    if len(slides) > 1:
+        raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); name one of them")
+    return slides[0]

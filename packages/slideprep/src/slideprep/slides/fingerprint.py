@@ -1,6 +1,6 @@
 """Recognise the same slide under another name: a fingerprint of its content, and a proof byte by byte.
 
-In: a :class:`~slideprep.discover.SlideFile`. Out: a SHA-256 that depends on the bytes alone, not on names, paths or
+In: a :class:`~slideprep.slides.files.SlideFile`. Out: a SHA-256 that depends on the bytes alone, not on names, paths or
 dates. Slides up to 64 MiB are hashed whole; of larger ones the size and sixteen evenly spaced pieces of 1 MiB,
 the first and the last among them, so that scanning an archive does not mean reading it. Two large files that
 differ only between the pieces share a fingerprint: confirm with :func:`identical` before calling them the same.
@@ -19,7 +19,7 @@ from slideprep.storage import remote
 from slideprep.storage.places import Place, Url
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 WHOLE_LIMIT_BYTES = 64 * 2**20
 PIECES = 16

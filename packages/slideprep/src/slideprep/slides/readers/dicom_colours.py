@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydicom
 
-from slideprep.dicom import UNREADABLE
 from slideprep.errors import SlideOpenError
+from slideprep.slides.dicom import UNREADABLE
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 JPEG_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _FRAME_HEADER_BYTES = 65_536

@@ -17,13 +17,13 @@ import numpy as np
 import simplejpeg
 
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.jpeg_header import read_jpeg_header
-from slideprep.read_openslide import plausible_mpp
-from slideprep.slide import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
-from slideprep.tiff_pages import directory_is_complete
+from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
+from slideprep.slides.readers.openslide import plausible_mpp
+from slideprep.slides.readers.tiff_pages import directory_is_complete
+from slideprep.slides.readers.tile_codecs import read_jpeg_header
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 JPEG_LIMIT_PX = 200_000_000
 """Largest JPEG decoded in memory: 600 MB."""
@@ -129,7 +129,7 @@ def _rgb8(image: Any) -> Any:
 
 
 class PlainSlide(ClosingSlide):
-    """A plain image as a slide of one level; see :class:`slideprep.slide.Slide`."""
+    """A plain image as a slide of one level; see :class:`slideprep.slides.reader.Slide`."""
 
     reader: str
 
@@ -144,7 +144,7 @@ class PlainSlide(ClosingSlide):
         self.warnings: list[str] = []
 
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
-        """Read a box of the image; see :meth:`slideprep.slide.Slide.strips`."""
+        """Read a box of the image; see :meth:`slideprep.slides.reader.Slide.strips`."""
         size = self.levels[level]
         assert 0 <= x < x + width <= size.width, f"columns {x}+{width} outside the width {size.width}"
         assert 0 <= y < y + height <= size.height, f"rows {y}+{height} outside the height {size.height}"

@@ -8,11 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slideprep.discover import SlideFile
 from slideprep.errors import UsageError
-from slideprep.one_slide import fetched_for_once, find_slide
-from slideprep.slide import Level, Pixels, Slide, read_overview
-from slideprep.slide import open_slide as open_reader
+from slideprep.slides.discover import find_slide
+from slideprep.slides.fetch import fetched_for_once
+from slideprep.slides.files import SlideFile
+from slideprep.slides.overview import read_overview
+from slideprep.slides.reader import Level, Pixels, Slide
+from slideprep.slides.readers.choose import open_slide as open_reader
 from slideprep.storage.access import Access
 
 OVERVIEW_PX = 2048
@@ -26,7 +28,7 @@ class OpenedSlide:
         slide: The reader behind it.
         file: Its files, on this machine.
         name: File name; of a DICOM series its folder's.
-        reader: What decodes it, as :class:`slideprep.slide.Slide` names readers.
+        reader: What decodes it, as :class:`slideprep.slides.reader.Slide` names readers.
         width: Level-0 pixels.
         height: Level-0 pixels.
         levels: Of the pyramid, level 0 first.
@@ -109,7 +111,7 @@ def open_file(
     mpp: float | None = None,
     access: Access | None = None,
 ) -> OpenedSlide:
-    """Open a slide that :func:`slideprep.discover.discover` found; the rest as for :func:`open_slide`.
+    """Open a slide that :func:`slideprep.slides.discover.discover` found; the rest as for :func:`open_slide`.
 
     Args:
         file: The slide.

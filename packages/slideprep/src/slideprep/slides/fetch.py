@@ -18,20 +18,20 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from slideprep.errors import SlideOpenError
+from slideprep.errors import InputError, SlideOpenError
+from slideprep.slides.files import SlideFile, shown_reason
 from slideprep.storage import remote
 from slideprep.storage.access import Access, scratch_folder, short_hash
 from slideprep.storage.files import OutputError, output_errors
 from slideprep.storage.remote import UnansweredError
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
-    from slideprep.remote_slide import RemoteSource
+    from slideprep.slides.files import RemoteSource
 
 
 @contextmanager
@@ -192,3 +192,27 @@ def _remove_if_idle(folder: Path, lock: BinaryIO) -> bool:
         shutil.rmtree(place, ignore_errors=True)
     folder.with_suffix(".lock").unlink(missing_ok=True)
     return True
+
+
+@contextmanager
+def fetched_for_once(file: SlideFile, access: Access) -> Iterator[SlideFile]:
+    """A slide as local files for the length of a block; what had to be fetched is removed afterwards.
+
+    Args:
+        file: The slide.
+        access: How one in an object store is reached.
+
+    Raises:
+        InputError: As it was raised in the block, with addresses in place of local copies.
+        OutputError: The store does not answer, or the scratch folder is full.
+    """
+    if file.remote is None:
+        yield file
+        return
+    with ExitStack() as afterwards, fetched(file, access) as local:
+        afterwards.callback(forget, local)
+        try:
+            yield local
+        except InputError as error:
+            error.args = (shown_reason(str(error), local, local.name),)
+            raise

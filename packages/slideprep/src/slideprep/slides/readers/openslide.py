@@ -20,11 +20,11 @@ import numpy as np
 from PIL import Image
 
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.openslide_warnings import ask_for_warnings, decoder_warnings
-from slideprep.slide import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
+from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
+from slideprep.slides.readers.openslide_warnings import ask_for_warnings, decoder_warnings
 
 if TYPE_CHECKING:
-    from slideprep.discover import SlideFile
+    from slideprep.slides.files import SlideFile
 
 ask_for_warnings()  # it looks only while it is loaded
 import openslide  # noqa: E402
@@ -142,7 +142,7 @@ def open_openslide(file: SlideFile) -> OpenSlideSlide:
         metadata = metadata_from_properties(handle.properties)
         ycbcr_levels: frozenset[int] = frozenset()
         if metadata.vendor == "dicom":
-            from slideprep.dicom_colours import levels_wrongly_tagged_rgb
+            from slideprep.slides.readers.dicom_colours import levels_wrongly_tagged_rgb
 
             _check_largest_level(file, handle.level_dimensions[0])
             ycbcr_levels = levels_wrongly_tagged_rgb(file, handle.level_dimensions)
@@ -154,7 +154,7 @@ def open_openslide(file: SlideFile) -> OpenSlideSlide:
 
 def _check_largest_level(file: SlideFile, found: tuple[int, int]) -> None:
     """OpenSlide passes over files of a series that it cannot read, without a word."""
-    from slideprep.dicom import largest_level
+    from slideprep.slides.dicom import largest_level
 
     largest = largest_level(file)
     if largest != found:
@@ -174,7 +174,7 @@ def note_converted(warnings: list[str], ycbcr_levels: int, levels: int) -> None:
 
 
 class OpenSlideSlide(ClosingSlide):
-    """A slide read through OpenSlide; see :class:`slideprep.slide.Slide`."""
+    """A slide read through OpenSlide; see :class:`slideprep.slides.reader.Slide`."""
 
     reader = "openslide"
 
@@ -201,7 +201,7 @@ class OpenSlideSlide(ClosingSlide):
         note_converted(self.warnings, len(ycbcr_levels), len(self.levels))
 
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
-        """Read a box of a level; see :meth:`slideprep.slide.Slide.strips`."""
+        """Read a box of a level; see :meth:`slideprep.slides.reader.Slide.strips`."""
         size = self.levels[level]
         assert 0 <= x < x + width <= size.width, f"columns {x}+{width} outside level {level} of {size.width}"
         assert 0 <= y < y + height <= size.height, f"rows {y}+{height} outside level {level} of {size.height}"

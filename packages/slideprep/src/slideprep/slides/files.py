@@ -1,0 +1,198 @@
+"""Files that belong to a slide without being one: the folder of an MRXS, the images that a VMS or VMU index names.
+
+In: resolved paths. Out: resolved paths. Only index files are read.
+
+Where the files of a slide in an object store come from, and what is known of them without reading them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slideprep.errors import UsageError
+from slideprep.storage.access import short_hash
+from slideprep.storage.places import Place, Url
+
+INDEX_SUFFIXES = (".vms", ".vmu")
+
+SUFFIXES = (
+    ".bif", ".btf", ".czi", ".dcm", ".dicom", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".png", ".scn", ".svs", ".svslide",
+    ".tif", ".tiff", ".vms", ".vmu",
+)  # fmt: skip
+"""What a folder is searched for; a file named explicitly may have any suffix."""
+
+DICOM_SUFFIXES = (".dcm", ".dicom")
+
+
+def files_of_slide(target: Path) -> tuple[Path, ...]:
+    """The slide's own file and every file of its companions, sorted."""
+    return tuple(sorted({target, *(file for path in companions(target) for file in _files(path))}))
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+
+
+def companions_near(target: Path) -> Iterator[Path]:
+    """Companions of the slide itself, and of any VMS or VMU index beside a plain image."""
+    yield from companions(target)
+    if target.suffix.lower() in (".jpg", ".jpeg"):
+        for index in sorted(target.parent.glob("*.vm[su]")):
+            yield from companions(index)
+
+
+def companions(target: Path) -> list[Path]:
+    """Files and folders beside a slide that belong to it, resolved."""
+    suffix = target.suffix.lower()
+    if suffix == ".mrxs":
+        folder = target.with_suffix("")
+        return [folder.resolve()] if folder.is_dir() else []
+    if suffix not in INDEX_SUFFIXES:
+        return []
+    named = [
+        target.parent / value for value in named_in(target.read_text(encoding="utf-8", errors="replace"))
+    ]
+    return sorted({path.resolve() for path in named if path.is_file()})
+
+
+def named_in(index: str) -> list[str]:
+    """The values of a VMS or VMU index that may be names of files beside it."""
+    values = re.findall(r"^[^=\n\[]+=[ \t]*(\S[^\r\n]*?)[ \t]*$", index, flags=re.MULTILINE)
+    return [value for value in values if len(value) < 256 and "\0" not in value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideFile:
+    """A slide on disk, or in an object store.
+
+    Attributes:
+        name: File name; of a DICOM series its folder's name, with the end of the series UID where several series
+            share a folder.
+        path: The file to open, symbolic links resolved.
+        files: Every file that pixels come from, ``path`` among them, sorted.
+        remote: Where the files are to be fetched from; their paths are relative until they are. None for local ones.
+    """
+
+    name: str
+    path: Path
+    files: tuple[Path, ...]
+    remote: RemoteSource | None = None
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the files are or come from, as a person may see it, the one to open first."""
+        if self.remote is None:
+            return (self.path, *self.files)
+        base, folder = self.remote.base, self.remote.folder
+        paths = [path if folder is None else path.relative_to(folder) for path in (self.path, *self.files)]
+        return tuple(base / path.as_posix() for path in paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A file that looked like a slide or a part of one and is not usable; ``reason`` says why and what to do."""
+
+    path: Place
+    reason: str
+
+
+def listed_slides(text: str, table: Place) -> list[str]:
+    """The values of a CSV's column ``path`` or ``slide``.
+
+    Args:
+        text: The CSV's content.
+        table: Where it is, for messages.
+
+    Raises:
+        UsageError: There is no such column, or a row has no value in it.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise _no_csv(table, error) from error
+    column = next((name for name in ("path", "slide") if rows and name in rows[0]), None)
+    if column is None:
+        raise UsageError(
+            f"{table} has no rows under a column 'path' or 'slide'; its first line must name one of them, and the "
+            "lines below hold paths relative to the CSV"
+        )
+    values = [(row[column] or "").strip() for row in rows]
+    if "" in values:
+        line = values.index("") + 2
+        raise UsageError(f"{table} line {line} has an empty '{column}'; fill it or delete the line")
+    return values
+
+
+def _no_csv(table: Place, error: Exception) -> UsageError:
+    return UsageError(f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8")
+
+
+def redacted(text: str, names: Mapping[str, str], paths: Iterable[Place]) -> str:
+    """Replace real names, their stems and their paths in a message by pseudonyms.
+
+    Names count as whole words ("7" stays in "17"), and what was put in is not searched again.
+
+    Args:
+        text: A message.
+        names: Real slide or patient name to pseudonym.
+        paths: Files whose paths or file names may be in the message.
+    """
+    known: dict[str, str] = {}
+    for path in paths:
+        known |= {str(path): path.suffix or "a file", str(path.parent): "its folder"}
+        known.setdefault(path.name, path.suffix or "a file")
+    known |= {Path(name).stem: pseudonym for name, pseudonym in names.items()} | dict(names)
+    longest_first = sorted(filter(None, known), key=len, reverse=True)
+    if not longest_first:
+        return text
+    any_of_them = "|".join(map(re.escape, longest_first))
+    return re.sub(rf"(?<![^\W_])(?:{any_of_them})(?![^\W_])", lambda match: known[match[0]], text)
+
+
+def shown_reason(text: str, file: SlideFile, shown_name: str, *others: Place) -> str:
+    """A reader's message as it may enter a shard set: without the slide's real name, where a pseudonym is shown.
+
+    Args:
+        text: The message.
+        file: The slide that it is about.
+        shown_name: The slide's name in all output.
+        others: Further files that the message may name, such as the slide's annotations.
+    """
+    if file.remote is not None:
+        text = file.remote.shown(text)
+    if shown_name == file.name:
+        return text
+    return redacted(text, {file.name: shown_name}, (*file.places, *others))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteSource:
+    """The origin of a slide's files.
+
+    Attributes:
+        base: Address that the paths of the slide's files are relative to, until they are fetched.
+        sizes: Bytes of each file, in the order of the slide's files.
+        tags: The store's mark of each file's content, or None.
+        folder: Where the files were fetched to; None before.
+    """
+
+    base: Url
+    sizes: tuple[int, ...]
+    tags: tuple[str | None, ...]
+    folder: Path | None = None
+
+    @property
+    def mark(self) -> str | None:
+        """Of the content, from the store's tags alone; None where a file has none."""
+        if None in self.tags:
+            return None
+        return short_hash(repr(sorted(zip(self.sizes, self.tags, strict=True))))
+
+    def shown(self, text: str) -> str:
+        """A message with addresses in place of the scratch folder."""
+        return text if self.folder is None else text.replace(str(self.folder), self.base)

@@ -1,0 +1,62 @@
+"""Open a slide and read its pixels: one interface over every reader.
+
+In: a :class:`~slideprep.slides.files.SlideFile`. Out: RGB pixels as 8-bit arrays (rows, columns, 3), in strips from top
+to bottom, so that memory is bounded whatever the slide's size. Pixels are as stored: no colour profile is applied,
+no EXIF orientation is followed, transparency is flattened on the slide's own background. Label and macro images
+are never read.
+
+Frames: a *level* is one image of the slide's pyramid, level 0 the full-resolution one; a box in "level pixels" has
+its origin at the top left of that level. Level-0 pixels per level pixel are ``downsample_x`` and ``downsample_y``,
+exact quotients of the widths and of the heights.
+
+Each reader is imported when a slide needs it, so that a command that opens none starts at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slideprep.errors import SlideOpenError
+from slideprep.slides.reader import Slide, _first_bytes
+
+if TYPE_CHECKING:
+    from slideprep.slides.files import SlideFile
+
+
+def open_slide(file: SlideFile) -> Slide:
+    """Open a slide with the strictest reader that can read it.
+
+    TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 and TIFF with tiles of deflate go to the
+    strict tile readers, everything else that OpenSlide knows to OpenSlide, plain JPEG to a strict JPEG decoder, other
+    plain images to libvips.
+
+    Args:
+        file: As :func:`slideprep.slides.discover.discover` returns it.
+
+    Raises:
+        SlideOpenError: The file is missing, empty, truncated, damaged, too large or no image that can be read.
+    """
+    from slideprep.slides.readers.openslide import detect_vendor, open_openslide
+    from slideprep.slides.readers.plain import open_jpeg, open_plain_tiff, open_vips
+    from slideprep.slides.readers.tiff import open_tiff_tiles
+
+    start = _first_bytes(file)
+    if start.startswith(b"\xff\xd8\xff"):
+        return open_jpeg(file)
+    if start.startswith(b"\x89PNG"):
+        return open_vips(file)
+    vendor = detect_vendor(file)
+    if vendor == "dicom":
+        from slideprep.slides.readers.dicom import open_dicom_jpeg
+
+        return open_dicom_jpeg(file) or open_openslide(file)
+    if vendor in ("aperio", "generic-tiff"):
+        return open_tiff_tiles(file) or open_openslide(file)
+    if vendor is not None:
+        return open_openslide(file)
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return open_plain_tiff(file)
+    raise SlideOpenError(
+        f"slide '{file.name}' is no format that OpenSlide reads and no plain JPEG, PNG or TIFF image (its first bytes "
+        f"are {start[:8]!r}); if it opens in another program, convert it there to a pyramidal TIFF ({file.path})"
+    )
