@@ -15,9 +15,9 @@ from scipy import ndimage
 
 from kdtrain.bundle.stain import densities, is_stained
 from slideprep import ReadSettings, extract, open_slide
-from slideprep.annotations import AnnotatedRegion, inside_mask
-from slideprep.annotations_io import read_annotations
 from slideprep.api import RegionImage, RegionImages
+from slideprep.tissue.annotation_files import read_annotations
+from slideprep.tissue.annotations import AnnotatedRegion, inside_mask
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

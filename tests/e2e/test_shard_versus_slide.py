@@ -17,9 +17,9 @@ from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_svs
 from fixtures.tars import members
 from slideprep import ReadSettings
-from slideprep.annotations_io import regions_geojson
 from slideprep.api import Extraction, OpenedSlide
 from slideprep.errors import SlideReadError
+from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.units import Box
 
 Images = Mapping[tuple[str, str], bytes]

@@ -127,7 +127,9 @@ def test_the_same_regions_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_slideprep_reads_the_regions_and_leaves_the_cells_out(tmp_path: Path) -> None:
     """So a region can be cut out again by the class that was said of it."""
-    annotations_io = pytest.importorskip("slideprep.annotations_io", reason="slideprep is not installed")
+    annotations_io = pytest.importorskip(
+        "slideprep.tissue.annotation_files", reason="slideprep is not installed"
+    )
     _written(tmp_path)
     read = annotations_io.read_annotations(tmp_path / "cells.geojson")
     (region,) = read.regions

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slideprep.annotations import (
+from slideprep.errors import InputError, UsageError
+from slideprep.tissue.annotations import (
     AnnotatedRegion,
     Polygon,
     Ring,
@@ -18,7 +19,6 @@ from slideprep.annotations import (
     leave_out,
     overlapping,
 )
-from slideprep.errors import InputError, UsageError
 from slideprep.units import Box
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fixtures.slides import half_zero_tile, picture, slide_file, write_jpeg_tiff
-from slideprep.annotations import AnnotatedRegion, Polygon
 from slideprep.errors import SlideReadError
 from slideprep.extract_region import extract_region
 from slideprep.layout import Grid, ImageGeometry, Layout
 from slideprep.slides.overview import read_level
 from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_slide
+from slideprep.tissue.annotations import AnnotatedRegion, Polygon
 from slideprep.units import Box, Scale
 
 Pixels = NDArray[np.uint8]

@@ -15,9 +15,9 @@ from rich.console import Console
 from fixtures.build_inputs import config, write_labels, write_slides
 from fixtures.tars import images
 from kdtrain.shard_format import read_index
-from slideprep.annotations_io import read_annotations
 from slideprep.build import Built, build
 from slideprep.prepare import prepare
+from slideprep.tissue.annotation_files import read_annotations
 from slideprep.units import Box
 from slideprep.verify import verify
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from fixtures.build_inputs import config, write_labels, write_slides
-from slideprep.annotations_io import regions_geojson
 from slideprep.errors import UsageError
 from slideprep.prepare import Prepared, prepare
+from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.units import Box
 
 NAMES = [f"Eva-{number}.png" for number in range(6)]

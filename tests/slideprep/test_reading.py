@@ -24,7 +24,6 @@ from fixtures.buckets import empty_memory
 from fixtures.build_inputs import config
 from fixtures.slides import half_zero_tile, picture, write_dicom, write_jpeg_tiff, write_svs
 from slideprep import ReadSettings
-from slideprep.annotations_io import regions_geojson
 from slideprep.api import RegionImages
 from slideprep.decode import decode
 from slideprep.errors import (
@@ -37,6 +36,7 @@ from slideprep.errors import (
 from slideprep.slides.overview import read_level
 from slideprep.storage import remote
 from slideprep.storage.places import Url
+from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.units import Box
 
 WHOLE = ReadSettings(magnifications=(10, 5, 2.5), tissue="whole", image_format="png")

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from slideprep.annotations_io import read_annotations
 from slideprep.errors import UsageError
 from slideprep.synthetic.cells import Cells
 from slideprep.synthetic.command import synthesize_command
@@ -19,6 +18,7 @@ from slideprep.synthetic.lesion import Lesion, LesionSize, place_lesion
 from slideprep.synthetic.recipe import CLASSES, draw_style
 from slideprep.synthetic.slide import SlideSize, draw_slide, render_slide
 from slideprep.synthetic.tissue import Structure, build_structure
+from slideprep.tissue.annotation_files import read_annotations
 
 TINY = SlideSize(pieces=(1, 1), piece_px=(300, 340), margin_px=(40, 60))
 SMALL = SlideSize(pieces=(1, 1), piece_px=(560, 640), margin_px=(40, 60))

@@ -12,7 +12,8 @@ import pytest
 from scipy import ndimage
 
 from slideprep.errors import TissueError
-from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask, without_small_components
+from slideprep.tissue.boxes import regions_from_mask, without_small_components
+from slideprep.tissue.tissueloc import tissueloc_level, tissueloc_mask
 from slideprep.units import Box
 
 DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

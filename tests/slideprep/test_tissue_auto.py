@@ -13,8 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from slideprep.errors import TissueError, UsageError
-from slideprep.tissue_auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
-from slideprep.tissue_padding import black_padding
+from slideprep.tissue.auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
+from slideprep.tissue.padding import black_padding
 from slideprep.units import Box
 
 MPP = OVERVIEW_MPP

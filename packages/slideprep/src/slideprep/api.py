@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slideprep.annotations import find_annotations
 from slideprep.errors import UsageError
 from slideprep.extraction import Extraction
 from slideprep.fast_difference import FastDifference
@@ -24,6 +23,7 @@ from slideprep.scan import FoundRegion, scan_opened, slide_scale
 from slideprep.scan_job import ScanJob
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.slides.opened import OpenedSlide, check_scale, open_file, open_slide
+from slideprep.tissue.annotations import find_annotations
 
 __all__ = [
     "Extraction",

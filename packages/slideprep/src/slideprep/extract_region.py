@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.annotations import AnnotatedRegion, inside_mask
 from slideprep.downsample import downsample, source_box
 from slideprep.image_filter import Target
 from slideprep.layout import ImageGeometry, Layout
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import STRIP_ROWS, Slide
+from slideprep.tissue.annotations import AnnotatedRegion, inside_mask
 from slideprep.units import Box
 
 Pixels = NDArray[np.uint8]

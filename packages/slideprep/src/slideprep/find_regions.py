@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from slideprep.annotations import AnnotatedRegion, leave_out, overlapping
-from slideprep.annotations_io import read_annotations
 from slideprep.errors import InputError, TissueError
 from slideprep.scan_job import ScanJob
 from slideprep.slides.overview import read_level, read_overview, small_overview
 from slideprep.slides.reader import Pixels, Slide
 from slideprep.storage.files import output_errors
-from slideprep.tissue import regions_from_mask, tissueloc_level, tissueloc_mask
-from slideprep.tissue_auto import OVERVIEW_MPP, auto_mask, auto_regions
+from slideprep.tissue.annotation_files import read_annotations
+from slideprep.tissue.annotations import AnnotatedRegion, leave_out, overlapping
+from slideprep.tissue.auto import OVERVIEW_MPP, auto_mask, auto_regions
+from slideprep.tissue.boxes import regions_from_mask
+from slideprep.tissue.tissueloc import tissueloc_level, tissueloc_mask
 from slideprep.units import Box, Scale
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slideprep.annotations_io import regions_geojson
 from slideprep.finished import Finished, class_table
 from slideprep.growing.state import STATE_PATH, dump_state
 from slideprep.preview import write_preview
@@ -23,6 +22,7 @@ from slideprep.storage.files import output_errors, write_atomically
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import Store
+from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.workspace import Workspace
 
 

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slideprep.annotations import AnnotatedRegion
 from slideprep.layout import Layout, sizes_px
 from slideprep.shard_format import shard_name
 from slideprep.shard_models import ImageFormat, RegionSource
+from slideprep.tissue.annotations import AnnotatedRegion
 
 BYTES_PER_PX: dict[ImageFormat, float] = {"jpeg": 0.6, "png": 2.0, "webp": 0.3}
 """Expected size of encoded tissue at quality 95; measured on H&E slides, used for planning only."""

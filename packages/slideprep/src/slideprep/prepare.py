@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from slideprep.annotations import find_annotations, leave_out
-from slideprep.annotations_io import read_annotations
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
 from slideprep.label_file import read_labels
@@ -27,6 +25,8 @@ from slideprep.slides.fingerprint import fingerprint
 from slideprep.split_plan import SplitPlan
 from slideprep.splits import assign_splits
 from slideprep.storage.places import Place
+from slideprep.tissue.annotation_files import read_annotations
+from slideprep.tissue.annotations import find_annotations, leave_out
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from slideprep.annotations import AnnotatedRegion
 from slideprep.errors import InputError
 from slideprep.find_regions import TissueBox, find_regions
 from slideprep.layout import Grid, Layout
@@ -22,6 +21,7 @@ from slideprep.slides.fingerprint import fingerprint
 from slideprep.slides.overview import THUMBNAIL_PX, small_overview
 from slideprep.slides.reader import Pixels, Slide
 from slideprep.slides.readers.choose import open_slide
+from slideprep.tissue.annotations import AnnotatedRegion
 from slideprep.units import Box, Scale, resolve_scale
 
 SMALL_SLIDE_PX = 10_000_000

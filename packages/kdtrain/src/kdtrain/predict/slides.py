@@ -199,7 +199,7 @@ def read_job(
 
 def _annotation_file(given: Path | None, slide: str) -> Path | None:
     """Of a folder, the file named like the slide; None where it has none, which reading the slide will say."""
-    from slideprep.annotations import find_annotations
+    from slideprep.tissue.annotations import find_annotations
 
     if given is None or given.is_file():
         return given and given.resolve()

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slideprep.annotations import ANNOTATION_SUFFIXES, AnnotatedRegion
-from slideprep.annotations_geojson import regions_from_geojson
-from slideprep.annotations_xml import regions_from_xml
 from slideprep.errors import InputError
+from slideprep.tissue.annotations import ANNOTATION_SUFFIXES, AnnotatedRegion
+from slideprep.tissue.geojson import regions_from_geojson
+from slideprep.tissue.imagescope import regions_from_xml
 from slideprep.units import Box
 
 MAX_FILE_BYTES = 512 * 1024**2

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from math import cos, pi, sin
 from xml.etree import ElementTree
 
-from slideprep.annotations import AnnotatedRegion, Polygon, Ring
-from slideprep.annotations_rings import checked_number, checked_ring
 from slideprep.errors import InputError
+from slideprep.tissue.annotations import AnnotatedRegion, Polygon, Ring, checked_number, checked_ring
 
 _FREEHAND, _RECTANGLE, _ELLIPSE = "0", "1", "2"
 

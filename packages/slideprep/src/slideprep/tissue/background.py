@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from slideprep.tissue import BoolArray, ByteArray
-from slideprep.tissue_padding import black_padding, blank_areas, blank_padding
+from slideprep.tissue.boxes import BoolArray, ByteArray
+from slideprep.tissue.padding import black_padding, blank_areas, blank_padding
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from slideprep.tissue import EIGHT_CONNECTED, BoolArray, ByteArray
+from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray, ByteArray
 
 BLACK_LEVEL = 24
 """Padding that went through JPEG is not quite 0; no stained tissue is this dark in all three channels."""

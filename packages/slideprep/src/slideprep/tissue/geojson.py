@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from slideprep.annotations import AnnotatedRegion, Polygon, Ring
-from slideprep.annotations_rings import checked_number, checked_ring
 from slideprep.errors import InputError
+from slideprep.tissue.annotations import AnnotatedRegion, Polygon, Ring, checked_number, checked_ring
 
 _NO_REGIONS = {"detection", "cell", "tile", "PathDetectionObject", "PathCellObject", "PathTileObject"}
 """What QuPath's analyses make, by ``properties.objectType`` or, in old versions, by the feature's id."""

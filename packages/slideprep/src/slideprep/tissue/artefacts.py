@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from slideprep.tissue import EIGHT_CONNECTED, BoolArray
-from slideprep.tissue_background import FloatArray
+from slideprep.tissue.background import FloatArray
+from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray
 
 PEN_OD = 0.25
 """Ink absorbs at least this much somewhere in a stroke (natural log: a quarter darker)."""

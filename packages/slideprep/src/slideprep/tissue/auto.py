@@ -20,17 +20,17 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from slideprep.errors import TissueError, UsageError
-from slideprep.tissue import (
+from slideprep.tissue.artefacts import closed, dilated, edge_mask, pen_mask
+from slideprep.tissue.background import Background, FloatArray, absorbance, find_padding, fit_background
+from slideprep.tissue.boxes import (
     EIGHT_CONNECTED,
     BoolArray,
     ByteArray,
     box_from_slices,
     checked_overview,
+    without_shared_tissue,
     without_small_components,
 )
-from slideprep.tissue_artefacts import closed, dilated, edge_mask, pen_mask
-from slideprep.tissue_background import Background, FloatArray, absorbance, find_padding, fit_background
-from slideprep.tissue_spans import without_shared_tissue
 from slideprep.units import Box
 
 OVERVIEW_MPP = 16.0
