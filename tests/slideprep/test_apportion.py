@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slideprep.apportion import apportion
+from slideprep.labels.apportion import apportion
 
 WEIGHTS = (14, 3, 3)
 

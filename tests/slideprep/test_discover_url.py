@@ -11,7 +11,7 @@ import pytest
 from fixtures.buckets import empty_memory
 from fixtures.slides import picture, write_dicom
 from slideprep.errors import UsageError
-from slideprep.label_file import read_labels
+from slideprep.labels.table import read_labels
 from slideprep.prepare import total_bytes
 from slideprep.slides.discover import discover
 from slideprep.slides.files import SlideFile

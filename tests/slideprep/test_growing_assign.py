@@ -8,9 +8,8 @@ import pytest
 
 from slideprep.errors import UsageError
 from slideprep.growing.assign import Present, assign_added, fill, with_classes
-from slideprep.labels import SlideEntry
-from slideprep.split_plan import last_aux, named_sets
-from slideprep.split_settings import SplitSettings
+from slideprep.labels.match import SlideEntry
+from slideprep.labels.split_plan import SplitSettings, last_aux, named_sets
 
 WEIGHTS = {"train": 14, "test": 3, "val": 3}
 """0.7, 0.15 and 0.15 of twentieths."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slideprep.errors import UsageError
-from slideprep.label_columns import COLUMNS, SYNONYMS, name_list
-from slideprep.label_file import LabelRow, read_labels
+from slideprep.labels.columns import COLUMNS, SYNONYMS, name_list
+from slideprep.labels.table import LabelRow, read_labels
 
 DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 PLAIN = "slide,label,patient\na.svs,Viable,P1\nb.svs,,P2\n"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from slideprep.errors import UsageError
-from slideprep.label_file import LabelFile, LabelRow
-from slideprep.labels import (
+from slideprep.labels.match import (
     SlideEntry,
     class_order,
     match_labels,
@@ -17,6 +16,7 @@ from slideprep.labels import (
     slide_votes,
     unlabelled_slides,
 )
+from slideprep.labels.table import LabelFile, LabelRow
 
 
 def labels(*rows: tuple[str, str | None]) -> LabelFile:

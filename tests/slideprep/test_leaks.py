@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from slideprep.errors import UsageError
-from slideprep.labels import SlideEntry
-from slideprep.leaks import check_leaks
-from slideprep.split_plan import SplitPlan
-from slideprep.split_settings import SplitSettings
-from slideprep.splits import assign_splits
+from slideprep.labels.leaks import check_leaks
+from slideprep.labels.match import SlideEntry
+from slideprep.labels.split_plan import SplitPlan, SplitSettings
+from slideprep.labels.splits import assign_splits
 
 
 def plan(*slides: tuple[str, str, str, str]) -> SplitPlan:

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.slides import slide_file
 from slideprep.errors import UsageError
-from slideprep.pseudonyms import Pseudonyms
+from slideprep.labels.pseudonyms import Pseudonyms
 from slideprep.slides.files import redacted, shown_reason
 
 

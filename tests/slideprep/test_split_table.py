@@ -8,10 +8,10 @@ import json
 
 from rich.console import Console
 
-from slideprep.labels import SlideEntry
-from slideprep.split_settings import SplitSettings
-from slideprep.split_table import RegionCounts, SplitTable, split_table
-from slideprep.splits import assign_splits
+from slideprep.labels.match import SlideEntry
+from slideprep.labels.split_plan import SplitSettings
+from slideprep.labels.split_table import RegionCounts, SplitTable, split_table
+from slideprep.labels.splits import assign_splits
 
 ENTRIES = [
     SlideEntry(name=name, patient=patient, label=label or None, split=split)

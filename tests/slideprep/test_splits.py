@@ -13,10 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from slideprep.errors import UsageError
-from slideprep.labels import SlideEntry
-from slideprep.split_plan import SplitPlan
-from slideprep.split_settings import SplitSettings
-from slideprep.splits import assign_splits
+from slideprep.labels.match import SlideEntry
+from slideprep.labels.split_plan import SplitPlan, SplitSettings
+from slideprep.labels.splits import assign_splits
 
 DEFAULTS = SplitSettings()
 

@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from slideprep.errors import UsageError
+from slideprep.labels.split_plan import DEFAULT_SPLIT, SplitSettings
 from slideprep.read_settings import Names, Numbers, ReadSettings, listed
-from slideprep.split_settings import DEFAULT_SPLIT, SplitSettings
 from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from slideprep.config import BuildConfig
+from slideprep.labels.split_table import SplitTable, split_table
 from slideprep.plan import Sample, Shard
 from slideprep.prepare import Prepared
 from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
 from slideprep.shard_models import Change, CreatedBy
-from slideprep.split_table import SplitTable, split_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from slideprep.config import BuildConfig
+from slideprep.labels.leaks import check_leaks
+from slideprep.labels.split_plan import SplitPlan
 from slideprep.layout import Grid
-from slideprep.leaks import check_leaks
 from slideprep.outputs import save_regions
 from slideprep.pipeline import Executor
 from slideprep.plan import Sample, Shard, plan_shards
@@ -22,7 +23,6 @@ from slideprep.scan import Scan
 from slideprep.scan_slides import Scanned, scan_slides
 from slideprep.shard_format import key_for
 from slideprep.shard_models import RegionSource
-from slideprep.split_plan import SplitPlan
 from slideprep.workspace import Workspace
 
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
-from slideprep.label_file import read_labels
-from slideprep.labels import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
-from slideprep.leaks import check_leaks
-from slideprep.pseudonyms import Pseudonyms
+from slideprep.labels.leaks import check_leaks
+from slideprep.labels.match import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
+from slideprep.labels.pseudonyms import Pseudonyms
+from slideprep.labels.split_plan import SplitPlan
+from slideprep.labels.splits import assign_splits
+from slideprep.labels.table import read_labels
 from slideprep.records import Failure
 from slideprep.slides.discover import discover
 from slideprep.slides.files import SlideFile, redacted
 from slideprep.slides.fingerprint import fingerprint
-from slideprep.split_plan import SplitPlan
-from slideprep.splits import assign_splits
 from slideprep.storage.places import Place
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.tissue.annotations import find_annotations, leave_out
@@ -64,7 +64,7 @@ def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
 
     Args:
         config: The settings.
-        assign: What assigns the splits; None for :func:`slideprep.splits.assign_splits` with the settings.
+        assign: What assigns the splits; None for :func:`slideprep.labels.splits.assign_splits` with the settings.
 
     Raises:
         UsageError: Something about the run as a whole is wrong.

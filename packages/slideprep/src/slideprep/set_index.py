@@ -10,6 +10,7 @@ from importlib import metadata
 import slideprep
 from slideprep.encode import PixelSums
 from slideprep.finished import Finished
+from slideprep.labels.split_plan import LABELLED_SPLITS
 from slideprep.plan import Sample
 from slideprep.shard_format import (
     FORMAT_NAME,
@@ -25,7 +26,6 @@ from slideprep.shard_format import (
     magnification_name,
     statistics_from_sums,
 )
-from slideprep.split_plan import LABELLED_SPLITS
 from slideprep.units import grid_px
 
 LIBRARIES = (

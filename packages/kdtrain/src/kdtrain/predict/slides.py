@@ -158,8 +158,8 @@ def label_scales(labels: Path | None, names: Sequence[str]) -> Scales:
     """
     if labels is None:
         return {}
-    from slideprep.label_file import read_labels
-    from slideprep.labels import match_labels
+    from slideprep.labels.match import match_labels
+    from slideprep.labels.table import read_labels
 
     with translated():
         matched = match_labels(read_labels(labels), names)

@@ -23,8 +23,8 @@ from slideprep.growing.current import CurrentSet, assemble, config_of
 from slideprep.growing.incoming import is_nothing, prepare_added
 from slideprep.growing.rewrite import Edits, rewrite_shards
 from slideprep.growing.staging import discard
+from slideprep.labels.leaks import check_leaks
 from slideprep.layout import Layout
-from slideprep.leaks import check_leaks
 from slideprep.pipeline import Executor, executor
 from slideprep.plan import estimated_bytes
 from slideprep.plan_set import Planned, planned_of

@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slideprep.errors import UsageError
-from slideprep.label_columns import name_list
-from slideprep.labels import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
-from slideprep.split_plan import LABELLED_SPLITS, SplitPlan, last_aux, named_sets, stored_split
-from slideprep.split_settings import SplitSettings
-from slideprep.split_warnings import left_out_warnings, mixed_warnings
-from slideprep.splits import IMPORTANCE, explicit_splits, planned_slide, ranked
+from slideprep.labels.columns import name_list
+from slideprep.labels.match import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
+from slideprep.labels.split_plan import (
+    LABELLED_SPLITS,
+    SplitPlan,
+    SplitSettings,
+    last_aux,
+    named_sets,
+    stored_split,
+)
+from slideprep.labels.split_warnings import left_out_warnings, mixed_warnings
+from slideprep.labels.splits import IMPORTANCE, explicit_splits, planned_slide, ranked
 
 
 def _same(name: str) -> str:

@@ -20,6 +20,7 @@ from slideprep.config import BuildConfig
 from slideprep.errors import InputError, UsageError
 from slideprep.finished import Finished, Past
 from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path
+from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.plan import Shard
 from slideprep.plan_set import samples_of
 from slideprep.prepare import Prepared
@@ -27,7 +28,6 @@ from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
 from slideprep.scan_slides import sent
 from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
-from slideprep.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.storage.files import output_errors
 from slideprep.storage.places import Place
 from slideprep.storage.remote import UnansweredError

@@ -14,12 +14,12 @@ from slideprep.errors import UsageError
 from slideprep.growing.assign import Present, assign_added
 from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet
 from slideprep.growing.shown import is_hidden, mapping_of
-from slideprep.label_columns import name_list
-from slideprep.labels import RegionClasses, SlideEntry, patient_classes
+from slideprep.labels.columns import name_list
+from slideprep.labels.match import RegionClasses, SlideEntry, patient_classes
+from slideprep.labels.split_plan import SplitPlan
 from slideprep.prepare import Prepared, prepare
 from slideprep.set_index import created_by
 from slideprep.slides.fingerprint import fingerprint
-from slideprep.split_plan import SplitPlan
 
 ShownName = Callable[[str, str], str]
 """("slide" or "patient", real name) to the name as a set shows it."""

@@ -12,12 +12,12 @@ from slideprep.growing.change import Changing, Outcome, changed_past, changing, 
 from slideprep.growing.current import CurrentSet, assemble
 from slideprep.growing.rewrite import edits_between, rewrite_shards
 from slideprep.growing.shown import mapping_of
-from slideprep.label_columns import name_list
-from slideprep.label_file import LabelFile, read_labels
-from slideprep.labels import SlideEntry, match_labels
+from slideprep.labels.columns import name_list
+from slideprep.labels.match import SlideEntry, match_labels
+from slideprep.labels.split_plan import PlannedSlide, stored_split
+from slideprep.labels.table import LabelFile, read_labels
 from slideprep.plan_set import samples_of
 from slideprep.shard_format import shard_name
-from slideprep.split_plan import PlannedSlide, stored_split
 from slideprep.storage.places import Place
 
 OPERATION = "relabel"

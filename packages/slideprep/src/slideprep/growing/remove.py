@@ -13,8 +13,8 @@ from slideprep.growing.current import CurrentSet, assemble
 from slideprep.growing.rewrite import edits_between, rewrite_shards
 from slideprep.growing.shown import is_hidden, mapping_of
 from slideprep.growing.staging import NEXT, discard
-from slideprep.label_columns import name_list
-from slideprep.labels import slide_stem
+from slideprep.labels.columns import name_list
+from slideprep.labels.match import slide_stem
 from slideprep.records import ShardRecord
 from slideprep.shard_format import shard_name
 from slideprep.storage.places import Place

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slideprep.errors import UsageError
 from slideprep.growing.current import CurrentSet
-from slideprep.pseudonyms import Pseudonyms
+from slideprep.labels.pseudonyms import Pseudonyms
 
 _PSEUDONYM = re.compile(r"slide-[0-9a-f]{12}")
 

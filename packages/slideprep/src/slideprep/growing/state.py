@@ -11,10 +11,10 @@ from typing import Annotated
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from slideprep.finished import Finished
+from slideprep.labels.split_plan import PlannedSlide
 from slideprep.records import Failure
 from slideprep.set_index import is_synthetic
 from slideprep.shard_format import slide_hash
-from slideprep.split_plan import PlannedSlide
 from slideprep.workspace import WORKSPACE
 
 STATE_PATH = f"{WORKSPACE}/set.json"
@@ -32,7 +32,7 @@ def record_path(shard: str) -> str:
 
 
 class SlideState(BaseModel):
-    """Where one slide went; the fields of :class:`~slideprep.split_plan.PlannedSlide`, and whether it could be read.
+    """Where one slide went; the fields of :class:`~slideprep.labels.split_plan.PlannedSlide`, and whether it could be read.
 
     Attributes:
         scanned: Whether its scan belongs to the set.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from slideprep.label_columns import name_list
-from slideprep.labels import RegionClasses, SlideEntry, slide_votes
-from slideprep.split_settings import DEFAULT_SPLIT, SplitSettings
+from slideprep.labels.columns import name_list
+from slideprep.labels.match import RegionClasses, SlideEntry, slide_votes
+from slideprep.labels.split_plan import DEFAULT_SPLIT, SplitSettings
 
 Classes = Mapping[str, str | None]
 """Class by patient, None for an unlabelled one."""

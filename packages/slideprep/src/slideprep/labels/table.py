@@ -2,7 +2,7 @@
 
 Comes in: a CSV file in UTF-8 with the columns ``slide``, ``label``, ``patient`` and optionally ``split``,
 ``mpp`` (µm per level-0 pixel) and ``objective``; comma, semicolon or tab between fields. Goes out: a
-:class:`LabelFile`. Which slides the rows mean is not decided here (see :mod:`slideprep.labels`).
+:class:`LabelFile`. Which slides the rows mean is not decided here (see :mod:`slideprep.labels.match`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slideprep.errors import UsageError
-from slideprep.label_columns import COLUMNS, MPP_RANGE, OBJECTIVE_RANGE, read_header, read_number, read_split
+from slideprep.labels.columns import COLUMNS, MPP_RANGE, OBJECTIVE_RANGE, read_header, read_number, read_split
 from slideprep.storage.places import Place, Url, place
 from slideprep.storage.remote import read_bytes
 

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from slideprep.errors import UsageError
-from slideprep.label_columns import name_list
-from slideprep.split_plan import PlannedSlide, SplitPlan
+from slideprep.labels.columns import name_list
+from slideprep.labels.split_plan import PlannedSlide, SplitPlan
 
 
 def check_leaks(plan: SplitPlan, fingerprints: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Rows of labels.csv to slides, patients and classes.
 
-Comes in: the rows (:mod:`slideprep.label_file`), the names of the slides that exist, and the classes that
+Comes in: the rows (:mod:`slideprep.labels.table`), the names of the slides that exist, and the classes that
 annotations give to regions. Goes out: one :class:`SlideEntry` per slide, the order of the classes, and each
-patient's class. Which patient goes into which split is decided in :mod:`slideprep.splits`.
+patient's class. Which patient goes into which split is decided in :mod:`slideprep.labels.splits`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slideprep.errors import UsageError
-from slideprep.label_columns import name_list
-from slideprep.label_file import LabelFile, LabelRow, merge_rows
+from slideprep.labels.columns import name_list
+from slideprep.labels.table import LabelFile, LabelRow, merge_rows
 
 _SUFFIX = re.compile(r"(\.ome)?\.[a-z][a-z0-9]{1,6}$", re.IGNORECASE)
 

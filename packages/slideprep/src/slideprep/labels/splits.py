@@ -1,7 +1,7 @@
 """Decide which patient is in which split: pure, seeded, the same whatever order the slides come in.
 
-Comes in: one :class:`~slideprep.labels.SlideEntry` per slide, the classes of annotated regions, the settings,
-a seed. Goes out: a :class:`~slideprep.split_plan.SplitPlan`. The order of the draw is that of a hash of seed
+Comes in: one :class:`~slideprep.labels.match.SlideEntry` per slide, the classes of annotated regions, the settings,
+a seed. Goes out: a :class:`~slideprep.labels.split_plan.SplitPlan`. The order of the draw is that of a hash of seed
 and patient name, so it depends neither on the other patients nor on a library's random numbers. Splits are
 stored disjointly; named sets are unions of them, so the paper's ADv1 ⊂ ADv2 (section 4.2) is ``aux1`` and
 ``aux2 = aux1 + aux2_added``.
@@ -13,12 +13,18 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from slideprep.apportion import apportion
 from slideprep.errors import UsageError
-from slideprep.labels import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
-from slideprep.split_plan import LABELLED_SPLITS, PlannedSlide, SplitPlan, named_sets, stored_split
-from slideprep.split_settings import SplitSettings
-from slideprep.split_warnings import (
+from slideprep.labels.apportion import apportion
+from slideprep.labels.match import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
+from slideprep.labels.split_plan import (
+    LABELLED_SPLITS,
+    PlannedSlide,
+    SplitPlan,
+    SplitSettings,
+    named_sets,
+    stored_split,
+)
+from slideprep.labels.split_warnings import (
     class_warnings,
     explicit_warnings,
     left_out_warnings,
@@ -57,7 +63,7 @@ def assign_splits(
 
     Raises:
         UsageError: A patient has two explicit splits, a class has too few patients, an auxiliary set is
-            larger than what is left, or the classes do not fit (see :func:`~slideprep.labels.class_order`).
+            larger than what is left, or the classes do not fit (see :func:`~slideprep.labels.match.class_order`).
     """
     entries = sorted(entries, key=lambda entry: entry.name)
     order = class_order(entries, region_classes, classes)

@@ -17,7 +17,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from slideprep.split_plan import LABELLED_SPLITS, PlannedSlide, SplitPlan
+from slideprep.labels.split_plan import LABELLED_SPLITS, PlannedSlide, SplitPlan
 
 MEASURES = ("tissues", "slides", "patients")
 TOTAL = "total"
