@@ -53,9 +53,9 @@ def read(path: Path, out: Path) -> dict[str, Any]:
 
 def _shard(file: Any, scan: Any, out: Path) -> dict[str, Any]:
     from slideprep.plan import Sample, Shard
-    from slideprep.shard_format import key_for
     from slideprep.shard_job import ShardJob, SourceSlide
     from slideprep.shard_writer import write_shard
+    from slideprep.shards.format import key_for
 
     samples = tuple(
         Sample(

@@ -182,15 +182,15 @@ _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.encode", "_JpegEncoder.write", _EncodeStage()),
     ("slideprep.encode", "simplejpeg.decode_jpeg", "decode for statistics"),
     ("slideprep.encode", "PixelSums.add", "add up statistics"),
-    ("slideprep.shard_tar", "ShardTar.begin", "tar"),
-    ("slideprep.shard_tar", "ShardTar.finish", "tar"),
-    ("slideprep.shard_tar", "ShardTar.__exit__", "tar"),
+    ("slideprep.shards.tar", "ShardTar.begin", "tar"),
+    ("slideprep.shards.tar", "ShardTar.finish", "tar"),
+    ("slideprep.shards.tar", "ShardTar.__exit__", "tar"),
 )
 """Module, function and the part of the work that its time is counted for."""
 
 
 def _watch(clock: _StageClock) -> None:
-    from slideprep import shard_tar
+    from slideprep.shards import tar as shard_tar
     from slideprep.slides.readers.tile_codecs import TiffJpegSlide
 
     for module, path, stage in _STAGES:

@@ -132,8 +132,8 @@ def made_up_scan(job: Any) -> Any:
 
 def made_up_record(job: Any) -> Any:
     """Of a shard that was written without a failure."""
-    from slideprep.records import ShardRecord, Sums
-    from slideprep.shard_format import ShardFile, magnification_name, shard_path
+    from slideprep.shards.format import ShardFile, magnification_name, shard_path
+    from slideprep.shards.records import ShardRecord, Sums
 
     names = {magnification_name(m): m for m in job.magnifications}
     return ShardRecord(

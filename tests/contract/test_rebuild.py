@@ -10,8 +10,8 @@ from pathlib import Path
 from webdataset import TarWriter
 
 from fixtures.tars import members
-from slideprep.shard_format import TAR_MODE, TAR_OWNER, SampleRecord, dump_index, dump_json
-from slideprep.verify_index import load_index
+from slideprep.shards.format import TAR_MODE, TAR_OWNER, SampleRecord, dump_index, dump_json
+from slideprep.shards.verify.index import load_index
 
 SHARDS = Path(__file__).parents[2] / "shards"
 

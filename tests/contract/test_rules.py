@@ -13,7 +13,7 @@ import pytest
 
 from kdtrain.shard_format import ShardError, read_index
 from kdtrain.shard_sample import Sample, read_shard
-from slideprep.verify import verify
+from slideprep.shards.verify.verify import verify
 
 SHARDS = Path(__file__).parents[2] / "shards"
 Stored = Callable[[dict[str, bytes]], Path]

@@ -12,7 +12,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from slideprep.shard_format import Index, SampleRecord
+from slideprep.shards.format import Index, SampleRecord
 
 SHARDS = Path(__file__).parents[2] / "shards"
 

@@ -17,9 +17,9 @@ from unittest.mock import patch
 
 from slideprep import write_shards
 from slideprep.cli import main
-from slideprep.records import ShardRecord
 from slideprep.shard_job import ShardJob
 from slideprep.shard_writer import write_shard
+from slideprep.shards.records import ShardRecord
 
 MOST_SECONDS = 60.0
 OBJECT_STORE = 78 * 1024 * 1024

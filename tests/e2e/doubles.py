@@ -9,12 +9,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 from slideprep import open_slides
-from slideprep.records import ShardRecord
 from slideprep.scan import Scan, ScanFailure
 from slideprep.scan_job import ScanJob
 from slideprep.scan_slides import scan_with_cache
 from slideprep.shard_job import ShardJob
 from slideprep.shard_writer import write_shard
+from slideprep.shards.records import ShardRecord
 from slideprep.slides.files import SlideFile
 from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_slide

@@ -14,7 +14,7 @@ from PIL import Image
 from e2e.builds import slideprep
 from fixtures.real_data import real
 from fixtures.tars import members
-from slideprep.verify import verify
+from slideprep.shards.verify.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from fixtures.commands import invoked
 from fixtures.slides import picture
 from fixtures.tars import images, members
 from slideprep.cli import main
-from slideprep.shard_format import Index
-from slideprep.verify import verify
+from slideprep.shards.format import Index
+from slideprep.shards.verify.verify import verify
 
 TINY = ("--tissue", "whole", "--objective", "20", "--magnifications", "10,5", "--workers", "0")
 ROWS = [

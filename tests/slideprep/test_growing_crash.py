@@ -14,8 +14,8 @@ from click.testing import Result
 from fixtures.build_inputs import write_labels, write_slides
 from fixtures.commands import invoked
 from slideprep.cli import main
+from slideprep.shards.verify.verify import verify
 from slideprep.storage.local import LocalStore
-from slideprep.verify import verify
 
 TINY = ("--tissue", "whole", "--objective", "20", "--magnifications", "5", "--workers", "0")
 NAMES = [f"s{number}.png" for number in range(4)]

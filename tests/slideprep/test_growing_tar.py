@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.tars import members
 from slideprep.errors import InputError
-from slideprep.growing.tar_copy import check_bytes, copy_tar, described
+from slideprep.shards.tar_copy import check_bytes, copy_tar, described
 
 GOLDEN = Path(__file__).parents[2] / "shards" / "golden"
 TRAIN = GOLDEN / "10x" / "train-000000.tar"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slideprep.errors import MagnificationError
 from slideprep.layout import MIN_SIDE_PX, Grid, Layout, sizes_px
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.models import ImageFormat
 from slideprep.units import Box, Scale
 
 FIVE = (10.0, 5.0, 2.5, 1.25, 0.625)

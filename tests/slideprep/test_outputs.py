@@ -17,9 +17,9 @@ from fixtures.tars import images
 from kdtrain.shard_format import read_index
 from slideprep.build import Built, build
 from slideprep.prepare import prepare
+from slideprep.shards.verify.verify import verify
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.units import Box
-from slideprep.verify import verify
 
 SMALL = "small.png"
 BROKEN = "broken, really.svs"

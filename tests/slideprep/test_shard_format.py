@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from webdataset import TarWriter
 
-from slideprep.shard_format import (
+from slideprep.shards.format import (
     TAR_MODE,
     TAR_OWNER,
     ImageEncoding,

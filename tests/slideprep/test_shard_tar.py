@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from webdataset import TarWriter
 
-from slideprep import shard_tar
-from slideprep.shard_format import TAR_MODE, TAR_OWNER
-from slideprep.shard_tar import ShardTar
+from slideprep.shards import tar as shard_tar
+from slideprep.shards.format import TAR_MODE, TAR_OWNER
+from slideprep.shards.tar import ShardTar
 
 IMAGES = {"a-1": b"\xff\xd8one\xff\xd9" * 7, "b-2": bytes(range(256)) * 16, "c-3": b""}
 

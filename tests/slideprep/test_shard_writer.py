@@ -18,11 +18,12 @@ from PIL import Image
 from fixtures.build_inputs import SCALE_20X, shard_job, source_slide, whole_slide_sample, write_slides
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff
 from fixtures.tars import members
-from slideprep import open_slides, shard_tar
+from slideprep import open_slides
 from slideprep.plan import Shard
-from slideprep.shard_format import key_for
 from slideprep.shard_job import ShardJob
 from slideprep.shard_writer import write_shard
+from slideprep.shards import tar as shard_tar
+from slideprep.shards.format import key_for
 from slideprep.storage.files import OutputError
 from slideprep.workspace import Workspace
 

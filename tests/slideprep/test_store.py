@@ -12,13 +12,13 @@ import pytest
 from fixtures.buckets import empty_memory, s3_with_buckets
 from fixtures.faulty_s3 import Fault, FaultyS3
 from slideprep.errors import UsageError
+from slideprep.shards.verify.verify import verify
 from slideprep.storage import remote
 from slideprep.storage.files import OutputError
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place, Url
 from slideprep.storage.remote import ATTEMPTS, UnansweredError
 from slideprep.storage.store import PARTIAL, Store
-from slideprep.verify import verify
 
 DATA = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(DATA).hexdigest()

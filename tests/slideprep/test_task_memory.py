@@ -14,7 +14,7 @@ from fixtures.slides import picture, write_svs
 from slideprep.layout import Grid
 from slideprep.plan import Sample, Shard
 from slideprep.scan import Scan
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.models import ImageFormat
 from slideprep.task_memory import BASE_BYTES, shard_task_bytes
 from slideprep.units import Box, Scale
 

@@ -17,8 +17,9 @@ from slideprep.scan import Scan, ScanFailure
 from slideprep.scan_job import ScanJob
 from slideprep.scan_slides import scan_with_cache
 from slideprep.shard_writer import write_shard
+from slideprep.shards.format import WORKSPACE
 from slideprep.storage.files import OutputError, write_atomically
-from slideprep.workspace import WORKSPACE, Workspace
+from slideprep.workspace import Workspace
 
 IDENTITY: dict[str, Any] = {
     "settings": {"seed": 0, "magnifications": (10.0, 5.0)},

@@ -16,13 +16,13 @@ from slideprep.build_identity import identity
 from slideprep.config import BuildConfig
 from slideprep.errors import InputError
 from slideprep.finished import Finished
-from slideprep.growing.staging import refuse_unfinished
 from slideprep.outputs import write_outputs, write_sidecars
 from slideprep.pipeline import executor
 from slideprep.plan_set import Planned, plan
 from slideprep.prepare import Prepared
-from slideprep.records import ShardRecord
-from slideprep.shard_format import Index
+from slideprep.shards.format import Index
+from slideprep.shards.journal import refuse_unfinished
+from slideprep.shards.records import ShardRecord
 from slideprep.slides.fetch import forget_idle
 from slideprep.workspace import Workspace
 from slideprep.write_shards import write_shards

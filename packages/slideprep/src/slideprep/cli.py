@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from slideprep.config import BuildConfig
     from slideprep.plan_set import Planned
     from slideprep.prepare import Prepared
+    from slideprep.shards.verify.report import Report
     from slideprep.storage.places import Place
-    from slideprep.verify_report import Report
 
 __all__ = ["DONE", "FAILED", "SOME_FAILED", "WRONG_USAGE", "main"]
 
@@ -194,7 +194,7 @@ def verify_command(directory: Place, quick: bool, workers: int | None, scratch: 
         from rich.progress import Progress
 
         from slideprep.pipeline import usable_cores
-        from slideprep.verify import verify
+        from slideprep.shards.verify.verify import verify
 
         if isinstance(directory, Path) and not directory.is_dir():
             raise UsageError(f"{directory} is not a folder; give the folder that holds index.json")
@@ -234,8 +234,8 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 def _build(config: BuildConfig) -> int:
     from rich.console import Console
 
-    from slideprep.growing.staging import refuse_unfinished
     from slideprep.prepare import prepare
+    from slideprep.shards.journal import refuse_unfinished
     from slideprep.summary import earlier_build, print_summary
 
     console = Console(stderr=True)

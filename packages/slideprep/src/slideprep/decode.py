@@ -7,7 +7,7 @@ import pyvips
 import simplejpeg
 from numpy.typing import NDArray
 
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.models import ImageFormat
 
 Pixels = NDArray[np.uint8]
 

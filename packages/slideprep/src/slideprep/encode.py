@@ -19,17 +19,14 @@ import pyvips
 import simplejpeg
 from numpy.typing import NDArray
 
-from slideprep.jpeg_strips import MAX_SIDE_PX, JpegStrips
-from slideprep.shard_models import ImageFormat
+from slideprep.jpeg_strips import JpegStrips
+from slideprep.shards.models import ImageFormat
 from slideprep.sums_code import channel_sums
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
 pyvips.cache_set_max(0)
 
 Pixels = NDArray[np.uint8]
-
-MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "webp": 16_383}
-"""Longest side of each format, in pixels."""
 
 _COPIED_BYTES = 1024 * 1024
 

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 
-from slideprep.encode import MAX_SIDES_PX
 from slideprep.errors import UsageError
 from slideprep.fast_difference import FastDifference, fast_difference
 from slideprep.layout import Grid, ImageGeometry, Layout
 from slideprep.read_settings import ReadSettings
 from slideprep.region_images import RegionImage, RegionImages, Wanted, make_images
 from slideprep.scan import FoundRegion, Scan
-from slideprep.shard_format import key_for, valid_box
+from slideprep.shards.format import MAX_SIDES_PX, key_for, valid_box
 from slideprep.slides.level_frame import LEVEL_0, coarsest_frame
 from slideprep.slides.opened import OpenedSlide
 from slideprep.units import Scale, exact

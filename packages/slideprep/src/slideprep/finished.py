@@ -11,9 +11,9 @@ from slideprep.config import BuildConfig
 from slideprep.labels.split_table import SplitTable, split_table
 from slideprep.plan import Sample, Shard
 from slideprep.prepare import Prepared
-from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
-from slideprep.shard_models import Change, CreatedBy
+from slideprep.shards.models import Change, CreatedBy
+from slideprep.shards.records import Failure, ShardRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from slideprep.shards.format import MAX_SIDE_PX
 
-MAX_SIDE_PX = 65_500
-"""Longest side that libjpeg accepts; the format itself ends at 65 535."""
+Pixels = NDArray[np.uint8]
 
 _BLOCK = 8
 _MAX_INTERVAL = 65_535

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from slideprep.encode import MAX_SIDES_PX
-from slideprep.shard_format import PixelBox, magnification_name, valid_box
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.format import MAX_SIDES_PX, PixelBox, magnification_name, valid_box
+from slideprep.shards.models import ImageFormat
 from slideprep.units import Box, Scale, grid_px
 
 MIN_SIDE_PX = 32

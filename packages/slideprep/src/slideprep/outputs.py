@@ -13,11 +13,11 @@ from pathlib import Path
 from slideprep.finished import Finished, class_table
 from slideprep.growing.state import STATE_PATH, dump_state
 from slideprep.preview import write_preview
-from slideprep.records import Failure
 from slideprep.scan import Scan
 from slideprep.set_index import build_index
 from slideprep.set_preview import preview_set
-from slideprep.shard_format import INDEX_NAME, Index, dump_index
+from slideprep.shards.format import INDEX_NAME, Index, dump_index
+from slideprep.shards.records import Failure
 from slideprep.storage.files import output_errors, write_atomically
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place

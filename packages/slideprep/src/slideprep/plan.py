@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slideprep.layout import Layout, sizes_px
-from slideprep.shard_format import shard_name
-from slideprep.shard_models import ImageFormat, RegionSource
+from slideprep.shards.format import shard_name
+from slideprep.shards.models import ImageFormat, RegionSource
 from slideprep.tissue.annotations import AnnotatedRegion
 
 BYTES_PER_PX: dict[ImageFormat, float] = {"jpeg": 0.6, "png": 2.0, "webp": 0.3}

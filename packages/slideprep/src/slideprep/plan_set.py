@@ -18,11 +18,11 @@ from slideprep.outputs import save_regions
 from slideprep.pipeline import Executor
 from slideprep.plan import Sample, Shard, plan_shards
 from slideprep.prepare import Prepared
-from slideprep.records import Failure
 from slideprep.scan import Scan
 from slideprep.scan_slides import Scanned, scan_slides
-from slideprep.shard_format import key_for
-from slideprep.shard_models import RegionSource
+from slideprep.shards.format import key_for
+from slideprep.shards.models import RegionSource
+from slideprep.shards.records import Failure
 from slideprep.workspace import Workspace
 
 

@@ -20,7 +20,7 @@ from slideprep.labels.pseudonyms import Pseudonyms
 from slideprep.labels.split_plan import SplitPlan
 from slideprep.labels.splits import assign_splits
 from slideprep.labels.table import read_labels
-from slideprep.records import Failure
+from slideprep.shards.records import Failure
 from slideprep.slides.discover import discover
 from slideprep.slides.files import SlideFile, redacted
 from slideprep.slides.fingerprint import fingerprint

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from slideprep.errors import UsageError
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.models import ImageFormat
 from slideprep.units import MagnificationMode, grid_px
 
 TissueMode = Literal["auto", "tissueloc", "whole", "annotations"]

@@ -15,7 +15,7 @@ from slideprep.encode import encoder
 from slideprep.extract_region import extract_region
 from slideprep.layout import ImageGeometry
 from slideprep.scan import FoundRegion
-from slideprep.shard_models import ImageFormat, PixelBox
+from slideprep.shards.models import ImageFormat, PixelBox
 from slideprep.slides.level_frame import LevelFrame
 from slideprep.slides.reader import Slide
 

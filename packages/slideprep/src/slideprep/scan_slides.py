@@ -19,10 +19,10 @@ from slideprep.pipeline import Executor
 from slideprep.prepare import Prepared, total_bytes
 from slideprep.preview_tally import CARDS, rank
 from slideprep.progress import scan_progress
-from slideprep.records import Failure
 from slideprep.scan import Scan, ScanFailure, scan_slide
 from slideprep.scan_job import ScanJob
 from slideprep.set_index import created_by
+from slideprep.shards.records import Failure
 from slideprep.slides.files import SlideFile
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.task_faults import ScanFaults

@@ -12,7 +12,7 @@ from slideprep.encode import PixelSums
 from slideprep.finished import Finished
 from slideprep.labels.split_plan import LABELLED_SPLITS
 from slideprep.plan import Sample
-from slideprep.shard_format import (
+from slideprep.shards.format import (
     FORMAT_NAME,
     FORMAT_VERSION,
     Counts,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slideprep.plan import Shard
-from slideprep.shard_format import FORMAT_VERSION
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.format import FORMAT_VERSION
+from slideprep.shards.models import ImageFormat
 from slideprep.slides.files import SlideFile
 from slideprep.storage.access import Access
 from slideprep.storage.places import Place

@@ -18,8 +18,8 @@ from slideprep.extract_region import extract_region
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.open_slides import OpenSlides
 from slideprep.plan import Sample
-from slideprep.records import Failure, ShardRecord, Sums
-from slideprep.shard_format import (
+from slideprep.shard_job import ShardJob, SourceSlide
+from slideprep.shards.format import (
     FORMAT_VERSION,
     IMAGE_EXTENSIONS,
     ImageRecord,
@@ -31,8 +31,8 @@ from slideprep.shard_format import (
     magnification_name,
     shard_path,
 )
-from slideprep.shard_job import ShardJob, SourceSlide
-from slideprep.shard_tar import ShardTar
+from slideprep.shards.records import Failure, ShardRecord, Sums
+from slideprep.shards.tar import ShardTar
 from slideprep.slides.files import shown_reason
 from slideprep.slides.reader import Slide
 from slideprep.storage.files import output_errors

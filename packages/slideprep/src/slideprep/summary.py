@@ -17,7 +17,7 @@ from rich.text import Text
 from slideprep.config import BuildConfig
 from slideprep.plan import BYTES_PER_PX
 from slideprep.prepare import Prepared
-from slideprep.shard_format import INDEX_NAME, Index, magnification_name
+from slideprep.shards.format import INDEX_NAME, Index, magnification_name
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.units import grid_px

@@ -13,13 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from slideprep.records import Failure
 from slideprep.scan_job import ScanJob
 from slideprep.shard_job import ShardJob
+from slideprep.shards.records import ATTEMPTS, Failure, crash_failure, crash_reason, time_failure, time_reason
 from slideprep.workspace import Workspace
-
-ATTEMPTS = 2
-"""A slide that brings its worker down is tried once more, then left out."""
 
 Note = tuple[str, int, int]
 """(slide being read, level-0 pixels read, samples written): what a shard's task says of itself."""
@@ -145,30 +142,3 @@ class ShardFaults:
 
 def _leave_out(job: ShardJob, slide: str, reason: str) -> ShardJob:
     return replace(job, crashed={**job.crashed, slide: reason})
-
-
-def crash_failure(slide: str, reason: str) -> Failure:
-    """The row of failures.csv of a slide that brought its scan's worker down too often."""
-    return Failure(slide=slide, region=None, stage="open", reason=crash_reason(slide, reason))
-
-
-def time_failure(slide: str, minutes: float) -> Failure:
-    """The row of failures.csv of a slide whose scan took too long."""
-    return Failure(slide=slide, region=None, stage="open", reason=time_reason(slide, minutes))
-
-
-def crash_reason(slide: str, reason: str) -> str:
-    """What failures.csv says of a slide that brought its worker down too often."""
-    return (
-        f"slide '{slide}' brought its worker process down {ATTEMPTS} times ({reason}); the file is probably damaged, "
-        "or too large for this machine's memory"
-    )
-
-
-def time_reason(slide: str, minutes: float) -> str:
-    """What failures.csv says of a slide that took too long."""
-    return (
-        f"slide '{slide}' was not read within {minutes:g} minutes and was given up; check the file and the storage it "
-        "lies on, or give it more time: delete index.json, add --slide-minutes 0 for no limit, and run the same "
-        "command again"
-    )

@@ -18,7 +18,7 @@ from slideprep.jpeg_strips import strip_rows
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.plan import Sample, Shard
 from slideprep.scan import Scan
-from slideprep.shard_models import ImageFormat
+from slideprep.shards.models import ImageFormat
 
 BASE_BYTES = 256 * 1024 * 1024
 """A worker process that reads and writes slides of no size: measured 200 to 240 MB with all libraries loaded."""

@@ -29,16 +29,14 @@ from pydantic import TypeAdapter, ValidationError
 from slideprep.errors import UsageError
 from slideprep.growing.hints import growth_hint
 from slideprep.notes import Note, Notes
-from slideprep.records import ShardRecord
 from slideprep.scan import Scan
-from slideprep.shard_format import INDEX_NAME, slide_hash
+from slideprep.shards.format import INDEX_NAME, WORKSPACE, slide_hash
+from slideprep.shards.records import ShardRecord
 from slideprep.storage.access import short_hash
 from slideprep.storage.files import output_errors
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import Held, Say, Store
-
-WORKSPACE = ".slideprep"
 
 _BUILD = f"{WORKSPACE}/build.json"
 _Scans: TypeAdapter[Scan] = TypeAdapter(Scan)

@@ -12,10 +12,10 @@ from slideprep.pipeline import Executor
 from slideprep.plan import Shard
 from slideprep.plan_set import Planned, shard_pixels
 from slideprep.progress import BuildProgress
-from slideprep.records import ShardRecord
-from slideprep.shard_format import magnification_name
 from slideprep.shard_job import ShardJob, SourceSlide
 from slideprep.shard_writer import write_shard
+from slideprep.shards.format import magnification_name
+from slideprep.shards.records import ShardRecord
 from slideprep.storage.access import Access
 from slideprep.task_faults import ShardFaults
 from slideprep.task_memory import shard_task_bytes

@@ -179,7 +179,7 @@ def read_job(
     Raises:
         UsageError: It has no annotations to choose from, or several.
     """
-    from slideprep.shard_format import key_for
+    from slideprep.shards.format import key_for
     from slideprep.storage.access import Access, store_settings
 
     objective, mpp = scales.get(file.name, (None, None))

@@ -1,7 +1,7 @@
 """``add-slides``: new shards behind those of a finished set, which keep every byte.
 
 The steps are those of a build: prepare, scan, look for copies (among old and new slides), plan, write. They run in a
-folder of their own (:mod:`slideprep.growing.staging`), so an interrupted run goes on where it was.
+folder of their own (:mod:`slideprep.shards.journal`), so an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from slideprep.growing.change import Changing, Outcome, changed_past, changing, 
 from slideprep.growing.current import CurrentSet, assemble, config_of
 from slideprep.growing.incoming import is_nothing, prepare_added
 from slideprep.growing.rewrite import Edits, rewrite_shards
-from slideprep.growing.staging import discard
 from slideprep.labels.leaks import check_leaks
 from slideprep.layout import Layout
 from slideprep.pipeline import Executor, executor
 from slideprep.plan import estimated_bytes
 from slideprep.plan_set import Planned, planned_of
 from slideprep.prepare import Prepared
-from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
 from slideprep.scan_slides import scan_slides
-from slideprep.shard_format import shard_name
+from slideprep.shards.format import shard_name
+from slideprep.shards.journal import discard
+from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.places import Place
 from slideprep.workspace import Workspace
 from slideprep.write_shards import write_shards

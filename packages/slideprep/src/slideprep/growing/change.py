@@ -1,7 +1,7 @@
 """From the set as it is to the set as it will be: what all three operations share.
 
 In: the set, what becomes of its slides and shards. Out: sidecars, workspace files and the index under
-``.slideprep/next``, and then the exchange of files (:mod:`slideprep.growing.staging`).
+``.slideprep/next``, and then the exchange of files (:mod:`slideprep.shards.journal`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from slideprep.errors import UsageError
 from slideprep.finished import Finished
 from slideprep.growing.current import CurrentSet, open_set
 from slideprep.growing.hints import CHANGED
-from slideprep.growing.staging import Journal, Request, begin, commit, finish, read_journal
 from slideprep.growing.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
 from slideprep.outputs import write_sidecars
-from slideprep.records import Failure
 from slideprep.set_index import build_index, created_by
-from slideprep.shard_format import INDEX_NAME, Change, Index, dump_index
+from slideprep.shards.format import INDEX_NAME, SIDECARS, Change, Index, dump_index
+from slideprep.shards.journal import Journal, Request, begin, commit, finish, read_journal
+from slideprep.shards.records import Failure
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import PARTIAL, Held, Store
-from slideprep.verify import SIDECARS
 from slideprep.workspace import Workspace
 
 

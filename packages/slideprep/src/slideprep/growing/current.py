@@ -24,10 +24,10 @@ from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.plan import Shard
 from slideprep.plan_set import samples_of
 from slideprep.prepare import Prepared
-from slideprep.records import Failure, ShardRecord
 from slideprep.scan import Scan
 from slideprep.scan_slides import sent
-from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, shard_name
+from slideprep.shards.format import INDEX_NAME, Index, ShardEntry, shard_name
+from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.files import output_errors
 from slideprep.storage.places import Place
 from slideprep.storage.remote import UnansweredError

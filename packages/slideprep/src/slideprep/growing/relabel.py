@@ -17,7 +17,7 @@ from slideprep.labels.match import SlideEntry, match_labels
 from slideprep.labels.split_plan import PlannedSlide, stored_split
 from slideprep.labels.table import LabelFile, read_labels
 from slideprep.plan_set import samples_of
-from slideprep.shard_format import shard_name
+from slideprep.shards.format import shard_name
 from slideprep.storage.places import Place
 
 OPERATION = "relabel"

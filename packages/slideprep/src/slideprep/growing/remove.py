@@ -12,11 +12,11 @@ from slideprep.growing.change import Changing, Outcome, changed_past, changing, 
 from slideprep.growing.current import CurrentSet, assemble
 from slideprep.growing.rewrite import edits_between, rewrite_shards
 from slideprep.growing.shown import is_hidden, mapping_of
-from slideprep.growing.staging import NEXT, discard
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import slide_stem
-from slideprep.records import ShardRecord
-from slideprep.shard_format import shard_name
+from slideprep.shards.format import shard_name
+from slideprep.shards.journal import NEXT, discard
+from slideprep.shards.records import ShardRecord
 from slideprep.storage.places import Place
 
 OPERATION = "remove-slides"

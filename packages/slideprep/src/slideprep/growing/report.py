@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slideprep.growing.change import Outcome
-from slideprep.shard_format import Index, SplitEntry
+from slideprep.shards.format import Index, SplitEntry
 
 _SHOWN = 8
 _MEASURES = ("shards", "samples", "slides", "patients")

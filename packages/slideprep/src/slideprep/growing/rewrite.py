@@ -14,13 +14,13 @@ from pathlib import Path
 
 from slideprep.errors import InputError
 from slideprep.growing.current import CurrentSet
-from slideprep.growing.tar_copy import Label, check_bytes, copy_tar, described, members, unreadable
 from slideprep.plan import Sample
-from slideprep.records import ShardRecord, Sums
-from slideprep.shard_format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, shard_name
+from slideprep.shards.format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, shard_name
+from slideprep.shards.records import ShardRecord, Sums
+from slideprep.shards.tar_copy import Label, check_bytes, copy_tar, described, members, unreadable
+from slideprep.shards.verify.image import PixelSums, decode, image_header
 from slideprep.storage.files import output_errors
 from slideprep.storage.store import Store
-from slideprep.verify_image import PixelSums, decode, image_header
 from slideprep.workspace import Workspace
 
 

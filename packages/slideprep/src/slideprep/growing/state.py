@@ -12,10 +12,9 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from slideprep.finished import Finished
 from slideprep.labels.split_plan import PlannedSlide
-from slideprep.records import Failure
 from slideprep.set_index import is_synthetic
-from slideprep.shard_format import slide_hash
-from slideprep.workspace import WORKSPACE
+from slideprep.shards.format import WORKSPACE, slide_hash
+from slideprep.shards.records import Failure
 
 STATE_PATH = f"{WORKSPACE}/set.json"
 BUILD_PATH = f"{WORKSPACE}/build.json"

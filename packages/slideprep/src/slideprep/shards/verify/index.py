@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slideprep.shard_format import (
+from slideprep.shards.format import (
     FORMAT_NAME,
     FORMAT_VERSION,
     INDEX_NAME,
@@ -19,11 +19,11 @@ from slideprep.shard_format import (
     magnification_name,
     shard_path,
 )
+from slideprep.shards.verify.report import Fault
 from slideprep.storage.files import OutputError
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.remote import UnansweredError
-from slideprep.verify_report import Fault
 
 
 def load_index(directory: Place) -> tuple[Index | None, list[Fault]]:

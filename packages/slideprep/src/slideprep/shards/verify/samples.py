@@ -10,7 +10,7 @@ from math import isclose
 
 from pydantic import ValidationError
 
-from slideprep.shard_format import (
+from slideprep.shards.format import (
     INDEX_NAME,
     Index,
     SampleRecord,
@@ -20,10 +20,10 @@ from slideprep.shard_format import (
     statistics_from_sums,
     valid_box,
 )
+from slideprep.shards.verify.image import PixelSums
+from slideprep.shards.verify.report import Fault
+from slideprep.shards.verify.tar import STATISTICS_SPLIT, TarFacts
 from slideprep.units import MPP_AT_1X
-from slideprep.verify_image import PixelSums
-from slideprep.verify_report import Fault
-from slideprep.verify_tar import STATISTICS_SPLIT, TarFacts
 
 STATISTICS_TOLERANCE = 0.01
 """Grey levels. Sums are exact, but another version of a decoder may round a pixel otherwise."""

@@ -16,13 +16,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slideprep.errors import UsageError
-from slideprep.shard_format import INDEX_NAME
+from slideprep.shards.format import INDEX_NAME, WORKSPACE
 from slideprep.storage.files import OutputError, output_errors
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.remote import UnansweredError
 from slideprep.storage.store import Store
-from slideprep.workspace import WORKSPACE
 
 NEXT = f"{WORKSPACE}/next"
 JOURNAL = f"{WORKSPACE}/journal.json"

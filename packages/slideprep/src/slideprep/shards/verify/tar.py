@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from slideprep.shard_format import (
+from slideprep.shards.format import (
     FORMAT_VERSION,
     IMAGE_EXTENSIONS,
     MAX_KEY_LENGTH,
@@ -23,9 +23,9 @@ from slideprep.shard_format import (
     keys_sha256,
     magnification_name,
 )
-from slideprep.verify_image import PixelSums, decode, image_header
-from slideprep.verify_index import messages
-from slideprep.verify_report import Fault
+from slideprep.shards.verify.image import PixelSums, decode, image_header
+from slideprep.shards.verify.index import messages
+from slideprep.shards.verify.report import Fault
 
 BLOCK = 512
 FIELDS = {"cls", "json", *IMAGE_EXTENSIONS.values()}

@@ -20,21 +20,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from slideprep.growing.staging import unfinished
-from slideprep.shard_format import INDEX_NAME, Index, ShardEntry, ShardFile, magnification_name
+from slideprep.shards.format import INDEX_NAME, SIDECARS, Index, ShardEntry, ShardFile, magnification_name
+from slideprep.shards.journal import unfinished
+from slideprep.shards.verify.index import load_index, sound_shards
+from slideprep.shards.verify.report import Fault, Report
+from slideprep.shards.verify.samples import check_set
+from slideprep.shards.verify.tar import TarFacts, TarPlace, check_tar
 from slideprep.storage.files import OutputError
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place, place
 from slideprep.storage.remote import UnansweredError
 from slideprep.storage.store import Store
-from slideprep.verify_index import load_index, sound_shards
-from slideprep.verify_report import Fault, Report
-from slideprep.verify_set import check_set
-from slideprep.verify_tar import TarFacts, TarPlace, check_tar
 
 __all__ = ["Fault", "Report", "verify"]
 
-SIDECARS = ("preview.html", "failures.csv", "left_out.csv", "slides.csv", "splits.csv")
 WORKSPACE = ".slideprep"
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from slideprep.shard_models import (
+from slideprep.shards.models import (
     Change,
     Counts,
     CreatedBy,
@@ -92,6 +92,16 @@ MAX_RECORD_BYTES = 64 * 1024
 """A sample's JSON is about 1 KB; a reader need not take in more than this."""
 TAR_OWNER = "slideprep"
 TAR_MODE = 0o444
+
+MAX_SIDE_PX = 65_500
+"""Longest side that libjpeg accepts; the format itself ends at 65 535."""
+
+MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "webp": 16_383}
+"""Longest side of each format, in pixels."""
+
+WORKSPACE = ".slideprep"
+
+SIDECARS = ("preview.html", "failures.csv", "left_out.csv", "slides.csv", "splits.csv")
 
 
 def magnification_name(magnification: float) -> str:

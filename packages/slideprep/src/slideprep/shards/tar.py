@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from slideprep.shard_format import member_info
+from slideprep.shards.format import member_info
 
 WRITE_BYTES = 1024 * 1024
 """Bytes of a tar that go to disk at a time, and that are read back at a time."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from slideprep.errors import InputError
-from slideprep.shard_format import SampleRecord, ShardFile, dump_json, member_info
+from slideprep.shards.format import SampleRecord, ShardFile, dump_json, member_info
 
 Label = tuple[str, int]
 """A class and its number."""

@@ -1,0 +1,75 @@
+"""What a build remembers: failures, and finished shards."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from slideprep.shards.models import ShardFile
+
+ATTEMPTS = 2
+"""A slide that brings its worker down is tried once more, then left out."""
+
+
+class Failure(BaseModel):
+    """Something of the input that is not in the shards, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slide: str
+    region: int | None
+    stage: str
+    reason: str
+
+
+class Sums(BaseModel):
+    """Integer sums over the decoded pixels of a shard's images at one magnification."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pixels: int
+    sums: tuple[int, int, int]
+    squares: tuple[int, int, int]
+
+
+class ShardRecord(BaseModel):
+    """A finished shard: what index.json needs of it, and what tells whether it is still the one planned."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    split: str
+    number: int
+    keys: tuple[str, ...]
+    cells: tuple[tuple[int, int], ...]
+    files: dict[str, ShardFile]
+    failures: tuple[Failure, ...]
+    sums: dict[str, Sums] | None
+    tags: dict[str, str] = {}
+    """The store's mark of each tar's content, by magnification; empty where the store has none, as a file system."""
+
+
+def crash_failure(slide: str, reason: str) -> Failure:
+    """The row of failures.csv of a slide that brought its scan's worker down too often."""
+    return Failure(slide=slide, region=None, stage="open", reason=crash_reason(slide, reason))
+
+
+def time_failure(slide: str, minutes: float) -> Failure:
+    """The row of failures.csv of a slide whose scan took too long."""
+    return Failure(slide=slide, region=None, stage="open", reason=time_reason(slide, minutes))
+
+
+def crash_reason(slide: str, reason: str) -> str:
+    """What failures.csv says of a slide that brought its worker down too often."""
+    return (
+        f"slide '{slide}' brought its worker process down {ATTEMPTS} times ({reason}); the file is probably damaged, "
+        "or too large for this machine's memory"
+    )
+
+
+def time_reason(slide: str, minutes: float) -> str:
+    """What failures.csv says of a slide that took too long."""
+    return (
+        f"slide '{slide}' was not read within {minutes:g} minutes and was given up; check the file and the storage it "
+        "lies on, or give it more time: delete index.json, add --slide-minutes 0 for no limit, and run the same "
+        "command again"
+    )
