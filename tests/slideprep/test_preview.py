@@ -15,7 +15,9 @@ from PIL import Image
 
 from fixtures.browser import opened
 from fixtures.html_tree import Element, parse
-from slideprep.preview import (
+from slideprep.preview.card import scale_bar_um
+from slideprep.preview.html import number, text
+from slideprep.preview.page import (
     PreviewRegion,
     PreviewSet,
     PreviewSlide,
@@ -24,9 +26,7 @@ from slideprep.preview import (
     render_preview,
     write_preview,
 )
-from slideprep.preview_card import scale_bar_um
-from slideprep.preview_html import number, text
-from slideprep.preview_tally import CARDS, tally
+from slideprep.preview.tally import CARDS, tally
 from slideprep.units import Box
 
 
@@ -434,7 +434,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.
     def full(_: int) -> None:
         raise OSError(ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("slideprep.preview.os.fsync", full)
+    monkeypatch.setattr("slideprep.preview.page.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_preview(preview(slide()), path)
     assert path.read_text() == "old"

@@ -17,9 +17,9 @@ from slideprep.errors import UsageError
 from slideprep.synthetic.cells import stamp_library
 from slideprep.synthetic.command import synthesize_command
 from slideprep.synthetic.dataset import make_slides, plan_slides
+from slideprep.synthetic.glass import Stains, transmitted
 from slideprep.synthetic.recipe import CLASSES
 from slideprep.synthetic.slide import SlideSize, lay_out, make_slide, render_slide
-from slideprep.synthetic.stain import Stains, transmitted
 
 TINY = SlideSize(pieces=(1, 1), piece_px=(300, 340), margin_px=(40, 60))
 

@@ -17,7 +17,7 @@ from slideprep.config import BuildConfig
 from slideprep.errors import InputError
 from slideprep.pipeline import Executor
 from slideprep.prepare import Prepared, total_bytes
-from slideprep.preview_tally import CARDS, rank
+from slideprep.preview.tally import CARDS, rank
 from slideprep.progress import scan_progress
 from slideprep.scan import Scan, ScanFailure, scan_slide
 from slideprep.scan_job import ScanJob

@@ -25,10 +25,9 @@ from typing import Any
 import numpy as np
 
 from slideprep.errors import UsageError
-from slideprep.synthetic.lesion import LesionSize
+from slideprep.synthetic.lesion import LesionSize, truth_geojson
 from slideprep.synthetic.recipe import CLASSES, class_recipe
 from slideprep.synthetic.slide import SlideSize, draw_slide, write_pyramid
-from slideprep.synthetic.truth import truth_geojson
 
 _README = """\
 THESE SLIDES ARE SYNTHETIC.

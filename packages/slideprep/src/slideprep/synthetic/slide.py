@@ -15,12 +15,10 @@ import pyvips
 from numpy.typing import NDArray
 
 from slideprep.errors import UsageError
-from slideprep.synthetic.lesion import LesionSize
-from slideprep.synthetic.marks import draw_dust, draw_pen
+from slideprep.synthetic.glass import draw_dust, draw_glass, draw_pen, draw_stains, transmitted
+from slideprep.synthetic.lesion import LesionSize, OutlinedLesion
 from slideprep.synthetic.piece import LesionKind, draw_libraries, stain_piece
 from slideprep.synthetic.recipe import SlideStyle, class_recipe, draw_style
-from slideprep.synthetic.stain import draw_glass, draw_stains, transmitted
-from slideprep.synthetic.truth import OutlinedLesion
 from slideprep.units import Box
 
 MPP = 0.5

@@ -10,8 +10,8 @@ from __future__ import annotations
 from base64 import b64encode
 from math import floor, isfinite, log10
 
-from slideprep.preview_html import counted, number, size_px, text, times
-from slideprep.preview_model import PreviewRegion, PreviewSlide
+from slideprep.preview.html import counted, number, size_px, text, times
+from slideprep.preview.model import PreviewRegion, PreviewSlide
 
 FRAME_PX = (280, 210)
 """Nominal size of a card's image frame; the scale bar's lettering is sized for it."""

@@ -16,16 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from slideprep import preview_html as html
-from slideprep.preview_card import card
-from slideprep.preview_model import (
-    PreviewRegion,
-    PreviewSet,
-    PreviewSlide,
-    PreviewTable,
-    RegionStatus,
-)
-from slideprep.preview_tally import Tally, selection_note, tally
+from slideprep.preview import html
+from slideprep.preview.card import card
+from slideprep.preview.model import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable, RegionStatus
+from slideprep.preview.tally import Tally, selection_note, tally
 
 __all__ = [
     "PreviewRegion",
@@ -70,7 +64,7 @@ def preview_pieces(preview: PreviewSet) -> Iterator[str]:
     """The page in pieces: what comes before the slides, one card per slide, what comes after them.
 
     Cards come failures first, then warnings, then in the set's order; ``id="slide-<position in the set>"``. Of a set of
-    more than :data:`slideprep.preview_tally.CARDS` slides some get none.
+    more than :data:`slideprep.preview.tally.CARDS` slides some get none.
     """
     before, after = _page().split("<!-- slides -->")
     found = tally(preview.slides)

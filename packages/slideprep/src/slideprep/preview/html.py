@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 from html import escape
 
-from slideprep.preview_model import PreviewTable
-from slideprep.preview_tally import Tally
+from slideprep.preview.model import PreviewTable
+from slideprep.preview.tally import Tally
 
 _SPACE = "\u202f"  # narrow no-break space: the SI's thousands separator
 

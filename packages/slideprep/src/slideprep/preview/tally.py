@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from slideprep.preview_model import PreviewSlide, SlideStatus
+from slideprep.preview.model import PreviewSlide, SlideStatus
 
 CARDS = 1000
 """Slides on the page: 20 MB with thumbnails of 15 KB, which a browser opens at once; no person looks at more."""
