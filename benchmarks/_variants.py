@@ -172,16 +172,16 @@ _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.find_regions", "read_overview", "overview"),
     ("slideprep.find_regions", "auto_mask", "tissue mask"),
     ("slideprep.find_regions", "auto_regions", "tissue mask"),
-    ("slideprep.downsample", "Level0Band.append", "pair rows"),
-    ("slideprep.downsample", "Level0Band.begin_batch", "pair rows"),
-    ("slideprep.downsample", "Level0Band.chunk", "pair rows"),
-    ("slideprep.downsample", "ImageFilter.plan_rows", "weights"),
-    ("slideprep.downsample", "ImageFilter.begin_batch", "weights"),
-    ("slideprep.downsample", "ImageFilter.__init__", "weights"),
-    ("slideprep.downsample", "ImageFilter.add", _filter_stage),
-    ("slideprep.encode", "_JpegEncoder.write", _EncodeStage()),
-    ("slideprep.encode", "simplejpeg.decode_jpeg", "decode for statistics"),
-    ("slideprep.encode", "PixelSums.add", "add up statistics"),
+    ("slideprep.images.resample.downsample", "Level0Band.append", "pair rows"),
+    ("slideprep.images.resample.downsample", "Level0Band.begin_batch", "pair rows"),
+    ("slideprep.images.resample.downsample", "Level0Band.chunk", "pair rows"),
+    ("slideprep.images.resample.downsample", "ImageFilter.plan_rows", "weights"),
+    ("slideprep.images.resample.downsample", "ImageFilter.begin_batch", "weights"),
+    ("slideprep.images.resample.downsample", "ImageFilter.__init__", "weights"),
+    ("slideprep.images.resample.downsample", "ImageFilter.add", _filter_stage),
+    ("slideprep.images.codec", "_JpegEncoder.write", _EncodeStage()),
+    ("slideprep.images.codec", "simplejpeg.decode_jpeg", "decode for statistics"),
+    ("slideprep.images.codec", "PixelSums.add", "add up statistics"),
     ("slideprep.shards.tar", "ShardTar.begin", "tar"),
     ("slideprep.shards.tar", "ShardTar.finish", "tar"),
     ("slideprep.shards.tar", "ShardTar.__exit__", "tar"),
@@ -238,7 +238,7 @@ def openslide_pillow(slide: Path, folder: Path) -> Mapping[str, float]:
 
 def decode_encode(slide: Path, folder: Path) -> Mapping[str, float]:
     """(b): every tile decoded once, the five images encoded; nothing in between. Making the images is not counted."""
-    from slideprep.jpeg_strips import JpegStrips
+    from slideprep.images.jpeg_strips import JpegStrips
     from slideprep.slides.reader import STRIP_ROWS
 
     images = _images(slide)
@@ -320,8 +320,8 @@ def _compile() -> None:
     """The loops that are compiled once per process, as its modules are imported once."""
     import numpy as np
 
-    from slideprep.lanczos_code import lanczos_code
-    from slideprep.sums_code import channel_sums
+    from slideprep.images.resample.loops import lanczos_code
+    from slideprep.images.sums import channel_sums
 
     lanczos_code()
     channel_sums(np.zeros((1, 1, 3), np.uint8))

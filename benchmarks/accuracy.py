@@ -35,8 +35,8 @@ from _common import (
 from PIL import Image
 from scipy import sparse
 
-from slideprep.downsample import downsample, source_box
-from slideprep.image_filter import Target
+from slideprep.images.resample.downsample import downsample, source_box
+from slideprep.images.resample.filter import Target
 
 CORNER = (Fraction(0), Fraction(0))
 FRACTIONAL = (Fraction("203.37"), Fraction("151.62"))

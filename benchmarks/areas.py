@@ -21,8 +21,8 @@ from typing import Any
 from _common import find_slide, machine, machine_line, markdown_table, open_path, write_large_slide
 from _variants import MAGNIFICATIONS, settings
 
-from slideprep.downsample import source_box
-from slideprep.image_filter import Target
+from slideprep.images.resample.downsample import source_box
+from slideprep.images.resample.filter import Target
 from slideprep.layout import Grid
 from slideprep.scan import Scan, scan_slide
 from slideprep.scan_job import ScanJob

@@ -10,8 +10,9 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from slideprep.encode import PixelSums, encoder
-from slideprep.jpeg_strips import JpegStrips, strip_rows
+from slideprep.images.codec import encoder
+from slideprep.images.jpeg_strips import JpegStrips, strip_rows
+from slideprep.images.sums import PixelSums
 
 
 def picture(height: int, width: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from slideprep.lanczos import paired, tap_count, taps
+from slideprep.images.resample.lanczos import paired, tap_count, taps
 
 FACTORS = [Fraction(f) for f in ("1", "2", "2.004008", "3.3", "13.6971", "64", "250")]
 

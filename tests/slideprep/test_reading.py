@@ -25,7 +25,6 @@ from fixtures.build_inputs import config
 from fixtures.slides import half_zero_tile, picture, write_dicom, write_jpeg_tiff, write_svs
 from slideprep import ReadSettings
 from slideprep.api import RegionImages
-from slideprep.decode import decode
 from slideprep.errors import (
     MagnificationError,
     SlideOpenError,
@@ -33,6 +32,7 @@ from slideprep.errors import (
     TissueError,
     UsageError,
 )
+from slideprep.images.codec import decode
 from slideprep.slides.overview import read_level
 from slideprep.storage import remote
 from slideprep.storage.places import Url

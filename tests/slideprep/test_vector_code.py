@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from slideprep import image_filter, level0_band
-from slideprep.downsample import downsample, source_box
-from slideprep.image_filter import Target
-from slideprep.lanczos_code import lanczos_code
-from slideprep.vector_code import F32, FLOATS, I32, I64, LANES, Code, Compiled, aligned_zeros
+from slideprep.images.resample import band as level0_band
+from slideprep.images.resample import filter as image_filter
+from slideprep.images.resample.downsample import downsample, source_box
+from slideprep.images.resample.filter import Target
+from slideprep.images.resample.loops import lanczos_code
+from slideprep.images.vector_code import F32, FLOATS, I32, I64, LANES, Code, Compiled, aligned_zeros
 
 on_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs an x86-64 processor")
 

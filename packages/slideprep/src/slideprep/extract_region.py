@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.downsample import downsample, source_box
-from slideprep.image_filter import Target
+from slideprep.images.resample.downsample import downsample, source_box
+from slideprep.images.resample.filter import Target
 from slideprep.layout import ImageGeometry, Layout
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import STRIP_ROWS, Slide

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from slideprep.decode import Pixels, decode
-from slideprep.encode import encoder
 from slideprep.extract_region import extract_region
+from slideprep.images.codec import Pixels, decode, encoder
 from slideprep.layout import ImageGeometry
 from slideprep.scan import FoundRegion
 from slideprep.shards.models import ImageFormat, PixelBox

@@ -8,8 +8,8 @@ from functools import cache
 from importlib import metadata
 
 import slideprep
-from slideprep.encode import PixelSums
 from slideprep.finished import Finished
+from slideprep.images.sums import PixelSums
 from slideprep.labels.split_plan import LABELLED_SPLITS
 from slideprep.plan import Sample
 from slideprep.shards.format import (

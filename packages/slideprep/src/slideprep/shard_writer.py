@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from slideprep.encode import Encoder, PixelSums, encoder
 from slideprep.errors import InputError
 from slideprep.extract_region import extract_region
+from slideprep.images.codec import Encoder, encoder
+from slideprep.images.sums import PixelSums
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.open_slides import OpenSlides
 from slideprep.plan import Sample

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from slideprep.downsample import band_bytes
 from slideprep.extract_region import kept_strip_rows
-from slideprep.image_filter import Target
-from slideprep.jpeg_strips import strip_rows
+from slideprep.images.jpeg_strips import strip_rows
+from slideprep.images.resample.downsample import band_bytes
+from slideprep.images.resample.filter import Target
 from slideprep.layout import Grid, ImageGeometry
 from slideprep.plan import Sample, Shard
 from slideprep.scan import Scan

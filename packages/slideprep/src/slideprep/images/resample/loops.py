@@ -16,7 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from slideprep.vector_code import BYTES, F32, FLOATS, I8, I16, I32, I64, INTS, LANES, Code, Compiled
+from slideprep.images.vector_code import BYTES, F32, FLOATS, I8, I16, I32, I64, INTS, LANES, Code, Compiled
 
 TILE = 64
 """Samples (a pixel's channels are three) filtered along y at a time: four sums side by side stay in registers."""

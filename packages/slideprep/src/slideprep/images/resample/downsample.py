@@ -6,7 +6,7 @@ rows is kept: what the widest kernel spans, plus the rows of one batch. Memory i
 region's height: see :func:`band_bytes`.
 
 Rows are filtered first, in whole numbers, then columns, in float32, and the result is rounded once; whole and
-fractional factors and origins are made alike. The loops are compiled (:mod:`slideprep.lanczos_code`) and make the same
+fractional factors and origins are made alike. The loops are compiled (:mod:`slideprep.images.resample.loops`) and make the same
 bytes on every machine. A chunk of the band's columns serves every magnification while it is in the processor's cache,
 and what its columns suffice for is finished at once, so that half-filtered pixels never travel to memory and back.
 """
@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.image_filter import ImageFilter, Target, filter_bytes
-from slideprep.lanczos import LOBES, reach
-from slideprep.level0_band import CHUNK_COLUMNS, Level0Band, chunk_bytes
+from slideprep.images.resample.band import CHUNK_COLUMNS, Level0Band, chunk_bytes
+from slideprep.images.resample.filter import ImageFilter, Target, filter_bytes
+from slideprep.images.resample.lanczos import LOBES, reach
 from slideprep.units import Box
 
 Pixels = NDArray[np.uint8]

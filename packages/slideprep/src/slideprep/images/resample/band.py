@@ -12,9 +12,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.lanczos_code import TILE, lanczos_code
+from slideprep.images.resample.loops import TILE, lanczos_code
+from slideprep.images.vector_code import aligned_zeros
 from slideprep.units import Box
-from slideprep.vector_code import aligned_zeros
 
 Pixels = NDArray[np.uint8]
 
@@ -86,7 +86,7 @@ class Level0Band:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Some columns of a batch of level-0 rows, as :mod:`slideprep.lanczos_code` pairs them.
+    """Some columns of a batch of level-0 rows, as :mod:`slideprep.images.resample.loops` pairs them.
 
     Attributes:
         data: (tiles, pairs, TILE) int32 and, behind them, room to spare.

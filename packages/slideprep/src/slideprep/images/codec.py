@@ -3,6 +3,8 @@
 JPEG is written strip by strip and decoded again strip by strip, so neither needs more memory than a strip. PNG and
 WebP go through libvips from a raw file on disk; WebP itself holds the whole image in memory (at most 16 383 px a side).
 What comes out is appended to a file that is given, and nothing else of it is touched.
+
+An encoded image in, its pixels out, or a refusal: the strict decoders that damage does not get past.
 """
 
 from __future__ import annotations
@@ -10,49 +12,24 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import pyvips
 import simplejpeg
 from numpy.typing import NDArray
 
-from slideprep.jpeg_strips import JpegStrips
+from slideprep.images.jpeg_strips import JpegStrips
+from slideprep.images.sums import Pixels, PixelSums
 from slideprep.shards.models import ImageFormat
-from slideprep.sums_code import channel_sums
+
+Pixels = NDArray[np.uint8]
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
 pyvips.cache_set_max(0)
 
-Pixels = NDArray[np.uint8]
-
 _COPIED_BYTES = 1024 * 1024
-
-
-@dataclass
-class PixelSums:
-    """Integer sums over pixels, per channel: exact, so the order of addition cannot matter."""
-
-    pixels: int = 0
-    sums: tuple[int, int, int] = (0, 0, 0)
-    squares: tuple[int, int, int] = (0, 0, 0)
-
-    def add(self, image: Pixels) -> None:
-        """Count every pixel of an image (rows, columns, 3), contiguous."""
-        self._merge(image.size // 3, *channel_sums(image))
-
-    def merge(self, other: PixelSums) -> None:
-        """Add what another sum has counted."""
-        self._merge(other.pixels, other.sums, other.squares)
-
-    def _merge(self, pixels: int, sums: tuple[int, int, int], squares: tuple[int, int, int]) -> None:
-        self.pixels += pixels
-        self.sums = cast("tuple[int, int, int]", tuple(a + b for a, b in zip(self.sums, sums, strict=True)))
-        self.squares = cast(
-            "tuple[int, int, int]", tuple(a + b for a, b in zip(self.squares, squares, strict=True))
-        )
 
 
 class Encoder(Protocol):
@@ -192,3 +169,27 @@ class _VipsEncoder:
     def close(self) -> None:
         self._raw_file.close()
         self._folder.cleanup()
+
+
+def decode(encoded: bytes, image_format: ImageFormat) -> Pixels:
+    """Decode an image of a shard set.
+
+    Args:
+        encoded: The whole file.
+        image_format: What it is encoded as.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB.
+
+    Raises:
+        ValueError: It is damaged, cut off, or of another format.
+    """
+    if image_format == "jpeg":
+        pixels: Pixels = simplejpeg.decode_jpeg(encoded, colorspace="RGB", strict=True)
+        return pixels
+    load = {"png": pyvips.Image.pngload_buffer, "webp": pyvips.Image.webpload_buffer}[image_format]
+    try:
+        image = load(encoded, access="sequential", fail_on="warning")
+        return np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, 3)
+    except pyvips.Error as error:
+        raise ValueError(" ".join(str(error).split())) from error

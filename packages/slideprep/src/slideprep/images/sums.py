@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from slideprep.vector_code import BYTES, I8, I32, I64, INTS, LANES, Code, Compiled
+from slideprep.images.vector_code import BYTES, I8, I32, I64, INTS, LANES, Code, Compiled
 
 Three = tuple[int, int, int]
 
@@ -19,6 +21,8 @@ _GROUP = 3 * LANES
 
 _MOST_GROUPS = 2**32 // 255**2
 """Squares of so many 8-bit values add up to less than 2**32."""
+
+Pixels = NDArray[np.uint8]
 
 
 def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:
@@ -62,3 +66,27 @@ def _write(module: ir.Module) -> None:
     for v, total in enumerate(group.results):
         code.store(total, code.at(given["out"], I64(v * LANES)))
     b.ret_void()
+
+
+@dataclass
+class PixelSums:
+    """Integer sums over pixels, per channel: exact, so the order of addition cannot matter."""
+
+    pixels: int = 0
+    sums: tuple[int, int, int] = (0, 0, 0)
+    squares: tuple[int, int, int] = (0, 0, 0)
+
+    def add(self, image: Pixels) -> None:
+        """Count every pixel of an image (rows, columns, 3), contiguous."""
+        self._merge(image.size // 3, *channel_sums(image))
+
+    def merge(self, other: PixelSums) -> None:
+        """Add what another sum has counted."""
+        self._merge(other.pixels, other.sums, other.squares)
+
+    def _merge(self, pixels: int, sums: tuple[int, int, int], squares: tuple[int, int, int]) -> None:
+        self.pixels += pixels
+        self.sums = cast("tuple[int, int, int]", tuple(a + b for a, b in zip(self.sums, sums, strict=True)))
+        self.squares = cast(
+            "tuple[int, int, int]", tuple(a + b for a, b in zip(self.squares, squares, strict=True))
+        )

@@ -10,11 +10,11 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
-from slideprep.lanczos_code import TILE, lanczos_code
-from slideprep.level0_band import CHUNK_COLUMNS, Chunk
+from slideprep.images.resample.band import CHUNK_COLUMNS, Chunk
+from slideprep.images.resample.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
+from slideprep.images.resample.loops import TILE, lanczos_code
+from slideprep.images.vector_code import LANES, aligned_zeros
 from slideprep.units import Box
-from slideprep.vector_code import LANES, aligned_zeros
 
 Pixels = NDArray[np.uint8]
 
