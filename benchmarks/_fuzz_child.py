@@ -32,8 +32,8 @@ def read(path: Path, out: Path) -> dict[str, Any]:
         ``pixels`` is a digest of the scale and of every image.
     """
     from slideprep.errors import UsageError
-    from slideprep.scan import ScanFailure, scan_slide
-    from slideprep.scan_job import ScanJob
+    from slideprep.regions.scan import ScanFailure, scan_slide
+    from slideprep.regions.settings import ScanJob
     from slideprep.slides.discover import discover
 
     try:

@@ -52,8 +52,8 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     The region is the whole slide, so that every variant does the same work whatever tissue is found.
     """
     from slideprep.plan import Sample, Shard
-    from slideprep.scan import Scan, scan_slide
-    from slideprep.scan_job import ScanJob
+    from slideprep.regions.scan import Scan, scan_slide
+    from slideprep.regions.settings import ScanJob
     from slideprep.shard_job import ShardJob, SourceSlide
     from slideprep.shard_writer import write_shard
     from slideprep.slides.discover import discover
@@ -91,14 +91,14 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
 
 def settings(**changes: Any) -> Any:
     """The settings that slides are scanned with."""
-    from slideprep.read_settings import ReadSettings
+    from slideprep.regions.settings import ReadSettings
 
     return ReadSettings(**{"magnifications": MAGNIFICATIONS, "objective": OBJECTIVE, **changes})
 
 
 def _whole_cells(scale: Any, width: int, height: int) -> Any:
     """The largest region from the slide's corner that it fills at every magnification."""
-    from slideprep.layout import Grid, Layout
+    from slideprep.regions.layout import Grid, Layout
 
     side = Grid(scale, MAGNIFICATIONS).cell_l0
     return Layout(x=0, y=0, columns=int(width / side), rows=int(height / side))
@@ -166,12 +166,12 @@ class _EncodeStage:
 
 
 _STAGES: tuple[tuple[str, str, Stage], ...] = (
-    ("slideprep.scan", "fingerprint", "fingerprint"),
-    ("slideprep.scan", "open_slide", "open"),
+    ("slideprep.regions.scan", "fingerprint", "fingerprint"),
+    ("slideprep.regions.scan", "open_slide", "open"),
     ("slideprep.open_slides", "open_slide", "open"),
-    ("slideprep.find_regions", "read_overview", "overview"),
-    ("slideprep.find_regions", "auto_mask", "tissue mask"),
-    ("slideprep.find_regions", "auto_regions", "tissue mask"),
+    ("slideprep.regions.find", "read_overview", "overview"),
+    ("slideprep.regions.find", "auto_mask", "tissue mask"),
+    ("slideprep.regions.find", "auto_regions", "tissue mask"),
     ("slideprep.images.resample.downsample", "Level0Band.append", "pair rows"),
     ("slideprep.images.resample.downsample", "Level0Band.begin_batch", "pair rows"),
     ("slideprep.images.resample.downsample", "Level0Band.chunk", "pair rows"),
@@ -258,8 +258,8 @@ def decode_encode(slide: Path, folder: Path) -> Mapping[str, float]:
 def _images(slide: Path) -> list[Any]:
     import numpy as np
 
-    from slideprep.extract_region import extract_region
-    from slideprep.layout import Grid
+    from slideprep.regions.layout import Grid
+    from slideprep.regions.pixels import extract_region
     from slideprep.units import resolve_scale
 
     with _open(slide) as opened:
@@ -297,7 +297,7 @@ def vips_reduce(slide: Path, folder: Path) -> Mapping[str, float]:
 
 
 _OURS = (
-    "slideprep.scan",
+    "slideprep.regions.scan",
     "slideprep.shard_writer",
     "slideprep.slides.readers.openslide",
     "slideprep.slides.readers.plain",

@@ -23,9 +23,9 @@ from _variants import MAGNIFICATIONS, settings
 
 from slideprep.images.resample.downsample import source_box
 from slideprep.images.resample.filter import Target
-from slideprep.layout import Grid
-from slideprep.scan import Scan, scan_slide
-from slideprep.scan_job import ScanJob
+from slideprep.regions.layout import Grid
+from slideprep.regions.scan import Scan, scan_slide
+from slideprep.regions.settings import ScanJob
 from slideprep.slides.discover import discover
 from slideprep.slides.reader import grid_cells
 from slideprep.slides.readers.tiled import TiledSlide

@@ -98,8 +98,8 @@ class Pretended:
 
 def made_up_scan(job: Any) -> Any:
     """Of a slide of 100 000 x 80 000 px at 40x with four regions of 20 000 x 16 000 px."""
-    from slideprep.layout import Grid
-    from slideprep.scan import FoundRegion, Scan
+    from slideprep.regions.layout import Grid
+    from slideprep.regions.scan import FoundRegion, Scan
     from slideprep.units import Box, Scale
 
     scale = Scale(mode="objective", objective=40, objective_source="slide", mpp=0.25, mpp_source="slide")

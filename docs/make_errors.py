@@ -49,7 +49,7 @@ CALLS = {
 """Other calls that carry a message: in which argument, and where it is shown."""
 HOLE = r"<[^<>]*>"
 RETURNS = {
-    ("slideprep.layout", "refusal"): LEFT_OUT,
+    ("slideprep.regions.layout", "refusal"): LEFT_OUT,
     ("slideprep.units", "_disagreement"): WARNING,
     ("kdtrain.predict.outside", "_refused"): LISTED,
     ("kdtrain.bundle.training_data", "_size_outside"): WARNING,

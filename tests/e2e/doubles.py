@@ -9,8 +9,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from slideprep import open_slides
-from slideprep.scan import Scan, ScanFailure
-from slideprep.scan_job import ScanJob
+from slideprep.regions.scan import Scan, ScanFailure
+from slideprep.regions.settings import ScanJob
 from slideprep.scan_slides import scan_with_cache
 from slideprep.shard_job import ShardJob
 from slideprep.shard_writer import write_shard

@@ -30,7 +30,7 @@ from kdtrain.predict.read_slide import SlideImages
 from kdtrain.predict.request import ReadOptions
 from kdtrain.shard_format import read_index
 from kdtrain.stream import EvaluationStream
-from slideprep.extraction import Extraction
+from slideprep.regions.extraction import Extraction
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from slideprep.extract_region import kept_strip_rows
 from slideprep.images.resample.downsample import band_bytes, downsample, source_box
 from slideprep.images.resample.filter import Target
+from slideprep.regions.pixels import kept_strip_rows
 
 FACTORS = [Fraction(f) for f in (1, 2, 4, 8, 16, 32, 64)] + [
     Fraction("2.004008"),

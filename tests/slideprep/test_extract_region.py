@@ -12,8 +12,8 @@ from PIL import Image
 
 from fixtures.slides import half_zero_tile, picture, slide_file, write_jpeg_tiff
 from slideprep.errors import SlideReadError
-from slideprep.extract_region import extract_region
-from slideprep.layout import Grid, ImageGeometry, Layout
+from slideprep.regions.layout import Grid, ImageGeometry, Layout
+from slideprep.regions.pixels import extract_region
 from slideprep.slides.overview import read_level
 from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_slide

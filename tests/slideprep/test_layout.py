@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slideprep.errors import MagnificationError
-from slideprep.layout import MIN_SIDE_PX, Grid, Layout, sizes_px
+from slideprep.regions.layout import MIN_SIDE_PX, Grid, Layout, sizes_px
 from slideprep.shards.models import ImageFormat
 from slideprep.units import Box, Scale
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slideprep.layout import Layout
 from slideprep.plan import BYTES_PER_PX, SHARDS_WANTED, Sample, Shard, estimated_bytes, plan_shards, rank
+from slideprep.regions.layout import Layout
 from slideprep.shards.format import key_for
 
 MEGAPIXEL = Layout(x=0, y=0, columns=1000, rows=1000)

@@ -15,9 +15,9 @@ from PIL import Image
 from fixtures.build_inputs import SCAN_SETTINGS as SETTINGS
 from fixtures.build_inputs import write_slides
 from fixtures.slides import picture, slide_file, write_jpeg_tiff
-from slideprep.layout import Layout
-from slideprep.scan import Scan, ScanFailure, scan_slide
-from slideprep.scan_job import ScanJob
+from slideprep.regions.layout import Layout
+from slideprep.regions.scan import Scan, ScanFailure, scan_slide
+from slideprep.regions.settings import ScanJob
 from slideprep.slides.overview import THUMBNAIL_PX
 from slideprep.storage.files import OutputError
 from slideprep.tissue.annotation_files import regions_geojson

@@ -9,7 +9,7 @@ import pytest
 from fixtures.build_inputs import SCAN_SETTINGS, shard_job, write_slides
 from fixtures.slides import slide_file
 from slideprep import task_faults
-from slideprep.scan_job import ScanJob
+from slideprep.regions.settings import ScanJob
 from slideprep.shard_job import ShardJob
 from slideprep.task_faults import ScanFaults, ShardFaults, SlideTimes
 from slideprep.workspace import Workspace

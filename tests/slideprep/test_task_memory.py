@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fixtures.slides import picture, write_svs
-from slideprep.layout import Grid
 from slideprep.plan import Sample, Shard
-from slideprep.scan import Scan
+from slideprep.regions.layout import Grid
+from slideprep.regions.scan import Scan
 from slideprep.shards.models import ImageFormat
 from slideprep.task_memory import BASE_BYTES, shard_task_bytes
 from slideprep.units import Box, Scale

@@ -13,8 +13,8 @@ from fixtures.build_inputs import SCAN_SETTINGS as SETTINGS
 from fixtures.build_inputs import shard_job, write_slides
 from fixtures.slides import slide_file
 from slideprep.errors import UsageError
-from slideprep.scan import Scan, ScanFailure
-from slideprep.scan_job import ScanJob
+from slideprep.regions.scan import Scan, ScanFailure
+from slideprep.regions.settings import ScanJob
 from slideprep.scan_slides import scan_with_cache
 from slideprep.shard_writer import write_shard
 from slideprep.shards.format import WORKSPACE

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slideprep.errors import UsageError
-from slideprep.extraction import Extraction
-from slideprep.fast_difference import FastDifference
-from slideprep.layout import Grid
-from slideprep.read_settings import ReadSettings
-from slideprep.region_images import RegionImage, RegionImages
-from slideprep.scan import FoundRegion, scan_opened, slide_scale
-from slideprep.scan_job import ScanJob
+from slideprep.regions.extraction import Extraction
+from slideprep.regions.fast import FastDifference
+from slideprep.regions.images import RegionImage, RegionImages
+from slideprep.regions.layout import Grid
+from slideprep.regions.scan import FoundRegion, scan_opened, slide_scale
+from slideprep.regions.settings import ReadSettings, ScanJob
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.slides.opened import OpenedSlide, check_scale, open_file, open_slide
 from slideprep.tissue.annotations import find_annotations

@@ -24,7 +24,7 @@ from pydantic import (
 
 from slideprep.errors import UsageError
 from slideprep.labels.split_plan import DEFAULT_SPLIT, SplitSettings
-from slideprep.read_settings import Names, Numbers, ReadSettings, listed
+from slideprep.regions.settings import Names, Numbers, ReadSettings, listed
 from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
 
@@ -57,7 +57,7 @@ LocalPath = Annotated[Path, BeforeValidator(local_path)]
 class BuildConfig(ReadSettings):
     """Everything that a build is told: how slides are read, and what becomes of them.
 
-    Besides those of :class:`~slideprep.read_settings.ReadSettings`:
+    Besides those of :class:`~slideprep.regions.settings.ReadSettings`:
 
     Attributes:
         slides: Files, folders, globs or CSV files that name the slides; paths or addresses such as s3://bucket/slides.

@@ -11,7 +11,7 @@ from slideprep.config import BuildConfig
 from slideprep.labels.split_table import SplitTable, split_table
 from slideprep.plan import Sample, Shard
 from slideprep.prepare import Prepared
-from slideprep.scan import Scan
+from slideprep.regions.scan import Scan
 from slideprep.shards.models import Change, CreatedBy
 from slideprep.shards.records import Failure, ShardRecord
 

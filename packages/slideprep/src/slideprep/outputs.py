@@ -13,7 +13,7 @@ from pathlib import Path
 from slideprep.finished import Finished, class_table
 from slideprep.growing.state import STATE_PATH, dump_state
 from slideprep.preview.page import write_preview
-from slideprep.scan import Scan
+from slideprep.regions.scan import Scan
 from slideprep.set_index import build_index
 from slideprep.set_preview import preview_set
 from slideprep.shards.format import INDEX_NAME, Index, dump_index

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slideprep.layout import Layout, sizes_px
+from slideprep.regions.layout import Layout, sizes_px
 from slideprep.shards.format import shard_name
 from slideprep.shards.models import ImageFormat, RegionSource
 from slideprep.tissue.annotations import AnnotatedRegion

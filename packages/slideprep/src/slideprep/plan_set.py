@@ -13,12 +13,12 @@ from rich.console import Console
 from slideprep.config import BuildConfig
 from slideprep.labels.leaks import check_leaks
 from slideprep.labels.split_plan import SplitPlan
-from slideprep.layout import Grid
 from slideprep.outputs import save_regions
 from slideprep.pipeline import Executor
 from slideprep.plan import Sample, Shard, plan_shards
 from slideprep.prepare import Prepared
-from slideprep.scan import Scan
+from slideprep.regions.layout import Grid
+from slideprep.regions.scan import Scan
 from slideprep.scan_slides import Scanned, scan_slides
 from slideprep.shards.format import key_for
 from slideprep.shards.models import RegionSource

@@ -1,6 +1,6 @@
 """The slides that a split holds in, their scans out: one task a slide, kept on disk from run to run.
 
-What a scan finds is :mod:`slideprep.scan`'s; here are the tasks, the scans of earlier runs, and the slides that fail.
+What a scan finds is :mod:`slideprep.regions.scan`'s; here are the tasks, the scans of earlier runs, and the slides that fail.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from slideprep.pipeline import Executor
 from slideprep.prepare import Prepared, total_bytes
 from slideprep.preview.tally import CARDS, rank
 from slideprep.progress import scan_progress
-from slideprep.scan import Scan, ScanFailure, scan_slide
-from slideprep.scan_job import ScanJob
+from slideprep.regions.scan import Scan, ScanFailure, scan_slide
+from slideprep.regions.settings import ScanJob
 from slideprep.set_index import created_by
 from slideprep.shards.records import Failure
 from slideprep.slides.files import SlideFile

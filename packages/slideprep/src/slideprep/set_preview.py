@@ -9,9 +9,9 @@ from typing import overload
 
 import slideprep
 from slideprep.finished import Finished, class_table
-from slideprep.layout import Grid, sizes_px
 from slideprep.preview.page import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable
-from slideprep.scan import FoundRegion
+from slideprep.regions.layout import Grid, sizes_px
+from slideprep.regions.scan import FoundRegion
 from slideprep.set_index import created_by, is_synthetic
 from slideprep.units import Box
 

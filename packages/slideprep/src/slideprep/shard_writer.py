@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slideprep.errors import InputError
-from slideprep.extract_region import extract_region
 from slideprep.images.codec import Encoder, encoder
 from slideprep.images.sums import PixelSums
-from slideprep.layout import Grid, ImageGeometry
 from slideprep.open_slides import OpenSlides
 from slideprep.plan import Sample
+from slideprep.regions.layout import Grid, ImageGeometry
+from slideprep.regions.pixels import extract_region
 from slideprep.shard_job import ShardJob, SourceSlide
 from slideprep.shards.format import (
     FORMAT_VERSION,

@@ -25,7 +25,7 @@ from slideprep.units import grid_px
 if TYPE_CHECKING:
     from slideprep.build import Built
     from slideprep.plan_set import Planned
-    from slideprep.scan import Scan
+    from slideprep.regions.scan import Scan
 
 _SHOWN = 8
 

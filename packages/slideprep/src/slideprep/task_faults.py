@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from slideprep.scan_job import ScanJob
+from slideprep.regions.settings import ScanJob
 from slideprep.shard_job import ShardJob
 from slideprep.shards.records import ATTEMPTS, Failure, crash_failure, crash_reason, time_failure, time_reason
 from slideprep.workspace import Workspace

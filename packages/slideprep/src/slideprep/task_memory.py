@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from slideprep.extract_region import kept_strip_rows
 from slideprep.images.jpeg_strips import strip_rows
 from slideprep.images.resample.downsample import band_bytes
 from slideprep.images.resample.filter import Target
-from slideprep.layout import Grid, ImageGeometry
 from slideprep.plan import Sample, Shard
-from slideprep.scan import Scan
+from slideprep.regions.layout import Grid, ImageGeometry
+from slideprep.regions.pixels import kept_strip_rows
+from slideprep.regions.scan import Scan
 from slideprep.shards.models import ImageFormat
 
 BASE_BYTES = 256 * 1024 * 1024

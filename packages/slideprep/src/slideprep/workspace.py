@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from slideprep.errors import UsageError
 from slideprep.growing.hints import growth_hint
 from slideprep.notes import Note, Notes
-from slideprep.scan import Scan
+from slideprep.regions.scan import Scan
 from slideprep.shards.format import INDEX_NAME, WORKSPACE, slide_hash
 from slideprep.shards.records import ShardRecord
 from slideprep.storage.access import short_hash

@@ -23,12 +23,12 @@ from slideprep.growing.current import CurrentSet, assemble, config_of
 from slideprep.growing.incoming import is_nothing, prepare_added
 from slideprep.growing.rewrite import Edits, rewrite_shards
 from slideprep.labels.leaks import check_leaks
-from slideprep.layout import Layout
 from slideprep.pipeline import Executor, executor
 from slideprep.plan import estimated_bytes
 from slideprep.plan_set import Planned, planned_of
 from slideprep.prepare import Prepared
-from slideprep.scan import Scan
+from slideprep.regions.layout import Layout
+from slideprep.regions.scan import Scan
 from slideprep.scan_slides import scan_slides
 from slideprep.shards.format import shard_name
 from slideprep.shards.journal import discard

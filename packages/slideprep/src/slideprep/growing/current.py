@@ -24,7 +24,7 @@ from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.plan import Shard
 from slideprep.plan_set import samples_of
 from slideprep.prepare import Prepared
-from slideprep.scan import Scan
+from slideprep.regions.scan import Scan
 from slideprep.scan_slides import sent
 from slideprep.shards.format import INDEX_NAME, Index, ShardEntry, shard_name
 from slideprep.shards.records import Failure, ShardRecord

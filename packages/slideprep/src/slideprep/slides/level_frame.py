@@ -1,7 +1,7 @@
 """How a level of a slide's pyramid lies on level 0, and which level is fine enough for an image.
 
 Images of a shard set come from level 0 alone. A coarser level is faster to read, and its pixels went through the
-scanner's own reduction and one more JPEG: what that changes has to be measured (:mod:`slideprep.fast_difference`).
+scanner's own reduction and one more JPEG: what that changes has to be measured (:mod:`slideprep.regions.fast`).
 """
 
 from __future__ import annotations

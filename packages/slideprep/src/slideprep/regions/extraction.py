@@ -12,11 +12,11 @@ from fractions import Fraction
 from math import ceil
 
 from slideprep.errors import UsageError
-from slideprep.fast_difference import FastDifference, fast_difference
-from slideprep.layout import Grid, ImageGeometry, Layout
-from slideprep.read_settings import ReadSettings
-from slideprep.region_images import RegionImage, RegionImages, Wanted, make_images
-from slideprep.scan import FoundRegion, Scan
+from slideprep.regions.fast import FastDifference, fast_difference
+from slideprep.regions.images import RegionImage, RegionImages, Wanted, make_images
+from slideprep.regions.layout import Grid, ImageGeometry, Layout
+from slideprep.regions.scan import FoundRegion, Scan
+from slideprep.regions.settings import ReadSettings
 from slideprep.shards.format import MAX_SIDES_PX, key_for, valid_box
 from slideprep.slides.level_frame import LEVEL_0, coarsest_frame
 from slideprep.slides.opened import OpenedSlide

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from slideprep.errors import InputError
-from slideprep.find_regions import TissueBox, find_regions
-from slideprep.layout import Grid, Layout
-from slideprep.scan_job import ScanJob
+from slideprep.regions.find import TissueBox, find_regions
+from slideprep.regions.layout import Grid, Layout
+from slideprep.regions.settings import ScanJob
 from slideprep.slides.fetch import fetched
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.slides.overview import THUMBNAIL_PX, small_overview

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slideprep.images.resample.downsample import downsample, source_box
 from slideprep.images.resample.filter import Target
-from slideprep.layout import ImageGeometry, Layout
+from slideprep.regions.layout import ImageGeometry, Layout
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import STRIP_ROWS, Slide
 from slideprep.tissue.annotations import AnnotatedRegion, inside_mask

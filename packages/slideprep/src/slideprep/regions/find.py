@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from slideprep.errors import InputError, TissueError
-from slideprep.scan_job import ScanJob
+from slideprep.regions.settings import ScanJob
 from slideprep.slides.overview import read_level, read_overview, small_overview
 from slideprep.slides.reader import Pixels, Slide
 from slideprep.storage.files import output_errors

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from slideprep.extract_region import extract_region
 from slideprep.images.codec import Pixels, decode, encoder
-from slideprep.layout import ImageGeometry
-from slideprep.scan import FoundRegion
+from slideprep.regions.layout import ImageGeometry
+from slideprep.regions.pixels import extract_region
+from slideprep.regions.scan import FoundRegion
 from slideprep.shards.models import ImageFormat, PixelBox
 from slideprep.slides.level_frame import LevelFrame
 from slideprep.slides.reader import Slide

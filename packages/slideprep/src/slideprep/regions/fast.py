@@ -13,8 +13,8 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.extract_region import extract_region
-from slideprep.layout import Grid, ImageGeometry, Layout
+from slideprep.regions.layout import Grid, ImageGeometry, Layout
+from slideprep.regions.pixels import extract_region
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import Slide
 
