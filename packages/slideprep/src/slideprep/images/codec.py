@@ -18,13 +18,10 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import pyvips
 import simplejpeg
-from numpy.typing import NDArray
 
 from slideprep.images.jpeg_strips import JpegStrips
 from slideprep.images.sums import Pixels, PixelSums
 from slideprep.shards.models import ImageFormat
-
-Pixels = NDArray[np.uint8]
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
 pyvips.cache_set_max(0)
