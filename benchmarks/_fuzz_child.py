@@ -52,9 +52,9 @@ def read(path: Path, out: Path) -> dict[str, Any]:
 
 
 def _shard(file: Any, scan: Any, out: Path) -> dict[str, Any]:
-    from slideprep.plan import Sample, Shard
-    from slideprep.shard_job import ShardJob, SourceSlide
-    from slideprep.shard_writer import write_shard
+    from slideprep.building.plan import Sample, Shard
+    from slideprep.building.tasks.job import ShardJob, SourceSlide
+    from slideprep.building.tasks.shard import write_shard
     from slideprep.shards.format import key_for
 
     samples = tuple(

@@ -51,11 +51,11 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
 
     The region is the whole slide, so that every variant does the same work whatever tissue is found.
     """
-    from slideprep.plan import Sample, Shard
+    from slideprep.building.plan import Sample, Shard
+    from slideprep.building.tasks.job import ShardJob, SourceSlide
+    from slideprep.building.tasks.shard import write_shard
     from slideprep.regions.scan import Scan, scan_slide
     from slideprep.regions.settings import ScanJob
-    from slideprep.shard_job import ShardJob, SourceSlide
-    from slideprep.shard_writer import write_shard
     from slideprep.slides.discover import discover
 
     (file,), _ = discover([path])
@@ -168,7 +168,7 @@ class _EncodeStage:
 _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.regions.scan", "fingerprint", "fingerprint"),
     ("slideprep.regions.scan", "open_slide", "open"),
-    ("slideprep.open_slides", "open_slide", "open"),
+    ("slideprep.building.tasks.shard", "open_slide", "open"),
     ("slideprep.regions.find", "read_overview", "overview"),
     ("slideprep.regions.find", "auto_mask", "tissue mask"),
     ("slideprep.regions.find", "auto_regions", "tissue mask"),
@@ -298,7 +298,7 @@ def vips_reduce(slide: Path, folder: Path) -> Mapping[str, float]:
 
 _OURS = (
     "slideprep.regions.scan",
-    "slideprep.shard_writer",
+    "slideprep.building.tasks.shard",
     "slideprep.slides.readers.openslide",
     "slideprep.slides.readers.plain",
     "slideprep.slides.readers.tile_codecs",

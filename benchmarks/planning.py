@@ -90,8 +90,8 @@ class Pretended:
         self.ended = time.monotonic()
 
     def _answer(self, item: Any) -> Any:
-        from slideprep.scan_slides import sent
-        from slideprep.shard_job import ShardJob
+        from slideprep.building.scans import sent
+        from slideprep.building.tasks.job import ShardJob
 
         return made_up_record(item) if isinstance(item, ShardJob) else sent(made_up_scan(item))
 
@@ -160,14 +160,13 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     write_inputs(folder, count)
     from rich.console import Console
 
-    from slideprep.build import finished_build
-    from slideprep.build_identity import identity
-    from slideprep.config import load_config
-    from slideprep.outputs import write_outputs
-    from slideprep.plan_set import plan
-    from slideprep.prepare import prepare
-    from slideprep.workspace import Workspace
-    from slideprep.write_shards import write_shards
+    from slideprep.building.build import finished_build, plan
+    from slideprep.building.config import load_config
+    from slideprep.building.identity import identity
+    from slideprep.building.outputs import write_outputs
+    from slideprep.building.prepare import prepare
+    from slideprep.building.tasks.write import write_shards
+    from slideprep.building.workspace import Workspace
 
     out = folder / "out"
     options = {

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from slideprep import write_shards
+from slideprep.building.tasks import write as write_shards
+from slideprep.building.tasks.job import ShardJob
+from slideprep.building.tasks.shard import write_shard
 from slideprep.cli import main
-from slideprep.shard_job import ShardJob
-from slideprep.shard_writer import write_shard
 from slideprep.shards.records import ShardRecord
 
 MOST_SECONDS = 60.0

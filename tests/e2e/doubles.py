@@ -8,17 +8,17 @@ from collections.abc import Collection
 from pathlib import Path
 from unittest.mock import patch
 
-from slideprep import open_slides
+from slideprep.building.scans import scan_with_cache
+from slideprep.building.tasks import shard as open_slides
+from slideprep.building.tasks.job import ShardJob
+from slideprep.building.tasks.shard import write_shard
+from slideprep.building.workspace import Workspace
 from slideprep.regions.scan import Scan, ScanFailure
 from slideprep.regions.settings import ScanJob
-from slideprep.scan_slides import scan_with_cache
-from slideprep.shard_job import ShardJob
-from slideprep.shard_writer import write_shard
 from slideprep.shards.records import ShardRecord
 from slideprep.slides.files import SlideFile
 from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_slide
-from slideprep.workspace import Workspace
 
 
 def crash(item: int, *, on: Collection[int]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slideprep.config import NOT_IN_RECORD, BuildConfig, load_config
+from slideprep.building.config import NOT_IN_RECORD, BuildConfig, load_config
 from slideprep.errors import UsageError
 
 GIVEN: dict[str, Any] = {"slides": ("a.svs",), "out": Path("out")}

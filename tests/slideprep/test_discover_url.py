@@ -10,9 +10,9 @@ import pytest
 
 from fixtures.buckets import empty_memory
 from fixtures.slides import picture, write_dicom
+from slideprep.building.prepare import total_bytes
 from slideprep.errors import UsageError
 from slideprep.labels.table import read_labels
-from slideprep.prepare import total_bytes
 from slideprep.slides.discover import discover
 from slideprep.slides.files import SlideFile
 from slideprep.slides.fingerprint import PIECE_BYTES, WHOLE_LIMIT_BYTES, fingerprint

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.buckets import empty_memory
-from slideprep import notes
-from slideprep.notes import Notes
+from slideprep.building import notes
+from slideprep.building.notes import Notes
 from slideprep.storage import remote
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Url

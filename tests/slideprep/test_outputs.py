@@ -15,8 +15,8 @@ from rich.console import Console
 from fixtures.build_inputs import config, write_labels, write_slides
 from fixtures.tars import images
 from kdtrain.shard_format import read_index
-from slideprep.build import Built, build
-from slideprep.prepare import prepare
+from slideprep.building.build import Built, build
+from slideprep.building.prepare import prepare
 from slideprep.shards.verify.verify import verify
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.units import Box

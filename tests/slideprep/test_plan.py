@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slideprep.plan import BYTES_PER_PX, SHARDS_WANTED, Sample, Shard, estimated_bytes, plan_shards, rank
+from slideprep.building.plan import (
+    BYTES_PER_PX,
+    SHARDS_WANTED,
+    Sample,
+    Shard,
+    estimated_bytes,
+    plan_shards,
+    rank,
+)
 from slideprep.regions.layout import Layout
 from slideprep.shards.format import key_for
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fixtures.build_inputs import config, write_labels, write_slides
+from slideprep.building.prepare import Prepared, prepare
 from slideprep.errors import UsageError
-from slideprep.prepare import Prepared, prepare
 from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.units import Box
 

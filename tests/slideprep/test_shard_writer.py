@@ -18,14 +18,14 @@ from PIL import Image
 from fixtures.build_inputs import SCALE_20X, shard_job, source_slide, whole_slide_sample, write_slides
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff
 from fixtures.tars import members
-from slideprep import open_slides
-from slideprep.plan import Shard
-from slideprep.shard_job import ShardJob
-from slideprep.shard_writer import write_shard
+from slideprep.building.plan import Shard
+from slideprep.building.tasks import shard as open_slides
+from slideprep.building.tasks.job import ShardJob
+from slideprep.building.tasks.shard import write_shard
+from slideprep.building.workspace import Workspace
 from slideprep.shards import tar as shard_tar
 from slideprep.shards.format import key_for
 from slideprep.storage.files import OutputError
-from slideprep.workspace import Workspace
 
 NAMES = ("b.png", "a.png", "c.png")
 TARS = ("10x/train-000000.tar", "5x/train-000000.tar")

@@ -8,11 +8,12 @@ import pytest
 
 from fixtures.build_inputs import SCAN_SETTINGS, shard_job, write_slides
 from fixtures.slides import slide_file
-from slideprep import task_faults
+from slideprep.building.scans import ScanFaults
+from slideprep.building.tasks import faults as task_faults
+from slideprep.building.tasks.faults import ShardFaults, SlideTimes
+from slideprep.building.tasks.job import ShardJob
+from slideprep.building.workspace import Workspace
 from slideprep.regions.settings import ScanJob
-from slideprep.shard_job import ShardJob
-from slideprep.task_faults import ScanFaults, ShardFaults, SlideTimes
-from slideprep.workspace import Workspace
 
 
 @pytest.fixture

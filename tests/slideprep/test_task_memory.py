@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from fixtures.slides import picture, write_svs
-from slideprep.plan import Sample, Shard
+from slideprep.building.plan import Sample, Shard
+from slideprep.building.tasks.memory import BASE_BYTES, shard_task_bytes
 from slideprep.regions.layout import Grid
 from slideprep.regions.scan import Scan
 from slideprep.shards.models import ImageFormat
-from slideprep.task_memory import BASE_BYTES, shard_task_bytes
 from slideprep.units import Box, Scale
 
 MB = 1024 * 1024

@@ -12,14 +12,14 @@ import pytest
 from fixtures.build_inputs import SCAN_SETTINGS as SETTINGS
 from fixtures.build_inputs import shard_job, write_slides
 from fixtures.slides import slide_file
+from slideprep.building.scans import scan_with_cache
+from slideprep.building.tasks.shard import write_shard
+from slideprep.building.workspace import Workspace
 from slideprep.errors import UsageError
 from slideprep.regions.scan import Scan, ScanFailure
 from slideprep.regions.settings import ScanJob
-from slideprep.scan_slides import scan_with_cache
-from slideprep.shard_writer import write_shard
 from slideprep.shards.format import WORKSPACE
 from slideprep.storage.files import OutputError, write_atomically
-from slideprep.workspace import Workspace
 
 IDENTITY: dict[str, Any] = {
     "settings": {"seed": 0, "magnifications": (10.0, 5.0)},

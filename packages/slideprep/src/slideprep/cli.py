@@ -22,9 +22,9 @@ from slideprep.growing.command import add_slides_command, relabel_command, remov
 from slideprep.synthetic.command import synthesize_command
 
 if TYPE_CHECKING:
-    from slideprep.config import BuildConfig
-    from slideprep.plan_set import Planned
-    from slideprep.prepare import Prepared
+    from slideprep.building.config import BuildConfig
+    from slideprep.building.plan import Planned
+    from slideprep.building.prepare import Prepared
     from slideprep.shards.verify.report import Report
     from slideprep.storage.places import Place
 
@@ -225,7 +225,7 @@ def _print_report(directory: Place, report: Report) -> None:
 
 
 def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
-    from slideprep.config import load_config
+    from slideprep.building.config import load_config
 
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     return load_config(given, config_file)
@@ -234,7 +234,7 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 def _build(config: BuildConfig) -> int:
     from rich.console import Console
 
-    from slideprep.prepare import prepare
+    from slideprep.building.prepare import prepare
     from slideprep.shards.journal import refuse_unfinished
     from slideprep.summary import earlier_build, print_summary
 
@@ -246,7 +246,7 @@ def _build(config: BuildConfig) -> int:
     earlier = earlier_build(config, prepared)
     if earlier is not None:
         return earlier.report(Console())
-    from slideprep.build import build  # imports what reads slides, which takes a second
+    from slideprep.building.build import build  # imports what reads slides, which takes a second
 
     built = build(config, prepared, console)
     print_summary(built, Console(), seconds=time.monotonic() - started)
@@ -256,9 +256,9 @@ def _build(config: BuildConfig) -> int:
 def _plan(config: BuildConfig) -> int:
     from rich.console import Console
 
+    from slideprep.building.build import plan
+    from slideprep.building.prepare import prepare
     from slideprep.pipeline import executor
-    from slideprep.plan_set import plan
-    from slideprep.prepare import prepare
     from slideprep.summary import print_plan
 
     console = Console(stderr=True)

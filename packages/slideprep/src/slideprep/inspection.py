@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
 from slideprep.errors import MagnificationError
 from slideprep.slides.discover import find_slide
 from slideprep.slides.fetch import fetched_for_once

@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slideprep.config import BuildConfig
-from slideprep.plan import BYTES_PER_PX
-from slideprep.prepare import Prepared
+from slideprep.building.config import BuildConfig
+from slideprep.building.plan import BYTES_PER_PX
+from slideprep.building.prepare import Prepared
 from slideprep.shards.format import INDEX_NAME, Index, magnification_name
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.units import grid_px
 
 if TYPE_CHECKING:
-    from slideprep.build import Built
-    from slideprep.plan_set import Planned
+    from slideprep.building.build import Built
+    from slideprep.building.plan import Planned
     from slideprep.regions.scan import Scan
 
 _SHOWN = 8
@@ -32,7 +32,7 @@ _SHOWN = 8
 
 def print_summary(built: Built, console: Console, *, seconds: float) -> None:
     """Say what a finished build holds."""
-    from slideprep.finished import class_table
+    from slideprep.building.finished import class_table
 
     finished, index = built.finished, built.index
     console.print(class_table(finished.prepared, finished.samples.values()).as_rich())
@@ -112,8 +112,8 @@ def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -
 
 def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
     """Say what a build would write."""
-    from slideprep.finished import class_table
-    from slideprep.plan_set import shard_pixels
+    from slideprep.building.finished import class_table
+    from slideprep.building.plan import shard_pixels
 
     samples = [sample for shard in planned.shards for sample in shard.samples]
     console.print(class_table(planned.prepared, samples).as_rich())
@@ -187,7 +187,7 @@ def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | Non
     store = open_store(config.out, scratch=config.scratch)
     if store.stat(INDEX_NAME) is None:
         return None
-    from slideprep.build_identity import refuse_other_build
+    from slideprep.building.workspace import refuse_other_build
 
     refuse_other_build(config, prepared)
     try:

@@ -13,10 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from slideprep.build_identity import identity
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
+from slideprep.building.finished import Finished
+from slideprep.building.identity import identity
+from slideprep.building.plan import Planned, estimated_bytes, planned_of
+from slideprep.building.prepare import Prepared
+from slideprep.building.scans import scan_slides
+from slideprep.building.tasks.write import write_shards
+from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError, UsageError
-from slideprep.finished import Finished
 from slideprep.growing.assign import with_classes
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
 from slideprep.growing.current import CurrentSet, assemble, config_of
@@ -24,18 +29,12 @@ from slideprep.growing.incoming import is_nothing, prepare_added
 from slideprep.growing.rewrite import Edits, rewrite_shards
 from slideprep.labels.leaks import check_leaks
 from slideprep.pipeline import Executor, executor
-from slideprep.plan import estimated_bytes
-from slideprep.plan_set import Planned, planned_of
-from slideprep.prepare import Prepared
 from slideprep.regions.layout import Layout
 from slideprep.regions.scan import Scan
-from slideprep.scan_slides import scan_slides
 from slideprep.shards.format import shard_name
 from slideprep.shards.journal import discard
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.places import Place
-from slideprep.workspace import Workspace
-from slideprep.write_shards import write_shards
 
 OPERATION = "add-slides"
 UPDATE = "update-statistics"

@@ -16,20 +16,19 @@ from typing import Any
 
 import click
 
+from slideprep.building.finished import Finished, build_index
+from slideprep.building.identity import CHANGED, created_by
+from slideprep.building.outputs import write_sidecars
+from slideprep.building.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
+from slideprep.building.workspace import Workspace
 from slideprep.errors import UsageError
-from slideprep.finished import Finished
 from slideprep.growing.current import CurrentSet, open_set
-from slideprep.growing.hints import CHANGED
-from slideprep.growing.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
-from slideprep.outputs import write_sidecars
-from slideprep.set_index import build_index, created_by
 from slideprep.shards.format import INDEX_NAME, SIDECARS, Change, Index, dump_index
 from slideprep.shards.journal import Journal, Request, begin, commit, finish, read_journal
 from slideprep.shards.records import Failure
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import PARTIAL, Held, Store
-from slideprep.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +138,7 @@ def changed_past(
         operation: The command.
         slides: How many slides it concerned.
         shards: Names of the shards that it wrote.
-        updates: Other fields of :class:`slideprep.finished.Past`.
+        updates: Other fields of :class:`slideprep.building.finished.Past`.
     """
     past = current.finished.past
     assert past is not None, "a set that was read has a past"

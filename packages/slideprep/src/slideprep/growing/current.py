@@ -16,23 +16,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
+from slideprep.building.finished import Finished, Past
+from slideprep.building.plan import Shard, samples_of
+from slideprep.building.prepare import Prepared
+from slideprep.building.scans import sent
+from slideprep.building.state import BUILD_PATH, STATE_PATH, SetState, record_path
+from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError, UsageError
-from slideprep.finished import Finished, Past
-from slideprep.growing.state import BUILD_PATH, STATE_PATH, SetState, record_path
 from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets
-from slideprep.plan import Shard
-from slideprep.plan_set import samples_of
-from slideprep.prepare import Prepared
 from slideprep.regions.scan import Scan
-from slideprep.scan_slides import sent
 from slideprep.shards.format import INDEX_NAME, Index, ShardEntry, shard_name
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.files import output_errors
 from slideprep.storage.places import Place
 from slideprep.storage.remote import UnansweredError
 from slideprep.storage.store import Store
-from slideprep.workspace import Workspace
 
 NO_ANNOTATIONS = Path("annotations")
 """Stands where a set was built from annotations and they are not at hand; only an addition reads any."""

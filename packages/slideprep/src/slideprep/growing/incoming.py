@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
+from slideprep.building.identity import created_by
+from slideprep.building.prepare import Prepared, prepare
 from slideprep.errors import UsageError
 from slideprep.growing.assign import Present, assign_added
 from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet
@@ -17,8 +19,6 @@ from slideprep.growing.shown import is_hidden, mapping_of
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import RegionClasses, SlideEntry, patient_classes
 from slideprep.labels.split_plan import SplitPlan
-from slideprep.prepare import Prepared, prepare
-from slideprep.set_index import created_by
 from slideprep.slides.fingerprint import fingerprint
 
 ShownName = Callable[[str, str], str]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slideprep.building.plan import samples_of
 from slideprep.errors import UsageError
 from slideprep.growing.assign import check_classes, with_classes
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
@@ -16,7 +17,6 @@ from slideprep.labels.columns import name_list
 from slideprep.labels.match import SlideEntry, match_labels
 from slideprep.labels.split_plan import PlannedSlide, stored_split
 from slideprep.labels.table import LabelFile, read_labels
-from slideprep.plan_set import samples_of
 from slideprep.shards.format import shard_name
 from slideprep.storage.places import Place
 

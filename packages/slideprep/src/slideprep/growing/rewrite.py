@@ -12,16 +12,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from slideprep.building.plan import Sample
+from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
 from slideprep.growing.current import CurrentSet
-from slideprep.plan import Sample
 from slideprep.shards.format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, shard_name
 from slideprep.shards.records import ShardRecord, Sums
 from slideprep.shards.tar_copy import Label, check_bytes, copy_tar, described, members, unreadable
 from slideprep.shards.verify.image import PixelSums, decode, image_header
 from slideprep.storage.files import output_errors
 from slideprep.storage.store import Store
-from slideprep.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The regions of an opened slide, and their images one region at a time.
 
 What an :class:`Extraction` holds is small: boxes of regions and a thumbnail. Pixels are held for one region at a time:
-a band of rows while its images are made (:mod:`slideprep.task_memory` bounds it), then its encoded images for as long
+a band of rows while its images are made (:mod:`slideprep.building.tasks.memory` bounds it), then its encoded images for as long
 as the caller keeps them.
 """
 

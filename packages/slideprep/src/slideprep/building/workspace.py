@@ -26,9 +26,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from slideprep.building.config import BuildConfig
+from slideprep.building.identity import growth_hint, identity
+from slideprep.building.notes import Note, Notes
+from slideprep.building.prepare import Prepared
 from slideprep.errors import UsageError
-from slideprep.growing.hints import growth_hint
-from slideprep.notes import Note, Notes
 from slideprep.regions.scan import Scan
 from slideprep.shards.format import INDEX_NAME, WORKSPACE, slide_hash
 from slideprep.shards.records import ShardRecord
@@ -273,3 +275,8 @@ def _first(lines: list[str], count: int = 12) -> list[str]:
 
 def _shown(value: Any) -> str:
     return "absent" if value is None else json.dumps(value, ensure_ascii=False)[:80]
+
+
+def refuse_other_build(config: BuildConfig, prepared: Prepared) -> None:
+    """Raise UsageError where ``config.out`` holds a build of other settings or slides."""
+    Workspace(config.out, scratch=config.scratch).refuse_other(identity(config, prepared))

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slideprep.finished import Finished, class_table
-from slideprep.growing.state import STATE_PATH, dump_state
+from slideprep.building.finished import Finished, build_index, class_table
+from slideprep.building.preview import preview_set
+from slideprep.building.state import STATE_PATH, dump_state
+from slideprep.building.workspace import Workspace
 from slideprep.preview.page import write_preview
 from slideprep.regions.scan import Scan
-from slideprep.set_index import build_index
-from slideprep.set_preview import preview_set
 from slideprep.shards.format import INDEX_NAME, Index, dump_index
 from slideprep.shards.records import Failure
 from slideprep.storage.files import output_errors, write_atomically
@@ -23,7 +23,6 @@ from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import Store
 from slideprep.tissue.annotation_files import regions_geojson
-from slideprep.workspace import Workspace
 
 
 def write_outputs(finished: Finished, out: Place | Store, *, scratch: Path | None = None) -> Index:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import overload
 
 import slideprep
-from slideprep.finished import Finished, class_table
+from slideprep.building.finished import Finished, class_table, is_synthetic
+from slideprep.building.identity import created_by
 from slideprep.preview.page import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable
 from slideprep.regions.layout import Grid, sizes_px
 from slideprep.regions.scan import FoundRegion
-from slideprep.set_index import created_by, is_synthetic
 from slideprep.units import Box
 
 Thumbnails = Callable[[str], bytes | None]

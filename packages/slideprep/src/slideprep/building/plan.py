@@ -1,4 +1,8 @@
-"""Which sample goes into which shard: pure, seeded, independent of the number of workers.
+"""What a build is going to write: every slide scanned, copies refused, each region given its class and its shard.
+
+The packing itself is :mod:`slideprep.building.plan`'s.
+
+Which sample goes into which shard: pure, seeded, independent of the number of workers.
 
 A shard is a packed group of whole slides, so each slide is opened by exactly one task and a failure stays inside it.
 Slides come in seeded order, samples are shuffled inside their shard. The order is a rank by hash: adding a slide moves
@@ -11,9 +15,15 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slideprep.regions.layout import Layout, sizes_px
-from slideprep.shards.format import shard_name
+from slideprep.building.config import BuildConfig
+from slideprep.building.prepare import Prepared
+from slideprep.building.scans import Scanned
+from slideprep.labels.split_plan import SplitPlan
+from slideprep.regions.layout import Grid, Layout, sizes_px
+from slideprep.regions.scan import Scan
+from slideprep.shards.format import key_for, shard_name
 from slideprep.shards.models import ImageFormat, RegionSource
+from slideprep.shards.records import Failure
 from slideprep.tissue.annotations import AnnotatedRegion
 
 BYTES_PER_PX: dict[ImageFormat, float] = {"jpeg": 0.6, "png": 2.0, "webp": 0.3}
@@ -21,6 +31,121 @@ BYTES_PER_PX: dict[ImageFormat, float] = {"jpeg": 0.6, "png": 2.0, "webp": 0.3}
 
 SHARDS_WANTED = 16
 """A small set gets smaller shards, so that its building, and a loader's workers, have something to share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What a build is going to write.
+
+    Attributes:
+        prepared: Slides, labels, splits.
+        scanned: Regions.
+        shards: The plan.
+        failures: Regions of labelled splits that have no class, and failed slides.
+        warnings: Of the run.
+    """
+
+    prepared: Prepared
+    scanned: Scanned
+    shards: tuple[Shard, ...]
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+
+
+def planned_of(
+    config: BuildConfig,
+    prepared: Prepared,
+    scanned: Scanned,
+    *,
+    warnings: tuple[str, ...],
+    first: Mapping[str, int] | None = None,
+    present_bytes: float = 0.0,
+) -> Planned:
+    """Settle what goes into which shard, once the slides are scanned.
+
+    Args:
+        config: The settings.
+        prepared: Of the same settings.
+        scanned: Their regions.
+        warnings: Of the run.
+        first: Number of the first shard of each split of a set that grows (see
+            :func:`~slideprep.building.plan.plan_shards`).
+        present_bytes: Expected size of what such a set holds already.
+    """
+    samples, unlabelled = samples_of(prepared.plan, scanned.scans, source=config.tissue)
+    shards = plan_shards(
+        samples,
+        {name: slide.split for name, slide in prepared.plan.slides.items() if slide.split is not None},
+        magnifications=config.magnifications,
+        image_format=config.image_format,
+        shard_mb=config.shard_mb,
+        seed=config.seed,
+        first=first,
+        present_bytes=present_bytes,
+    )
+    return Planned(
+        prepared=prepared,
+        scanned=scanned,
+        shards=shards,
+        failures=(*scanned.failures, *unlabelled),
+        warnings=warnings,
+    )
+
+
+def samples_of(
+    split_plan: SplitPlan, scans: Mapping[str, Scan], *, source: RegionSource
+) -> tuple[list[Sample], list[Failure]]:
+    """Every region that can be stored, with its class.
+
+    Args:
+        split_plan: Where the slides go.
+        scans: Their regions, by slide name.
+        source: The tissue mode that found them.
+
+    Returns:
+        The samples, and the regions of labelled splits that have no class.
+    """
+    samples, unlabelled = [], []
+    for name, scan in scans.items():
+        slide = split_plan.slides[name]
+        for region in scan.regions:
+            if region.layout is None:
+                continue
+            label = (region.class_name or slide.label) if slide.keeps_label else None
+            if slide.keeps_label and label is None:
+                unlabelled.append(
+                    Failure(
+                        slide=name,
+                        region=region.index,
+                        stage="label",
+                        reason=f"region {region.index} of slide '{name}' has no class although '{slide.split}' is a "
+                        "labelled split; give the annotation or the slide a class",
+                    )
+                )
+                continue
+            samples.append(
+                Sample(
+                    key=key_for(name, region.index),
+                    slide=name,
+                    index=region.index,
+                    layout=region.layout,
+                    source=source,
+                    label=label,
+                    class_name=region.class_name if slide.keeps_label else None,
+                    name=region.name,
+                    outline=region.outline,
+                )
+            )
+    return samples, unlabelled
+
+
+def shard_pixels(shard: Shard, scans: Mapping[str, Scan], magnifications: Sequence[float]) -> int:
+    """Level-0 pixels of a shard's regions."""
+    total = 0
+    for sample in shard.samples:
+        cell = Grid(scans[sample.slide].scale, magnifications).cell_l0
+        total += int(sample.layout.columns * cell * sample.layout.rows * cell)
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)

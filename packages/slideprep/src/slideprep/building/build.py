@@ -12,20 +12,22 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from slideprep.build_identity import identity
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
+from slideprep.building.finished import Finished
+from slideprep.building.identity import identity
+from slideprep.building.outputs import save_regions, write_outputs, write_sidecars
+from slideprep.building.plan import Planned, planned_of
+from slideprep.building.prepare import Prepared
+from slideprep.building.scans import scan_slides
+from slideprep.building.tasks.write import write_shards
+from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
-from slideprep.finished import Finished
-from slideprep.outputs import write_outputs, write_sidecars
-from slideprep.pipeline import executor
-from slideprep.plan_set import Planned, plan
-from slideprep.prepare import Prepared
+from slideprep.labels.leaks import check_leaks
+from slideprep.pipeline import Executor, executor
 from slideprep.shards.format import Index
 from slideprep.shards.journal import refuse_unfinished
 from slideprep.shards.records import ShardRecord
 from slideprep.slides.fetch import forget_idle
-from slideprep.workspace import Workspace
-from slideprep.write_shards import write_shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
 
     Args:
         config: The settings.
-        prepared: Of the same settings (see :func:`slideprep.prepare.prepare`).
+        prepared: Of the same settings (see :func:`slideprep.building.prepare.prepare`).
         console: For progress.
 
     Raises:
@@ -96,3 +98,25 @@ def finished_build(config: BuildConfig, planned: Planned, records: Sequence[Shar
         pictures=planned.scanned.pictures,
         warnings=planned.warnings,
     )
+
+
+def plan(
+    config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
+) -> Planned:
+    """Scan every slide that a split holds, and settle what goes into which shard.
+
+    Args:
+        config: The settings.
+        prepared: Of the same settings.
+        pool: What runs the scans.
+        console: For progress.
+        workspace: Where scans are kept; None to keep nothing.
+
+    Raises:
+        UsageError: Identical files are in two splits.
+    """
+    scanned = scan_slides(config, prepared, pool, console, workspace)
+    copies = check_leaks(prepared.plan, {name: scan.fingerprint for name, scan in scanned.scans.items()})
+    if config.save_regions is not None:
+        save_regions(scanned.scans.values(), config.save_regions)
+    return planned_of(config, prepared, scanned, warnings=(*prepared.warnings, *copies))

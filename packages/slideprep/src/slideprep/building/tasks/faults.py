@@ -13,48 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from slideprep.regions.settings import ScanJob
-from slideprep.shard_job import ShardJob
-from slideprep.shards.records import ATTEMPTS, Failure, crash_failure, crash_reason, time_failure, time_reason
-from slideprep.workspace import Workspace
+from slideprep.building.tasks.job import ShardJob
+from slideprep.building.workspace import Workspace
+from slideprep.shards.records import ATTEMPTS, crash_reason, time_reason
 
 Note = tuple[str, int, int]
 """(slide being read, level-0 pixels read, samples written): what a shard's task says of itself."""
 
 LOOK_SECONDS = 0.02
 """Seconds between looks at the notes, for every task at work: fifty notes a second are read at most."""
-
-
-class ScanFaults:
-    """Of tasks that scan one slide each.
-
-    Args:
-        minutes: How long a slide may take; 0 for any time.
-
-    Attributes:
-        failures: Slides that were given up.
-    """
-
-    def __init__(self, minutes: float) -> None:
-        self._minutes = minutes
-        self._count: Counter[str] = Counter()
-        self.failures: list[Failure] = []
-
-    def crashed(self, job: ScanJob, reason: str) -> ScanJob | None:
-        """Once more, then never."""
-        self._count[job.shown_name] += 1
-        if self._count[job.shown_name] < ATTEMPTS:
-            return job
-        self.failures.append(crash_failure(job.shown_name, reason))
-        return None
-
-    def over(self, begun: Sequence[tuple[ScanJob, float]]) -> Sequence[ScanJob]:
-        """Scans that have run for longer than a slide may take."""
-        return [job for job, seconds in begun if 0 < self._minutes * 60 <= seconds]
-
-    def without(self, job: ScanJob) -> None:
-        """Nothing is left of the task."""
-        self.failures.append(time_failure(job.shown_name, self._minutes))
 
 
 class SlideTimes:

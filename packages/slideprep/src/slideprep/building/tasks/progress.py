@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -20,8 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from slideprep.plan import Shard
-from slideprep.task_faults import ShardFaults
+from slideprep.building.plan import Shard
+from slideprep.building.tasks.faults import ShardFaults
 
 
 class _Rate(ProgressColumn):
@@ -30,22 +28,6 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed / 1e6:,.0f} MP/s" if speed else "- MP/s", style="progress.data.speed")
-
-
-@contextmanager
-def scan_progress(console: Console, slides: int) -> Iterator[Progress]:
-    """A bar that counts slides; its only task has id 0."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("slides"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task("Finding tissue ", total=slides)
-        yield progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,28 +6,37 @@ What a scan finds is :mod:`slideprep.regions.scan`'s; here are the tasks, the sc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from slideprep.build_identity import annotation_digest
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
+from slideprep.building.identity import annotation_digest, created_by
+from slideprep.building.prepare import Prepared, total_bytes
+from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
 from slideprep.pipeline import Executor
-from slideprep.prepare import Prepared, total_bytes
 from slideprep.preview.tally import CARDS, rank
-from slideprep.progress import scan_progress
 from slideprep.regions.scan import Scan, ScanFailure, scan_slide
 from slideprep.regions.settings import ScanJob
-from slideprep.set_index import created_by
-from slideprep.shards.records import Failure
+from slideprep.shards.records import ATTEMPTS, Failure, crash_failure, time_failure
 from slideprep.slides.files import SlideFile
 from slideprep.slides.fingerprint import fingerprint
-from slideprep.task_faults import ScanFaults
-from slideprep.task_memory import SCAN_BYTES
-from slideprep.workspace import Workspace
+
+SCAN_BYTES = 640 * 1024 * 1024
+"""What a scan takes at most, slides of any size: overviews have a bounded number of pixels and are read in strips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,7 @@ class Scanned:
 def scan_slides(
     config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
 ) -> Scanned:
-    """Scan the slides that a split holds; arguments as for :func:`slideprep.plan_set.plan`."""
+    """Scan the slides that a split holds; arguments as for :func:`slideprep.building.build.plan`."""
     scans: dict[str, Scan] = {}
     pictures: dict[str, bytes] = {}
     failures = list(prepared.failures)
@@ -139,3 +148,51 @@ def _scan_digest(job: ScanJob) -> str:
     settings = job.settings.model_dump(exclude={"quality"})  # changes no region
     parts = (settings, job.label_objective, job.label_mpp, annotation, created_by().model_dump())
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class ScanFaults:
+    """Of tasks that scan one slide each.
+
+    Args:
+        minutes: How long a slide may take; 0 for any time.
+
+    Attributes:
+        failures: Slides that were given up.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._minutes = minutes
+        self._count: Counter[str] = Counter()
+        self.failures: list[Failure] = []
+
+    def crashed(self, job: ScanJob, reason: str) -> ScanJob | None:
+        """Once more, then never."""
+        self._count[job.shown_name] += 1
+        if self._count[job.shown_name] < ATTEMPTS:
+            return job
+        self.failures.append(crash_failure(job.shown_name, reason))
+        return None
+
+    def over(self, begun: Sequence[tuple[ScanJob, float]]) -> Sequence[ScanJob]:
+        """Scans that have run for longer than a slide may take."""
+        return [job for job, seconds in begun if 0 < self._minutes * 60 <= seconds]
+
+    def without(self, job: ScanJob) -> None:
+        """Nothing is left of the task."""
+        self.failures.append(time_failure(job.shown_name, self._minutes))
+
+
+@contextmanager
+def scan_progress(console: Console, slides: int) -> Iterator[Progress]:
+    """A bar that counts slides; its only task has id 0."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("slides"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task("Finding tissue ", total=slides)
+        yield progress

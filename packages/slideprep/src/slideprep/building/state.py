@@ -10,9 +10,8 @@ from typing import Annotated
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
-from slideprep.finished import Finished
+from slideprep.building.finished import Finished, is_synthetic
 from slideprep.labels.split_plan import PlannedSlide
-from slideprep.set_index import is_synthetic
 from slideprep.shards.format import WORKSPACE, slide_hash
 from slideprep.shards.records import Failure
 

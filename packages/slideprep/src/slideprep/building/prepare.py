@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
 from slideprep.errors import InputError, UsageError
 from slideprep.labels.leaks import check_leaks
 from slideprep.labels.match import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides

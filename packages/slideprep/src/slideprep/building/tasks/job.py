@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from slideprep.plan import Shard
+from slideprep.building.plan import Shard
 from slideprep.shards.format import FORMAT_VERSION
 from slideprep.shards.models import ImageFormat
 from slideprep.slides.files import SlideFile

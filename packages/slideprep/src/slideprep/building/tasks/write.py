@@ -1,25 +1,24 @@
 """The planned shards in, their records out: one task a shard, the largest first, finished ones kept.
 
-What a task writes is :mod:`slideprep.shard_writer`'s.
+What a task writes is :mod:`slideprep.building.tasks.shard`'s.
 """
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from slideprep.config import BuildConfig
+from slideprep.building.config import BuildConfig
+from slideprep.building.plan import Planned, Shard, shard_pixels
+from slideprep.building.tasks.faults import ShardFaults
+from slideprep.building.tasks.job import ShardJob, SourceSlide
+from slideprep.building.tasks.memory import shard_task_bytes
+from slideprep.building.tasks.progress import BuildProgress
+from slideprep.building.tasks.shard import write_shard
+from slideprep.building.workspace import Workspace
 from slideprep.pipeline import Executor
-from slideprep.plan import Shard
-from slideprep.plan_set import Planned, shard_pixels
-from slideprep.progress import BuildProgress
-from slideprep.shard_job import ShardJob, SourceSlide
-from slideprep.shard_writer import write_shard
 from slideprep.shards.format import magnification_name
 from slideprep.shards.records import ShardRecord
 from slideprep.storage.access import Access
-from slideprep.task_faults import ShardFaults
-from slideprep.task_memory import shard_task_bytes
-from slideprep.workspace import Workspace
 
 
 def write_shards(

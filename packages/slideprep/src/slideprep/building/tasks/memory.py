@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from slideprep.building.plan import Sample, Shard
 from slideprep.images.jpeg_strips import strip_rows
 from slideprep.images.resample.downsample import band_bytes
 from slideprep.images.resample.filter import Target
-from slideprep.plan import Sample, Shard
 from slideprep.regions.layout import Grid, ImageGeometry
 from slideprep.regions.pixels import kept_strip_rows
 from slideprep.regions.scan import Scan
@@ -22,9 +22,6 @@ from slideprep.shards.models import ImageFormat
 
 BASE_BYTES = 256 * 1024 * 1024
 """A worker process that reads and writes slides of no size: measured 200 to 240 MB with all libraries loaded."""
-
-SCAN_BYTES = 640 * 1024 * 1024
-"""What a scan takes at most, slides of any size: overviews have a bounded number of pixels and are read in strips."""
 
 TILE_ROWS = 512
 """Level-0 rows that are decoded together at most, in the formats at hand; half of it is common."""
