@@ -2,12 +2,18 @@
 
 Needs the builder's workspace (``.slideprep``) beside the index: the tars alone do not say which pixels the statistics
 count, nor which slides failed.
+
+The names that a set shows: those of its slides and patients, or the pseudonyms of one mapping.
+
+A mapping has a salt of its own, so another one gives a patient of the set another pseudonym: the patient would pass for
+a new one and could come into a second split.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +30,7 @@ from slideprep.building.scans import sent
 from slideprep.building.state import BUILD_PATH, STATE_PATH, SetState, record_path
 from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError, UsageError
+from slideprep.labels.pseudonyms import Pseudonyms
 from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.regions.scan import Scan
 from slideprep.shards.format import INDEX_NAME, Index, ShardEntry, shard_name
@@ -35,6 +42,8 @@ from slideprep.storage.store import Store
 
 NO_ANNOTATIONS = Path("annotations")
 """Stands where a set was built from annotations and they are not at hand; only an addition reads any."""
+
+_PSEUDONYM = re.compile(r"slide-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,3 +238,37 @@ def assemble(
         warnings=(),
         past=past,
     )
+
+
+def is_hidden(current: CurrentSet) -> bool:
+    """Whether a set shows pseudonyms."""
+    return all(_PSEUDONYM.fullmatch(name) for name in current.plan.slides)
+
+
+def mapping_of(current: CurrentSet, path: Path) -> Pseudonyms:
+    """The mapping of a pseudonymised set.
+
+    Args:
+        current: The set.
+        path: What was given as its mapping.
+
+    Raises:
+        UsageError: The set shows names, or the file is missing, is no mapping, or is that of another set.
+    """
+    if not is_hidden(current):
+        raise UsageError(
+            f"the slides of {current.out} are shown by name, so --pseudonymise would mix names and pseudonyms; "
+            "leave it out"
+        )
+    if not path.exists():
+        raise UsageError(
+            f"--pseudonymise {path} does not exist, and a new mapping would give the patients of {current.out} other "
+            "pseudonyms; give the mapping of its build"
+        )
+    pseudonyms = Pseudonyms(path)
+    if current.plan.slides.keys().isdisjoint(pseudonyms.known("slide").values()):
+        raise UsageError(
+            f"--pseudonymise {path} is not the mapping of {current.out}: it knows none of its slides, so a patient of "
+            "the set would pass for a new one; give the mapping of its build"
+        )
+    return pseudonyms

@@ -14,8 +14,7 @@ from slideprep.building.identity import created_by
 from slideprep.building.prepare import Prepared, prepare
 from slideprep.errors import UsageError
 from slideprep.growing.assign import Present, assign_added
-from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet
-from slideprep.growing.shown import is_hidden, mapping_of
+from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet, is_hidden, mapping_of
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import RegionClasses, SlideEntry, patient_classes
 from slideprep.labels.split_plan import SplitPlan

@@ -10,9 +10,8 @@ from slideprep.building.plan import samples_of
 from slideprep.errors import UsageError
 from slideprep.growing.assign import check_classes, with_classes
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
-from slideprep.growing.current import CurrentSet, assemble
+from slideprep.growing.current import CurrentSet, assemble, mapping_of
 from slideprep.growing.rewrite import edits_between, rewrite_shards
-from slideprep.growing.shown import mapping_of
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import SlideEntry, match_labels
 from slideprep.labels.split_plan import PlannedSlide, stored_split

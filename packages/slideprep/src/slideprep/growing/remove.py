@@ -9,9 +9,8 @@ from pathlib import Path
 
 from slideprep.errors import UsageError
 from slideprep.growing.change import Changing, Outcome, changed_past, changing, digest_of, put_in_place
-from slideprep.growing.current import CurrentSet, assemble
+from slideprep.growing.current import CurrentSet, assemble, is_hidden, mapping_of
 from slideprep.growing.rewrite import edits_between, rewrite_shards
-from slideprep.growing.shown import is_hidden, mapping_of
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import slide_stem
 from slideprep.shards.format import shard_name
