@@ -66,7 +66,7 @@ def make_input(folder: Path, slides: int, side_px: int) -> list[str]:
 
 def start_build(inputs: list[str], out: Path, workers: int, log: Path) -> subprocess.Popen[bytes]:
     """Start ``slideprep build-shards`` in a session of its own."""
-    command = [sys.executable, "-c", "from slideprep.cli import main; main()", "build-shards", *inputs]
+    command = [sys.executable, "-c", "from slideprep.cli.main import main; main()", "build-shards", *inputs]
     command += ["--out", str(out), "--tissue", "whole", "--magnifications", MAGNIFICATIONS]
     command += ["--workers", str(workers)]
     with log.open("wb") as file:
@@ -285,7 +285,7 @@ def trial(
 
 def verifies(out: Path) -> bool:
     """Whether ``slideprep verify`` finds nothing."""
-    command = [sys.executable, "-c", "from slideprep.cli import main; main()", "verify", str(out)]
+    command = [sys.executable, "-c", "from slideprep.cli.main import main; main()", "verify", str(out)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

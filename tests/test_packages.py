@@ -65,7 +65,7 @@ def test_quick_commands_import_nothing_heavy(slide: str, arguments: list[str], c
     """Help, inspect and wrong usage never import Ray, torch, webdataset or DeepSpeed."""
     program = (
         "import json, sys\n"
-        "from slideprep.cli import main\n"
+        "from slideprep.cli.main import main\n"
         "try:\n"
         "    main(sys.argv[1:], prog_name='slideprep')\n"
         "except SystemExit as end:\n"
@@ -81,6 +81,6 @@ def test_help_answers_within_two_seconds() -> None:
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        assert _python("from slideprep.cli import main; main(['--help'])").returncode == 0
+        assert _python("from slideprep.cli.main import main; main(['--help'])").returncode == 0
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 2

@@ -19,7 +19,7 @@ from PIL import Image
 
 from fixtures.commands import Run, run_of
 from fixtures.slides import Pixels, picture, write_svs
-from slideprep.cli import main
+from slideprep.cli.main import main
 
 SMALL = ("--magnifications", "10,5,2.5", "--tissue", "whole")
 """Three magnifications of slides of 320 x 256 px at 20x: 160 x 128, 80 x 64 and 40 x 32 px."""
@@ -39,7 +39,7 @@ def build(*arguments: str | Path, workers: int = 0) -> Run:
 
 def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start a command in a process group of its own, so that all of it can be killed or interrupted."""
-    program = "from slideprep.cli import main; main()"
+    program = "from slideprep.cli.main import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         cwd=cwd,

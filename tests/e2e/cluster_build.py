@@ -18,7 +18,7 @@ from unittest.mock import patch
 from slideprep.building.tasks import write as write_shards
 from slideprep.building.tasks.job import ShardJob
 from slideprep.building.tasks.shard import write_shard
-from slideprep.cli import main
+from slideprep.cli.main import main
 from slideprep.shards.records import ShardRecord
 
 MOST_SECONDS = 60.0

@@ -26,7 +26,7 @@ OPTIONS = ("--shard-mb", "1")
 SIDECARS = ("failures.csv", "left_out.csv", "preview.html", "slides.csv", "splits.csv")
 QUICK_MAIN = (
     "from slideprep import url_lock; url_lock.BEAT_S, url_lock.POLL_S = 0.3, 0.1; "
-    "from slideprep.cli import main; main()"
+    "from slideprep.cli.main import main; main()"
 )
 
 
@@ -189,7 +189,7 @@ def test_of_two_builds_at_once_one_is_refused(s3: FaultyS3, local: Path, tmp_pat
 def test_workers_of_ray_reach_the_store(s3: FaultyS3, local: Path, tmp_path: Path) -> None:
     """With two worker processes of its own Ray the set is the same."""
     run = subprocess.run(
-        [sys.executable, "-c", "from slideprep.cli import main; main()", "build-shards", *_small(workers=2),
+        [sys.executable, "-c", "from slideprep.cli.main import main; main()", "build-shards", *_small(workers=2),
          *_arguments("ray", tmp_path / "scratch")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from click.testing import Result
 from fixtures.build_inputs import SIDE_PX, write_labels, write_slides
 from fixtures.commands import invoked
 from fixtures.slides import picture, write_svs
-from slideprep.cli import DONE, FAILED, SOME_FAILED, WRONG_USAGE, main
+from slideprep.cli.main import DONE, FAILED, SOME_FAILED, WRONG_USAGE, main
 
 NAMES = [f"s{number}.png" for number in range(4)]
 TINY = ("--tissue", "whole", "--objective", "20", "--magnifications", "10,5", "--workers", "0")

@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-from slideprep.exit_codes import FAILED, exit_codes
+from slideprep.cli.exit_codes import FAILED, exit_codes
 
 
 class Slow:

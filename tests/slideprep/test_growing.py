@@ -20,7 +20,7 @@ from fixtures.build_inputs import write_labels
 from fixtures.commands import invoked
 from fixtures.slides import picture
 from fixtures.tars import images, members
-from slideprep.cli import main
+from slideprep.cli.main import main
 from slideprep.shards.format import Index
 from slideprep.shards.verify.verify import verify
 

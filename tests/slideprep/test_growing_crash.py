@@ -13,7 +13,7 @@ from click.testing import Result
 
 from fixtures.build_inputs import write_labels, write_slides
 from fixtures.commands import invoked
-from slideprep.cli import main
+from slideprep.cli.main import main
 from slideprep.shards.verify.verify import verify
 from slideprep.storage.local import LocalStore
 

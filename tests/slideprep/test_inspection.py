@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.slides import picture, write_dicom, write_jpeg_tiff, write_svs
+from slideprep.cli.inspect import as_text, inspect_slide
 from slideprep.errors import InputError, UsageError
-from slideprep.inspection import as_text, inspect_slide
 
 
 def test_an_svs_tells_everything(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 from scipy import ndimage
 
+from slideprep.cli.synthesize import synthesize_command
 from slideprep.errors import UsageError
 from slideprep.synthetic.cells import stamp_library
-from slideprep.synthetic.command import synthesize_command
 from slideprep.synthetic.dataset import make_slides, plan_slides
 from slideprep.synthetic.glass import Stains, transmitted
 from slideprep.synthetic.recipe import CLASSES
@@ -247,7 +247,7 @@ def test_command_reports_wrong_usage_with_code_2(tmp_path: Path) -> None:
 def test_help_needs_no_image_library() -> None:
     """Importing the command loads neither libvips nor scipy: --help answers at once."""
     code = (
-        "import sys, slideprep.synthetic.command; "
+        "import sys, slideprep.cli.synthesize; "
         "sys.exit(any(name in sys.modules for name in ('pyvips', 'scipy', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from slideprep.cli.synthesize import synthesize_command
 from slideprep.errors import UsageError
 from slideprep.synthetic.cells import Cells
-from slideprep.synthetic.command import synthesize_command
 from slideprep.synthetic.dataset import make_slides
 from slideprep.synthetic.lesion import Lesion, LesionSize, place_lesion
 from slideprep.synthetic.recipe import CLASSES, draw_style

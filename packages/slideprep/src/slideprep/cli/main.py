@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slideprep import __version__
+from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
+from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
+from slideprep.cli.synthesize import synthesize_command
 from slideprep.errors import UsageError
-from slideprep.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
-from slideprep.growing.command import add_slides_command, relabel_command, remove_slides_command
-from slideprep.synthetic.command import synthesize_command
 
 if TYPE_CHECKING:
     from slideprep.building.config import BuildConfig
@@ -172,7 +172,7 @@ def plan_command(config_file: Path | None, **options: Any) -> None:
 def inspect_command(slide: Place, as_json: bool, objective: float | None, mpp: float | None) -> None:
     """Show what is known of one SLIDE: size, levels, mpp, objective, and the magnifications it allows."""
     with exit_codes("nothing was written"):
-        from slideprep.inspection import as_text, inspect_slide
+        from slideprep.cli.inspect import as_text, inspect_slide
 
         facts = inspect_slide(slide, objective=objective, mpp=mpp)
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else as_text(facts))
@@ -235,8 +235,8 @@ def _build(config: BuildConfig) -> int:
     from rich.console import Console
 
     from slideprep.building.prepare import prepare
+    from slideprep.cli.summary import earlier_build, print_summary
     from slideprep.shards.journal import refuse_unfinished
-    from slideprep.summary import earlier_build, print_summary
 
     console = Console(stderr=True)
     started = time.monotonic()
@@ -258,8 +258,8 @@ def _plan(config: BuildConfig) -> int:
 
     from slideprep.building.build import plan
     from slideprep.building.prepare import prepare
+    from slideprep.cli.summary import print_plan
     from slideprep.pipeline import executor
-    from slideprep.summary import print_plan
 
     console = Console(stderr=True)
     prepared = prepare(config)
