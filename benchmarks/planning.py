@@ -72,8 +72,8 @@ class Pretended:
         on_wait: Callable[[], None],
         **care: Any,
     ) -> Iterator[tuple[Any, Any]]:
-        """See :class:`slideprep.pipeline.Executor`."""
-        from slideprep.ray_machines import in_flight
+        """See :class:`slideprep.workers.executor.Executor`."""
+        from slideprep.workers.machines import in_flight
 
         flying: deque[Any] = deque()
         source = iter(items)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slideprep.pipeline import ONE_THREAD
 from slideprep.slides.readers.openslide_warnings import ask_for_warnings
+from slideprep.workers.executor import ONE_THREAD
 
 # Messages name temporary folders, whose names differ in length: at 80 columns their words would break anywhere.
 os.environ["COLUMNS"] = "160"
@@ -19,7 +19,7 @@ ask_for_warnings()  # before a test module loads OpenSlide, which looks once
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[None]:
-    """Two worker processes; :func:`slideprep.pipeline.executor` joins a Ray that runs already."""
+    """Two worker processes; :func:`slideprep.workers.executor.executor` joins a Ray that runs already."""
     with pytest.MonkeyPatch.context() as patch:
         # Workers import the doubles by name, and the packages from where this process does.
         tests = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))

@@ -25,7 +25,7 @@ from e2e.builds import (
     wait_for,
 )
 from e2e.doubles import crash, crashing_scan, crashing_write, hanging_scan, hanging_write
-from slideprep.pipeline import executor
+from slideprep.workers.executor import executor
 
 
 @pytest.fixture

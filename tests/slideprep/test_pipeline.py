@@ -12,9 +12,9 @@ from typing import NoReturn
 import pytest
 from threadpoolctl import threadpool_info
 
-from slideprep import pipeline
 from slideprep.errors import UsageError
-from slideprep.pipeline import InProcess, executor, usable_cores
+from slideprep.workers import executor as pipeline
+from slideprep.workers.executor import InProcess, executor, usable_cores
 
 
 def _never(*_: object) -> NoReturn:
@@ -82,7 +82,7 @@ def test_without_workers_ray_is_not_imported() -> None:
     """--workers 0 works, and starts at once, where Ray cannot be imported at all."""
     program = (
         "import sys; sys.modules['ray'] = None\n"
-        "from slideprep.pipeline import executor\n"
+        "from slideprep.workers.executor import executor\n"
         "with executor(workers=0, ray_address=None) as pool:\n"
         "    print(list(pool.map(abs, [-1], on_crash=None, on_wait=lambda: None)))"
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from slideprep import ray_tasks
 from slideprep.errors import ClusterError
-from slideprep.ray_machines import MEMORY_STEP, MOST_IN_FLIGHT, QUEUED, in_flight, machines, reservation
-from slideprep.ray_tasks import LOSSES, RayRun
+from slideprep.workers import ray_run as ray_tasks
+from slideprep.workers.machines import MEMORY_STEP, MOST_IN_FLIGHT, QUEUED, in_flight, machines, reservation
+from slideprep.workers.ray_run import LOSSES, RayRun
 
 HOME, OTHER = "home", "other"
 MB = 1024 * 1024

@@ -22,8 +22,8 @@ from kdtrain.predict.request import ReadOptions
 
 if TYPE_CHECKING:
     from slideprep.api import ReadSettings
-    from slideprep.pipeline import Executor
     from slideprep.slides.files import SlideFile
+    from slideprep.workers.executor import Executor
 
 
 def require_slideprep() -> None:
@@ -231,7 +231,7 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
 @contextmanager
 def pool(workers: int | None, say: Callable[[str], None]) -> Iterator[Executor]:
     """What runs a function on many slides."""
-    from slideprep.pipeline import executor
+    from slideprep.workers.executor import executor
 
     with translated(), executor(workers=workers, ray_address=None, say=say) as running:
         yield running

@@ -23,11 +23,11 @@ from slideprep.building.tasks.write import write_shards
 from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
 from slideprep.labels.leaks import check_leaks
-from slideprep.pipeline import Executor, executor
 from slideprep.shards.format import Index
 from slideprep.shards.journal import refuse_unfinished
 from slideprep.shards.records import ShardRecord
 from slideprep.slides.fetch import forget_idle
+from slideprep.workers.executor import Executor, executor
 
 
 @dataclass(frozen=True, kw_only=True)

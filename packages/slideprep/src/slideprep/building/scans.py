@@ -27,13 +27,13 @@ from slideprep.building.identity import annotation_digest, created_by
 from slideprep.building.prepare import Prepared, total_bytes
 from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
-from slideprep.pipeline import Executor
 from slideprep.preview.tally import CARDS, rank
 from slideprep.regions.scan import Scan, ScanFailure, scan_slide
 from slideprep.regions.settings import ScanJob
 from slideprep.shards.records import ATTEMPTS, Failure, crash_failure, time_failure
 from slideprep.slides.files import SlideFile
 from slideprep.slides.fingerprint import fingerprint
+from slideprep.workers.executor import Executor
 
 SCAN_BYTES = 640 * 1024 * 1024
 """What a scan takes at most, slides of any size: overviews have a bounded number of pixels and are read in strips."""

@@ -193,8 +193,8 @@ def verify_command(directory: Place, quick: bool, workers: int | None, scratch: 
         from rich.console import Console
         from rich.progress import Progress
 
-        from slideprep.pipeline import usable_cores
         from slideprep.shards.verify.verify import verify
+        from slideprep.workers.executor import usable_cores
 
         if isinstance(directory, Path) and not directory.is_dir():
             raise UsageError(f"{directory} is not a folder; give the folder that holds index.json")
@@ -259,7 +259,7 @@ def _plan(config: BuildConfig) -> int:
     from slideprep.building.build import plan
     from slideprep.building.prepare import prepare
     from slideprep.cli.summary import print_plan
-    from slideprep.pipeline import executor
+    from slideprep.workers.executor import executor
 
     console = Console(stderr=True)
     prepared = prepare(config)

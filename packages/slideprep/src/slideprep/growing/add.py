@@ -28,13 +28,13 @@ from slideprep.growing.current import CurrentSet, assemble, config_of
 from slideprep.growing.incoming import is_nothing, prepare_added
 from slideprep.growing.rewrite import Edits, rewrite_shards
 from slideprep.labels.leaks import check_leaks
-from slideprep.pipeline import Executor, executor
 from slideprep.regions.layout import Layout
 from slideprep.regions.scan import Scan
 from slideprep.shards.format import shard_name
 from slideprep.shards.journal import discard
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.places import Place
+from slideprep.workers.executor import Executor, executor
 
 OPERATION = "add-slides"
 UPDATE = "update-statistics"

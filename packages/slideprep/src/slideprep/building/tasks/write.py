@@ -15,10 +15,10 @@ from slideprep.building.tasks.memory import shard_task_bytes
 from slideprep.building.tasks.progress import BuildProgress
 from slideprep.building.tasks.shard import write_shard
 from slideprep.building.workspace import Workspace
-from slideprep.pipeline import Executor
 from slideprep.shards.format import magnification_name
 from slideprep.shards.records import ShardRecord
 from slideprep.storage.access import Access
+from slideprep.workers.executor import Executor
 
 
 def write_shards(

@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from threadpoolctl import threadpool_limits
 
 from slideprep.errors import ClusterError
-from slideprep.ray_machines import IDLE_SECONDS, in_flight, machines, reservation, waiting_words
+from slideprep.workers.machines import IDLE_SECONDS, in_flight, machines, reservation, waiting_words
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ class RayRun(Generic[Item, Result]):
         items: In the order in which to start.
         workers: How many may run at a time; None for one per core of the cluster, whatever it has at the time.
         memory: Bytes that an item's task needs.
-        on_crash: See :meth:`slideprep.pipeline.Executor.map`.
+        on_crash: See :meth:`slideprep.workers.executor.Executor.map`.
         on_wait: See there.
         time_limit: See there.
         say: Shows a person a sentence, where tasks wait and none is at work.

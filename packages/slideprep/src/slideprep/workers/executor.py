@@ -2,7 +2,7 @@
 
 What goes wrong with one item stays with it. A worker process that dies (a decoder's crash, the kernel's memory killer)
 is reported to the caller, who decides whether to try again; an exception ends the run. At most a few items more than
-there are workers are in flight, so memory does not grow with the number of items. :mod:`slideprep.ray_tasks` is the
+there are workers are in flight, so memory does not grow with the number of items. :mod:`slideprep.workers.ray_run` is the
 part that deals with tasks.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from threadpoolctl import threadpool_limits
 
 from slideprep.errors import UsageError
-from slideprep.ray_tasks import OnCrash, RayRun, TimeLimit, first_line
+from slideprep.workers.ray_run import OnCrash, RayRun, TimeLimit, first_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -92,7 +92,7 @@ class InProcess:
 
 
 class OnRay:
-    """Ray tasks, one core each; see :class:`slideprep.ray_tasks.RayRun`.
+    """Ray tasks, one core each; see :class:`slideprep.workers.ray_run.RayRun`.
 
     Args:
         ray: The module, started.
