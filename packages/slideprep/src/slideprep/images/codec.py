@@ -20,7 +20,8 @@ import pyvips
 import simplejpeg
 
 from slideprep.images.jpeg_strips import JpegStrips
-from slideprep.images.sums import Pixels, PixelSums
+from slideprep.images.sums import PixelSums
+from slideprep.pixels import Pixels
 from slideprep.shards.models import ImageFormat
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.

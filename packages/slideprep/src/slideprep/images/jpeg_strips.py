@@ -12,11 +12,9 @@ from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 
+from slideprep.pixels import Pixels
 from slideprep.shards.format import MAX_SIDE_PX
-
-Pixels = NDArray[np.uint8]
 
 _BLOCK = 8
 _MAX_INTERVAL = 65_535

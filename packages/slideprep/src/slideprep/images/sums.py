@@ -13,6 +13,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from slideprep.images.vector_code import BYTES, I8, I32, I64, INTS, LANES, Code, Compiled
+from slideprep.pixels import Pixels
 
 Three = tuple[int, int, int]
 
@@ -21,8 +22,6 @@ _GROUP = 3 * LANES
 
 _MOST_GROUPS = 2**32 // 255**2
 """Squares of so many 8-bit values add up to less than 2**32."""
-
-Pixels = NDArray[np.uint8]
 
 
 def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:

@@ -80,7 +80,7 @@ def _page() -> str:
 
 
 def _asset(name: str) -> str:
-    return files("slideprep").joinpath("preview_assets", name).read_text(encoding="utf-8")
+    return files("slideprep.preview").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _parts(preview: PreviewSet, found: Tally, shown: Sequence[int]) -> dict[str, str]:

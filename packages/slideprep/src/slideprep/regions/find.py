@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from slideprep.errors import InputError, TissueError
+from slideprep.pixels import Pixels
 from slideprep.regions.settings import ScanJob
 from slideprep.slides.overview import read_level, read_overview, small_overview
-from slideprep.slides.reader import Pixels, Slide
+from slideprep.slides.reader import Slide
 from slideprep.storage.files import output_errors
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.tissue.annotations import AnnotatedRegion, leave_out, overlapping

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from slideprep.images.codec import Pixels, decode, encoder
+from slideprep.images.codec import decode, encoder
+from slideprep.pixels import Pixels
 from slideprep.regions.layout import ImageGeometry
 from slideprep.regions.pixels import extract_region
 from slideprep.regions.scan import FoundRegion

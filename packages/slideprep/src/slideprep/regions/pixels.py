@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slideprep.images.resample.downsample import downsample, source_box
 from slideprep.images.resample.filter import Target
+from slideprep.pixels import Pixels
 from slideprep.regions.layout import ImageGeometry, Layout
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import STRIP_ROWS, Slide
 from slideprep.tissue.annotations import AnnotatedRegion, inside_mask
 from slideprep.units import Box
 
-Pixels = NDArray[np.uint8]
 Sink = Callable[[Pixels], None]
 
 LARGE_STRIP_BYTES = 64 * 1024 * 1024

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from slideprep.errors import InputError
+from slideprep.pixels import Pixels
 from slideprep.regions.find import TissueBox, find_regions
 from slideprep.regions.layout import Grid, Layout
 from slideprep.regions.settings import ScanJob
 from slideprep.slides.fetch import fetched
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.slides.overview import THUMBNAIL_PX, small_overview
-from slideprep.slides.reader import Pixels, Slide
+from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_slide
 from slideprep.tissue.annotations import AnnotatedRegion
 from slideprep.units import Box, Scale, resolve_scale

@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Self
 
 from slideprep.errors import UsageError
+from slideprep.pixels import Pixels
 from slideprep.slides.discover import find_slide
 from slideprep.slides.fetch import fetched_for_once
 from slideprep.slides.files import SlideFile
 from slideprep.slides.overview import read_overview
-from slideprep.slides.reader import Level, Pixels, Slide
+from slideprep.slides.reader import Level, Slide
 from slideprep.slides.readers.choose import open_slide as open_reader
 from slideprep.storage.access import Access
 

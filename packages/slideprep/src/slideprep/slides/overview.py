@@ -6,7 +6,7 @@ only: training images are resampled by Lanczos elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from slideprep.errors import TissueError
-from slideprep.slides.reader import READ_LEVEL_LIMIT_PX, Pixels, Slide, _overview_level
+from slideprep.pixels import Pixels
+from slideprep.slides.reader import Level, Slide
 
 _CHUNK_BYTES = 32_000_000
 """Floats made at once, so that a strip of a very wide slide does not quadruple in memory."""
 
 THUMBNAIL_PX = 320
 """Longer side of a thumbnail: enough to see whether tissue was found, 15 KB a slide."""
+
+READ_LEVEL_LIMIT_PX = 100_000_000
+"""Largest level that :func:`read_level` holds in memory: 300 MB of RGB."""
 
 
 def area_average(
@@ -149,3 +153,10 @@ def small_overview(slide: Slide) -> Pixels:
     """The whole slide at about the size of a thumbnail."""
     level0 = slide.levels[0]
     return read_overview(slide, downsample=max(1.0, max(level0.width, level0.height) / THUMBNAIL_PX)).image
+
+
+def _overview_level(levels: Sequence[Level], downsample: float) -> int:
+    fine_enough = [
+        i for i, level in enumerate(levels) if max(level.downsample_x, level.downsample_y) <= downsample
+    ]
+    return max(fine_enough, key=lambda i: levels[i].downsample_x, default=0)

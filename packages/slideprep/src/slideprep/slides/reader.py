@@ -20,21 +20,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from slideprep.errors import SlideOpenError
+from slideprep.pixels import Pixels
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
 
-Pixels = NDArray[np.uint8]
 
 STRIP_ROWS = 256
 """Rows per strip where the file has no tiles to follow."""
-
-READ_LEVEL_LIMIT_PX = 100_000_000
-"""Largest level that :func:`read_level` holds in memory: 300 MB of RGB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,10 +167,3 @@ def grid_cells(start: int, stop: int, step: int) -> Iterator[tuple[int, int, int
     """Cells of a grid of pitch ``step`` that [start, stop) touches: (index, first, end), clipped to the span."""
     for index in range(start // step, -(-stop // step)):
         yield index, max(start, index * step), min(stop, (index + 1) * step)
-
-
-def _overview_level(levels: Sequence[Level], downsample: float) -> int:
-    fine_enough = [
-        i for i, level in enumerate(levels) if max(level.downsample_x, level.downsample_y) <= downsample
-    ]
-    return max(fine_enough, key=lambda i: levels[i].downsample_x, default=0)

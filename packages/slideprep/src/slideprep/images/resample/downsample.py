@@ -15,15 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from slideprep.images.resample.band import CHUNK_COLUMNS, Level0Band, chunk_bytes
 from slideprep.images.resample.filter import ImageFilter, Target, filter_bytes
 from slideprep.images.resample.lanczos import LOBES, reach
+from slideprep.pixels import Pixels
 from slideprep.units import Box
-
-Pixels = NDArray[np.uint8]
 
 BATCH_ROWS = 768
 """Level-0 rows per batch: large enough that the kernels' overlap between batches costs little."""

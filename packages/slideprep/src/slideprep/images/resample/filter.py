@@ -8,15 +8,13 @@ from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slideprep.images.resample.band import CHUNK_COLUMNS, Chunk
 from slideprep.images.resample.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
 from slideprep.images.resample.loops import TILE, lanczos_code
 from slideprep.images.vector_code import LANES, aligned_zeros
+from slideprep.pixels import Pixels
 from slideprep.units import Box
-
-Pixels = NDArray[np.uint8]
 
 _INT64_BYTES = 8
 

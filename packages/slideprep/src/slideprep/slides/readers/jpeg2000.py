@@ -22,7 +22,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.slides.reader import Pixels
+from slideprep.pixels import Pixels
 from slideprep.slides.readers.tiff_pages import TiledPage
 from slideprep.slides.readers.tiled import TiledSlide
 

@@ -17,7 +17,8 @@ import numpy as np
 import simplejpeg
 
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, Pixels, grid_cells, levels_from_sizes
+from slideprep.pixels import Pixels
+from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, grid_cells, levels_from_sizes
 from slideprep.slides.readers.openslide import plausible_mpp
 from slideprep.slides.readers.tiff_pages import directory_is_complete
 from slideprep.slides.readers.tile_codecs import read_jpeg_header

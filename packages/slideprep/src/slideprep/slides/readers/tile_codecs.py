@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 import simplejpeg
 
-from slideprep.slides.reader import Pixels
+from slideprep.pixels import Pixels
 from slideprep.slides.readers.tiff_pages import START_OF_IMAGE, TiledPage
 from slideprep.slides.readers.tiled import TiledSlide
 

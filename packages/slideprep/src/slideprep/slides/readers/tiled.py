@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slideprep.errors import SlideReadError
-from slideprep.slides.reader import ClosingSlide, Pixels, grid_cells, levels_from_sizes
+from slideprep.pixels import Pixels
+from slideprep.slides.reader import ClosingSlide, grid_cells, levels_from_sizes
 from slideprep.slides.readers.tiff_pages import TiledPage
 
 if TYPE_CHECKING:
