@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from kdtrain.bundle.document import BundleDocument
 from kdtrain.bundle.entries import EstimateEntry, LevelEntry, MetricsEntry, TrainingEntry
 from kdtrain.bundle.training_data import Extent
-from kdtrain.report.svg import visible
+from kdtrain.pages import visible
 
 LEVEL = "slide"
 """Whose metrics the head of the card names: what a user asks about."""

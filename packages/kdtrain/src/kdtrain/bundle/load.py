@@ -107,13 +107,13 @@ class Bundle:
 
         Args:
             slide: Any file that slideprep reads, or a slide that it has opened.
-            options: Of :func:`kdtrain.predict.api.predict`, which names all of them.
+            options: Of :func:`kdtrain.api.predict`, which names all of them.
 
         Raises:
             UsageError: An option cannot be used, or slideprep is not installed.
             SlideError: The slide cannot be read, or lies outside the training data and is refused.
         """
-        from kdtrain.predict.api import predict
+        from kdtrain.api import predict
 
         return predict(self, slide, **options)
 

@@ -23,7 +23,7 @@ from kdtrain.explain.model import ExplainedRegion
 from kdtrain.explain.picture import METHOD_NAMES
 from kdtrain.explain.text import class_colour
 from kdtrain.files import open_atomically
-from kdtrain.report.svg import visible
+from kdtrain.pages import visible
 
 _START = b'{"type":"FeatureCollection","features":[\n'
 _END = b"\n]}\n"

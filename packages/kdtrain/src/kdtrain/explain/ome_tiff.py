@@ -27,8 +27,8 @@ from kdtrain.errors import UsageError
 from kdtrain.explain.paint import OPACITY, Place, paint
 from kdtrain.explain.picture import CAUTION, SlidePicture
 from kdtrain.files import open_atomically
+from kdtrain.pages import visible
 from kdtrain.predict.prediction import RegionPrediction
-from kdtrain.report.svg import visible
 
 MAX_PIXELS = 64_000_000
 """Above, the file is made at half the magnification, and so on: the picture is held in memory, 192 MB at this size."""

@@ -16,8 +16,8 @@ from kdtrain.explain.legend import LEGEND_HEIGHT, draw_legend
 from kdtrain.explain.paint import OPACITY, Place, paint
 from kdtrain.explain.picture import CAUTION, SlidePicture
 from kdtrain.explain.text import INK, PAPER, SOFT, class_colour, fitted, font
+from kdtrain.pages import visible
 from kdtrain.predict.prediction import RegionPrediction
-from kdtrain.report.svg import visible
 
 SIDE_PX = 1600
 """Longest side of the slide in the picture: a screen's width, and still readable in a document."""

@@ -6,8 +6,7 @@ from functools import cache
 
 from PIL import ImageDraw, ImageFont
 
-from kdtrain.report.palette import SERIES, light
-from kdtrain.report.svg import visible
+from kdtrain.pages import SERIES, light, visible
 
 PAPER, INK, SOFT = light("paper"), light("ink"), light("soft")
 

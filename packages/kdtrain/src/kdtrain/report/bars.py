@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from math import isfinite
 
+from kdtrain.pages import element, line, text, text_width
 from kdtrain.report.axes import Axis, linear_axis
 from kdtrain.report.frame import Area, Size, bottom_margin, left_margin, level_title, upright
 from kdtrain.report.marks import Style, interval, legend, marker, styles
 from kdtrain.report.model import Chart, Point
-from kdtrain.report.svg import element, line, text, text_width
 
 _FAR = 0.5
 """Values are far from 0 if the least is above this part of the greatest."""

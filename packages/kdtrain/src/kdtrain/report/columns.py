@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from math import log10
 from statistics import fmean
 
+from kdtrain.pages import text, text_width
 from kdtrain.report.axes import Axis
 from kdtrain.report.frame import Area, Size
 from kdtrain.report.model import Chart
-from kdtrain.report.svg import text, text_width
 
 _NEAR = 0.03
 """Points of one label share a column if they lie within this part of the axis."""

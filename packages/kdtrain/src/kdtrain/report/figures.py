@@ -12,13 +12,13 @@ from dataclasses import replace
 from html import escape
 from math import isfinite
 
+from kdtrain.pages import line, number, stroked, text, visible
 from kdtrain.report.axes import Axis, linear_axis, log_axis
 from kdtrain.report.bars import bar_chart
 from kdtrain.report.columns import Columns, Mark, columns_of, place_labels
 from kdtrain.report.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
 from kdtrain.report.marks import Style, interval, legend, marker, styles
 from kdtrain.report.model import Chart, Point, Series
-from kdtrain.report.svg import line, number, stroked, text, visible
 
 _MOST_MARKERS = 25
 """If any line of a chart has more points, its lines are drawn without markers: they would hide them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kdtrain.pages import FONT, element, line, text, text_width
 from kdtrain.report.axes import Axis
-from kdtrain.report.svg import FONT, element, line, text, text_width
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi, sin
 
+from kdtrain.pages import SERIES, element, line, number, stroked, text, text_width
 from kdtrain.report.model import Series
-from kdtrain.report.palette import SERIES
-from kdtrain.report.svg import element, line, number, stroked, text, text_width
 
 _DASHES = ("", "7 3", "2 2.5", "9 3 2 3")
 _SHAPES = ("circle", "square", "triangle", "diamond", "point down", "pentagon")

@@ -15,11 +15,9 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from kdtrain.files import write_atomically
+from kdtrain.pages import content_policy, theme_css, visible
 from kdtrain.report.model import Report
 from kdtrain.report.page_parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
-from kdtrain.report.palette import theme_css
-from kdtrain.report.policy import content_policy
-from kdtrain.report.svg import visible
 
 _OWN_ANCHORS = ("top", "theme", "warnings-title", "main")
 """Ids that the template itself uses."""

@@ -20,9 +20,7 @@ from kdtrain.explain.page.data import OWN_CLASS, Colours, as_script, first_choic
 from kdtrain.explain.page.model import SlidePage
 from kdtrain.explain.page.tiles import Pyramid, cut, within
 from kdtrain.explain.picture import METHOD_NAMES
-from kdtrain.report.palette import theme_css
-from kdtrain.report.policy import content_policy
-from kdtrain.report.svg import visible
+from kdtrain.pages import content_policy, theme_css, visible
 
 SIZE_LIMIT_BYTES = 40_000_000
 """What a page may weigh: mail and chat programs take about this much, and a phone opens it."""
