@@ -28,7 +28,7 @@ from _training import write_benchmark_set, write_one_size
 from kdtrain.config import BaselineConfig, DistillConfig, PhaseConfig, TeacherConfig
 from kdtrain.models import ModelSpec
 from kdtrain.network import Network
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
 
 QUICK: dict[str, Any] = {"workers": 0, "accumulate": 10, "tensorboard": False, "device": "cpu"}

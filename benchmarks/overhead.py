@@ -48,7 +48,7 @@ from kdtrain.config import TeacherConfig
 from kdtrain.models import build_model
 from kdtrain.phases import teacher
 from kdtrain.progress import EpochBar, Monitor
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.stream import SampleStream
 
 SEED = 0

@@ -207,7 +207,7 @@ VERIFY = "run 'slideprep verify' on the folder; it lists every fault"
 
 
 def _shard_texts(site: Site) -> Iterator[tuple[str, str]]:
-    """As ``kdtrain.shard_error.ShardError`` puts its arguments together."""
+    """As ``kdtrain.shards.error.ShardError`` puts its arguments together."""
     given = site.arguments
     where = ["<path>, <member>"] if "member" in given or "3" in given else ["<path>"]
     rules, reasons = given.get("0", ("<rule>",)), given.get("2", ("<reason>",))

@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from kdtrain.shard_format import ShardError, read_index
-from kdtrain.shard_sample import Sample, read_shard
+from kdtrain.shards.index import ShardError, read_index
+from kdtrain.shards.sample import Sample, read_shard
 from slideprep.shards.verify.verify import verify
 
 SHARDS = Path(__file__).parents[2] / "shards"

@@ -131,7 +131,7 @@ def test_troubleshooting_quotes_what_is_printed(quote: str) -> None:
 
 def test_a_shard_error_reads_as_on_the_page(make_errors: ModuleType) -> None:
     """The script puts a ShardError together as the class itself does."""
-    from kdtrain.shard_error import VERIFY, ShardError
+    from kdtrain.shards.error import VERIFY, ShardError
 
     assert make_errors.VERIFY == VERIFY
     given = {

@@ -10,8 +10,8 @@ import pytest
 
 from e2e.builds import assert_verified, slideprep, write_labels, write_png
 from fixtures.slides import picture
-from kdtrain.shard_format import Index, read_index
-from kdtrain.shard_sample import Sample, read_shard
+from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.sample import Sample, read_shard
 
 CLASSES = ("coeliac", "non-specific duodenitis", "normal")
 COELIAC = ("--tissue", "whole", "--objective", "20", "--magnifications", "10,5")

@@ -28,7 +28,7 @@ from kdtrain.predict.failure import SlideError
 from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.read_slide import SlideImages
 from kdtrain.predict.request import ReadOptions
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.stream import EvaluationStream
 from slideprep.regions.extraction import Extraction
 

@@ -21,8 +21,8 @@ from kdtrain.bundle.export import _write
 from kdtrain.bundle.load import load_bundle
 from kdtrain.bundle.measure import measure_training_data
 from kdtrain.bundle.source import read_source
-from kdtrain.shard_format import read_index
-from kdtrain.shard_sample import read_shard
+from kdtrain.shards.index import read_index
+from kdtrain.shards.sample import read_shard
 
 FILES = ["README.md", "bundle.json", "model.onnx", "model.safetensors"]
 

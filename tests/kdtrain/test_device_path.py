@@ -33,8 +33,8 @@ from kdtrain.models import build_model
 from kdtrain.network import load_trained
 from kdtrain.phases import distill
 from kdtrain.sample_io import LoadedSample, SampleReader
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import read_index
 from kdtrain.stream import EvaluationStream, SampleStream
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")

@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as reference
 
 from fixtures.training_runs import kdtrain, trained, weights_sha256, write_training_set
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

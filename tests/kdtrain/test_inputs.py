@@ -13,7 +13,7 @@ from kdtrain.augment import AugmentSettings, draw
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch, label_batch
 from kdtrain.network import Network
 from kdtrain.sample_io import LoadedSample
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.stream import EvaluationStream
 
 CPU = torch.device("cpu")

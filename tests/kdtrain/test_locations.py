@@ -8,7 +8,7 @@ import pytest
 
 from kdtrain.config import TeacherConfig
 from kdtrain.errors import UsageError
-from kdtrain.locations import Url, location_of, resolved
+from kdtrain.shards.locations import Url, location_of, resolved
 
 
 @pytest.mark.parametrize(

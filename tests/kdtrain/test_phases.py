@@ -25,7 +25,7 @@ from kdtrain.config import DistillConfig
 from kdtrain.inputs import image_batch
 from kdtrain.network import load_trained
 from kdtrain.phases import distill
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.stream import EvaluationStream
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")

@@ -13,7 +13,7 @@ from fixtures.training_runs import write_training_set
 from kdtrain.network import Network
 from kdtrain.predicting import predict_split, quick_metrics, run_name, sizes_of_split
 from kdtrain.predictions import Prediction
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.index import Index, read_index
 
 NETWORK = Network(
     model="resnet10",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.shard_sets import write_set
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import plan_runs
 from kdtrain.sweep.recipe import Recipe, load_recipe

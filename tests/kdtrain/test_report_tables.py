@@ -22,7 +22,7 @@ from kdtrain.report.csv_files import LONG_COLUMNS, table_csv
 from kdtrain.report.curves import thinned
 from kdtrain.report.model import Cell, Chart, Confusion, Paragraph, Report, Row, Table
 from kdtrain.report.scoring import Estimate
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 
 DRAWS = 200
 

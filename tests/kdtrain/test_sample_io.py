@@ -18,9 +18,9 @@ from PIL import Image
 from fixtures.shard_sets import write_files, write_set
 from kdtrain.epoch_plan import SampleRef
 from kdtrain.sample_io import SampleReader
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import read_index
-from kdtrain.shard_sample import read_shard
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import read_index
+from kdtrain.shards.sample import read_shard
 
 SHARDS = Path(__file__).parents[2] / "shards"
 GOLDEN = SHARDS / "golden"

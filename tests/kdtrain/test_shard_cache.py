@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from kdtrain.errors import UsageError
-from kdtrain.shard_cache import CacheSettings, ShardCache, cache_settings
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_index import ShardFile
+from kdtrain.shards.cache import CacheSettings, ShardCache, cache_settings
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.models import ShardFile
 
 SIZE = 1000
 FORK = multiprocessing.get_context("fork")

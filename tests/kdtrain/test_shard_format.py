@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kdtrain.shard_format import ShardError, read_index
-from kdtrain.shard_sample import read_shard
-from kdtrain.shard_tar import iter_tar
+from kdtrain.shards.index import ShardError, read_index
+from kdtrain.shards.sample import read_shard
+from kdtrain.shards.tar import iter_tar
 
 GOLDEN = Path(__file__).parents[2] / "shards" / "golden"
 

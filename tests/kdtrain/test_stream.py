@@ -18,8 +18,8 @@ from kdtrain.epoch_plan import SampleRef
 from kdtrain.errors import TrainingError
 from kdtrain.loader import Loader, LoadStats
 from kdtrain.sample_io import LoadedSample, SampleReader
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index, read_index
 from kdtrain.stream import EvaluationStream, SampleStream, class_counts
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")

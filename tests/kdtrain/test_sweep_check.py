@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.training_runs import write_training_set
 from kdtrain.errors import UsageError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep.check import Job, existing_teacher, prepare
 from kdtrain.sweep.graph import plan_runs
 from kdtrain.sweep.recipe import EvaluateRecipe, Recipe

@@ -15,7 +15,7 @@ import yaml
 
 from fixtures.commands import Run
 from fixtures.training_runs import kdtrain, write_training_set
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.sweep import command
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.local import Ended

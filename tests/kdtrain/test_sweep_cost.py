@@ -16,8 +16,8 @@ from kdtrain.errors import UsageError
 from kdtrain.flops import activation_bytes
 from kdtrain.models import ModelSpec, build_model
 from kdtrain.network import Network
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
 from kdtrain.sweep_memory import Images, StepShape, prepared, step_bytes
 from kdtrain.sweep_speed import seconds_of

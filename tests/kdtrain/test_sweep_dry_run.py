@@ -85,7 +85,7 @@ def leave_checkpoint(folder: Path, recipe_row: dict[str, Any], step: int) -> Non
 
 def test_a_stopped_run_has_only_its_rest_before_it(arguments, a_second_a_gflop, tmp_path):
     """At step 3 of 12, three quarters of the time are left."""
-    from kdtrain.shard_format import read_index
+    from kdtrain.shards.index import read_index
     from kdtrain.sweep.plan import Options, make_plan
 
     plan = make_plan(Options(recipe=arguments[1], shards=arguments[3], out=arguments[5]))

@@ -23,8 +23,8 @@ from kdtrain.errors import TrainingError, UsageError
 from kdtrain.models import build_model
 from kdtrain.network import load_trained
 from kdtrain.sample_io import LoadedSample
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index, read_index
 from kdtrain.stream import EvaluationStream
 from kdtrain.teacher_cache.compute import ViewMaker
 from kdtrain.teacher_cache.document import draw_entry, read_record, to_json

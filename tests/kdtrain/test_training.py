@@ -22,8 +22,8 @@ from kdtrain.config import DistillConfig, TeacherConfig
 from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.errors import UsageError
 from kdtrain.run_folder import RunFolder
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index, read_index
 from kdtrain.training_sets import check_phase, samples_of, union_of, validation_split
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from fixtures.build_inputs import config, write_labels, write_slides
 from fixtures.tars import images
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from slideprep.building.build import Built, build
 from slideprep.building.prepare import prepare
 from slideprep.shards.verify.verify import verify

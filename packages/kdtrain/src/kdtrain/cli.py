@@ -31,9 +31,9 @@ from kdtrain.config import (
     load_config,
 )
 from kdtrain.errors import UsageError
-from kdtrain.locations import location_of
 from kdtrain.options import config_options
-from kdtrain.shard_cache import DEFAULT_GB, cache_settings
+from kdtrain.shards.cache import DEFAULT_GB, cache_settings
+from kdtrain.shards.locations import location_of
 
 if TYPE_CHECKING:
     from kdtrain.training import Summary

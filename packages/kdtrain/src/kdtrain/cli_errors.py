@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from kdtrain.errors import TrainingError, UsageError
-from kdtrain.shard_error import ShardError
+from kdtrain.shards.error import ShardError
 
 FAILED, WRONG_USAGE = 1, 2
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kdtrain.locations import LocationField
-from kdtrain.shard_cache import DEFAULT_GB, CacheSettings, cache_settings
+from kdtrain.shards.cache import DEFAULT_GB, CacheSettings, cache_settings
+from kdtrain.shards.locations import LocationField
 
 if TYPE_CHECKING:
     from kdtrain.augment import AugmentSettings

@@ -4,7 +4,7 @@ On a GPU torchvision hands the data to nvJPEG; on a CPU to its own libjpeg-turbo
 the tests run the same path. JPEG leaves rounding to the decoder, so pixels may differ by a few grey levels, and a run
 records who decoded.
 
-How strict it is. The loader's processes check headers as always (:mod:`kdtrain.shard_sample`), and here that the data
+How strict it is. The loader's processes check headers as always (:mod:`kdtrain.shards.sample`), and here that the data
 begins as JFIF, which leaves no doubt about its colours, and ends with the end marker, so that what was cut off or ends
 in zeros is refused by name, whatever a decoder would make of it. What lies between is the decoder's to judge: a fault
 that it reports is refused by name too. What nvJPEG reports, and what it overlooks, has not been measured yet.
@@ -25,9 +25,9 @@ from torch import Tensor
 
 from kdtrain.config import Decode
 from kdtrain.errors import UsageError
-from kdtrain.locations import Location
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index
+from kdtrain.shards.locations import Location
 
 _START = b"\xff\xd8\xff\xe0"
 """Start of image, and the segment that JFIF wants first; its name follows after two bytes of length."""

@@ -1,4 +1,4 @@
-"""What can go wrong with a run as a whole; trouble in a shard set is a ShardError (:mod:`kdtrain.shard_error`)."""
+"""What can go wrong with a run as a whole; trouble in a shard set is a ShardError (:mod:`kdtrain.shards.error`)."""
 
 
 class UsageError(Exception):

@@ -13,13 +13,13 @@ from rich.progress import Progress
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
 from kdtrain.flops import count, mean_gflops
-from kdtrain.locations import Location
 from kdtrain.network import Trained, load_trained
 from kdtrain.predicting import predict_split, sizes_of_split
 from kdtrain.predictions import Prediction
 from kdtrain.run_folder import versions
-from kdtrain.shard_cache import CacheSettings
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.cache import CacheSettings
+from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.locations import Location
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from kdtrain.epoch_plan import SampleRef
 from kdtrain.errors import UsageError
-from kdtrain.shard_error import ShardError
+from kdtrain.shards.error import ShardError
 
 
 def first_uses(refs: Iterable[SampleRef]) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ from kdtrain.epoch_plan import SampleRef
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.fetch_ahead import FetchAhead
 from kdtrain.sample_io import LoadedSample, SampleReader
-from kdtrain.shard_error import ShardError
+from kdtrain.shards.error import ShardError
 
 PREFETCH = 2
 """Samples that each worker reads ahead. Whole-tissue images at 10x take 100 MB and more, so not many."""

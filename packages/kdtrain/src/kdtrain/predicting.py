@@ -15,7 +15,7 @@ from kdtrain.inputs import NO_DRAWING, image_batch
 from kdtrain.network import Network
 from kdtrain.predictions import Prediction
 from kdtrain.sample_io import LoadedSample
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
 from kdtrain.stream import EvaluationStream
 
 

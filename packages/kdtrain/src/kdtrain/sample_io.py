@@ -1,6 +1,6 @@
 """Random access to samples: a place in, the decoded sample out, at one or several magnifications.
 
-In: an index, a split or set, and where in it. Out: a LoadedSample. A tar (:mod:`kdtrain.tars`) is opened at the first
+In: an index, a split or set, and where in it. Out: a LoadedSample. A tar (:mod:`kdtrain.shards.open_tars`) is opened at the first
 sample that is wanted of it: its headers are walked once, by the same rules as in shard_tar, and its keys are held
 against the index; after that a sample costs one read per member. An image is not touched before it is asked for, so
 a damaged one stops the run at the sample that needs it and not before.
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from kdtrain.epoch_plan import SampleRef
-from kdtrain.locations import Location
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import Shard, magnification_name
-from kdtrain.shard_sample import Sample, SampleRecord, decode_sample
-from kdtrain.shard_tar import RawSample, SamplePlace, iter_places, read_place
-from kdtrain.tars import MAX_OPEN_TARS, tars_of
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index
+from kdtrain.shards.locations import Location
+from kdtrain.shards.models import Shard, magnification_name
+from kdtrain.shards.open_tars import MAX_OPEN_TARS, tars_of
+from kdtrain.shards.sample import Sample, SampleRecord, decode_sample
+from kdtrain.shards.tar import RawSample, SamplePlace, iter_places, read_place
 
 if TYPE_CHECKING:
     import torch

@@ -24,10 +24,10 @@ from kdtrain.epoch_plan import (
 )
 from kdtrain.loader import PREFETCH, Loader, LoadStats
 from kdtrain.sample_io import LoadedSample, SampleReader
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index
+from kdtrain.shards.open_tars import shards_ahead
 from kdtrain.stream_plan import FixedPlan, TrainingPlan
-from kdtrain.tars import shards_ahead
 from kdtrain.teacher_cache.reader import CacheReader
 
 

@@ -21,7 +21,7 @@ from kdtrain.errors import UsageError
 from kdtrain.flops import gflops_of_sizes
 from kdtrain.models import ModelSpec
 from kdtrain.network import Network
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
 from kdtrain.sweep_memory import Images, StepShape, step_bytes
 from kdtrain.sweep_speed import Speed, measure_speed, seconds_of
 from kdtrain.training_sets import union_of, validation_split

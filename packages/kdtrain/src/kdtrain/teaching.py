@@ -11,7 +11,7 @@ from kdtrain.epoch_plan import Views
 from kdtrain.errors import UsageError
 from kdtrain.network import Network, Trained, load_trained
 from kdtrain.progress import Monitor
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.index import Index, read_index
 from kdtrain.teacher_cache.binding import check_cache
 from kdtrain.teacher_cache.document import TeacherCache
 from kdtrain.teacher_cache.opening import open_cache

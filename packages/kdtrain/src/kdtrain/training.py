@@ -30,7 +30,7 @@ from kdtrain.network import Network
 from kdtrain.progress import Monitor
 from kdtrain.run_folder import RunFolder
 from kdtrain.sample_io import LoadedSample
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
 from kdtrain.stream import SampleStream
 from kdtrain.teacher_cache.reader import CacheReader
 from kdtrain.training_record import TrainingRecord, publish

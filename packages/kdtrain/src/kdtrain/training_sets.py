@@ -12,9 +12,9 @@ from kdtrain.config import PhaseConfig, SetConfig
 from kdtrain.device_decode import check_decode
 from kdtrain.epoch_plan import WINDOW_SHARDS
 from kdtrain.errors import UsageError
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
+from kdtrain.shards.open_tars import shards_ahead
 from kdtrain.stream import check_training_set
-from kdtrain.tars import shards_ahead
 
 
 def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:

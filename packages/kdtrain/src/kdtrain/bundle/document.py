@@ -22,7 +22,7 @@ from kdtrain.bundle.entries import (
 )
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import UsageError
-from kdtrain.shard_format import one_line
+from kdtrain.shards.index import one_line
 
 FORMAT_NAME = "kdtrain-bundle"
 FORMAT_VERSION = (1, 0)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kdtrain.shard_index import Count, Encoding, Positive, Rgb, Sha256
+from kdtrain.shards.models import Count, Encoding, Positive, Rgb, Sha256
 
 Role = Literal["teacher", "baseline", "student", "fine-tuned student"]
 ROLES: dict[str, Role] = {

@@ -8,7 +8,7 @@ from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import Measured, TrainingData, training_data
 from kdtrain.epoch_plan import SampleRef
 from kdtrain.sample_io import LoadedSample, SampleReader
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
 from kdtrain.training_sets import union_of
 
 MOST_MEASURED = 1000

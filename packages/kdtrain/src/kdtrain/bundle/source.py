@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from kdtrain.bundle.entries import MetricsEntry
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, evaluation_folder
-from kdtrain.locations import Location, location_of
 from kdtrain.network import Trained, load_trained
 from kdtrain.run_folder import RUN_FILE
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, one_line, read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index, one_line, read_index
+from kdtrain.shards.locations import Location, location_of
 
 
 @dataclass(frozen=True, kw_only=True)

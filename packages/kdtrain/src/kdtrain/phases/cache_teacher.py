@@ -21,8 +21,8 @@ from kdtrain.engine_launch import Launch, join, launch_from, on_first_rank, pick
 from kdtrain.loader import LoadStats
 from kdtrain.network import Trained, load_trained
 from kdtrain.progress import Monitor
-from kdtrain.shard_format import Index, read_index
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.models import magnification_name
 from kdtrain.teacher_cache.compute import ViewMaker
 from kdtrain.teacher_cache.document import (
     AugmentationEntry,

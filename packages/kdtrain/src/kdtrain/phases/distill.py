@@ -21,7 +21,7 @@ from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teache
 from kdtrain.models import Output
 from kdtrain.network import Network, Trained
 from kdtrain.progress import Monitor
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
 from kdtrain.stream import EvaluationStream
 from kdtrain.teacher_cache.compute import frozen_teacher
 from kdtrain.teacher_cache.reader import CacheReader

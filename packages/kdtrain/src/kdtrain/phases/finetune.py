@@ -14,7 +14,7 @@ from kdtrain.network import Trained, load_trained
 from kdtrain.phases.teacher import label_loss
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.training import Phase, Summary, train
 from kdtrain.training_sets import check_phase
 

@@ -19,7 +19,7 @@ from kdtrain.model_init import InitReport, load_init
 from kdtrain.network import Network
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
-from kdtrain.shard_format import read_index
+from kdtrain.shards.index import read_index
 from kdtrain.training import Batch, Phase, Summary, train
 from kdtrain.training_sets import check_phase
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.predict.prediction import FastPrice, RegionPrediction, SlidePrediction
 from kdtrain.predict.read_slide import FastField, ReadRegion, SlideImages
-from kdtrain.shard_sample import open_image
+from kdtrain.shards.sample import open_image
 
 Pixels = NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ from kdtrain.report.cost_tables import ratio_text
 from kdtrain.report.groups import Group
 from kdtrain.report.results import Results
 from kdtrain.report.scoring import Estimate, estimate
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 _DIGITS = 1
 _ROUNDING = 1e-9

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kdtrain.bootstrap import ITERATIONS, Unit
-from kdtrain.locations import Location, location_of
 from kdtrain.report.answer import answer
 from kdtrain.report.cautions import cautions
 from kdtrain.report.cells import plural
@@ -18,8 +17,9 @@ from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resiz
 from kdtrain.report.result_tables import methods_table, patients_table, teacher_table
 from kdtrain.report.results import Results, results_of
 from kdtrain.report.seed_tables import seed_tables
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.index import Index
+from kdtrain.shards.locations import Location, location_of
+from kdtrain.shards.models import magnification_name
 
 TITLE = "Resolution-based distillation"
 

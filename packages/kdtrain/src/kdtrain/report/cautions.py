@@ -11,7 +11,7 @@ from kdtrain.report.cells import plural
 from kdtrain.report.groups import Group, differing
 from kdtrain.report.results import Results
 from kdtrain.report.runs import Run
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 MIN_UNITS = 30
 """Bootstrap units in all below which intervals are not to be trusted, since percentile intervals of few units are too

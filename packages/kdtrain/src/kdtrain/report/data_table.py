@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdtrain.errors import UsageError
-from kdtrain.locations import Location
 from kdtrain.report.cells import ABSENT, count_cell
 from kdtrain.report.model import Cell, Row, Table
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.locations import Location
 
 _USUAL = ("train", "val", "test", "dev")
 """Splits in the order of the paper's tables; others follow by name."""

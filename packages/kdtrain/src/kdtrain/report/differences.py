@@ -8,7 +8,7 @@ from kdtrain.report.cells import difference_cell, digits_for
 from kdtrain.report.groups import Group
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.results import Results, title_row
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 DIFFERENCES: Mapping[str, str] = {
     "accuracy": "Accuracy",

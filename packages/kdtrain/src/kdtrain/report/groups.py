@@ -12,7 +12,7 @@ from typing import Any
 
 from kdtrain.errors import UsageError
 from kdtrain.report.runs import Run
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 _PHASES = ("teacher", "baseline", "distill", "finetune")
 _OF_TEACHER = ("magnification", "model", "output_stride")

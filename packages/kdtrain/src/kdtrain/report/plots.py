@@ -16,7 +16,7 @@ from kdtrain.report.model import Chart, Confusion, Point, Series
 from kdtrain.report.results import Results
 from kdtrain.report.runs import Run
 from kdtrain.report.scoring import METRICS, estimate
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 
 def accuracy_chart(results: Results) -> Chart:

@@ -12,7 +12,7 @@ from kdtrain.report.groups import Group
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.results import Results, title_row
 from kdtrain.report.scoring import METRICS, estimate
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 PATIENT_METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",

@@ -9,7 +9,7 @@ from kdtrain.bootstrap import Unit
 from kdtrain.report.collect import Collection
 from kdtrain.report.groups import Group, group_runs
 from kdtrain.report.scoring import Estimate, GroupScores, difference, score_group
-from kdtrain.shard_index import magnification_name
+from kdtrain.shards.models import magnification_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdtrain.errors import UsageError
-from kdtrain.shard_format import one_line
+from kdtrain.shards.index import one_line
 
 SWEEP_FILE = "sweep.json"
 VERSION = 1

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
-from kdtrain.locations import Location
 from kdtrain.network import Network
 from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
 from kdtrain.schedules import Schedule
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index
+from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
 from kdtrain.sweep.state import file_sha256, weights_sha256

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtrain.models import ModelSpec
-from kdtrain.shard_format import Index
+from kdtrain.shards.index import Index
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.state import Progress

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import TrainingError, UsageError
-from kdtrain.shard_cache import CacheSettings, cache_settings
-from kdtrain.shard_error import ShardError
+from kdtrain.shards.cache import CacheSettings, cache_settings
+from kdtrain.shards.error import ShardError
 
 PATIENCE_SECONDS = 120.0
 """How long a run waits for another process to leave its folder: one whose sweep was killed needs a moment to end."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from kdtrain.errors import UsageError
-from kdtrain.locations import Location
+from kdtrain.shards.locations import Location
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.recipe import EvaluateRecipe
 

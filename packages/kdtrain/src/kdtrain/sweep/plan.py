@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdtrain.errors import UsageError
-from kdtrain.locations import Location, resolved
-from kdtrain.shard_format import Index, read_index
+from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.locations import Location, resolved
 from kdtrain.sweep.check import Job, existing_teacher, prepare
 from kdtrain.sweep.graph import PlannedRun, plan_runs
 from kdtrain.sweep.recipe import Recipe, load_recipe

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import UsageError
-from kdtrain.locations import Location
+from kdtrain.shards.locations import Location
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.local import Ended, Process, environment, request_of
 from kdtrain.sweep.recipe import EvaluateRecipe

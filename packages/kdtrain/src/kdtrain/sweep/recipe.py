@@ -22,7 +22,7 @@ from kdtrain.config import (
     TeacherConfig,
 )
 from kdtrain.errors import UsageError
-from kdtrain.locations import LocationField
+from kdtrain.shards.locations import LocationField
 
 PhaseName = Literal["baseline", "distill", "finetune"]
 CONFIGS: Mapping[str, type[PhaseConfig]] = {

@@ -13,8 +13,8 @@ from pathlib import Path
 from kdtrain.augment import AugmentSettings
 from kdtrain.config import DistillConfig
 from kdtrain.errors import UsageError
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import Shard, magnification_name
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.teacher_cache.document import ShardEntry, TeacherCache, shard_name
 
 _NAMED = 3

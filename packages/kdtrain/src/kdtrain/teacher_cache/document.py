@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from kdtrain.augment import OPERATIONS, AugmentSettings, Draw
 from kdtrain.network import Network
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import one_line
-from kdtrain.shard_index import Count, Positive, Sha256, Shard, SplitName
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import one_line
+from kdtrain.shards.models import Count, Positive, Sha256, Shard, SplitName
 
 FORMAT_NAME = "kdtrain-teacher-cache"
 FORMAT_VERSION = (1, 0)

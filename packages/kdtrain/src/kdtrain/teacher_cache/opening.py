@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdtrain.errors import UsageError
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import one_line
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import one_line
 from kdtrain.teacher_cache.document import (
     CACHE_FILE,
     FORMAT_NAME,

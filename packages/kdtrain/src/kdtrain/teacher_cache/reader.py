@@ -11,10 +11,11 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import Shard
-from kdtrain.tars import OpenFiles
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard
+from kdtrain.shards.open_tars import OpenFiles
+from kdtrain.shards.ustar import Member, pread
 from kdtrain.teacher_cache.document import (
     REMEDY,
     ShardEntry,
@@ -26,7 +27,6 @@ from kdtrain.teacher_cache.document import (
 )
 from kdtrain.teacher_cache.tar import CachedPlace, iter_samples
 from kdtrain.teacher_cache.view import Taught, TeacherView, ViewShape, decode_view, map_size
-from kdtrain.ustar import Member, pread
 
 
 class CacheReader:

@@ -27,8 +27,8 @@ from pydantic import ValidationError
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
 from kdtrain.run_folder import differences, versions
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import Shard
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard
 from kdtrain.teacher_cache.binding import is_current
 from kdtrain.teacher_cache.document import (
     CACHE_FILE,

@@ -10,8 +10,8 @@ from kdtrain.augment import IDENTITY, Draw, draw
 from kdtrain.engine_group import memory_errors_named
 from kdtrain.loader import LoadStats
 from kdtrain.sample_io import LoadedSample
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import Shard, magnification_name
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.stream import EvaluationStream
 from kdtrain.teacher_cache.binding import sources_of
 from kdtrain.teacher_cache.compute import ViewMaker

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from kdtrain.locations import Location
-from kdtrain.shard_error import VERIFY, ShardError
+from kdtrain.shards.error import VERIFY, ShardError
+from kdtrain.shards.locations import Location
 
 BLOCK = 512
 _OCTAL = re.compile(rb"[0-7]{11}\0")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from kdtrain.errors import UsageError
-from kdtrain.locations import Url
-from kdtrain.shard_cache import GB, Fetch, ShardCache
-from kdtrain.shard_format import Index
-from kdtrain.shard_index import Shard, ShardFile, magnification_name
+from kdtrain.shards.cache import GB, Fetch, ShardCache
+from kdtrain.shards.index import Index
+from kdtrain.shards.locations import Url
+from kdtrain.shards.models import Shard, ShardFile, magnification_name
 
 MAX_OPEN_TARS = 128
 """Per process. An open tar costs a file descriptor, of which systems allow 1024 by default."""
@@ -148,7 +148,7 @@ class CachedTars:
         """See :class:`Tars`; nothing stays open."""
 
     def _file(self, shard: Shard, magnification: float) -> tuple[ShardFile, Fetch]:
-        from kdtrain.remote import fetch
+        from kdtrain.shards.remote import fetch
 
         file = shard.files[magnification_name(magnification)]
         url = self._index.path_of(shard, magnification)

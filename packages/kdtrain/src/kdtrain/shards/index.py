@@ -16,17 +16,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdtrain.locations import Location, Url, location_of
-from kdtrain.shard_cache import CacheSettings, cache_settings
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_index import (
-    IndexDocument,
-    Shard,
-    ShardFile,
-    Statistics,
-    first_fault,
-    magnification_name,
-)
+from kdtrain.shards.cache import CacheSettings, cache_settings
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.locations import Location, Url, location_of
+from kdtrain.shards.models import IndexDocument, Shard, ShardFile, Statistics, first_fault, magnification_name
 
 FORMAT_NAME = "slideprep-shards"
 FORMAT_MAJOR = 1
@@ -140,7 +133,7 @@ def read_index(
 def _index_bytes(path: Location) -> bytes | None:
     if isinstance(path, Path):
         return path.read_bytes() if path.is_file() else None
-    from kdtrain.remote import read_bytes
+    from kdtrain.shards.remote import read_bytes
 
     try:
         return read_bytes(path)
@@ -207,7 +200,7 @@ def _local_sizes(directory: Path, files: Sequence[ShardFile]) -> dict[str, int]:
 
 def _sizes_at(directory: Url, files: Sequence[ShardFile]) -> dict[str, int]:
     """By one listing of each magnification: asking for every file would be a request each."""
-    from kdtrain.remote import sizes_in
+    from kdtrain.shards.remote import sizes_in
 
     folders = sorted({file.path.partition("/")[0] for file in files})
     return {

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kdtrain.errors import UsageError
-from kdtrain.remote import STORAGE
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_index import ShardFile
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.models import ShardFile
+from kdtrain.shards.remote import STORAGE
 
 Fetch = Callable[[Path], None]
 """Copies a shard to a local file and checks it."""
@@ -163,7 +163,7 @@ class ShardCache:
     def _make_room(self, file: ShardFile, partial: Path) -> None:
         """Evict until the file fits, and set its size aside under the name of its partial file."""
         assert file.bytes <= self._limit, (
-            "a cache too small is refused before anything is read (kdtrain.tars)"
+            "a cache too small is refused before anything is read (kdtrain.shards.open_tars)"
         )
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kdtrain.errors import UsageError
-from kdtrain.locations import EXTRAS, Url
-from kdtrain.shard_error import ShardError
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.locations import EXTRAS, Url
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before the second and each further attempt, halved at random: the ranks of a run must not come in step."""

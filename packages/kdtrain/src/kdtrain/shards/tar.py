@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from kdtrain.locations import Location
-from kdtrain.shard_error import ShardError
-from kdtrain.ustar import Member, Rules, iter_members, pread
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.locations import Location
+from kdtrain.shards.ustar import Member, Rules, iter_members, pread
 
 IMAGE_EXTENSIONS = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 """Image format of each member extension."""

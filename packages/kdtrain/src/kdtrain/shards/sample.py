@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdtrain.shard_error import ShardError
-from kdtrain.shard_format import FORMAT_MAJOR, Index, one_line
-from kdtrain.shard_index import Shard, magnification_name
-from kdtrain.shard_tar import IMAGE_EXTENSIONS, RawSample, iter_tar
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import FORMAT_MAJOR, Index, one_line
+from kdtrain.shards.models import Shard, magnification_name
+from kdtrain.shards.tar import IMAGE_EXTENSIONS, RawSample, iter_tar
 
 # The plugins are called by name: Image.open would try others, and its limit of 179 megapixels refuses real
 # samples. The limit's purpose is met otherwise: the header's size must be the one that the index states.

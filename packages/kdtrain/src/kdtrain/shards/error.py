@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdtrain.locations import Location
+from kdtrain.shards.locations import Location
 
 VERIFY = "run 'slideprep verify' on the folder; it lists every fault"
 
