@@ -20,9 +20,9 @@ from _traffic import Traffic
 from rich.console import Console
 
 from kdtrain.config import CacheTeacherConfig, DistillConfig, PhaseConfig, TeacherConfig
-from kdtrain.flops import gflops_of_sizes
 from kdtrain.loader import LoadStats
-from kdtrain.models import ModelSpec
+from kdtrain.model.flops import gflops_of_sizes
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.phases import cache_teacher, distill, teacher
 from kdtrain.progress import EpochBar, Monitor
 

@@ -25,7 +25,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from kdtrain.augment import AugmentSettings, Draw, draw
 from kdtrain.losses import distillation_loss
-from kdtrain.models import Model, build_model
+from kdtrain.model.resnet import Model, build_model
 
 EPOCHS = 2
 """The first one warms up: workers, caches, the choice of algorithms. It is in no figure."""

@@ -57,7 +57,7 @@ def runtime(job: dict[str, Any]) -> Any:
 
         return OnnxRuntime(Path(job["onnx"]), min_side_px=32, threads=job["cores"])
     from kdtrain.bundle.runtime_pytorch import PytorchRuntime
-    from kdtrain.network import Network
+    from kdtrain.model.network import Network
 
     network = Network.of(job["network"])
     return PytorchRuntime(network.build(seed=0), network, device="cpu", threads=job["cores"])

@@ -26,8 +26,8 @@ from _common import markdown_table
 from _training import write_benchmark_set, write_one_size
 
 from kdtrain.config import BaselineConfig, DistillConfig, PhaseConfig, TeacherConfig
-from kdtrain.models import ModelSpec
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
 

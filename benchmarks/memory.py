@@ -31,7 +31,7 @@ from _tissue_set import write_tissue_set
 
 from kdtrain.config import Precision
 from kdtrain.engine_launch import Launch, pick_device
-from kdtrain.models import ModelSpec
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.sweep_memory import Images, StepShape, step_bytes
 from kdtrain.sweep_speed import CONTEXT_BYTES, PROCESS_BYTES
 

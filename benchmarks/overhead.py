@@ -45,7 +45,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kdtrain.augment import AugmentSettings, apply, draw, standardise
 from kdtrain.config import TeacherConfig
-from kdtrain.models import build_model
+from kdtrain.model.resnet import build_model
 from kdtrain.phases import teacher
 from kdtrain.progress import EpochBar, Monitor
 from kdtrain.shards.index import read_index

@@ -125,7 +125,7 @@ def measure(jobs: Sequence[Job], rounds: int, folder: Path) -> dict[Job, list[di
 
 def _graph() -> bytes:
     from kdtrain.bundle.onnx_export import onnx_bytes
-    from kdtrain.network import Network
+    from kdtrain.model.network import Network
 
     network = Network.of({**NETWORK, "magnification": MAGNIFICATIONS[0]})
     return onnx_bytes(network.build(seed=0).eval(), network)
@@ -152,8 +152,8 @@ def _run(job: Job, graph: Path) -> dict[str, Any]:
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians over the rounds; the highest memory; what is the same in each."""
-    from kdtrain.flops import gflops_of_sizes
-    from kdtrain.models import ModelSpec
+    from kdtrain.model.flops import gflops_of_sizes
+    from kdtrain.model.resnet import ModelSpec
 
     first = results[0]
     spec = ModelSpec(name=NETWORK["model"], n_classes=3, output_stride=32)

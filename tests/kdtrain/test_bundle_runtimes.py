@@ -16,8 +16,8 @@ from kdtrain.bundle.onnx_export import onnx_bytes, opset_of
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.errors import TrainingError
-from kdtrain.models import MIN_SIDE_PX
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.resnet import MIN_SIDE_PX
 
 SIZES = [(1, 5, 5), (1, 33, 47), (3, 64, 96), (1, 300, 17)]
 """(batch, height, width)."""

@@ -19,7 +19,6 @@ from PIL import Image
 
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, kdtrain, log_of, record_of, trained, weights, write_training_set
-from kdtrain import compiling
 from kdtrain.augment import Draw, apply
 from kdtrain.config import DistillConfig
 from kdtrain.device_decode import EncodedImage, decode_images, encoded_image
@@ -27,10 +26,11 @@ from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, wei
 from kdtrain.epoch_plan import SampleRef
 from kdtrain.errors import UsageError
 from kdtrain.inputs import NO_DRAWING, image_batch
-from kdtrain.layout import lay_out, lay_out_model
 from kdtrain.losses import RESIZES, distillation_loss
-from kdtrain.models import build_model
-from kdtrain.network import load_trained
+from kdtrain.model import placing as compiling
+from kdtrain.model.network import load_trained
+from kdtrain.model.placing import lay_out, lay_out_model
+from kdtrain.model.resnet import build_model
 from kdtrain.phases import distill
 from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shards.error import ShardError
@@ -121,7 +121,7 @@ def test_samples_come_encoded_and_become_the_same_batches(jpegs):
 
 def load_free_network():
     """How a network at 10x is fed."""
-    from kdtrain.network import Network
+    from kdtrain.model.network import Network
 
     colours = {"mean": (200.0, 150.0, 180.0), "std": (20.0, 20.0, 20.0)}
     return Network(model="resnet10", output_stride=32, classes=("a", "b"), magnification=10, **colours)

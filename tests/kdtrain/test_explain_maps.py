@@ -12,7 +12,7 @@ from kdtrain.explain.explain import explain_region, wanted_classes
 from kdtrain.explain.gradcam import grad_cam
 from kdtrain.explain.heat_map import HeatMap
 from kdtrain.explain.occlusion import BATCH_PIXELS, PatchGrid, blurred_copy, log_odds, occlusion_maps
-from kdtrain.models import Model, build_model
+from kdtrain.model.resnet import Model, build_model
 
 
 def _map(values: list[list[float]], *, step: float = 10.0, first: float = 5.0) -> HeatMap:

@@ -19,7 +19,7 @@ from kdtrain.bundle.runtime import Floats, Inference, Pixels
 from kdtrain.explain.agreement import agreement
 from kdtrain.explain.explain import explain_region
 from kdtrain.explain.heat_map import HeatMap
-from kdtrain.models import Model, build_model
+from kdtrain.model.resnet import Model, build_model
 
 STRIDE, SIDE, RADIUS, IMAGES = 8, 96, 14, 12
 OUTWARDS = ("fc", "layer4", "layer3", "layer2", "layer1", "conv1")

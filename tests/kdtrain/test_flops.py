@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch.autograd.graph import saved_tensors_hooks
 
-from kdtrain.flops import activation_bytes, count, gflops_of_sizes, mean_gflops
-from kdtrain.models import Model, ModelSpec, activation_checkpointing, build_model
+from kdtrain.model.flops import activation_bytes, count, gflops_of_sizes, mean_gflops
+from kdtrain.model.resnet import Model, ModelSpec, activation_checkpointing, build_model
 
 
 def _meta(name: str, n_classes: int = 3, output_stride: int = 32) -> Model:

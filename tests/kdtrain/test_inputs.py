@@ -11,7 +11,7 @@ import torch
 from fixtures.training_runs import write_training_set
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch, label_batch
-from kdtrain.network import Network
+from kdtrain.model.network import Network
 from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.index import read_index
 from kdtrain.stream import EvaluationStream

@@ -11,8 +11,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kdtrain.model_init import MODEL_FILE, InitError, freeze_all_but_fc, load_init
-from kdtrain.models import Model, build_model
+from kdtrain.model.init import MODEL_FILE, InitError, freeze_all_but_fc, load_init
+from kdtrain.model.resnet import Model, build_model
 
 
 def _model(name: str = "resnet10", n_classes: int = 3, seed: int = 0) -> Model:

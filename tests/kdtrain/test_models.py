@@ -9,7 +9,14 @@ import torch
 import torchvision
 from torch import nn
 
-from kdtrain.models import MIN_SIDE_PX, MODEL_NAMES, Model, ModelSpec, activation_checkpointing, build_model
+from kdtrain.model.resnet import (
+    MIN_SIDE_PX,
+    MODEL_NAMES,
+    Model,
+    ModelSpec,
+    activation_checkpointing,
+    build_model,
+)
 
 
 def _image(height: int, width: int, batch: int = 1) -> torch.Tensor:

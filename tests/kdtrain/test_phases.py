@@ -23,7 +23,7 @@ from fixtures.training_runs import (
 )
 from kdtrain.config import DistillConfig
 from kdtrain.inputs import image_batch
-from kdtrain.network import load_trained
+from kdtrain.model.network import load_trained
 from kdtrain.phases import distill
 from kdtrain.shards.index import read_index
 from kdtrain.stream import EvaluationStream

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from fixtures.training_runs import write_training_set
-from kdtrain.network import Network
+from kdtrain.model.network import Network
 from kdtrain.predicting import predict_split, quick_metrics, run_name, sizes_of_split
 from kdtrain.predictions import Prediction
 from kdtrain.shards.index import Index, read_index

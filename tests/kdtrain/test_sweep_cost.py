@@ -13,9 +13,9 @@ from fixtures.shard_sets import write_set
 from fixtures.training_runs import write_training_set
 from kdtrain.config import BaselineConfig, DistillConfig, FinetuneConfig
 from kdtrain.errors import UsageError
-from kdtrain.flops import activation_bytes
-from kdtrain.models import ModelSpec, build_model
-from kdtrain.network import Network
+from kdtrain.model.flops import activation_bytes
+from kdtrain.model.network import Network
+from kdtrain.model.resnet import ModelSpec, build_model
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed

@@ -20,8 +20,8 @@ from jsonschema import Draft202012Validator
 from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_of
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.errors import TrainingError, UsageError
-from kdtrain.models import build_model
-from kdtrain.network import load_trained
+from kdtrain.model.network import load_trained
+from kdtrain.model.resnet import build_model
 from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index

@@ -26,7 +26,7 @@ from kdtrain.engine_launch import join, launch_from, on_first_rank, pick_device
 from kdtrain.engine_precision import Autocast, LossScale
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.errors import TrainingError
-from kdtrain.layout import lay_out_model
+from kdtrain.model.placing import lay_out_model
 from kdtrain.schedules import learning_rate_factor
 
 __all__ = ["BatchLoss", "Engine", "GroupResult", "TrainingError"]

@@ -12,8 +12,8 @@ from rich.progress import Progress
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
-from kdtrain.flops import count, mean_gflops
-from kdtrain.network import Trained, load_trained
+from kdtrain.model.flops import count, mean_gflops
+from kdtrain.model.network import Trained, load_trained
 from kdtrain.predicting import predict_split, sizes_of_split
 from kdtrain.predictions import Prediction
 from kdtrain.run_folder import versions

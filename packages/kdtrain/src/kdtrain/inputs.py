@@ -13,8 +13,8 @@ from torch import Tensor
 
 from kdtrain.augment import IDENTITY, AugmentSettings, Draw, apply, apply_batch, draw, standardise
 from kdtrain.device_decode import decode_images
-from kdtrain.layout import lay_out
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.placing import lay_out
 from kdtrain.sample_io import LoadedSample
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from kdtrain.config import Decode
 from kdtrain.engine import Engine
 from kdtrain.inputs import NO_DRAWING, image_batch
-from kdtrain.network import Network
+from kdtrain.model.network import Network
 from kdtrain.predictions import Prediction
 from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.index import Index

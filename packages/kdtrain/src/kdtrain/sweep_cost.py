@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig
 from kdtrain.epoch_plan import SampleRef, epoch_order, micro_batches, n_groups
 from kdtrain.errors import UsageError
-from kdtrain.flops import gflops_of_sizes
-from kdtrain.models import ModelSpec
-from kdtrain.network import Network
+from kdtrain.model.flops import gflops_of_sizes
+from kdtrain.model.network import Network
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
 from kdtrain.sweep_memory import Images, StepShape, step_bytes
 from kdtrain.sweep_speed import Speed, measure_speed, seconds_of

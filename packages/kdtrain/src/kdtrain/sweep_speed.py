@@ -32,8 +32,8 @@ from kdtrain.engine_config import Device, Precision
 from kdtrain.engine_launch import Launch, pick_device
 from kdtrain.engine_precision import Autocast
 from kdtrain.engine_state import TrainingState, optimizer_state_of, weights_of
-from kdtrain.flops import gflops_of_sizes
-from kdtrain.models import Model, ModelSpec, build_model
+from kdtrain.model.flops import gflops_of_sizes
+from kdtrain.model.resnet import Model, ModelSpec, build_model
 from kdtrain.sweep_memory import ALL_COLOURS, prepared
 
 SIDES_PX = (32, 96, 288, 864, 2592)

@@ -9,7 +9,7 @@ from typing import Any
 from kdtrain.config import CacheTeacherConfig, DistillConfig
 from kdtrain.epoch_plan import Views
 from kdtrain.errors import UsageError
-from kdtrain.network import Network, Trained, load_trained
+from kdtrain.model.network import Network, Trained, load_trained
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import Index, read_index
 from kdtrain.teacher_cache.binding import check_cache

@@ -18,15 +18,15 @@ from torch import nn
 
 from kdtrain import checkpoints
 from kdtrain.checkpoints import CheckpointStore, Record
-from kdtrain.compiling import compile_network
 from kdtrain.config import PhaseConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.epoch_plan import FRESH, Views
 from kdtrain.errors import UsageError
 from kdtrain.inputs import Drawing
-from kdtrain.models import Model, activation_checkpointing
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.placing import compile_network
+from kdtrain.model.resnet import Model, activation_checkpointing
 from kdtrain.progress import Monitor
 from kdtrain.run_folder import RunFolder
 from kdtrain.sample_io import LoadedSample

@@ -10,8 +10,8 @@ import numpy as np
 from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.runtime import Pixels, Runtime
 from kdtrain.errors import TrainingError
-from kdtrain.models import MIN_SIDE_PX
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.resnet import MIN_SIDE_PX
 
 MOST_LOGITS = 1e-3
 MOST_PROBABILITIES = 1e-4

@@ -36,7 +36,7 @@ class Architecture(Entry):
     """What is needed to build the network.
 
     Attributes:
-        model: Name in kdtrain.models.
+        model: Name in kdtrain.model.resnet.
         output_stride: Image pixels per cell of the feature map.
         parameters: Their number.
         feature_channels: Of the feature map.

@@ -36,7 +36,7 @@ from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, read_source
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import UsageError
-from kdtrain.models import MIN_SIDE_PX
+from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.run_folder import MODEL_FILE
 from kdtrain.training_sets import union_of
 

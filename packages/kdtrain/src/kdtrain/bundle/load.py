@@ -20,7 +20,7 @@ from kdtrain.bundle.runtime import Runtime
 from kdtrain.errors import UsageError
 
 if TYPE_CHECKING:
-    from kdtrain.network import Network
+    from kdtrain.model.network import Network
     from kdtrain.predict.prediction import SlidePrediction
     from kdtrain.predict.read_slide import Source
 
@@ -68,7 +68,7 @@ class Bundle:
     @cached_property
     def network(self) -> Network:
         """How the network is built and fed; brings PyTorch."""
-        from kdtrain.network import Network
+        from kdtrain.model.network import Network
 
         entry = self.document
         return Network(

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain.bundle.runtime_onnx import OUTPUTS
-from kdtrain.models import MIN_SIDE_PX, Model
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.resnet import MIN_SIDE_PX, Model
 
 FEATURE_SIZES = ("feature_height", "feature_width")
 """Names of the feature map's free sizes."""

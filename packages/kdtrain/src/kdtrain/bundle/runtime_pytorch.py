@@ -6,9 +6,9 @@ import torch
 
 from kdtrain.augment import standardise
 from kdtrain.bundle.runtime import Inference, Pixels, check_images, out_of_memory
-from kdtrain.layout import lay_out
-from kdtrain.models import MIN_SIDE_PX, Model
-from kdtrain.network import Network
+from kdtrain.model.network import Network
+from kdtrain.model.placing import lay_out
+from kdtrain.model.resnet import MIN_SIDE_PX, Model
 
 
 class PytorchRuntime:

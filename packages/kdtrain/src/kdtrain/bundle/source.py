@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from kdtrain.bundle.entries import MetricsEntry
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, evaluation_folder
-from kdtrain.network import Trained, load_trained
+from kdtrain.model.network import Trained, load_trained
 from kdtrain.run_folder import RUN_FILE
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, one_line, read_index

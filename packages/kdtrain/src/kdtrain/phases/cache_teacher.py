@@ -19,7 +19,7 @@ import torch.distributed
 from kdtrain.config import CacheTeacherConfig
 from kdtrain.engine_launch import Launch, join, launch_from, on_first_rank, pick_device
 from kdtrain.loader import LoadStats
-from kdtrain.network import Trained, load_trained
+from kdtrain.model.network import Trained, load_trained
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.models import magnification_name

@@ -13,13 +13,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from kdtrain.compiling import compile_network
 from kdtrain.config import Decode, DistillConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
-from kdtrain.models import Output
-from kdtrain.network import Network, Trained
+from kdtrain.model.network import Network, Trained
+from kdtrain.model.placing import compile_network
+from kdtrain.model.resnet import Output
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import Index
 from kdtrain.stream import EvaluationStream

@@ -9,8 +9,8 @@ from functools import partial
 
 from kdtrain.config import FinetuneConfig
 from kdtrain.errors import UsageError
-from kdtrain.model_init import freeze_all_but_fc
-from kdtrain.network import Trained, load_trained
+from kdtrain.model.init import freeze_all_but_fc
+from kdtrain.model.network import Trained, load_trained
 from kdtrain.phases.teacher import label_loss
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor

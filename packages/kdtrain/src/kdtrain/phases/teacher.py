@@ -15,8 +15,8 @@ from torch import nn
 from kdtrain.config import TeacherConfig
 from kdtrain.engine import BatchLoss
 from kdtrain.inputs import Drawing, image_batch, label_batch
-from kdtrain.model_init import InitReport, load_init
-from kdtrain.network import Network
+from kdtrain.model.init import InitReport, load_init
+from kdtrain.model.network import Network
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import read_index

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
-from kdtrain.network import Network
+from kdtrain.model.network import Network
 from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
 from kdtrain.schedules import Schedule
 from kdtrain.shards.error import ShardError

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.models import ModelSpec
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.display import duration

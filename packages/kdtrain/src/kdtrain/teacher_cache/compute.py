@@ -12,7 +12,7 @@ from kdtrain.config import Precision
 from kdtrain.engine_precision import Autocast
 from kdtrain.inputs import drawn_batch
 from kdtrain.losses import teacher_targets
-from kdtrain.network import Trained
+from kdtrain.model.network import Trained
 from kdtrain.teacher_cache.view import MAPS, TeacherView, map_size
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from kdtrain.augment import OPERATIONS, AugmentSettings, Draw
-from kdtrain.network import Network
+from kdtrain.model.network import Network
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import one_line
 from kdtrain.shards.models import Count, Positive, Sha256, Shard, SplitName

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from kdtrain.models import MIN_SIDE_PX, OUTPUT_STRIDES, Model, ModelSpec, check_image
+from kdtrain.model.resnet import MIN_SIDE_PX, OUTPUT_STRIDES, Model, ModelSpec, check_image
 
 _CACHED_SIZES = 65536
 _REFERENCE_PX = 64

@@ -1,4 +1,7 @@
-"""Networks compiled by torch.compile: ``--compile``."""
+"""Networks compiled by torch.compile: ``--compile``.
+
+How tensors lie in a GPU's memory: channels last, as its convolutions want them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import shutil
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdtrain.errors import UsageError
 
@@ -35,3 +38,22 @@ def compile_network(network: nn.Module) -> None:
     # where it can, it shall count for each network by itself.
     known = "isolate_recompiles" in inspect.signature(torch.compile).parameters
     network.compile(dynamic=True, backend=BACKEND, **({"isolate_recompiles": True} if known else {}))
+
+
+def lay_out(images_BCHW: Tensor) -> Tensor:
+    """A batch as the networks' convolutions want it: channels last on a GPU; as it is on a CPU.
+
+    A CPU's training step is left as it is, with the last digits of its results.
+    """
+    if images_BCHW.device.type != "cuda":
+        return images_BCHW
+    return images_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+def lay_out_model(model: nn.Module, device: torch.device, *, zero_stage: int) -> nn.Module:
+    """Move a model to a device, on a GPU with weights that lie channels last.
+
+    With ZeRO they are moved alone: it keeps all weights in one flat buffer, each as if its channels came first.
+    """
+    moved = model.to(device)
+    return moved.to(memory_format=torch.channels_last) if device.type == "cuda" and not zero_stage else moved

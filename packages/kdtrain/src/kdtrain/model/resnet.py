@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from kdtrain.model_init import he_init
+from kdtrain.model.init import he_init
 
 GROUPS = 32
 """Groups of every normalisation, the default of Wu and He (2018)."""

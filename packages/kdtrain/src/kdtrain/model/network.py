@@ -11,7 +11,7 @@ from typing import Any
 import safetensors.torch
 
 from kdtrain.errors import UsageError
-from kdtrain.models import Model, build_model
+from kdtrain.model.resnet import Model, build_model
 from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
 
 
