@@ -19,7 +19,7 @@ from _paper_loop import EPOCHS, Measured, Task, run_bare, unpack
 from _traffic import Traffic
 from rich.console import Console
 
-from kdtrain.config import CacheTeacherConfig, DistillConfig, PhaseConfig, TeacherConfig
+from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, PhaseConfig, TeacherConfig
 from kdtrain.loader import LoadStats
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.resnet import ModelSpec

@@ -25,7 +25,7 @@ import click
 from _common import markdown_table
 from _training import write_benchmark_set, write_one_size
 
-from kdtrain.config import BaselineConfig, DistillConfig, PhaseConfig, TeacherConfig
+from kdtrain.config.phases import BaselineConfig, DistillConfig, PhaseConfig, TeacherConfig
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, read_index

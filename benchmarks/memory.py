@@ -29,7 +29,7 @@ import torch
 from _common import machine, machine_line, markdown_table
 from _tissue_set import write_tissue_set
 
-from kdtrain.config import Precision
+from kdtrain.config.phases import Precision
 from kdtrain.engine_launch import Launch, pick_device
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.sweep_memory import Images, StepShape, step_bytes

@@ -44,7 +44,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kdtrain.augment import AugmentSettings, apply, draw, standardise
-from kdtrain.config import TeacherConfig
+from kdtrain.config.phases import TeacherConfig
 from kdtrain.model.resnet import build_model
 from kdtrain.phases import teacher
 from kdtrain.progress import EpochBar, Monitor

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtrain.config import (
+from kdtrain.config.phases import (
     NOT_IN_RECORD,
     BaselineConfig,
     DistillConfig,

@@ -20,7 +20,7 @@ from PIL import Image
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, kdtrain, log_of, record_of, trained, weights, write_training_set
 from kdtrain.augment import Draw, apply
-from kdtrain.config import DistillConfig
+from kdtrain.config.phases import DistillConfig
 from kdtrain.device_decode import EncodedImage, decode_images, encoded_image
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.epoch_plan import SampleRef

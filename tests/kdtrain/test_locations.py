@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtrain.config import TeacherConfig
+from kdtrain.config.phases import TeacherConfig
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import Url, location_of, resolved
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdtrain.cli import main
-from kdtrain.config import BaselineConfig, DistillConfig, FinetuneConfig, TeacherConfig
+from kdtrain.config.phases import BaselineConfig, DistillConfig, FinetuneConfig, TeacherConfig
 from kdtrain.options import config_options, field_sentences
 
 KINDS = (TeacherConfig, BaselineConfig, DistillConfig, FinetuneConfig)

@@ -21,7 +21,7 @@ from fixtures.training_runs import (
     weights_sha256,
     write_training_set,
 )
-from kdtrain.config import DistillConfig
+from kdtrain.config.phases import DistillConfig
 from kdtrain.inputs import image_batch
 from kdtrain.model.network import load_trained
 from kdtrain.phases import distill

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
 
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import write_training_set
-from kdtrain.config import BaselineConfig, DistillConfig, FinetuneConfig
+from kdtrain.config.phases import BaselineConfig, DistillConfig, FinetuneConfig
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import activation_bytes
 from kdtrain.model.network import Network

@@ -18,7 +18,7 @@ from fixtures.training_runs import (
     weights_sha256,
     write_training_set,
 )
-from kdtrain.config import DistillConfig, TeacherConfig
+from kdtrain.config.phases import DistillConfig, TeacherConfig
 from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.errors import UsageError
 from kdtrain.run_folder import RunFolder

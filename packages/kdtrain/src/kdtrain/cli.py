@@ -20,7 +20,7 @@ from kdtrain import __version__
 from kdtrain.cli_errors import exit_codes
 from kdtrain.cli_export import export_command
 from kdtrain.cli_predict import predict_command
-from kdtrain.config import (
+from kdtrain.config.phases import (
     BaselineConfig,
     CacheTeacherConfig,
     DistillConfig,

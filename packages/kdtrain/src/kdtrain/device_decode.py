@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kdtrain.config import Decode
+from kdtrain.config.phases import Decode
 from kdtrain.errors import UsageError
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index

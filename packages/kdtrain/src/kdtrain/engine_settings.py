@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kdtrain.config import PhaseConfig
+from kdtrain.config.phases import PhaseConfig
 from kdtrain.engine_config import EngineSettings
 from kdtrain.errors import UsageError
 from kdtrain.schedules import Schedule

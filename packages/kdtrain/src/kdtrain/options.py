@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
-from kdtrain.config import SetConfig
+from kdtrain.config.phases import SetConfig
 from kdtrain.shards.locations import Location
 
 Command = Callable[..., Any]

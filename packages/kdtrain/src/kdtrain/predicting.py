@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdtrain.config import Decode
+from kdtrain.config.phases import Decode
 from kdtrain.engine import Engine
 from kdtrain.inputs import NO_DRAWING, image_batch
 from kdtrain.model.network import Network

@@ -27,7 +27,7 @@ from kdtrain.shards.tar import RawSample, SamplePlace, iter_places, read_place
 if TYPE_CHECKING:
     import torch
 
-    from kdtrain.config import Decode
+    from kdtrain.config.phases import Decode
     from kdtrain.device_decode import EncodedImage
     from kdtrain.teacher_cache.reader import CacheReader
     from kdtrain.teacher_cache.view import Taught

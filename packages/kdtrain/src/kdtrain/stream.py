@@ -12,7 +12,7 @@ from itertools import islice
 
 import torch
 
-from kdtrain.config import Decode
+from kdtrain.config.phases import Decode
 from kdtrain.epoch_plan import (
     FRESH,
     WINDOW_SHARDS,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig
+from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig
 from kdtrain.epoch_plan import SampleRef, epoch_order, micro_batches, n_groups
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import gflops_of_sizes

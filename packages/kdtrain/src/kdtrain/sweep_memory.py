@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from kdtrain.augment import IDENTITY, Draw, apply_batch, standardise
-from kdtrain.config import Precision, Resize
+from kdtrain.config.phases import Precision, Resize
 from kdtrain.engine_precision import Autocast
 from kdtrain.losses import distillation_loss
 from kdtrain.model.init import freeze_all_but_fc

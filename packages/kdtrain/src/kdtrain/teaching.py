@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdtrain.config import CacheTeacherConfig, DistillConfig
+from kdtrain.config.phases import CacheTeacherConfig, DistillConfig
 from kdtrain.epoch_plan import Views
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network, Trained, load_trained

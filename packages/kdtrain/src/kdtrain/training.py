@@ -18,7 +18,7 @@ from torch import nn
 
 from kdtrain import checkpoints
 from kdtrain.checkpoints import CheckpointStore, Record
-from kdtrain.config import PhaseConfig
+from kdtrain.config.phases import PhaseConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.epoch_plan import FRESH, Views

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from kdtrain import checkpoints
-from kdtrain.config import PhaseConfig
+from kdtrain.config.phases import PhaseConfig
 from kdtrain.engine import Engine, GroupResult
 from kdtrain.progress import Monitor
 from kdtrain.run_folder import MODEL_FILE, RunFolder, Session

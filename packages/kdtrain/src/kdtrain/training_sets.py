@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kdtrain.config import PhaseConfig, SetConfig
+from kdtrain.config.phases import PhaseConfig, SetConfig
 from kdtrain.device_decode import check_decode
 from kdtrain.epoch_plan import WINDOW_SHARDS
 from kdtrain.errors import UsageError

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed
 
-from kdtrain.config import CacheTeacherConfig
+from kdtrain.config.phases import CacheTeacherConfig
 from kdtrain.engine_launch import Launch, join, launch_from, on_first_rank, pick_device
 from kdtrain.loader import LoadStats
 from kdtrain.model.network import Trained, load_trained

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from kdtrain.config import Decode, DistillConfig
+from kdtrain.config.phases import Decode, DistillConfig
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets

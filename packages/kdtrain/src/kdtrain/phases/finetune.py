@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from kdtrain.config import FinetuneConfig
+from kdtrain.config.phases import FinetuneConfig
 from kdtrain.errors import UsageError
 from kdtrain.model.init import freeze_all_but_fc
 from kdtrain.model.network import Trained, load_trained

@@ -12,7 +12,7 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
 from torch import nn
 
-from kdtrain.config import TeacherConfig
+from kdtrain.config.phases import TeacherConfig
 from kdtrain.engine import BatchLoss
 from kdtrain.inputs import Drawing, image_batch, label_batch
 from kdtrain.model.init import InitReport, load_init

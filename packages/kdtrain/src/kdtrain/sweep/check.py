@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdtrain.config import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
+from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network

@@ -1,6 +1,6 @@
 """A recipe: which runs make up a sweep. A YAML file in, a checked model out; no shard set is opened here.
 
-Settings stand beside the keys of their section, under the names that the phases' options have (:mod:`kdtrain.config`).
+Settings stand beside the keys of their section, under the names that the phases' options have (:mod:`kdtrain.config.phases`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kdtrain.config import (
+from kdtrain.config.phases import (
     BaselineConfig,
     DistillConfig,
     FinetuneConfig,

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kdtrain.augment import AugmentSettings
-from kdtrain.config import DistillConfig
+from kdtrain.config.phases import DistillConfig
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard, magnification_name

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain.augment import Draw
-from kdtrain.config import Precision
+from kdtrain.config.phases import Precision
 from kdtrain.engine_precision import Autocast
 from kdtrain.inputs import drawn_batch
 from kdtrain.losses import teacher_targets

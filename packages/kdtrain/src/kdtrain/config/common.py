@@ -1,4 +1,4 @@
-"""The settings that commands share; those of each command are in :mod:`kdtrain.config`."""
+"""The settings that commands share; those of each command are in :mod:`kdtrain.config.phases`."""
 
 from __future__ import annotations
 

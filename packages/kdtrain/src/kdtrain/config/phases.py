@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from kdtrain.config_common import (
+from kdtrain.config.common import (
     HARMLESS,
     NOT_IN_RECORD,
     PATHS,
