@@ -20,7 +20,7 @@ from _traffic import Traffic
 from rich.console import Console
 
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, PhaseConfig, TeacherConfig
-from kdtrain.loader import LoadStats
+from kdtrain.data.loader import LoadStats
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.phases import cache_teacher, distill, teacher

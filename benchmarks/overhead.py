@@ -45,11 +45,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from kdtrain.augment import AugmentSettings, apply, draw, standardise
 from kdtrain.config.phases import TeacherConfig
+from kdtrain.data.stream import SampleStream
 from kdtrain.model.resnet import build_model
 from kdtrain.phases import teacher
 from kdtrain.progress import EpochBar, Monitor
 from kdtrain.shards.index import read_index
-from kdtrain.stream import SampleStream
 
 SEED = 0
 AGREEMENT = 1e-4

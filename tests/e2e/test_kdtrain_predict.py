@@ -22,6 +22,7 @@ from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
 from fixtures.training_runs import kdtrain
 from kdtrain.bundle.runtime import Inference
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
+from kdtrain.data.stream import EvaluationStream
 from kdtrain.predict import slides
 from kdtrain.predict.classify import decoded
 from kdtrain.predict.failure import SlideError
@@ -29,7 +30,6 @@ from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.read_slide import SlideImages
 from kdtrain.predict.request import ReadOptions
 from kdtrain.shards.index import read_index
-from kdtrain.stream import EvaluationStream
 from slideprep.regions.extraction import Extraction
 
 

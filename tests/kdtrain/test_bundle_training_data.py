@@ -9,7 +9,7 @@ import pytest
 
 from kdtrain.bundle.measure import evenly_spaced, measure_training_data
 from kdtrain.bundle.training_data import Measured, TrainingData, image_outside, slide_outside, training_data
-from kdtrain.epoch_plan import SampleRef
+from kdtrain.data.plan import SampleRef
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.index import read_index
 

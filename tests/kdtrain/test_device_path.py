@@ -21,21 +21,21 @@ from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, kdtrain, log_of, record_of, trained, weights, write_training_set
 from kdtrain.augment import Draw, apply
 from kdtrain.config.phases import DistillConfig
-from kdtrain.device_decode import EncodedImage, decode_images, encoded_image
+from kdtrain.data.device_decode import EncodedImage, decode_images, encoded_image
+from kdtrain.data.inputs import NO_DRAWING, image_batch
+from kdtrain.data.plan import SampleRef
+from kdtrain.data.samples import LoadedSample, SampleReader
+from kdtrain.data.stream import EvaluationStream, SampleStream
 from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
-from kdtrain.epoch_plan import SampleRef
 from kdtrain.errors import UsageError
-from kdtrain.inputs import NO_DRAWING, image_batch
 from kdtrain.losses import RESIZES, distillation_loss
 from kdtrain.model import placing as compiling
 from kdtrain.model.network import load_trained
 from kdtrain.model.placing import lay_out, lay_out_model
 from kdtrain.model.resnet import build_model
 from kdtrain.phases import distill
-from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
-from kdtrain.stream import EvaluationStream, SampleStream
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

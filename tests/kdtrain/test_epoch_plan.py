@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtrain.epoch_plan import (
+from kdtrain.data.plan import (
     GroupPlan,
     SampleRef,
     Views,

@@ -10,11 +10,11 @@ import torch
 
 from fixtures.training_runs import write_training_set
 from kdtrain.augment import AugmentSettings, draw
-from kdtrain.inputs import NO_DRAWING, Drawing, image_batch, label_batch
+from kdtrain.data.inputs import NO_DRAWING, Drawing, image_batch, label_batch
+from kdtrain.data.samples import LoadedSample
+from kdtrain.data.stream import EvaluationStream
 from kdtrain.model.network import Network
-from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.index import read_index
-from kdtrain.stream import EvaluationStream
 
 CPU = torch.device("cpu")
 FLIPS = AugmentSettings(brightness=0, contrast=0, saturation=0, hue=0)

@@ -22,11 +22,11 @@ from fixtures.training_runs import (
     write_training_set,
 )
 from kdtrain.config.phases import DistillConfig
-from kdtrain.inputs import image_batch
+from kdtrain.data.inputs import image_batch
+from kdtrain.data.stream import EvaluationStream
 from kdtrain.model.network import load_trained
 from kdtrain.phases import distill
 from kdtrain.shards.index import read_index
-from kdtrain.stream import EvaluationStream
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -156,7 +156,7 @@ def test_labels_do_not_reach_the_student(teacher, tmp_path):
 
 def test_the_label_of_a_sample_is_never_asked_for(shards, teacher, tmp_path, monkeypatch):
     """With labels that raise when they are read, distillation on a labelled split still runs and validates."""
-    from kdtrain.sample_io import LoadedSample
+    from kdtrain.data.samples import LoadedSample
 
     original = distill.Distillation.loss_of
 

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from kdtrain.data.loader import LoadStats
 from kdtrain.errors import UsageError
-from kdtrain.loader import LoadStats
 from kdtrain.progress import Monitor, memory_gb
 
 

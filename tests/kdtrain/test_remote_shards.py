@@ -16,17 +16,17 @@ import pytest
 from fixtures.faulty_s3 import FaultyS3, faulty_s3
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import kdtrain, record_of, trained, weights_sha256, write_training_set
-from kdtrain.epoch_plan import SampleRef
+from kdtrain.data.loader import first_uses
+from kdtrain.data.plan import SampleRef
+from kdtrain.data.samples import LoadedSample, SampleReader
+from kdtrain.data.stream import EvaluationStream, SampleStream
 from kdtrain.errors import UsageError
-from kdtrain.fetch_ahead import first_uses
 from kdtrain.report.data_table import find_index
-from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shards import remote
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Url
-from kdtrain.stream import EvaluationStream, SampleStream
 from kdtrain.sweep.local import request_of
 from kdtrain.sweep.plan import Options, make_plan
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from fixtures.shard_sets import write_files, write_set
-from kdtrain.epoch_plan import SampleRef
-from kdtrain.sample_io import SampleReader
+from kdtrain.data.plan import SampleRef
+from kdtrain.data.samples import SampleReader
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
 from kdtrain.shards.sample import read_shard

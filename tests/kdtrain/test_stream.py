@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from fixtures.shard_sets import write_set
-from kdtrain import loader
-from kdtrain.epoch_plan import SampleRef
+from kdtrain.data import loader
+from kdtrain.data.loader import Loader, LoadStats
+from kdtrain.data.plan import SampleRef
+from kdtrain.data.samples import LoadedSample, SampleReader
+from kdtrain.data.stream import EvaluationStream, SampleStream, class_counts
 from kdtrain.errors import TrainingError
-from kdtrain.loader import Loader, LoadStats
-from kdtrain.sample_io import LoadedSample, SampleReader
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
-from kdtrain.stream import EvaluationStream, SampleStream, class_counts
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 

@@ -19,19 +19,19 @@ from jsonschema import Draft202012Validator
 
 from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_of
 from kdtrain.augment import AugmentSettings, draw
+from kdtrain.data.samples import LoadedSample
+from kdtrain.data.stream import EvaluationStream
+from kdtrain.data.teacher_cache.document import draw_entry, read_record, to_json
+from kdtrain.data.teacher_cache.opening import open_cache
+from kdtrain.data.teacher_cache.reader import CacheReader
+from kdtrain.data.teacher_cache.tar import writing
+from kdtrain.data.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.model.network import load_trained
 from kdtrain.model.resnet import build_model
-from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
-from kdtrain.stream import EvaluationStream
 from kdtrain.teacher_cache.compute import ViewMaker
-from kdtrain.teacher_cache.document import draw_entry, read_record, to_json
-from kdtrain.teacher_cache.opening import open_cache
-from kdtrain.teacher_cache.reader import CacheReader
-from kdtrain.teacher_cache.tar import writing
-from kdtrain.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

@@ -11,8 +11,8 @@ import torch
 from fixtures.shard_sets import write_set
 from fixtures.teacher_caches import VIEWS, cached
 from fixtures.training_runs import kdtrain, log_of, record_of, trained, weights_sha256
+from kdtrain.data.teacher_cache import view
 from kdtrain.losses import RESIZES
-from kdtrain.teacher_cache import view
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

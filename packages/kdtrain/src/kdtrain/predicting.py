@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from kdtrain.config.phases import Decode
+from kdtrain.data.inputs import NO_DRAWING, image_batch
+from kdtrain.data.samples import LoadedSample
+from kdtrain.data.stream import EvaluationStream
 from kdtrain.engine import Engine
-from kdtrain.inputs import NO_DRAWING, image_batch
 from kdtrain.model.network import Network
 from kdtrain.predictions import Prediction
-from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.index import Index
-from kdtrain.stream import EvaluationStream
 
 
 def predict_sample(

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from kdtrain.data.loader import LoadStats
 from kdtrain.errors import UsageError
-from kdtrain.loader import LoadStats
 
 
 class EpochBar:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig
-from kdtrain.epoch_plan import SampleRef, epoch_order, micro_batches, n_groups
+from kdtrain.data.plan import SampleRef, epoch_order, micro_batches, n_groups
+from kdtrain.data.sets import union_of, validation_split
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.network import Network
@@ -24,7 +25,6 @@ from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
 from kdtrain.sweep_memory import Images, StepShape, step_bytes
 from kdtrain.sweep_speed import Speed, measure_speed, seconds_of
-from kdtrain.training_sets import union_of, validation_split
 
 __all__ = ["RunEstimate", "Speed", "estimate_run", "measure_speed"]
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig
-from kdtrain.epoch_plan import Views
+from kdtrain.data.plan import Views
+from kdtrain.data.sets import check_phase, union_of, validation_split
+from kdtrain.data.teacher_cache.binding import check_cache
+from kdtrain.data.teacher_cache.document import TeacherCache
+from kdtrain.data.teacher_cache.opening import open_cache
+from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network, Trained, load_trained
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import Index, read_index
-from kdtrain.teacher_cache.binding import check_cache
-from kdtrain.teacher_cache.document import TeacherCache
-from kdtrain.teacher_cache.opening import open_cache
-from kdtrain.teacher_cache.reader import CacheReader
-from kdtrain.training_sets import check_phase, union_of, validation_split
 
 
 @dataclass(frozen=True, kw_only=True)

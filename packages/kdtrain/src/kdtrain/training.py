@@ -19,22 +19,22 @@ from torch import nn
 from kdtrain import checkpoints
 from kdtrain.checkpoints import CheckpointStore, Record
 from kdtrain.config.phases import PhaseConfig
+from kdtrain.data.inputs import Drawing
+from kdtrain.data.plan import FRESH, Views
+from kdtrain.data.samples import LoadedSample
+from kdtrain.data.sets import samples_of, union_of, validation_split
+from kdtrain.data.stream import SampleStream
+from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.engine import BatchLoss, Engine
 from kdtrain.engine_settings import deepspeed_json, engine_settings
-from kdtrain.epoch_plan import FRESH, Views
 from kdtrain.errors import UsageError
-from kdtrain.inputs import Drawing
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Model, activation_checkpointing
 from kdtrain.progress import Monitor
 from kdtrain.run_folder import RunFolder
-from kdtrain.sample_io import LoadedSample
 from kdtrain.shards.index import Index
-from kdtrain.stream import SampleStream
-from kdtrain.teacher_cache.reader import CacheReader
 from kdtrain.training_record import TrainingRecord, publish
-from kdtrain.training_sets import samples_of, union_of, validation_split
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]

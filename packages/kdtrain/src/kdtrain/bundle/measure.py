@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import Measured, TrainingData, training_data
-from kdtrain.epoch_plan import SampleRef
-from kdtrain.sample_io import LoadedSample, SampleReader
+from kdtrain.data.plan import SampleRef
+from kdtrain.data.samples import LoadedSample, SampleReader
+from kdtrain.data.sets import union_of
 from kdtrain.shards.index import Index
-from kdtrain.training_sets import union_of
 
 MOST_MEASURED = 1000
 """Images opened: percentiles of more are the same, and at 10x each costs a second."""

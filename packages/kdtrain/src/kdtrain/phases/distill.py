@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain.config.phases import Decode, DistillConfig
+from kdtrain.data.inputs import NO_DRAWING, Drawing, image_batch
+from kdtrain.data.stream import EvaluationStream
+from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.engine import BatchLoss, Engine
-from kdtrain.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
 from kdtrain.model.network import Network, Trained
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Output
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import Index
-from kdtrain.stream import EvaluationStream
 from kdtrain.teacher_cache.compute import frozen_teacher
-from kdtrain.teacher_cache.reader import CacheReader
 from kdtrain.teaching import check_student, teaching_of
 from kdtrain.training import Batch, Phase, Summary, train
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from kdtrain.config.phases import FinetuneConfig
+from kdtrain.data.sets import check_phase
 from kdtrain.errors import UsageError
 from kdtrain.model.init import freeze_all_but_fc
 from kdtrain.model.network import Trained, load_trained
@@ -16,7 +17,6 @@ from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import read_index
 from kdtrain.training import Phase, Summary, train
-from kdtrain.training_sets import check_phase
 
 
 def run(config: FinetuneConfig, monitor: Monitor) -> Summary:

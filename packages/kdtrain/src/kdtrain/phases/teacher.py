@@ -13,15 +13,15 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
 from torch import nn
 
 from kdtrain.config.phases import TeacherConfig
+from kdtrain.data.inputs import Drawing, image_batch, label_batch
+from kdtrain.data.sets import check_phase
 from kdtrain.engine import BatchLoss
-from kdtrain.inputs import Drawing, image_batch, label_batch
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
 from kdtrain.predicting import validate_labels
 from kdtrain.progress import Monitor
 from kdtrain.shards.index import read_index
 from kdtrain.training import Batch, Phase, Summary, train
-from kdtrain.training_sets import check_phase
 
 
 def run(config: TeacherConfig, monitor: Monitor) -> Summary:

@@ -109,7 +109,7 @@ def read_shard(index: Index, shard: Shard, *, magnification: float, pixels: bool
     """Samples of one tar in order, each checked against the index before its pixels are decoded.
 
     Args:
-        index: The opened set, in a local folder; of a URL, kdtrain.sample_io reads single samples.
+        index: The opened set, in a local folder; of a URL, kdtrain.data.samples reads single samples.
         shard: One of its shards.
         magnification: One of its magnifications.
         pixels: Whether to decode the images; their headers are checked in any case.

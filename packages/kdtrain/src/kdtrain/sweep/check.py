@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
+from kdtrain.data.sets import check_phase, samples_of, union_of, validation_split
 from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
@@ -26,7 +27,6 @@ from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
 from kdtrain.sweep.state import file_sha256, weights_sha256
-from kdtrain.training_sets import check_phase, samples_of, union_of, validation_split
 
 
 @dataclass(frozen=True, kw_only=True)

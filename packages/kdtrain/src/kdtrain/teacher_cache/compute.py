@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from kdtrain.augment import Draw
 from kdtrain.config.phases import Precision
+from kdtrain.data.inputs import drawn_batch
+from kdtrain.data.teacher_cache.view import MAPS, TeacherView, map_size
 from kdtrain.engine_precision import Autocast
-from kdtrain.inputs import drawn_batch
 from kdtrain.losses import teacher_targets
 from kdtrain.model.network import Trained
-from kdtrain.teacher_cache.view import MAPS, TeacherView, map_size
 
 
 def frozen_teacher(teacher: Trained, precision: Precision) -> nn.Module:

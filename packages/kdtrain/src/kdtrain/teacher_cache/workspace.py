@@ -24,13 +24,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdtrain.errors import UsageError
-from kdtrain.files import write_atomically
-from kdtrain.run_folder import differences, versions
-from kdtrain.shards.index import Index
-from kdtrain.shards.models import Shard
-from kdtrain.teacher_cache.binding import is_current
-from kdtrain.teacher_cache.document import (
+from kdtrain.data.teacher_cache.binding import is_current
+from kdtrain.data.teacher_cache.document import (
     CACHE_FILE,
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -39,6 +34,11 @@ from kdtrain.teacher_cache.document import (
     shard_name,
     to_json,
 )
+from kdtrain.errors import UsageError
+from kdtrain.files import write_atomically
+from kdtrain.run_folder import differences, versions
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard
 
 WORKSPACE = ".kdtrain"
 SETTINGS_FILE = "settings.json"

@@ -7,15 +7,12 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import islice
 
 from kdtrain.augment import IDENTITY, Draw, draw
-from kdtrain.engine_group import memory_errors_named
-from kdtrain.loader import LoadStats
-from kdtrain.sample_io import LoadedSample
-from kdtrain.shards.index import Index
-from kdtrain.shards.models import Shard, magnification_name
-from kdtrain.stream import EvaluationStream
-from kdtrain.teacher_cache.binding import sources_of
-from kdtrain.teacher_cache.compute import ViewMaker
-from kdtrain.teacher_cache.document import (
+from kdtrain.data.loader import LoadStats
+from kdtrain.data.samples import LoadedSample
+from kdtrain.data.sets import union_of
+from kdtrain.data.stream import EvaluationStream
+from kdtrain.data.teacher_cache.binding import sources_of
+from kdtrain.data.teacher_cache.document import (
     FORMAT_VERSION,
     CacheSettings,
     SampleEntry,
@@ -26,10 +23,13 @@ from kdtrain.teacher_cache.document import (
     to_json,
     view_member,
 )
-from kdtrain.teacher_cache.tar import TarSum, writing
-from kdtrain.teacher_cache.view import encode_view
+from kdtrain.data.teacher_cache.tar import TarSum, writing
+from kdtrain.data.teacher_cache.view import encode_view
+from kdtrain.engine_group import memory_errors_named
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard, magnification_name
+from kdtrain.teacher_cache.compute import ViewMaker
 from kdtrain.teacher_cache.workspace import CacheFolder
-from kdtrain.training_sets import union_of
 
 
 def deal(index: Index, todo: Sequence[str], magnification: float, ranks: int) -> list[list[str]]:

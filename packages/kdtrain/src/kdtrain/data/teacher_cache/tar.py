@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from kdtrain.data.teacher_cache.document import REMEDY, record_member, view_member
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.ustar import BLOCK, Member, Rules, iter_members
-from kdtrain.teacher_cache.document import REMEDY, record_member, view_member
 
 RULES = Rules(whole="T09 tar-whole", kind="T10 member-kind", remedy=REMEDY)
 OWNER = "kdtrain"

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from kdtrain.epoch_plan import SampleRef
+from kdtrain.data.plan import SampleRef
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import torch
 
     from kdtrain.config.phases import Decode
-    from kdtrain.device_decode import EncodedImage
-    from kdtrain.teacher_cache.reader import CacheReader
-    from kdtrain.teacher_cache.view import Taught
+    from kdtrain.data.device_decode import EncodedImage
+    from kdtrain.data.teacher_cache.reader import CacheReader
+    from kdtrain.data.teacher_cache.view import Taught
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class SampleReader:
 
     def _encoded(self, shard: Shard, sample: Sample, magnification: float) -> EncodedImage:
         # Here, because it brings torch.
-        from kdtrain.device_decode import encoded_image
+        from kdtrain.data.device_decode import encoded_image
 
         size = sample.record.image
         path = self.index.path_of(shard, magnification)

@@ -11,12 +11,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import Index
-from kdtrain.shards.models import Shard
-from kdtrain.shards.open_tars import OpenFiles
-from kdtrain.shards.ustar import Member, pread
-from kdtrain.teacher_cache.document import (
+from kdtrain.data.teacher_cache.document import (
     REMEDY,
     ShardEntry,
     TeacherCache,
@@ -25,15 +20,20 @@ from kdtrain.teacher_cache.document import (
     read_record,
     shard_name,
 )
-from kdtrain.teacher_cache.tar import CachedPlace, iter_samples
-from kdtrain.teacher_cache.view import Taught, TeacherView, ViewShape, decode_view, map_size
+from kdtrain.data.teacher_cache.tar import CachedPlace, iter_samples
+from kdtrain.data.teacher_cache.view import Taught, TeacherView, ViewShape, decode_view, map_size
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import Index
+from kdtrain.shards.models import Shard
+from kdtrain.shards.open_tars import OpenFiles
+from kdtrain.shards.ustar import Member, pread
 
 
 class CacheReader:
     """Reads views in any order. A copy sent to another process opens its own files.
 
     Args:
-        cache: That :mod:`kdtrain.teacher_cache.binding` found to fit.
+        cache: That :mod:`kdtrain.data.teacher_cache.binding` found to fit.
         index: The shard set, which knows the sizes of its images.
     """
 

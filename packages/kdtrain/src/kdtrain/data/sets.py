@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kdtrain.config.phases import PhaseConfig, SetConfig
-from kdtrain.device_decode import check_decode
-from kdtrain.epoch_plan import WINDOW_SHARDS
+from kdtrain.data.device_decode import check_decode
+from kdtrain.data.plan import WINDOW_SHARDS
+from kdtrain.data.stream import check_training_set
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index
 from kdtrain.shards.open_tars import shards_ahead
-from kdtrain.stream import check_training_set
 
 
 def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from kdtrain.augment import AugmentSettings
 from kdtrain.config.phases import DistillConfig
+from kdtrain.data.teacher_cache.document import ShardEntry, TeacherCache, shard_name
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard, magnification_name
-from kdtrain.teacher_cache.document import ShardEntry, TeacherCache, shard_name
 
 _NAMED = 3
 """Shards that a message names; the rest it counts."""

@@ -10,10 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdtrain.errors import UsageError
-from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import one_line
-from kdtrain.teacher_cache.document import (
+from kdtrain.data.teacher_cache.document import (
     CACHE_FILE,
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -22,6 +19,9 @@ from kdtrain.teacher_cache.document import (
     TeacherCache,
     shard_name,
 )
+from kdtrain.errors import UsageError
+from kdtrain.shards.error import ShardError
+from kdtrain.shards.index import one_line
 
 
 def open_cache(directory: Path) -> TeacherCache:

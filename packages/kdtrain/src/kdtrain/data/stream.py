@@ -13,22 +13,23 @@ from itertools import islice
 import torch
 
 from kdtrain.config.phases import Decode
-from kdtrain.epoch_plan import (
+from kdtrain.data.loader import PREFETCH, Loader, LoadStats
+from kdtrain.data.plan import (
     FRESH,
     WINDOW_SHARDS,
+    FixedPlan,
     GroupPlan,
+    TrainingPlan,
     Views,
     epoch_order,
     n_groups,
     rank_slice,
 )
-from kdtrain.loader import PREFETCH, Loader, LoadStats
-from kdtrain.sample_io import LoadedSample, SampleReader
+from kdtrain.data.samples import LoadedSample, SampleReader
+from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
 from kdtrain.shards.open_tars import shards_ahead
-from kdtrain.stream_plan import FixedPlan, TrainingPlan
-from kdtrain.teacher_cache.reader import CacheReader
 
 
 class Group:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from kdtrain.augment import IDENTITY, AugmentSettings, Draw, apply, apply_batch, draw, standardise
-from kdtrain.device_decode import decode_images
+from kdtrain.data.device_decode import decode_images
+from kdtrain.data.samples import LoadedSample
 from kdtrain.model.network import Network
 from kdtrain.model.placing import lay_out
-from kdtrain.sample_io import LoadedSample
 
 
 @dataclass(frozen=True, kw_only=True)
