@@ -24,7 +24,7 @@ from kdtrain.data.loader import LoadStats
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.phases import cache_teacher, distill, teacher
-from kdtrain.progress import EpochBar, Monitor
+from kdtrain.training.monitor import EpochBar, Monitor
 
 HIGH = 10.0
 CACHED_EPOCHS = 9

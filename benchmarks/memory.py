@@ -30,10 +30,10 @@ from _common import machine, machine_line, markdown_table
 from _tissue_set import write_tissue_set
 
 from kdtrain.config.phases import Precision
-from kdtrain.engine_launch import Launch, pick_device
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.sweep_memory import Images, StepShape, step_bytes
 from kdtrain.sweep_speed import CONTEXT_BYTES, PROCESS_BYTES
+from kdtrain.training.engine.launch import Launch, pick_device
 
 SPEC = ModelSpec(name="resnet10", n_classes=2)
 STEP_PX = 32

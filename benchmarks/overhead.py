@@ -48,8 +48,8 @@ from kdtrain.config.phases import TeacherConfig
 from kdtrain.data.stream import SampleStream
 from kdtrain.model.resnet import build_model
 from kdtrain.phases import teacher
-from kdtrain.progress import EpochBar, Monitor
 from kdtrain.shards.index import read_index
+from kdtrain.training.monitor import EpochBar, Monitor
 
 SEED = 0
 AGREEMENT = 1e-4

@@ -39,7 +39,7 @@ from _focal import FocalRegion, Target, focal_regions
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.explain.explain import explain_region
 from kdtrain.explain.heat_map import HeatMap
-from kdtrain.model.network import Trained, load_trained
+from kdtrain.training.trained import Trained, load_trained
 from slideprep.synthetic.dataset import make_slides
 from slideprep.synthetic.lesion import LesionSize
 from slideprep.synthetic.slide import BACKGROUND_CLASS, SlideSize

@@ -32,7 +32,7 @@ from _kdtrain_loop import HIGH, Setting, Variant, bytes_per_sample, variants, wr
 from _paper_loop import Measured
 from _tissue_set import write_tissue_set
 
-from kdtrain.engine_launch import Launch, pick_device
+from kdtrain.training.engine.launch import Launch, pick_device
 
 MIN_SIDE_PX = 32
 

@@ -99,7 +99,7 @@ def test_student_and_baseline_are_compared(runs, shards):
 def test_a_student_of_a_sixteenth_of_the_pixels_costs_a_fraction(runs):
     """64 px instead of 256 px: at the same stride a sixteenth of the operations; at stride 16, less than a fifth."""
     from kdtrain.model.flops import count
-    from kdtrain.model.network import load_trained
+    from kdtrain.training.trained import load_trained
 
     teacher, student = (load_trained(runs[name], what="RUN").model for name in ("teacher", "student"))
     full = count(teacher, 256, 256).gflops

@@ -21,10 +21,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kdtrain import checkpoints
-from kdtrain.checkpoints import CheckpointStore, Record
-from kdtrain.engine import BatchLoss, Engine, TrainingError
-from kdtrain.engine_config import EngineSettings
+from kdtrain.training import checkpoints
+from kdtrain.training.checkpoints import CheckpointStore, Record
+from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
+from kdtrain.training.engine.settings import EngineSettings
 
 N_SAMPLES = 11
 GROUPS_OF_4 = ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10))

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdtrain import checkpoints
-from kdtrain.checkpoints import CheckpointError, CheckpointStore, Record, superseded
-from kdtrain.engine_state import TrainingState
+from kdtrain.training import checkpoints
+from kdtrain.training.checkpoints import CheckpointError, CheckpointStore, Record, superseded
+from kdtrain.training.engine.state import TrainingState
 
 
 def state_of(step: int) -> TrainingState:

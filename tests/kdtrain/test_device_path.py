@@ -26,16 +26,16 @@ from kdtrain.data.inputs import NO_DRAWING, image_batch
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.data.stream import EvaluationStream, SampleStream
-from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.errors import UsageError
 from kdtrain.losses import RESIZES, distillation_loss
 from kdtrain.model import placing as compiling
-from kdtrain.model.network import load_trained
 from kdtrain.model.placing import lay_out, lay_out_model
 from kdtrain.model.resnet import build_model
 from kdtrain.phases import distill
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
+from kdtrain.training.engine.state import TrainingState, optimizer_state_of, restore, weights_of
+from kdtrain.training.trained import load_trained
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

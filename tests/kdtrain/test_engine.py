@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
-from kdtrain.checkpoints import CheckpointStore
-from kdtrain.engine import BatchLoss, Engine, TrainingError
-from kdtrain.engine_config import EngineConfigError, EngineSettings
 from kdtrain.errors import UsageError
-from kdtrain.schedules import Schedule
+from kdtrain.training.checkpoints import CheckpointStore
+from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
+from kdtrain.training.engine.schedules import Schedule
+from kdtrain.training.engine.settings import EngineConfigError, EngineSettings
 
 _PATH = Path(__file__).with_name("engine_worker.py")
 _SPEC = importlib.util.spec_from_file_location("engine_worker", _PATH)

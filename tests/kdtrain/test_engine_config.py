@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdtrain.engine_config import EngineConfigError, EngineSettings, deepspeed_config
+from kdtrain.training.engine.settings import EngineConfigError, EngineSettings, deepspeed_config
 
 
 def test_config_takes_accumulation_out_of_deepspeeds_hands():

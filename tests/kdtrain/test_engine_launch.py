@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdtrain.engine_launch import Launch, first_node, launch_from, pick_device
 from kdtrain.errors import UsageError
+from kdtrain.training.engine.launch import Launch, first_node, launch_from, pick_device
 
 SLURM = {
     "SLURM_STEP_NUM_TASKS": "8",

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from kdtrain.errors import UsageError
-from kdtrain.model.network import Network, load_trained
+from kdtrain.model.network import Network
+from kdtrain.training.trained import load_trained
 
 NETWORK = Network(
     model="resnet10",

@@ -24,9 +24,9 @@ from fixtures.training_runs import (
 from kdtrain.config.phases import DistillConfig
 from kdtrain.data.inputs import image_batch
 from kdtrain.data.stream import EvaluationStream
-from kdtrain.model.network import load_trained
 from kdtrain.phases import distill
 from kdtrain.shards.index import read_index
+from kdtrain.training.trained import load_trained
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

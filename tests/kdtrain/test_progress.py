@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from kdtrain.data.loader import LoadStats
 from kdtrain.errors import UsageError
-from kdtrain.progress import Monitor, memory_gb
+from kdtrain.training.monitor import Monitor, memory_gb
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kdtrain.errors import UsageError
-from kdtrain.run_folder import RunFolder, Session, cost_hours, read_run, versions
+from kdtrain.training.run_folder import RunFolder, Session, cost_hours, read_run, versions
 
 SETTINGS = {"lr": 0.001, "train_on": ("train",), "phase": "teacher"}
 DATA = {"sha256": "ab", "classes": ["a", "b"]}

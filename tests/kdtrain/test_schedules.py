@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kdtrain.schedules import Schedule, learning_rate_factor
+from kdtrain.training.engine.schedules import Schedule, learning_rate_factor
 
 
 def factors(schedule: Schedule, steps: range) -> list[float]:

@@ -108,7 +108,7 @@ def test_fine_tuning_after_an_auxiliary_set_is_allowed(index, tmp_path):
 
 
 def begun(found: dict[str, Job], index: Index, name: str, **source: Any) -> Path:
-    """Leave the record of a run that was begun, as kdtrain.run_folder writes it."""
+    """Leave the record of a run that was begun, as kdtrain.training.run_folder writes it."""
     job = found[name]
     assert job.config is not None
     content = {

@@ -20,11 +20,11 @@ from fixtures.training_runs import (
 )
 from kdtrain.config.phases import DistillConfig, TeacherConfig
 from kdtrain.data.sets import check_phase, samples_of, union_of, validation_split
-from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.errors import UsageError
-from kdtrain.run_folder import RunFolder
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
+from kdtrain.training.engine.settings import deepspeed_json, engine_settings
+from kdtrain.training.run_folder import RunFolder
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")

@@ -36,7 +36,7 @@ from kdtrain.shards.cache import DEFAULT_GB, cache_settings
 from kdtrain.shards.locations import location_of
 
 if TYPE_CHECKING:
-    from kdtrain.training import Summary
+    from kdtrain.training.loop import Summary
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -91,8 +91,8 @@ def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
         from rich.console import Console
 
         from kdtrain.phases.cache_teacher import run
-        from kdtrain.progress import Monitor
         from kdtrain.summary import print_cache_summary
+        from kdtrain.training.monitor import Monitor
 
         active = _is_first_rank()
         monitor = Monitor(Console(stderr=True), config.out, active=active, tensorboard=False)
@@ -114,7 +114,7 @@ def _run_phase(module: str, config: PhaseConfig) -> None:
     _check_shards(config)
     from rich.console import Console
 
-    from kdtrain.progress import Monitor
+    from kdtrain.training.monitor import Monitor
 
     console = Console(stderr=True)
     active = _is_first_rank()

@@ -13,13 +13,13 @@ from rich.progress import Progress
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
 from kdtrain.model.flops import count, mean_gflops
-from kdtrain.model.network import Trained, load_trained
 from kdtrain.predicting import predict_split, sizes_of_split
 from kdtrain.predictions import Prediction
-from kdtrain.run_folder import versions
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location
+from kdtrain.training.run_folder import versions
+from kdtrain.training.trained import Trained, load_trained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from kdtrain.evaluate import Evaluation
 from kdtrain.phases.cache_teacher import CacheSummary
-from kdtrain.run_folder import MODEL_FILE
-from kdtrain.training import Summary
+from kdtrain.training.loop import Summary
+from kdtrain.training.run_folder import MODEL_FILE
 
 _ROWS = (
     ("accuracy", "Accuracy"),

@@ -28,10 +28,10 @@ from torch.utils._pytree import tree_leaves
 
 from kdtrain.augment import IDENTITY, Draw, apply_batch, standardise
 from kdtrain.config.phases import Precision, Resize
-from kdtrain.engine_precision import Autocast
 from kdtrain.losses import distillation_loss
 from kdtrain.model.init import freeze_all_but_fc
 from kdtrain.model.resnet import Model, ModelSpec, Output, activation_checkpointing
+from kdtrain.training.engine.precision import Autocast
 
 ALL_COLOURS = Draw(brightness=1.1, contrast=1.1, saturation=1.1, hue=0.1, quarter_turns=1)
 """A draw that costs what most do: all colours, and a turn, which takes a copy; a flip with it may take none."""

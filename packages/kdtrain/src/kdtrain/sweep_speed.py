@@ -27,14 +27,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from kdtrain.augment import apply_batch
-from kdtrain.checkpoints import CheckpointStore, Record
-from kdtrain.engine_config import Device, Precision
-from kdtrain.engine_launch import Launch, pick_device
-from kdtrain.engine_precision import Autocast
-from kdtrain.engine_state import TrainingState, optimizer_state_of, weights_of
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.resnet import Model, ModelSpec, build_model
 from kdtrain.sweep_memory import ALL_COLOURS, prepared
+from kdtrain.training.checkpoints import CheckpointStore, Record
+from kdtrain.training.engine.launch import Launch, pick_device
+from kdtrain.training.engine.precision import Autocast
+from kdtrain.training.engine.settings import Device, Precision
+from kdtrain.training.engine.state import TrainingState, optimizer_state_of, weights_of
 
 SIDES_PX = (32, 96, 288, 864, 2592)
 """Images of the calibration, as far as time allows."""

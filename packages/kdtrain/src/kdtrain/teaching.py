@@ -14,9 +14,10 @@ from kdtrain.data.teacher_cache.document import TeacherCache
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import UsageError
-from kdtrain.model.network import Network, Trained, load_trained
-from kdtrain.progress import Monitor
+from kdtrain.model.network import Network
 from kdtrain.shards.index import Index, read_index
+from kdtrain.training.monitor import Monitor
+from kdtrain.training.trained import Trained, load_trained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ from kdtrain.bundle.entries import (
 from kdtrain.bundle.onnx_export import FEATURE_SIZES
 from kdtrain.bundle.source import Source
 from kdtrain.bundle.training_data import TrainingData
-from kdtrain.model.network import Trained
 from kdtrain.model.resnet import MIN_SIDE_PX
+from kdtrain.training.trained import Trained
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "torch")
 """That decide a bundle's bytes."""

@@ -38,7 +38,7 @@ from kdtrain.bundle.training_data import TrainingData
 from kdtrain.data.sets import union_of
 from kdtrain.errors import UsageError
 from kdtrain.model.resnet import MIN_SIDE_PX
-from kdtrain.run_folder import MODEL_FILE
+from kdtrain.training.run_folder import MODEL_FILE
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 """What a model repository may be called."""

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from kdtrain.bundle.entries import MetricsEntry
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, evaluation_folder
-from kdtrain.model.network import Trained, load_trained
-from kdtrain.run_folder import RUN_FILE
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, one_line, read_index
 from kdtrain.shards.locations import Location, location_of
+from kdtrain.training.run_folder import RUN_FILE
+from kdtrain.training.trained import Trained, load_trained
 
 
 @dataclass(frozen=True, kw_only=True)

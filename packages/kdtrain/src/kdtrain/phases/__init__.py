@@ -1,1 +1,1 @@
-"""The paper's phases as flat scripts over one loop (:mod:`kdtrain.training`): build, loss, run."""
+"""The paper's phases as flat scripts over one loop (:mod:`kdtrain.training.loop`): build, loss, run."""

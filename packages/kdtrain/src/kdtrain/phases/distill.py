@@ -17,16 +17,17 @@ from kdtrain.config.phases import Decode, DistillConfig
 from kdtrain.data.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.reader import CacheReader
-from kdtrain.engine import BatchLoss, Engine
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
-from kdtrain.model.network import Network, Trained
+from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Output
-from kdtrain.progress import Monitor
 from kdtrain.shards.index import Index
 from kdtrain.teacher_cache.compute import frozen_teacher
 from kdtrain.teaching import check_student, teaching_of
-from kdtrain.training import Batch, Phase, Summary, train
+from kdtrain.training.engine.engine import BatchLoss, Engine
+from kdtrain.training.loop import Batch, Phase, Summary, train
+from kdtrain.training.monitor import Monitor
+from kdtrain.training.trained import Trained
 
 
 def run(config: DistillConfig, monitor: Monitor) -> Summary:

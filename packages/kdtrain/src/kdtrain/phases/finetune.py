@@ -11,12 +11,12 @@ from kdtrain.config.phases import FinetuneConfig
 from kdtrain.data.sets import check_phase
 from kdtrain.errors import UsageError
 from kdtrain.model.init import freeze_all_but_fc
-from kdtrain.model.network import Trained, load_trained
 from kdtrain.phases.teacher import label_loss
 from kdtrain.predicting import validate_labels
-from kdtrain.progress import Monitor
 from kdtrain.shards.index import read_index
-from kdtrain.training import Phase, Summary, train
+from kdtrain.training.loop import Phase, Summary, train
+from kdtrain.training.monitor import Monitor
+from kdtrain.training.trained import Trained, load_trained
 
 
 def run(config: FinetuneConfig, monitor: Monitor) -> Summary:

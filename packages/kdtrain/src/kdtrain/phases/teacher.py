@@ -15,13 +15,13 @@ from torch import nn
 from kdtrain.config.phases import TeacherConfig
 from kdtrain.data.inputs import Drawing, image_batch, label_batch
 from kdtrain.data.sets import check_phase
-from kdtrain.engine import BatchLoss
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
 from kdtrain.predicting import validate_labels
-from kdtrain.progress import Monitor
 from kdtrain.shards.index import read_index
-from kdtrain.training import Batch, Phase, Summary, train
+from kdtrain.training.engine.engine import BatchLoss
+from kdtrain.training.loop import Batch, Phase, Summary, train
+from kdtrain.training.monitor import Monitor
 
 
 def run(config: TeacherConfig, monitor: Monitor) -> Summary:

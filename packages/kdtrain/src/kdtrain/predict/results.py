@@ -30,7 +30,7 @@ from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
 from kdtrain.predict.failure import Failure
 from kdtrain.predict.prediction import SlidePrediction
-from kdtrain.run_folder import differences
+from kdtrain.training.run_folder import differences
 
 IDENTITY_FILE = "predict.json"
 PAGE_FILE = "page.html"

@@ -15,8 +15,8 @@ from kdtrain.errors import UsageError
 from kdtrain.report.labels import method_of
 from kdtrain.report.runs import Run, not_ready, read_evaluated, sha256_of
 from kdtrain.report.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
-from kdtrain.run_folder import MODEL_FILE, read_run
 from kdtrain.shards.locations import Location, location_of
+from kdtrain.training.run_folder import MODEL_FILE, read_run
 
 SPLIT = "test"
 """Reported where neither the command nor a sweep says otherwise."""

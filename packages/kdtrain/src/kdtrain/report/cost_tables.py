@@ -9,8 +9,8 @@ from kdtrain.report.cells import ABSENT, NONE
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.results import Results
 from kdtrain.report.runs import Run
-from kdtrain.run_folder import cost_hours
 from kdtrain.shards.models import magnification_name
+from kdtrain.training.run_folder import cost_hours
 
 SHORT_HASH = 12
 """Hex digits shown of a SHA-256: no two of a person's runs share them."""

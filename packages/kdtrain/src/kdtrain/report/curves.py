@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdtrain.run_folder import LOG_FILE
+from kdtrain.training.run_folder import LOG_FILE
 
 MAX_POINTS = 200
 """Of a curve: more cannot be told apart on a page, and dozens of curves must stay small."""

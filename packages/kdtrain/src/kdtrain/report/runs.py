@@ -21,8 +21,8 @@ from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
 from kdtrain.predictions import Prediction, read_predictions_csv
 from kdtrain.report.curves import Curves, read_curves
-from kdtrain.run_folder import MODEL_FILE, RunFolder, Session, read_run
 from kdtrain.shards.locations import Location
+from kdtrain.training.run_folder import MODEL_FILE, RunFolder, Session, read_run
 
 
 @dataclass(frozen=True, kw_only=True)

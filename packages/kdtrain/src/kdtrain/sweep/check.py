@@ -16,17 +16,17 @@ from pydantic import ValidationError
 
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.data.sets import check_phase, samples_of, union_of, validation_split
-from kdtrain.engine_settings import deepspeed_json
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
-from kdtrain.run_folder import MODEL_FILE, RUN_FILE, read_run
-from kdtrain.schedules import Schedule
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
 from kdtrain.sweep.state import file_sha256, weights_sha256
+from kdtrain.training.engine.schedules import Schedule
+from kdtrain.training.engine.settings import deepspeed_json
+from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +269,7 @@ def _check_folders(jobs: Iterable[Job], index: Index) -> None:
 
 
 def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequence[Job]) -> None:
-    """Refuse a folder that holds another run: what kdtrain.run_folder would refuse when its turn comes."""
+    """Refuse a folder that holds another run: what kdtrain.training.run_folder would refuse when its turn comes."""
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / RUN_FILE).exists():

@@ -79,8 +79,8 @@ def _cache(given: tuple[str, float] | None) -> CacheSettings:
 def _train(phase: str, settings: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    from kdtrain.progress import Monitor
     from kdtrain.sweep.recipe import CONFIGS
+    from kdtrain.training.monitor import Monitor
 
     config = CONFIGS[phase](**settings)
     monitor = Monitor(Console(stderr=True), config.out, tensorboard=config.tensorboard, wandb=config.wandb)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation import METRICS_FILE, evaluation_folder
-from kdtrain.run_folder import MODEL_FILE, RUN_FILE, RunFolder
 from kdtrain.sweep.recipe import EvaluateRecipe
+from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, RunFolder
 
 Stage = Literal["finished", "trained", "begun", "new"]
 

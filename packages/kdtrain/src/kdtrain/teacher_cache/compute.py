@@ -11,9 +11,9 @@ from kdtrain.augment import Draw
 from kdtrain.config.phases import Precision
 from kdtrain.data.inputs import drawn_batch
 from kdtrain.data.teacher_cache.view import MAPS, TeacherView, map_size
-from kdtrain.engine_precision import Autocast
 from kdtrain.losses import teacher_targets
-from kdtrain.model.network import Trained
+from kdtrain.training.engine.precision import Autocast
+from kdtrain.training.trained import Trained
 
 
 def frozen_teacher(teacher: Trained, precision: Precision) -> nn.Module:

@@ -36,9 +36,9 @@ from kdtrain.data.teacher_cache.document import (
 )
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
-from kdtrain.run_folder import differences, versions
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard
+from kdtrain.training.run_folder import differences, versions
 
 WORKSPACE = ".kdtrain"
 SETTINGS_FILE = "settings.json"

@@ -6,7 +6,7 @@
     RUN/log.jsonl           one JSON object per logged step and per epoch
     RUN/sessions.json       how long it was trained, and on what: one entry per start
     RUN/events.*            TensorBoard
-    RUN/checkpoints/        see kdtrain.checkpoints
+    RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
     RUN/evaluation-<split>/ see kdtrain.evaluation
 """

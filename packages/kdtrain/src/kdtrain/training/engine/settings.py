@@ -6,17 +6,22 @@ imports DeepSpeed.
 The batch is counted in samples per update, over all ranks: ``accumulate``. Ranks and micro-batches only divide
 it, so adding a GPU changes the speed of a run and not its mathematics. DeepSpeed's own accumulation is switched
 off: it assumes that every group is full, and lets an epoch's incomplete last group leak into the next.
+
+A phase's configuration in, what the engine is told of it out.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import UsageError
-from kdtrain.schedules import Schedule
+from kdtrain.training.engine.schedules import Schedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Optimizer = Literal["adam", "sgd"]
@@ -209,3 +214,52 @@ def _merged(
         else:
             merged[key] = value
     return merged
+
+
+def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSettings:
+    """The engine's part of a configuration.
+
+    Args:
+        config: Of a phase.
+        steps_per_epoch: Optimizer steps; with the epochs they say where a schedule ends.
+
+    Raises:
+        UsageError: The schedule does not fit the run, or --deepspeed cannot be read.
+    """
+    try:
+        schedule = Schedule(
+            kind=config.schedule,
+            warmup_steps=config.warmup_steps,
+            total_steps=config.epochs * steps_per_epoch,
+            step_every=config.step_every,
+        )
+    except ValueError as error:
+        raise UsageError(f"--schedule {config.schedule}: {error}") from None
+    return EngineSettings(
+        accumulate=config.accumulate,
+        micro_batch=config.micro_batch,
+        precision=config.precision,
+        zero_stage=config.zero_stage,
+        gradient_clipping=config.gradient_clipping,
+        optimizer=config.optimizer,
+        learning_rate=config.lr,
+        device=config.device,
+        weight_decay=config.weight_decay,
+        schedule=schedule,
+        deepspeed={} if config.deepspeed is None else deepspeed_json(config.deepspeed),
+    )
+
+
+def deepspeed_json(path: Path) -> dict[str, Any]:
+    """The content of ``--deepspeed``.
+
+    Raises:
+        UsageError: It is no JSON object that can be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--deepspeed {path} is no JSON file that can be read: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f'--deepspeed {path} must hold an object, such as {{"prescale_gradients": true}}')
+    return content

@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdtrain import checkpoints
-from kdtrain.checkpoints import CheckpointStore, Record
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.data.inputs import Drawing
 from kdtrain.data.plan import FRESH, Views
@@ -25,16 +23,18 @@ from kdtrain.data.samples import LoadedSample
 from kdtrain.data.sets import samples_of, union_of, validation_split
 from kdtrain.data.stream import SampleStream
 from kdtrain.data.teacher_cache.reader import CacheReader
-from kdtrain.engine import BatchLoss, Engine
-from kdtrain.engine_settings import deepspeed_json, engine_settings
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Model, activation_checkpointing
-from kdtrain.progress import Monitor
-from kdtrain.run_folder import RunFolder
 from kdtrain.shards.index import Index
-from kdtrain.training_record import TrainingRecord, publish
+from kdtrain.training import checkpoints
+from kdtrain.training.checkpoints import CheckpointStore, Record
+from kdtrain.training.engine.engine import BatchLoss, Engine
+from kdtrain.training.engine.settings import deepspeed_json, engine_settings
+from kdtrain.training.monitor import Monitor
+from kdtrain.training.record import TrainingRecord, publish
+from kdtrain.training.run_folder import RunFolder
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]

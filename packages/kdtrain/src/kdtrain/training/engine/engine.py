@@ -20,14 +20,14 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from kdtrain.engine_config import EngineConfigError, EngineSettings, deepspeed_config
-from kdtrain.engine_group import BatchLoss, GroupResult, Tally, memory_errors_named
-from kdtrain.engine_launch import join, launch_from, on_first_rank, pick_device
-from kdtrain.engine_precision import Autocast, LossScale
-from kdtrain.engine_state import TrainingState, optimizer_state_of, restore, weights_of
 from kdtrain.errors import TrainingError
 from kdtrain.model.placing import lay_out_model
-from kdtrain.schedules import learning_rate_factor
+from kdtrain.training.engine.group import BatchLoss, GroupResult, Tally, memory_errors_named
+from kdtrain.training.engine.launch import join, launch_from, on_first_rank, pick_device
+from kdtrain.training.engine.precision import Autocast, LossScale
+from kdtrain.training.engine.schedules import learning_rate_factor
+from kdtrain.training.engine.settings import EngineConfigError, EngineSettings, deepspeed_config
+from kdtrain.training.engine.state import TrainingState, optimizer_state_of, restore, weights_of
 
 __all__ = ["BatchLoss", "Engine", "GroupResult", "TrainingError"]
 

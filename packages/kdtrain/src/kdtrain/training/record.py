@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from kdtrain import checkpoints
 from kdtrain.config.phases import PhaseConfig
-from kdtrain.engine import Engine, GroupResult
-from kdtrain.progress import Monitor
-from kdtrain.run_folder import MODEL_FILE, RunFolder, Session
+from kdtrain.training import checkpoints
+from kdtrain.training.engine.engine import Engine, GroupResult
+from kdtrain.training.monitor import Monitor
+from kdtrain.training.run_folder import MODEL_FILE, RunFolder, Session
 
 
 class TrainingRecord:

@@ -28,8 +28,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from kdtrain.engine_state import TrainingState
 from kdtrain.errors import UsageError
+from kdtrain.training.engine.state import TrainingState
 
 FORMAT = "kdtrain-checkpoint-1"
 _FILES = ("model.safetensors", "optimizer.safetensors", "record.json")
