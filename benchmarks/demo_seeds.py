@@ -16,7 +16,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from kdtrain.comparison import compare
+from kdtrain.evaluation.compare import compare
 
 PHASES = ("teacher", "baseline", "distill")
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
-from kdtrain.bootstrap import Outcomes, bootstrap, draw_counts, interval, score
-from kdtrain.metrics import CLASS_METRICS
+from kdtrain.evaluation.bootstrap import Outcomes, bootstrap, draw_counts, interval, score
+from kdtrain.evaluation.metrics import CLASS_METRICS
 
 
 def _outcomes(size: int, classes: int, *, seed: int, units: int | None = None) -> Outcomes:

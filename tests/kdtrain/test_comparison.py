@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 from sklearn import metrics as reference
 
-from kdtrain.comparison import Comparison, compare, compare_predictions
-from kdtrain.evaluation import evaluate_predictions, evaluation_folder
-from kdtrain.predictions import Prediction, PredictionsError, write_predictions_csv
+from kdtrain.evaluation.compare import Comparison, compare, compare_predictions
+from kdtrain.evaluation.predictions import Prediction, PredictionsError, write_predictions_csv
+from kdtrain.evaluation.record import evaluate_predictions, evaluation_folder
 
 CLASSES = ("A", "B")
 

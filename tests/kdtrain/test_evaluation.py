@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from kdtrain.evaluation import LevelRecord, evaluate_predictions, evaluation_folder, write_evaluation
-from kdtrain.metrics import CLASS_METRICS
-from kdtrain.predictions import Prediction, PredictionsError, read_predictions_csv
+from kdtrain.evaluation.metrics import CLASS_METRICS
+from kdtrain.evaluation.predictions import Prediction, PredictionsError, read_predictions_csv
+from kdtrain.evaluation.record import LevelRecord, evaluate_predictions, evaluation_folder, write_evaluation
 
 CLASSES = ("A", "B", "C")
 

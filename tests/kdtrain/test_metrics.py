@@ -9,7 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
-from kdtrain.metrics import CLASS_METRICS, Scores, confusion_matrix, rank_classes, roc_auc, scores_from
+from kdtrain.evaluation.metrics import (
+    CLASS_METRICS,
+    Scores,
+    confusion_matrix,
+    rank_classes,
+    roc_auc,
+    scores_from,
+)
 
 
 def _scores(confusion: list[list[int]]) -> Scores:

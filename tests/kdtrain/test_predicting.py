@@ -10,9 +10,9 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from fixtures.training_runs import write_training_set
+from kdtrain.evaluation.predict_split import predict_split, quick_metrics, run_name, sizes_of_split
+from kdtrain.evaluation.predictions import Prediction
 from kdtrain.model.network import Network
-from kdtrain.predicting import predict_split, quick_metrics, run_name, sizes_of_split
-from kdtrain.predictions import Prediction
 from kdtrain.shards.index import Index, read_index
 
 NETWORK = Network(

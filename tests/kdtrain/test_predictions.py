@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdtrain.predictions import (
+from kdtrain.evaluation.predictions import (
     Prediction,
     PredictionsError,
     check_predictions,

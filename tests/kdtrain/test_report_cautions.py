@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.report_runs import SHARD_SET, predictions, rights, write_run, write_sweep
-from kdtrain.predictions import Prediction
+from kdtrain.evaluation.predictions import Prediction
 from kdtrain.report.answer import against, seeds_above
 from kdtrain.report.build import build_report
 from kdtrain.report.model import Report

@@ -13,8 +13,8 @@ import pytest
 
 from fixtures.report_runs import predictions, rights, write_run, write_sweep
 from fixtures.shard_sets import write_set
-from kdtrain.comparison import compare
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.compare import compare
 from kdtrain.report.build import build_report
 from kdtrain.report.cells import difference_cell, digits_for, percent, with_best
 from kdtrain.report.cost_tables import ratio_text

@@ -171,7 +171,7 @@ def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options:
     with exit_codes():
         from rich.console import Console
 
-        from kdtrain.evaluate import evaluate
+        from kdtrain.evaluation.evaluate import evaluate
         from kdtrain.summary import print_evaluation
 
         cache = cache_settings(shard_cache, shard_cache_gb)
@@ -189,7 +189,7 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
     with exit_codes():
         from rich.console import Console
 
-        from kdtrain.comparison import compare
+        from kdtrain.evaluation.compare import compare
 
         comparison = compare(run_a, run_b, **options)
         if as_json:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.evaluate import Evaluation
+from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.phases.cache_teacher import CacheSummary
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE

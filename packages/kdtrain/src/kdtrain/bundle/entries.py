@@ -113,7 +113,7 @@ class EstimateEntry(Entry):
 
 
 class LevelEntry(Entry):
-    """Metrics over samples, slides or patients; see kdtrain.evaluation.
+    """Metrics over samples, slides or patients; see kdtrain.evaluation.record.
 
     Attributes:
         n: Items.

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kdtrain.bundle.entries import MetricsEntry
 from kdtrain.errors import UsageError
-from kdtrain.evaluation import METRICS_FILE, evaluation_folder
+from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, one_line, read_index
 from kdtrain.shards.locations import Location, location_of

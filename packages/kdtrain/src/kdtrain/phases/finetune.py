@@ -10,9 +10,9 @@ from functools import partial
 from kdtrain.config.phases import FinetuneConfig
 from kdtrain.data.sets import check_phase
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import freeze_all_but_fc
 from kdtrain.phases.teacher import label_loss
-from kdtrain.predicting import validate_labels
 from kdtrain.shards.index import read_index
 from kdtrain.training.loop import Phase, Summary, train
 from kdtrain.training.monitor import Monitor

@@ -15,9 +15,9 @@ from torch import nn
 from kdtrain.config.phases import TeacherConfig
 from kdtrain.data.inputs import Drawing, image_batch, label_batch
 from kdtrain.data.sets import check_phase
+from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
-from kdtrain.predicting import validate_labels
 from kdtrain.shards.index import read_index
 from kdtrain.training.engine.engine import BatchLoss
 from kdtrain.training.loop import Batch, Phase, Summary, train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kdtrain.bootstrap import ITERATIONS, Unit
+from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.report.answer import answer
 from kdtrain.report.cautions import cautions
 from kdtrain.report.cells import plural

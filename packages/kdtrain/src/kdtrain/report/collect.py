@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kdtrain.bootstrap import Unit
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.report.labels import method_of
 from kdtrain.report.runs import Run, not_ready, read_evaluated, sha256_of
 from kdtrain.report.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kdtrain.metrics import confusion_matrix
-from kdtrain.predictions import items_at
+from kdtrain.evaluation.metrics import confusion_matrix
+from kdtrain.evaluation.predictions import items_at
 from kdtrain.report.cells import times100
 from kdtrain.report.curves import Curve
 from kdtrain.report.groups import Group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kdtrain.bootstrap import Unit
+from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.report.collect import Collection
 from kdtrain.report.groups import Group, group_runs
 from kdtrain.report.scoring import Estimate, GroupScores, difference, score_group

@@ -18,8 +18,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from kdtrain.errors import UsageError
-from kdtrain.evaluation import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
-from kdtrain.predictions import Prediction, read_predictions_csv
+from kdtrain.evaluation.predictions import Prediction, read_predictions_csv
+from kdtrain.evaluation.record import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
 from kdtrain.report.curves import Curves, read_curves
 from kdtrain.shards.locations import Location
 from kdtrain.training.run_folder import MODEL_FILE, RunFolder, Session, read_run

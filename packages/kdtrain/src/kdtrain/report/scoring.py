@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdtrain.bootstrap import Interval, Unit, bootstrap, interval, score
-from kdtrain.evaluation import outcomes_of
-from kdtrain.metrics import CLASS_METRICS, FloatArray, Scores
-from kdtrain.predictions import Level, items_at
+from kdtrain.evaluation.bootstrap import Interval, Unit, bootstrap, interval, score
+from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
+from kdtrain.evaluation.predictions import Level, items_at
+from kdtrain.evaluation.record import outcomes_of
 from kdtrain.report.groups import Group
 
 METRICS: Mapping[str, str] = {

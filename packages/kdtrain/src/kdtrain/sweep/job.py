@@ -49,7 +49,7 @@ def run(request: Mapping[str, Any]) -> None:
     """
     from rich.console import Console
 
-    from kdtrain.evaluate import evaluate
+    from kdtrain.evaluation.evaluate import evaluate
 
     console = Console(stderr=True)
     if request["train"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdtrain.errors import UsageError
-from kdtrain.evaluation import METRICS_FILE, evaluation_folder
+from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, RunFolder
 

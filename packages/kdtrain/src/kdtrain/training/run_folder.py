@@ -8,7 +8,7 @@
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
-    RUN/evaluation-<split>/ see kdtrain.evaluation
+    RUN/evaluation-<split>/ see kdtrain.evaluation.record
 """
 
 from __future__ import annotations

@@ -18,17 +18,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.bootstrap import ITERATIONS, Unit, bootstrap, interval, score
-from kdtrain.evaluation import (
-    PREDICTIONS_FILE,
-    BootstrapRecord,
-    bootstrap_record,
-    evaluation_folder,
-    null_if_nan,
-    outcomes_of,
-)
-from kdtrain.metrics import CLASS_METRICS, FloatArray, Scores
-from kdtrain.predictions import (
+from kdtrain.evaluation.bootstrap import ITERATIONS, Unit, bootstrap, interval, score
+from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
+from kdtrain.evaluation.predictions import (
     LEVELS,
     Level,
     Prediction,
@@ -36,6 +28,14 @@ from kdtrain.predictions import (
     check_predictions,
     items_at,
     read_predictions_csv,
+)
+from kdtrain.evaluation.record import (
+    PREDICTIONS_FILE,
+    BootstrapRecord,
+    bootstrap_record,
+    evaluation_folder,
+    null_if_nan,
+    outcomes_of,
 )
 
 _TITLES = {

@@ -25,8 +25,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.metrics import FloatArray, IntArray
 from kdtrain.files import write_atomically
-from kdtrain.metrics import FloatArray, IntArray
 
 Level = Literal["sample", "slide", "patient"]
 """What is counted: samples (regions), or the mean over all samples of a slide or a patient."""

@@ -18,10 +18,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from kdtrain.bootstrap import CONFIDENCE, ITERATIONS, Outcomes, Unit, bootstrap, interval, score
-from kdtrain.files import write_atomically
-from kdtrain.metrics import CLASS_METRICS, BoolArray, FloatArray, confusion_matrix
-from kdtrain.predictions import (
+from kdtrain.evaluation.bootstrap import CONFIDENCE, ITERATIONS, Outcomes, Unit, bootstrap, interval, score
+from kdtrain.evaluation.metrics import CLASS_METRICS, BoolArray, FloatArray, confusion_matrix
+from kdtrain.evaluation.predictions import (
     LEVELS,
     Level,
     LevelItems,
@@ -30,6 +29,7 @@ from kdtrain.predictions import (
     items_at,
     write_predictions_csv,
 )
+from kdtrain.files import write_atomically
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"

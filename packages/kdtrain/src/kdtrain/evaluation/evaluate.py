@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kdtrain.errors import UsageError
-from kdtrain.evaluation import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
+from kdtrain.evaluation.predict_split import predict_split, sizes_of_split
+from kdtrain.evaluation.predictions import Prediction
+from kdtrain.evaluation.record import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
 from kdtrain.model.flops import count, mean_gflops
-from kdtrain.predicting import predict_split, sizes_of_split
-from kdtrain.predictions import Prediction
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location

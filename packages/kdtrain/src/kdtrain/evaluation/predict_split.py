@@ -13,8 +13,8 @@ from kdtrain.config.phases import Decode
 from kdtrain.data.inputs import NO_DRAWING, image_batch
 from kdtrain.data.samples import LoadedSample
 from kdtrain.data.stream import EvaluationStream
+from kdtrain.evaluation.predictions import Prediction
 from kdtrain.model.network import Network
-from kdtrain.predictions import Prediction
 from kdtrain.shards.index import Index
 from kdtrain.training.engine.engine import Engine
 

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from kdtrain.metrics import (
+from kdtrain.evaluation.metrics import (
     ClassRanks,
     FloatArray,
     IntArray,
