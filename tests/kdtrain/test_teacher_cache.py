@@ -28,9 +28,9 @@ from kdtrain.data.teacher_cache.tar import writing
 from kdtrain.data.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.model.resnet import build_model
+from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
-from kdtrain.teacher_cache.compute import ViewMaker
 from kdtrain.training.trained import load_trained
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")

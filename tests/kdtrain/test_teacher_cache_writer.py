@@ -14,9 +14,9 @@ from fixtures.shard_sets import write_set
 from fixtures.teacher_caches import VIEWS, cache_options, cached, flip_bit
 from fixtures.training_runs import Run, kdtrain, trained
 from kdtrain.data.teacher_cache.opening import open_cache
+from kdtrain.phases import cache_writer as writer
+from kdtrain.phases.cache_writer import deal
 from kdtrain.shards.index import read_index
-from kdtrain.teacher_cache import writer
-from kdtrain.teacher_cache.writer import deal
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 

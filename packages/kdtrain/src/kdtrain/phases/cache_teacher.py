@@ -27,12 +27,12 @@ from kdtrain.data.teacher_cache.document import (
     TeacherEntry,
     shard_name,
 )
+from kdtrain.phases.cache_folder import CacheFolder
+from kdtrain.phases.cache_writer import ShardWriter, deal
+from kdtrain.phases.teacher_views import ViewMaker
+from kdtrain.phases.teaching import check_student, teacher_record
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.models import magnification_name
-from kdtrain.teacher_cache.compute import ViewMaker
-from kdtrain.teacher_cache.workspace import CacheFolder
-from kdtrain.teacher_cache.writer import ShardWriter, deal
-from kdtrain.teaching import check_student, teacher_record
 from kdtrain.training.engine.launch import Launch, join, launch_from, on_first_rank, pick_device
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained

@@ -21,9 +21,9 @@ from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teache
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Output
+from kdtrain.phases.teacher_views import frozen_teacher
+from kdtrain.phases.teaching import check_student, teaching_of
 from kdtrain.shards.index import Index
-from kdtrain.teacher_cache.compute import frozen_teacher
-from kdtrain.teaching import check_student, teaching_of
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.loop import Batch, Phase, Summary, train
 from kdtrain.training.monitor import Monitor

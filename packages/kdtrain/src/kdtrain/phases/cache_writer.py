@@ -25,10 +25,10 @@ from kdtrain.data.teacher_cache.document import (
 )
 from kdtrain.data.teacher_cache.tar import TarSum, writing
 from kdtrain.data.teacher_cache.view import encode_view
+from kdtrain.phases.cache_folder import CacheFolder
+from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard, magnification_name
-from kdtrain.teacher_cache.compute import ViewMaker
-from kdtrain.teacher_cache.workspace import CacheFolder
 from kdtrain.training.engine.group import memory_errors_named
 
 
