@@ -124,7 +124,7 @@ def measure(jobs: Sequence[Job], rounds: int, folder: Path) -> dict[Job, list[di
 
 
 def _graph() -> bytes:
-    from kdtrain.bundle.onnx_export import onnx_bytes
+    from kdtrain.bundle.onnx import onnx_bytes
     from kdtrain.model.network import Network
 
     network = Network.of({**NETWORK, "magnification": MAGNIFICATIONS[0]})

@@ -19,8 +19,7 @@ from kdtrain.bundle.document import BundleDocument
 from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.export import _write
 from kdtrain.bundle.load import load_bundle
-from kdtrain.bundle.measure import measure_training_data
-from kdtrain.bundle.source import read_source
+from kdtrain.bundle.source import measure_training_data, read_source
 from kdtrain.shards.index import read_index
 from kdtrain.shards.sample import read_shard
 

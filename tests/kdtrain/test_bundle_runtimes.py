@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdtrain.bundle.agreement import MOST_PIXELS, agreement, probe_shapes
 from kdtrain.bundle.load import load_bundle
-from kdtrain.bundle.onnx_export import onnx_bytes, opset_of
+from kdtrain.bundle.onnx import MOST_PIXELS, agreement, onnx_bytes, opset_of, probe_shapes
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.errors import TrainingError

@@ -7,7 +7,7 @@ import re
 import fsspec
 import pytest
 
-from kdtrain.bundle.measure import evenly_spaced, measure_training_data
+from kdtrain.bundle.source import evenly_spaced, measure_training_data
 from kdtrain.bundle.training_data import Measured, TrainingData, image_outside, slide_outside, training_data
 from kdtrain.data.plan import SampleRef
 from kdtrain.shards.cache import CacheSettings

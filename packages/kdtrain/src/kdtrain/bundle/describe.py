@@ -22,7 +22,7 @@ from kdtrain.bundle.entries import (
     TensorEntry,
     TrainingEntry,
 )
-from kdtrain.bundle.onnx_export import FEATURE_SIZES
+from kdtrain.bundle.onnx import FEATURE_SIZES
 from kdtrain.bundle.source import Source
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.model.resnet import MIN_SIDE_PX

@@ -18,7 +18,6 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from kdtrain.bundle.agreement import agreement
 from kdtrain.bundle.card import card
 from kdtrain.bundle.describe import default_name, describe
 from kdtrain.bundle.document import (
@@ -29,11 +28,10 @@ from kdtrain.bundle.document import (
     BundleDocument,
 )
 from kdtrain.bundle.entries import AgreementEntry
-from kdtrain.bundle.measure import measure_training_data
-from kdtrain.bundle.onnx_export import onnx_bytes, opset_of
+from kdtrain.bundle.onnx import agreement, onnx_bytes, opset_of
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
-from kdtrain.bundle.source import Source, read_source
+from kdtrain.bundle.source import Source, measure_training_data, read_source
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.data.sets import union_of
 from kdtrain.errors import UsageError

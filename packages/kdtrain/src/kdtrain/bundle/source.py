@@ -2,18 +2,26 @@
 
 In: a run's folder and what the command was told. Out: a Source. Nothing is computed and nothing is written, so whatever
 is wrong is said in the first seconds.
+
+The shard set that a run was trained on, measured: the I/O around :mod:`kdtrain.bundle.training_data`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from kdtrain.bundle.entries import MetricsEntry
+from kdtrain.bundle.stain import stain_numbers
+from kdtrain.bundle.training_data import Measured, TrainingData, training_data
+from kdtrain.data.plan import SampleRef
+from kdtrain.data.samples import LoadedSample, SampleReader
+from kdtrain.data.sets import union_of
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.shards.error import ShardError
@@ -21,6 +29,9 @@ from kdtrain.shards.index import Index, one_line, read_index
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.training.run_folder import RUN_FILE
 from kdtrain.training.trained import Trained, load_trained
+
+MOST_MEASURED = 1000
+"""Images opened: percentiles of more are the same, and at 10x each costs a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,3 +170,57 @@ def _evaluated(trained: Trained, location: Location, split: str) -> Evaluated:
             f"{trained.sha256[:12]} in {trained.folder}; see {RUN_FILE}): it was trained further since; {again}"
         )
     return evaluated
+
+
+def measure_training_data(
+    index: Index,
+    train_on: Sequence[str],
+    magnification: float,
+    *,
+    most: int = MOST_MEASURED,
+    on_image: Callable[[int, int], None] = lambda done, of: None,
+) -> TrainingData:
+    """Look at the images that a run was trained on.
+
+    Args:
+        index: The set.
+        train_on: Splits or sets, as the run's record names them.
+        magnification: Of the network.
+        most: Images opened; where there are more, evenly spaced ones.
+        on_image: Told after every image how many were looked at, of how many.
+
+    Raises:
+        ShardError: The set lacks one of them, or is damaged.
+    """
+    joined, name = union_of(index, train_on)
+    reader = SampleReader(joined, name, [magnification])
+    refs = [
+        SampleRef(i, position) for i, shard in enumerate(reader.shards) for position in range(shard.samples)
+    ]
+    sizes = [size for shard in reader.shards for size in joined.sizes_of(shard, magnification)]
+    chosen = evenly_spaced(refs, most)
+    rows = []
+    try:
+        for ref in chosen:
+            rows.append(_measured(reader.load(ref), magnification))
+            on_image(len(rows), len(chosen))
+    finally:
+        reader.close()
+    return training_data(sizes, rows)
+
+
+def evenly_spaced(refs: Sequence[SampleRef], most: int) -> list[SampleRef]:
+    """``most`` of them or all, in order, the same on every call."""
+    taken = min(most, len(refs))
+    return [refs[i * len(refs) // taken] for i in range(taken)]
+
+
+def _measured(sample: LoadedSample, magnification: float) -> Measured:
+    record = sample.record
+    return Measured(
+        mpp=record.mpp,
+        level0_mpp=record.level0.mpp,
+        level0_objective=record.level0.objective,
+        reader=record.reader,
+        stain=stain_numbers(sample.images[magnification].permute(1, 2, 0).numpy()),
+    )
