@@ -233,7 +233,7 @@ def _table(lines: Sequence[Mapping[str, Any]], *, teacher: Mapping[str, Any]) ->
 
 def figure(found: Mapping[str, Any]) -> str:
     """Seconds of the first slide against magnification, by ONNX Runtime on as many cores as were measured: SVG."""
-    from kdtrain.report.figures import chart_svg
+    from kdtrain.report.figures.draw import chart_svg
     from kdtrain.report.model import Chart, Point, Series
 
     slide, most = found["lines"][0]["slide"], max(line["cores"] for line in found["lines"])

@@ -21,7 +21,7 @@ from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.data.stream import EvaluationStream, SampleStream
 from kdtrain.errors import UsageError
-from kdtrain.report.data_table import find_index
+from kdtrain.report.tables.data import find_index
 from kdtrain.shards import remote
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.error import ShardError

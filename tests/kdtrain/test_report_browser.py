@@ -12,7 +12,7 @@ import pytest
 from fixtures import reports
 from fixtures.browser import opened
 from fixtures.html_tree import parse
-from kdtrain.report.page import render_page
+from kdtrain.report.page.page import render_page
 
 # The page stands in a frame of the wished width, which a browser without a window would not be; the frame's document
 # may be read because it is given as text. Its own policy stays in force in it.

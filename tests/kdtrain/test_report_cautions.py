@@ -12,8 +12,8 @@ from kdtrain.evaluation.predictions import Prediction
 from kdtrain.report.answer import against, seeds_above
 from kdtrain.report.build import build_report
 from kdtrain.report.model import Report
-from kdtrain.report.runs import sha256_of
-from kdtrain.report.scoring import Estimate
+from kdtrain.report.runs.run import sha256_of
+from kdtrain.report.runs.scoring import Estimate
 
 MANY = predictions(rights(60, 12))
 """Sixty patients, half of each class: enough."""

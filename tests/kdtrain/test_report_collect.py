@@ -9,10 +9,9 @@ import pytest
 
 from fixtures.report_runs import predictions, rights, write_run, write_sweep
 from kdtrain.errors import UsageError
-from kdtrain.report.collect import Collection, collect
-from kdtrain.report.groups import group_runs
-from kdtrain.report.labels import method_of
-from kdtrain.report.runs import sha256_of
+from kdtrain.report.runs.collect import Collection, collect
+from kdtrain.report.runs.groups import group_runs, method_of
+from kdtrain.report.runs.run import sha256_of
 
 SAID = predictions(rights(8, 2))
 

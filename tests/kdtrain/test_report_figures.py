@@ -12,11 +12,11 @@ import pytest
 
 from fixtures import reports
 from kdtrain.pages import COLOURS, SERIES, SHADES, contrast, number, shade, text_width
-from kdtrain.report.axes import linear_axis, log_axis, plain
-from kdtrain.report.columns import Mark, columns_of, place_labels
-from kdtrain.report.figures import chart_svg, drawing_notes
-from kdtrain.report.frame import NARROW, WIDE, Area, Size
-from kdtrain.report.marks import styles
+from kdtrain.report.figures.axes import linear_axis, log_axis, plain
+from kdtrain.report.figures.draw import chart_svg, drawing_notes
+from kdtrain.report.figures.frame import NARROW, WIDE, Area, Size
+from kdtrain.report.figures.marks import styles
+from kdtrain.report.figures.point_labels import Mark, columns_of, place_labels
 from kdtrain.report.model import Chart, Point, Series
 
 SVG = "{http://www.w3.org/2000/svg}"

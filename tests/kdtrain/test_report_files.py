@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.report_runs import DRAWS, predictions, rights, write_run, write_sweep
 from fixtures.training_runs import kdtrain
-from kdtrain.report.csv_files import chart_csv, confusion_csv, wide_table_csv
-from kdtrain.report.latex import escape, table_latex
+from kdtrain.report.files.csv import chart_csv, confusion_csv, wide_table_csv
+from kdtrain.report.files.latex import escape, table_latex
 from kdtrain.report.model import Cell, Chart, Confusion, Point, Row, Series, Table
 from kdtrain.report.write import LIST_FILE
 

@@ -16,12 +16,12 @@ import pytest
 
 from fixtures import reports
 from fixtures.html_tree import Element, parse
-from kdtrain.report.csv_files import chart_csv, confusion_csv, wide_table_csv
-from kdtrain.report.figures import chart_svg
-from kdtrain.report.latex import table_latex
+from kdtrain.report.figures.draw import chart_svg
+from kdtrain.report.files.csv import chart_csv, confusion_csv, wide_table_csv
+from kdtrain.report.files.latex import table_latex
 from kdtrain.report.model import Block, Cell, Confusion, Paragraph, Report, Row, Section, Table
-from kdtrain.report.page import render_page, write_page
-from kdtrain.report.page_parts import bodies, chart_numbers, shaded
+from kdtrain.report.page.page import render_page, write_page
+from kdtrain.report.page.parts import bodies, chart_numbers, shaded
 
 HOSTILE = "<b>&\"'</script><img src=x onerror=alert(1)>"
 

@@ -16,12 +16,12 @@ from fixtures.shard_sets import write_set
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.compare import compare
 from kdtrain.report.build import build_report
-from kdtrain.report.cells import difference_cell, digits_for, percent, with_best
-from kdtrain.report.cost_tables import ratio_text
-from kdtrain.report.csv_files import LONG_COLUMNS, table_csv
-from kdtrain.report.curves import thinned
+from kdtrain.report.files.csv import LONG_COLUMNS, table_csv
 from kdtrain.report.model import Cell, Chart, Confusion, Paragraph, Report, Row, Table
-from kdtrain.report.scoring import Estimate
+from kdtrain.report.runs.run import thinned
+from kdtrain.report.runs.scoring import Estimate
+from kdtrain.report.tables.cells import difference_cell, digits_for, percent, with_best
+from kdtrain.report.tables.cost import ratio_text
 from kdtrain.shards.index import read_index
 
 DRAWS = 200

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdtrain.report.cells import percent
-from kdtrain.report.cost_tables import ratio_text
-from kdtrain.report.groups import Group
-from kdtrain.report.results import Results
-from kdtrain.report.scoring import Estimate, estimate
+from kdtrain.report.runs.groups import Group
+from kdtrain.report.runs.results import Results
+from kdtrain.report.runs.scoring import Estimate, estimate
+from kdtrain.report.tables.cells import percent
+from kdtrain.report.tables.cost import ratio_text
 from kdtrain.shards.models import magnification_name
 
 _DIGITS = 1

@@ -7,16 +7,21 @@ from collections.abc import Iterator, Sequence
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.report.answer import answer
 from kdtrain.report.cautions import cautions
-from kdtrain.report.cells import plural
-from kdtrain.report.collect import Collection, collect
-from kdtrain.report.cost_tables import common_settings_table, cost_table, own_settings_table
-from kdtrain.report.data_table import data_table, find_index
-from kdtrain.report.differences import against_teacher_table, baseline_table
 from kdtrain.report.model import Block, Paragraph, Report, Section, Table
 from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resize_charts
-from kdtrain.report.result_tables import methods_table, patients_table, teacher_table
-from kdtrain.report.results import Results, results_of
-from kdtrain.report.seed_tables import seed_tables
+from kdtrain.report.runs.collect import Collection, collect
+from kdtrain.report.runs.results import Results, results_of
+from kdtrain.report.tables.cells import plural
+from kdtrain.report.tables.cost import common_settings_table, cost_table, own_settings_table
+from kdtrain.report.tables.data import data_table, find_index
+from kdtrain.report.tables.results import (
+    against_teacher_table,
+    baseline_table,
+    methods_table,
+    patients_table,
+    teacher_table,
+)
+from kdtrain.report.tables.seeds import seed_tables
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.shards.models import magnification_name
@@ -46,8 +51,8 @@ def build_report(
         title: Of the page; None takes a sweep's.
 
     Raises:
-        UsageError: The runs cannot stand in one report: see :func:`~kdtrain.report.collect.collect` and
-            :func:`~kdtrain.report.groups.group_runs`.
+        UsageError: The runs cannot stand in one report: see :func:`~kdtrain.report.runs.collect.collect` and
+            :func:`~kdtrain.report.runs.groups.group_runs`.
         ShardError: ``shards`` is no shard set, or is damaged.
     """
     given = None if shards is None else location_of(shards)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from kdtrain.report.cells import plural
-from kdtrain.report.groups import Group, differing
-from kdtrain.report.results import Results
-from kdtrain.report.runs import Run
+from kdtrain.report.runs.groups import Group, differing
+from kdtrain.report.runs.results import Results
+from kdtrain.report.runs.run import Run
+from kdtrain.report.tables.cells import plural
 from kdtrain.shards.models import magnification_name
 
 MIN_UNITS = 30

@@ -9,13 +9,12 @@ import numpy as np
 
 from kdtrain.evaluation.metrics import confusion_matrix
 from kdtrain.evaluation.predictions import items_at
-from kdtrain.report.cells import times100
-from kdtrain.report.curves import Curve
-from kdtrain.report.groups import Group
 from kdtrain.report.model import Chart, Confusion, Point, Series
-from kdtrain.report.results import Results
-from kdtrain.report.runs import Run
-from kdtrain.report.scoring import METRICS, estimate
+from kdtrain.report.runs.groups import Group
+from kdtrain.report.runs.results import Results
+from kdtrain.report.runs.run import Curve, Run
+from kdtrain.report.runs.scoring import METRICS, estimate
+from kdtrain.report.tables.cells import times100
 from kdtrain.shards.models import magnification_name
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
-from kdtrain.report.csv_files import chart_csv, confusion_csv, table_csv, wide_table_csv
-from kdtrain.report.figures import chart_svg
-from kdtrain.report.latex import table_latex
+from kdtrain.report.figures.draw import chart_svg
+from kdtrain.report.files.csv import chart_csv, confusion_csv, table_csv, wide_table_csv
+from kdtrain.report.files.latex import table_latex
 from kdtrain.report.model import Chart, Confusion, Report, Table
-from kdtrain.report.page import write_page
+from kdtrain.report.page.page import write_page
 
 LIST_FILE = "FILES.txt"
 _LIST_HEAD = "written by kdtrain report; the same command replaces these files"

@@ -1,6 +1,11 @@
 """Runs that are one number of a table: the same method and magnification, and nothing but the seed differs.
 
 In: runs. Out: groups, in the order of the tables. Whatever would average unlike runs is refused.
+
+What a run's method is called in tables, from its record alone: "Baseline", "KD", "KD (aux1)", "KD+MP fine-tuned".
+
+The paper's names (sections 4.4 and 5, and the supplement): KD is distillation with both resizes on the labelled
+training split, a set in brackets is what was distilled on instead, +MP and +INT are one resize alone.
 """
 
 from __future__ import annotations
@@ -11,11 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdtrain.errors import UsageError
-from kdtrain.report.runs import Run
+from kdtrain.report.runs.run import Run
 from kdtrain.shards.models import magnification_name
 
 _PHASES = ("teacher", "baseline", "distill", "finetune")
 _OF_TEACHER = ("magnification", "model", "output_stride")
+
+_RESIZES = {"maxpool+bicubic": "KD", "maxpool": "KD+MP", "bicubic": "KD+INT", "none": "KD (logits only)"}
+FINE_TUNED = "fine-tuned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,3 +106,25 @@ def _decisive(run: Run) -> Mapping[str, Any]:
     """What decided the weights: the settings, and what kind of teacher, if any; which seed of it may differ."""
     teacher = run.record["shard_set"].get("teacher", {}).get("network", {})
     return {**run.settings, **{f"the teacher's {key}": teacher[key] for key in _OF_TEACHER if key in teacher}}
+
+
+def method_of(record: Mapping[str, Any], students: Mapping[str, str]) -> str:
+    """The label of a run.
+
+    Args:
+        record: The content of run.json.
+        students: Labels of distilled runs by the SHA-256 of their weights, which name a fine-tuned run's student. Of
+            one that is not among them nothing is known but that it is one.
+    """
+    settings = record["settings"]
+    match settings["phase"]:
+        case "teacher":
+            return "Teacher"
+        case "baseline":
+            return "Baseline"
+        case "finetune":
+            student = record["shard_set"].get("student", {}).get("weights_sha256", "")
+            return f"{students.get(student, 'Student')} {FINE_TUNED}"
+        case _:
+            sets = "+".join(settings["train_on"])
+            return _RESIZES[settings["resize"]] + ("" if sets == "train" else f" ({sets})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kdtrain.pages import FONT, element, line, text, text_width
-from kdtrain.report.axes import Axis
+from kdtrain.report.figures.axes import Axis
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kdtrain.report.cells import ABSENT, digits_for, percent, times100
 from kdtrain.report.model import Cell, Row, Table
-from kdtrain.report.results import Results
-from kdtrain.report.scoring import GroupScores, spread
+from kdtrain.report.runs.results import Results
+from kdtrain.report.runs.scoring import GroupScores, spread
+from kdtrain.report.tables.cells import ABSENT, digits_for, percent, times100
 
 BY_SEED: Mapping[str, str] = {"accuracy": "Accuracy", "f1": "F1-score", "recall": "Balanced accuracy"}
 

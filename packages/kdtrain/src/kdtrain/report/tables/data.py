@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdtrain.errors import UsageError
-from kdtrain.report.cells import ABSENT, count_cell
 from kdtrain.report.model import Cell, Row, Table
+from kdtrain.report.tables.cells import ABSENT, count_cell
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location

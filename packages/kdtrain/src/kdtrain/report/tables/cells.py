@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kdtrain.report.model import Cell
-from kdtrain.report.scoring import Estimate, spread
+from kdtrain.report.runs.scoring import Estimate, spread
 
 NONE = "–"
 """Where there is no number."""

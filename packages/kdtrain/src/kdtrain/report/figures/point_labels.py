@@ -13,8 +13,8 @@ from math import log10
 from statistics import fmean
 
 from kdtrain.pages import text, text_width
-from kdtrain.report.axes import Axis
-from kdtrain.report.frame import Area, Size
+from kdtrain.report.figures.axes import Axis
+from kdtrain.report.figures.frame import Area, Size
 from kdtrain.report.model import Chart
 
 _NEAR = 0.03

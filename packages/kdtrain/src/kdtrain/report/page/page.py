@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from kdtrain.files import write_atomically
 from kdtrain.pages import content_policy, theme_css, visible
 from kdtrain.report.model import Report
-from kdtrain.report.page_parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
+from kdtrain.report.page.parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
 
 _OWN_ANCHORS = ("top", "theme", "warnings-title", "main")
 """Ids that the template itself uses."""

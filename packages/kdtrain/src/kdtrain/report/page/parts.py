@@ -13,10 +13,10 @@ from itertools import groupby, pairwise
 from markupsafe import Markup
 
 from kdtrain.pages import SHADES
-from kdtrain.report.downloads import Download, downloads
-from kdtrain.report.figures import chart_svg, drawing_notes
-from kdtrain.report.frame import NARROW
+from kdtrain.report.figures.draw import chart_svg, drawing_notes
+from kdtrain.report.figures.frame import NARROW
 from kdtrain.report.model import Block, Cell, Chart, Confusion, Paragraph, Report, Row, Section, Table
+from kdtrain.report.page.downloads import Download, downloads
 
 _FEW = 2
 """Figures that follow each other are drawn large up to this number, small and side by side beyond it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from kdtrain.report.cells import ABSENT, NONE
 from kdtrain.report.model import Cell, Row, Table
-from kdtrain.report.results import Results
-from kdtrain.report.runs import Run
+from kdtrain.report.runs.results import Results
+from kdtrain.report.runs.run import Run
+from kdtrain.report.tables.cells import ABSENT, NONE
 from kdtrain.shards.models import magnification_name
 from kdtrain.training.run_folder import cost_hours
 

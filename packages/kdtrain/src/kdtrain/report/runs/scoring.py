@@ -21,7 +21,7 @@ from kdtrain.evaluation.bootstrap import Interval, Unit, bootstrap, interval, sc
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
 from kdtrain.evaluation.predictions import Level, items_at
 from kdtrain.evaluation.record import outcomes_of
-from kdtrain.report.groups import Group
+from kdtrain.report.runs.groups import Group
 
 METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",

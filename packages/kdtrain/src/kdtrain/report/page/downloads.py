@@ -6,9 +6,9 @@ from base64 import b64encode
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from kdtrain.report.csv_files import chart_csv, confusion_csv, table_csv, wide_table_csv
-from kdtrain.report.figures import chart_svg
-from kdtrain.report.latex import table_latex
+from kdtrain.report.figures.draw import chart_svg
+from kdtrain.report.files.csv import chart_csv, confusion_csv, table_csv, wide_table_csv
+from kdtrain.report.files.latex import table_latex
 from kdtrain.report.model import Chart, Confusion, Table
 
 # Characters that mean themselves in a data address and in an HTML attribute, besides letters and digits.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kdtrain.evaluation.bootstrap import Unit
-from kdtrain.report.collect import Collection
-from kdtrain.report.groups import Group, group_runs
-from kdtrain.report.scoring import Estimate, GroupScores, difference, score_group
+from kdtrain.report.runs.collect import Collection
+from kdtrain.report.runs.groups import Group, group_runs
+from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, score_group
 from kdtrain.shards.models import magnification_name
 
 
