@@ -29,7 +29,7 @@ from kdtrain.config.phases import BaselineConfig, DistillConfig, PhaseConfig, Te
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, read_index
-from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
+from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
 
 QUICK: dict[str, Any] = {"workers": 0, "accumulate": 10, "tensorboard": False, "device": "cpu"}
 HIGH, LOW = 10.0, 2.5

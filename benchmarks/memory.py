@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py --gb 2 --gb 4 [--device auto] [--precision bf16]
 
-Predicted is what ``kdtrain sweep --dry-run`` says (kdtrain.sweep_memory): of the paper's network at 10x, a micro-batch
+Predicted is what ``kdtrain sweep --dry-run`` says (kdtrain.sweep.estimate.memory): of the paper's network at 10x, a micro-batch
 of one, augmentation included, with and without activation checkpointing. Measured is ``kdtrain teacher`` on two images
 of that side, two optimizer steps, in a process of its own: on a CPU the largest resident size of that process (VmHWM);
 on a GPU the most that PyTorch allocated there, and on top of it the 0.5 GB that the prediction counts for CUDA itself.
@@ -31,8 +31,8 @@ from _tissue_set import write_tissue_set
 
 from kdtrain.config.phases import Precision
 from kdtrain.model.resnet import ModelSpec
-from kdtrain.sweep_memory import Images, StepShape, step_bytes
-from kdtrain.sweep_speed import CONTEXT_BYTES, PROCESS_BYTES
+from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
+from kdtrain.sweep.estimate.speed import CONTEXT_BYTES, PROCESS_BYTES
 from kdtrain.training.engine.launch import Launch, pick_device
 
 SPEC = ModelSpec(name="resnet10", n_classes=2)

@@ -27,8 +27,8 @@ from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Url
-from kdtrain.sweep.local import request_of
 from kdtrain.sweep.plan import Options, make_plan
+from kdtrain.sweep.runners.local import request_of
 
 fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
 pytest.importorskip("s3fs", reason="needs s3fs: an S3 client")

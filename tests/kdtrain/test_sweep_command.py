@@ -18,9 +18,9 @@ from fixtures.training_runs import kdtrain, write_training_set
 from kdtrain.shards.index import read_index
 from kdtrain.sweep import command
 from kdtrain.sweep.check import Job
-from kdtrain.sweep.local import Ended
+from kdtrain.sweep.estimate.cost import Speed
+from kdtrain.sweep.runners.local import Ended
 from kdtrain.sweep.state import progress_of
-from kdtrain.sweep_cost import Speed
 
 RECIPE: dict[str, Any] = {
     "title": "Small",
@@ -269,7 +269,7 @@ def test_a_dry_run_of_a_pattern_shows_what_it_needs(sweep, monkeypatch):
     """The teacher that will be trained for a student's sake; not once it is there."""
     line = ((0.0, 0.0), (1.0, 1.0))
     speed = Speed(device="cpu", training=line, forward=line)
-    monkeypatch.setattr("kdtrain.sweep.dry_run.measure_speed", lambda *_, **__: speed)
+    monkeypatch.setattr("kdtrain.sweep.estimate.dry_run.measure_speed", lambda *_, **__: speed)
     ended = sweep("--only", "kd-*", "--dry-run", "--json")
     shown = json.loads(ended.said[ended.said.index("[") :])
     assert [row["name"] for row in shown] == [TEACHER, KD]

@@ -18,9 +18,9 @@ from kdtrain.model.network import Network
 from kdtrain.model.resnet import ModelSpec, build_model
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index
-from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
-from kdtrain.sweep_memory import Images, StepShape, prepared, step_bytes
-from kdtrain.sweep_speed import seconds_of
+from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
+from kdtrain.sweep.estimate.memory import Images, StepShape, prepared, step_bytes
+from kdtrain.sweep.estimate.speed import seconds_of
 
 RESNET10 = ModelSpec(name="resnet10", n_classes=2)
 GFLOPS_64 = 2 * (5016 * 64 * 64 + 256 * 2) / 1e9

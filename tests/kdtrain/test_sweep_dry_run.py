@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from fixtures.training_runs import kdtrain, write_training_set
-from kdtrain.sweep import dry_run
-from kdtrain.sweep.dry_run import stage_text
+from kdtrain.sweep.estimate import dry_run
+from kdtrain.sweep.estimate.cost import Speed
+from kdtrain.sweep.estimate.dry_run import stage_text
 from kdtrain.sweep.state import Progress
-from kdtrain.sweep_cost import Speed
 
 RECIPE: dict[str, Any] = {
     "title": "Small",

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.sweep.display import Screen, duration
-from kdtrain.sweep.job import sole_writer
-from kdtrain.sweep.local import LocalLauncher, Process, environment, failure, visible_gpus
-from kdtrain.sweep.ray_runner import ray_launcher
 from kdtrain.sweep.recipe import EvaluateRecipe
+from kdtrain.sweep.runners.job import sole_writer
+from kdtrain.sweep.runners.local import LocalLauncher, Process, environment, failure, visible_gpus
+from kdtrain.sweep.runners.ray import ray_launcher
 
 
 @pytest.mark.parametrize(

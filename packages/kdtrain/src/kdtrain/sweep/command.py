@@ -21,9 +21,16 @@ from rich.console import Console
 from kdtrain.errors import UsageError
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
-from kdtrain.sweep.local import LOGS, Launcher, LocalLauncher, threads_each, usable_cores, visible_gpus
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
+from kdtrain.sweep.runners.local import (
+    LOGS,
+    Launcher,
+    LocalLauncher,
+    threads_each,
+    usable_cores,
+    visible_gpus,
+)
 from kdtrain.sweep.schedule import Schedule, Standing, State
 from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
 
@@ -81,7 +88,7 @@ def _standing(progress: Progress) -> Standing:
 def _launcher(plan: Plan, options: Options) -> AbstractContextManager[Launcher]:
     where: dict[str, Any] = {"shards": plan.shards, "out": plan.out, "evaluate": plan.recipe.evaluate}
     if options.ray_address is not None:
-        from kdtrain.sweep.ray_runner import ray_launcher
+        from kdtrain.sweep.runners.ray import ray_launcher
 
         return ray_launcher(
             address=options.ray_address,
@@ -249,7 +256,7 @@ def dry_run(options: Options) -> int:
         UsageError: As :func:`make_plan`.
         ShardError: The shard set is damaged.
     """
-    from kdtrain.sweep.dry_run import estimates, print_rows, rows_as_dict
+    from kdtrain.sweep.estimate.dry_run import estimates, print_rows, rows_as_dict
 
     plan = make_plan(options)
     progress = plan.progress()

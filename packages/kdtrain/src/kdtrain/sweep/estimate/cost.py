@@ -1,7 +1,7 @@
 """What a run will take, before its first hour is spent: steps, arithmetic, memory and time.
 
 In: a phase's configuration, the index of the shards with the size of every image, how fast the machine is
-(:mod:`kdtrain.sweep_speed`). Out: one :class:`RunEstimate`. No tar is opened and nothing is trained.
+(:mod:`kdtrain.sweep.estimate.speed`). Out: one :class:`RunEstimate`. No tar is opened and nothing is trained.
 
 It speaks of one process on one device, from the command to the chosen network; evaluation on the test split comes on
 top.
@@ -23,8 +23,8 @@ from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
-from kdtrain.sweep_memory import Images, StepShape, step_bytes
-from kdtrain.sweep_speed import Speed, measure_speed, seconds_of
+from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
+from kdtrain.sweep.estimate.speed import Speed, measure_speed, seconds_of
 
 __all__ = ["RunEstimate", "Speed", "estimate_run", "measure_speed"]
 

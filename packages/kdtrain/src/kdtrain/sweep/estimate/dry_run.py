@@ -19,8 +19,8 @@ from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.display import duration
+from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
 from kdtrain.sweep.state import Progress
-from kdtrain.sweep_cost import RunEstimate, Speed, estimate_run, measure_speed
 
 _WIDE_COLUMNS = 100
 """From here on there is room for what a run's name tells as well."""

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from kdtrain.augment import apply_batch
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.resnet import Model, ModelSpec, build_model
-from kdtrain.sweep_memory import ALL_COLOURS, prepared
+from kdtrain.sweep.estimate.memory import ALL_COLOURS, prepared
 from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.launch import Launch, pick_device
 from kdtrain.training.engine.precision import Autocast

@@ -18,8 +18,8 @@ from typing import Any
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.check import Job
-from kdtrain.sweep.local import Ended, Process, environment, request_of
 from kdtrain.sweep.recipe import EvaluateRecipe
+from kdtrain.sweep.runners.local import Ended, Process, environment, request_of
 
 RETRIES = 3
 """Times that a run is started again after its machine or its worker was lost."""
@@ -89,7 +89,7 @@ def _join(ray: Any, address: str) -> None:
 
 
 class RayLauncher:
-    """Tasks of a cluster; see :class:`kdtrain.sweep.local.Launcher`.
+    """Tasks of a cluster; see :class:`kdtrain.sweep.runners.local.Launcher`.
 
     Args:
         ray: The module, joined to a cluster.

@@ -71,7 +71,7 @@ class Launcher(Protocol):
 def request_of(
     job: Job, *, train: bool, shards: Location, out: Path, evaluate: EvaluateRecipe
 ) -> dict[str, Any]:
-    """What :mod:`kdtrain.sweep.job` is told."""
+    """What :mod:`kdtrain.sweep.runners.job` is told."""
     config = None if job.config is None else job.config.model_dump(mode="json")
     return {
         "phase": job.run.phase,
@@ -122,7 +122,7 @@ class Process:
             self._from = log.tell()
             # A session of its own: Ctrl-C reaches the sweep alone, which then ends its runs.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdtrain.sweep.job"],
+                [sys.executable, "-m", "kdtrain.sweep.runners.job"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""One run in a process of its own: trained, then measured. ``python -m kdtrain.sweep.job`` is started by a sweep.
+"""One run in a process of its own: trained, then measured. ``python -m kdtrain.sweep.runners.job`` is started by a sweep.
 
 A request comes as one line of JSON on standard input, which then stays open for as long as the sweep lives: its end
 ends this process, so that no run goes on without its sweep and the same command never meets a second writer. Both
@@ -45,7 +45,7 @@ def run(request: Mapping[str, Any]) -> None:
     """Train and measure.
 
     Args:
-        request: Made by :func:`kdtrain.sweep.local.request_of`.
+        request: Made by :func:`kdtrain.sweep.runners.local.request_of`.
     """
     from rich.console import Console
 
