@@ -37,8 +37,8 @@ from _common import machine, machine_line, markdown_table
 from _focal import FocalRegion, Target, focal_regions
 
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
-from kdtrain.explain.explain import explain_region
-from kdtrain.explain.heat_map import HeatMap
+from kdtrain.predict.explain.heat_map import HeatMap
+from kdtrain.predict.explain.regions import explain_region
 from kdtrain.training.trained import Trained, load_trained
 from slideprep.synthetic.dataset import make_slides
 from slideprep.synthetic.lesion import LesionSize

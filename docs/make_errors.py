@@ -51,7 +51,7 @@ HOLE = r"<[^<>]*>"
 RETURNS = {
     ("slideprep.regions.layout", "refusal"): LEFT_OUT,
     ("slideprep.units", "_disagreement"): WARNING,
-    ("kdtrain.predict.outside", "_refused"): LISTED,
+    ("kdtrain.predict.task", "_refused"): LISTED,
     ("kdtrain.bundle.training_data", "_size_outside"): WARNING,
     ("kdtrain.bundle.training_data", "_stain_outside"): WARNING,
     ("kdtrain.bundle.training_data", "_mpp_outside"): WARNING,

@@ -24,11 +24,11 @@ from kdtrain.bundle.runtime import Inference
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.predict import slides
-from kdtrain.predict.classify import decoded
-from kdtrain.predict.failure import SlideError
+from kdtrain.predict.answers.classify import decoded
+from kdtrain.predict.answers.prediction import SlideError
+from kdtrain.predict.answers.request import ReadOptions
+from kdtrain.predict.answers.slide_images import SlideImages
 from kdtrain.predict.read_images import read_slide
-from kdtrain.predict.read_slide import SlideImages
-from kdtrain.predict.request import ReadOptions
 from kdtrain.shards.index import read_index
 from slideprep.regions.extraction import Extraction
 

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from kdtrain.explain.agreement import MIN_CELLS, agreement, agreements, spearman
-from kdtrain.explain.heat_map import HeatMap, Method
-from kdtrain.explain.model import ExplainedRegion
-from kdtrain.explain.tissue import TISSUE_BLOCK_PX, tissue_blocks
-from kdtrain.predict.prediction import RegionPrediction
+from kdtrain.predict.answers.prediction import RegionPrediction
+from kdtrain.predict.explain.agreement import (
+    MIN_CELLS,
+    TISSUE_BLOCK_PX,
+    agreement,
+    agreements,
+    spearman,
+    tissue_blocks,
+)
+from kdtrain.predict.explain.heat_map import ExplainedRegion, HeatMap, Method
 
 
 def _map(values: np.ndarray, *, step: float, method: Method = "occlusion", class_index: int = 0) -> HeatMap:

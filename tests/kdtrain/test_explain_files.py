@@ -15,10 +15,10 @@ import pytest
 
 from fixtures.explained import CLASSES, REGION_BOX, explained_region, heat_map, overview, slide_prediction
 from kdtrain.errors import UsageError
-from kdtrain.explain.colours import diverging
-from kdtrain.explain.geojson import features, write_geojson
-from kdtrain.explain.ome_tiff import write_ome_tiff
-from kdtrain.explain.picture import SlidePicture
+from kdtrain.predict.explain.colours import diverging
+from kdtrain.predict.explain.geojson import features, write_geojson
+from kdtrain.predict.explain.ome_tiff import write_ome_tiff
+from kdtrain.predict.explain.picture import SlidePicture
 
 X, Y, WIDTH, HEIGHT = REGION_BOX
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from kdtrain.bundle.runtime import Inference, Pixels
-from kdtrain.explain.explain import explain_region, wanted_classes
-from kdtrain.explain.gradcam import grad_cam
-from kdtrain.explain.heat_map import HeatMap
-from kdtrain.explain.occlusion import BATCH_PIXELS, PatchGrid, blurred_copy, log_odds, occlusion_maps
 from kdtrain.model.resnet import Model, build_model
+from kdtrain.predict.explain.gradcam import grad_cam
+from kdtrain.predict.explain.heat_map import HeatMap
+from kdtrain.predict.explain.occlusion import BATCH_PIXELS, PatchGrid, blurred_copy, log_odds, occlusion_maps
+from kdtrain.predict.explain.regions import explain_region, wanted_classes
 
 
 def _map(values: list[list[float]], *, step: float = 10.0, first: float = 5.0) -> HeatMap:

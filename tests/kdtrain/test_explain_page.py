@@ -17,9 +17,9 @@ from PIL import Image
 
 from fixtures.html_tree import Element, parse
 from fixtures.slide_pages import CLASSES, jpeg, one_cell, slide_page
-from kdtrain.explain.page.build import build_page
-from kdtrain.explain.page.model import RegionView, SlidePage
-from kdtrain.explain.page.words import CAUTION, percent
+from kdtrain.predict.page.build import build_page
+from kdtrain.predict.page.tiles import RegionView, SlidePage
+from kdtrain.predict.page.words import CAUTION, percent
 
 
 def tree_of(page: SlidePage, **given: Any) -> Element:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fixtures.devtools import Browser, browser
 from fixtures.slide_pages import PEAK_CELL, SQUARE, jpeg, slide_page
-from kdtrain.explain.colours import sequential
-from kdtrain.explain.page.build import build_page
+from kdtrain.predict.explain.colours import sequential
+from kdtrain.predict.page.build import build_page
 
 PEAK = (400 + (PEAK_CELL[1] * 32 + 0.5) * 4, 300 + (PEAK_CELL[0] * 32 + 0.5) * 4)
 """Level-0 pixels of the planted peak: the cell's centre in the image, four level-0 pixels to one of its pixels."""

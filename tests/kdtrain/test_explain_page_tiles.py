@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fixtures.slide_pages import jpeg
-from kdtrain.explain.page.tiles import Level, Pyramid, cut, within
+from kdtrain.predict.page.tiles import Level, Pyramid, cut, within
 
 
 def ramp(width: int, height: int) -> NDArray[np.uint8]:

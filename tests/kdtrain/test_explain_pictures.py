@@ -12,13 +12,10 @@ from PIL import Image
 
 from fixtures.explained import REGION_BOX, explained_region, heat_map, overview, slide_prediction
 from kdtrain.bundle.runtime import Pixels
-from kdtrain.explain.colours import diverging, sequential
-from kdtrain.explain.legend import bar, ticks
-from kdtrain.explain.overlay import overlay_png, painted_overview
-from kdtrain.explain.paint import Place
-from kdtrain.explain.picture import CAUTION, SlidePicture
-from kdtrain.explain.scale import FULL_AT, Scale
-from kdtrain.explain.text import fitted, font
+from kdtrain.predict.explain.colours import FULL_AT, Scale, diverging, sequential
+from kdtrain.predict.explain.overlay import overlay_png, painted_overview
+from kdtrain.predict.explain.overlay_parts import bar, fitted, font, ticks
+from kdtrain.predict.explain.picture import CAUTION, Place, SlidePicture
 
 # Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB: protanopia, deuteranopia, tritanopia.
 EYES = {

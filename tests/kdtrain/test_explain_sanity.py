@@ -16,10 +16,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from kdtrain.bundle.runtime import Floats, Inference, Pixels
-from kdtrain.explain.agreement import agreement
-from kdtrain.explain.explain import explain_region
-from kdtrain.explain.heat_map import HeatMap
 from kdtrain.model.resnet import Model, build_model
+from kdtrain.predict.explain.agreement import agreement
+from kdtrain.predict.explain.heat_map import HeatMap
+from kdtrain.predict.explain.regions import explain_region
 
 STRIDE, SIDE, RADIUS, IMAGES = 8, 96, 14, 12
 OUTWARDS = ("fc", "layer4", "layer3", "layer2", "layer1", "conv1")

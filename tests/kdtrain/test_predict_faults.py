@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.slides import slide_file
-from kdtrain.predict.faults import WORKER_BYTES, ReadFaults
-from kdtrain.predict.read_slide import ReadJob
+from kdtrain.predict.answers.slide_images import ReadJob
+from kdtrain.predict.run import WORKER_BYTES, ReadFaults
 from slideprep.api import ReadSettings
 from slideprep.storage.access import Access
 

@@ -10,9 +10,9 @@ import pytest
 from fixtures.predictions import REGION, SLIDE
 from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import Measured, TrainingData, training_data
-from kdtrain.predict.outside import Outside, image_mpp
-from kdtrain.predict.prediction import SlidePrediction
-from kdtrain.predict.read_slide import ReadRegion, SlideImages
+from kdtrain.predict.answers.prediction import SlidePrediction
+from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
+from kdtrain.predict.task import Outside, image_mpp
 
 PINK = np.full((64, 64, 3), (220, 120, 180), np.uint8)
 READ = ReadRegion(

@@ -11,8 +11,7 @@ import pytest
 from fixtures.predictions import REGION
 from fixtures.predictions import SLIDE as PLAIN
 from kdtrain.errors import UsageError
-from kdtrain.predict.failure import Failure
-from kdtrain.predict.prediction import FastPrice
+from kdtrain.predict.answers.prediction import Failure, FastPrice
 from kdtrain.predict.results import ResultsFolder, failures_csv, regions_csv, slides_csv
 
 IDENTITY = {"bundle": {"name": "b", "sha256": "0" * 64}, "settings": {"fast": False}}

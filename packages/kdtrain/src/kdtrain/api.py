@@ -14,12 +14,11 @@ from pathlib import Path
 from kdtrain.bundle.load import Backend, Bundle, Device
 from kdtrain.errors import UsageError
 from kdtrain.predict import slides
-from kdtrain.predict.failure import SlideError
-from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.predict.answers.prediction import SlideError, SlidePrediction
+from kdtrain.predict.answers.request import ExplainOptions, OutsidePolicy, ReadOptions
+from kdtrain.predict.answers.slide_images import SlideImages, Source
 from kdtrain.predict.read_images import read_source
-from kdtrain.predict.read_slide import SlideImages, Source
-from kdtrain.predict.request import ExplainOptions, OutsidePolicy, ReadOptions
-from kdtrain.predict.slide_task import SlideTask
+from kdtrain.predict.task import SlideTask
 
 
 def predict(

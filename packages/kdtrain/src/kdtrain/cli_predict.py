@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kdtrain.cli_errors import exit_codes
-from kdtrain.predict.request import (
+from kdtrain.predict.answers.request import (
     DISPLAY_MAGNIFICATION,
     OCCLUSION_PASSES,
     PAGE_MB,

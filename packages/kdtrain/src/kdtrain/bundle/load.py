@@ -21,8 +21,8 @@ from kdtrain.errors import UsageError
 
 if TYPE_CHECKING:
     from kdtrain.model.network import Network
-    from kdtrain.predict.prediction import SlidePrediction
-    from kdtrain.predict.read_slide import Source
+    from kdtrain.predict.answers.prediction import SlidePrediction
+    from kdtrain.predict.answers.slide_images import Source
 
 Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]

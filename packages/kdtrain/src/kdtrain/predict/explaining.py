@@ -18,23 +18,20 @@ from pathlib import Path
 
 from kdtrain.bundle.load import Bundle
 from kdtrain.bundle.runtime import Pixels, Runtime
-from kdtrain.explain.agreement import agreements
-from kdtrain.explain.explain import explain_region, wanted_classes
-from kdtrain.explain.geojson import write_geojson
-from kdtrain.explain.heat_map import Method
-from kdtrain.explain.model import ExplainedRegion
-from kdtrain.explain.ome_tiff import write_ome_tiff
-from kdtrain.explain.overlay import overlay_png
-from kdtrain.explain.page.build import build_page
-from kdtrain.explain.page.model import RegionView, SlidePage
-from kdtrain.explain.picture import SlidePicture
-from kdtrain.explain.tissue import tissue_blocks
 from kdtrain.files import write_atomically
-from kdtrain.predict.classify import decoded
-from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
-from kdtrain.predict.read_slide import ReadRegion, SlideImages
-from kdtrain.predict.request import ExplainOptions
-from kdtrain.predict.results import PAGE_FILE
+from kdtrain.predict.answers.classify import decoded
+from kdtrain.predict.answers.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.answers.request import PAGE_FILE, ExplainOptions
+from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
+from kdtrain.predict.explain.agreement import agreements, tissue_blocks
+from kdtrain.predict.explain.geojson import write_geojson
+from kdtrain.predict.explain.heat_map import ExplainedRegion, Method
+from kdtrain.predict.explain.ome_tiff import write_ome_tiff
+from kdtrain.predict.explain.overlay import overlay_png
+from kdtrain.predict.explain.picture import SlidePicture
+from kdtrain.predict.explain.regions import explain_region, wanted_classes
+from kdtrain.predict.page.build import build_page
+from kdtrain.predict.page.tiles import RegionView, SlidePage
 
 _REGIONS_FILE = "regions.geojson"
 _SLUG_LETTERS = 40

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.predict.prediction import FastPrice, SlidePrediction, slide_key
-from kdtrain.predict.request import Request
-from kdtrain.predict.results import PAGE_FILE
+from kdtrain.predict.answers.prediction import FastPrice, SlidePrediction, slide_key
+from kdtrain.predict.answers.request import PAGE_FILE, Request
 from kdtrain.predict.run import Outcome
 
 SHOWN = 40

@@ -9,9 +9,16 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdtrain.predict.failure import Failure, Stage
-from kdtrain.predict.read_slide import FastField, ReadJob, ReadRegion, SlideImages, SlideUnread, Source
-from kdtrain.predict.request import ReadOptions
+from kdtrain.predict.answers.prediction import Failure, Stage
+from kdtrain.predict.answers.request import ReadOptions
+from kdtrain.predict.answers.slide_images import (
+    FastField,
+    ReadJob,
+    ReadRegion,
+    SlideImages,
+    SlideUnread,
+    Source,
+)
 from kdtrain.predict.slides import name_problem, read_job, translated
 
 if TYPE_CHECKING:

@@ -28,13 +28,11 @@ from pydantic import TypeAdapter
 
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
-from kdtrain.predict.failure import Failure
-from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.predict.answers.prediction import Failure, SlidePrediction
+from kdtrain.predict.answers.request import PAGE_FILE
 from kdtrain.training.run_folder import differences
 
 IDENTITY_FILE = "predict.json"
-PAGE_FILE = "page.html"
-"""Of an explanation's folder."""
 _FORMAT = "kdtrain-predictions"
 _VERSION = (1, 0)
 _PREDICTIONS = TypeAdapter(SlidePrediction)

@@ -2,13 +2,15 @@
 
 Slides are read by worker processes, which hand over encoded images; this process asks the network about one region at a
 time, so that its memory does not grow with the workers and a GPU serves them all.
+
+Slides that bring the process that reads them down, or take too long: one more attempt, then listed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -17,14 +19,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kdtrain.bundle.load import load_bundle
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict import slides
-from kdtrain.predict.failure import Failure, SlideError
-from kdtrain.predict.faults import ReadFaults
-from kdtrain.predict.prediction import SlidePrediction
+from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
+from kdtrain.predict.answers.request import Request
+from kdtrain.predict.answers.slide_images import ReadJob, SlideImages, SlideUnread
 from kdtrain.predict.read_images import read_slide
-from kdtrain.predict.read_slide import ReadJob, SlideImages, SlideUnread
-from kdtrain.predict.request import Request
 from kdtrain.predict.results import ResultsFolder, document, in_order
-from kdtrain.predict.slide_task import SlideTask
+from kdtrain.predict.task import SlideTask
+
+ATTEMPTS = 2
+WORKER_BYTES = 1024**3
+"""What a process that reads a slide takes at most, of any size (slideprep's own bound)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,3 +225,45 @@ def _bar(
     ) as progress:
         bar = progress.add_task("", total=total, completed=done, now="")
         yield lambda text: progress.update(bar, now=text), lambda: progress.advance(bar)
+
+
+class ReadFaults:
+    """Decides what becomes of such slides.
+
+    Args:
+        minutes: How long a slide may take; 0 for any time.
+
+    Attributes:
+        failures: Slides that were given up.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._minutes = minutes
+        self.failures: list[Failure] = []
+
+    def memory(self, job: ReadJob) -> int:
+        """Bytes to reserve: more where too little may have been what ended the first attempt."""
+        return WORKER_BYTES * (1 + job.attempt)
+
+    def crashed(self, job: ReadJob, reason: str) -> ReadJob | None:
+        """Once more, then never."""
+        if job.attempt + 1 < ATTEMPTS:
+            return replace(job, attempt=job.attempt + 1)
+        text = (
+            f"slide '{job.file.name}' brought its worker process down {ATTEMPTS} times ({reason}); the file is "
+            "probably damaged, or too large for this machine's memory"
+        )
+        self.failures.append(Failure(slide=job.file.name, region=None, stage="crash", reason=text))
+        return None
+
+    def over(self, begun: Sequence[tuple[ReadJob, float]]) -> Sequence[ReadJob]:
+        """Slides that have been read for longer than they may."""
+        return [job for job, seconds in begun if 0 < self._minutes * 60 <= seconds]
+
+    def without(self, job: ReadJob) -> None:
+        """Nothing is left of the task."""
+        text = (
+            f"slide '{job.file.name}' was not read within {self._minutes:g} minutes and was given up; check the file "
+            "and the storage it lies on, or give it more time with --slide-minutes (0: no limit)"
+        )
+        self.failures.append(Failure(slide=job.file.name, region=None, stage="crash", reason=text))

@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kdtrain.errors import TrainingError, UsageError
-from kdtrain.predict.failure import Failure
-from kdtrain.predict.read_slide import ReadJob
-from kdtrain.predict.request import ReadOptions
+from kdtrain.predict.answers.prediction import Failure
+from kdtrain.predict.answers.request import ReadOptions
+from kdtrain.predict.answers.slide_images import ReadJob
 
 if TYPE_CHECKING:
     from slideprep.api import ReadSettings

@@ -1,20 +1,27 @@
-"""What the colours of a picture mean: a bar with numbers, and the classes that outlines and tags stand for."""
+"""What the colours of a picture mean: a bar with numbers, and the classes that outlines and tags stand for.
+
+Words in pictures: fonts, colours, and names cut to the room there is.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from kdtrain.bundle.runtime import Pixels
-from kdtrain.explain.picture import SlidePicture
-from kdtrain.explain.scale import Scale
-from kdtrain.explain.text import INK, SOFT, class_colour, fitted, font
+from kdtrain.pages import SERIES, light, visible
+from kdtrain.predict.explain.colours import Scale
+from kdtrain.predict.explain.picture import SlidePicture
 
 LEGEND_HEIGHT = 92
 
 _BAR_HEIGHT = 20
 _BAR_WIDTH = 420
 _TEXT = 17
+
+PAPER, INK, SOFT = light("paper"), light("ink"), light("soft")
 
 
 def draw_legend(
@@ -73,3 +80,36 @@ def _classes(draw: ImageDraw.ImageDraw, picture: SlidePicture, left: int, top: i
         draw.rectangle((x, top + 2, x + 16, top + 16), outline=class_colour(k), width=3)
         draw.text((x + 22, top), name, fill=INK, font=font(_TEXT))
         x += 22 + size + 24
+
+
+@cache
+def font(size_px: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font, so that pictures are the same on every machine."""
+    return ImageFont.load_default(size=size_px)
+
+
+def class_colour(class_index: int) -> str:
+    """A class's colour as #rrggbb: those of the report, from the start again where there are more classes."""
+    return light(SERIES[class_index % len(SERIES)])
+
+
+def fitted(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    used: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    room_px: float,
+) -> str:
+    """One line of text, its end cut off where there is no room.
+
+    Args:
+        draw: Where it is drawn.
+        text: Any; control characters are made visible.
+        used: The font.
+        room_px: Width that it may take.
+    """
+    line = visible(text)
+    if draw.textlength(line, font=used) <= room_px:
+        return line
+    while line and draw.textlength(line + "...", font=used) > room_px:
+        line = line[:-1]
+    return line + "..."

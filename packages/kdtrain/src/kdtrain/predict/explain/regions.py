@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kdtrain.bundle.runtime import Floats, Inference, Pixels, Runtime
-from kdtrain.explain.gradcam import grad_cam
-from kdtrain.explain.heat_map import HeatMap
-from kdtrain.explain.occlusion import DEFAULT_BUDGET, occlusion_maps
+from kdtrain.predict.explain.gradcam import grad_cam
+from kdtrain.predict.explain.heat_map import HeatMap
+from kdtrain.predict.explain.occlusion import DEFAULT_BUDGET, occlusion_maps
 
 
 def wanted_classes(*, slide: int, region: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """A slide's page as bytes of HTML: style, script, images and maps are inside it, and nothing is ever loaded.
 
-In: a :class:`~kdtrain.explain.page.model.SlidePage`. Out: one file that opens from a disk without a network, that a
+In: a :class:`~kdtrain.predict.page.tiles.SlidePage`. Out: one file that opens from a disk without a network, that a
 Content-Security-Policy keeps from loading or running anything but its own style and script, and that is the same byte
 for byte for the same input.
 """
@@ -14,13 +14,12 @@ from importlib.resources import files
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from kdtrain.explain.colours import diverging, sequential
-from kdtrain.explain.page import words
-from kdtrain.explain.page.data import OWN_CLASS, Colours, as_script, first_choice, page_data, scales
-from kdtrain.explain.page.model import SlidePage
-from kdtrain.explain.page.tiles import Pyramid, cut, within
-from kdtrain.explain.picture import METHOD_NAMES
 from kdtrain.pages import content_policy, theme_css, visible
+from kdtrain.predict.explain.colours import diverging, sequential
+from kdtrain.predict.explain.picture import METHOD_NAMES
+from kdtrain.predict.page import words
+from kdtrain.predict.page.data import OWN_CLASS, Colours, as_script, first_choice, page_data, scales
+from kdtrain.predict.page.tiles import Pyramid, SlidePage, cut, within
 
 SIZE_LIMIT_BYTES = 40_000_000
 """What a page may weigh: mail and chat programs take about this much, and a phone opens it."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdtrain.explain.page.model import SlidePage
-from kdtrain.explain.page.tiles import Pyramid
-from kdtrain.predict.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.answers.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.page.tiles import Pyramid, SlidePage
 
 CAUTION = (
     "For research use only; this is no diagnosis. The map shows which places moved the network towards its answer, "

@@ -2,6 +2,8 @@
 
 Frames: *image pixels* are continuous, origin at the image's top left corner; pixel i covers i to i + 1, so its centre
 is at i + 0.5. A map's cells lie on a regular grid of centres; what is between them is interpolated.
+
+What is explained of a region: plain data.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kdtrain.predict.answers.prediction import RegionPrediction
+
 FloatMap = NDArray[np.float32]
 Places = NDArray[np.floating[Any]]
 Method = Literal["grad-cam", "occlusion"]
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +77,30 @@ def _interpolated(values: FloatMap, positions: Places) -> FloatMap:
     high = np.minimum(low + 1, len(values) - 1)
     share = (positions - low).astype(np.float32)[:, None]
     return np.asarray(values[low] * (1 - share) + values[high] * share, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedRegion:
+    """A region with what the network said of it and where it looked.
+
+    Attributes:
+        prediction: What the network said.
+        maps: At most one of each method and class; cells in pixels of the image that the network saw.
+        tissue: Which blocks of that image hold tissue, as :func:`kdtrain.predict.explain.agreement.tissue_blocks` finds them:
+            (rows, columns) of blocks of ``TISSUE_BLOCK_PX`` a side. None where that is not known.
+    """
+
+    prediction: RegionPrediction
+    maps: tuple[HeatMap, ...]
+    tissue: Mask | None = None
+
+    def map_of(self, method: Method, class_index: int) -> HeatMap | None:
+        """The map of one method and class, or None."""
+        wanted = (method, class_index)
+        return next((m for m in self.maps if (m.method, m.class_index) == wanted), None)
+
+    @property
+    def level0_per_pixel(self) -> tuple[float, float]:
+        """(x, y): level-0 pixels per pixel of the image that the network saw."""
+        p = self.prediction
+        return p.width / p.image_width, p.height / p.image_height

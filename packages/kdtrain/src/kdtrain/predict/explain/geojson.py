@@ -18,12 +18,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from kdtrain.explain.heat_map import HeatMap
-from kdtrain.explain.model import ExplainedRegion
-from kdtrain.explain.picture import METHOD_NAMES
-from kdtrain.explain.text import class_colour
 from kdtrain.files import open_atomically
 from kdtrain.pages import visible
+from kdtrain.predict.explain.heat_map import ExplainedRegion, HeatMap
+from kdtrain.predict.explain.overlay_parts import class_colour
+from kdtrain.predict.explain.picture import METHOD_NAMES
 
 _START = b'{"type":"FeatureCollection","features":[\n'
 _END = b"\n]}\n"

@@ -1,6 +1,6 @@
 """An explained slide as a pyramidal, tiled OME-TIFF, to lay beside or over the slide in QuPath and other viewers.
 
-In: a :class:`~kdtrain.explain.picture.SlidePicture`, the overview, and the regions' images if they are at hand. Out: a
+In: a :class:`~kdtrain.predict.explain.picture.SlidePicture`, the overview, and the regions' images if they are at hand. Out: a
 file of the whole slide's extent at about the network's magnification, whose physical pixel size makes it line up with
 the slide: its pixel (0, 0) starts where the slide's does. Format: OME-TIFF of the 2016-06 schema with the lower
 resolutions in SubIFDs (OME-TIFF specification 6.0), tiles of JPEG without chroma subsampling.
@@ -24,11 +24,10 @@ from PIL import Image
 
 from kdtrain.bundle.runtime import Pixels
 from kdtrain.errors import UsageError
-from kdtrain.explain.paint import OPACITY, Place, paint
-from kdtrain.explain.picture import CAUTION, SlidePicture
 from kdtrain.files import open_atomically
 from kdtrain.pages import visible
-from kdtrain.predict.prediction import RegionPrediction
+from kdtrain.predict.answers.prediction import RegionPrediction
+from kdtrain.predict.explain.picture import CAUTION, OPACITY, Place, SlidePicture, paint
 
 MAX_PIXELS = 64_000_000
 """Above, the file is made at half the magnification, and so on: the picture is held in memory, 192 MB at this size."""

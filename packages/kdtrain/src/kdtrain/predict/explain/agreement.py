@@ -6,6 +6,10 @@ artefact of one of them; where they do not, neither should be believed alone.
 Both maps are taken at one resolution: that of the coarser one, each of whose cells is the mean of both maps over the
 part of the cell that is tissue. Ranks, because the maps have different units; tissue, because two maps that are
 nought on an empty background would agree on that.
+
+Which parts of an image hold tissue: coarse, for weighing heat maps, not for finding regions.
+
+A pixel is tissue where it holds stain, as :mod:`kdtrain.bundle.stain` measures it.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdtrain.explain.heat_map import HeatMap, Places
-from kdtrain.explain.tissue import TISSUE_BLOCK_PX
+from kdtrain.bundle.runtime import Pixels
+from kdtrain.bundle.stain import densities, is_stained
+from kdtrain.predict.explain.heat_map import HeatMap, Mask, Places
 
 if TYPE_CHECKING:
-    from kdtrain.explain.model import ExplainedRegion, Mask
+    from kdtrain.predict.explain.heat_map import ExplainedRegion
 
 MIN_CELLS = 8
 """Below this, chance alone often gives an absolute correlation above 0.7, and no number is better than one."""
@@ -29,6 +34,9 @@ _POINTS = 4
 
 _MIN_TISSUE = 0.25
 """Share of a cell that must be tissue: a smaller one is mostly the edge of a piece."""
+
+TISSUE_BLOCK_PX = 8
+"""Side of a block in image pixels: finer than any map, and an image of 60 megapixels has a mask of one megabyte."""
 
 
 def agreement(
@@ -41,7 +49,7 @@ def agreement(
         second: The other.
         width: Of the image, pixels.
         height: Of the image, pixels.
-        tissue: As of :func:`kdtrain.explain.tissue.tissue_blocks`; None counts all of the image.
+        tissue: As of :func:`kdtrain.predict.explain.agreement.tissue_blocks`; None counts all of the image.
 
     Returns:
         From -1 (opposite order) to 1 (same order). None where fewer than MIN_CELLS cells can be compared, or a map is
@@ -108,3 +116,26 @@ def _on_tissue(tissue: Mask, x: Places, y: Places) -> Mask:
 def _cell_means(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     rows, columns = values.shape[0] // _POINTS, values.shape[1] // _POINTS
     return np.asarray(values.reshape(rows, _POINTS, columns, _POINTS).mean(axis=(1, 3)), dtype=np.float64)
+
+
+def tissue_blocks(image_HWC: Pixels) -> Mask:
+    """Blocks of which at least half is tissue.
+
+    Args:
+        image_HWC: (rows, columns, 3) uint8 RGB.
+
+    Returns:
+        (block rows, block columns): blocks of TISSUE_BLOCK_PX a side from the top left corner; those at the right and
+        bottom edges are cut off by the image and count by what is left of them.
+    """
+    rows = [_shares(image_HWC[y : y + TISSUE_BLOCK_PX]) for y in range(0, len(image_HWC), TISSUE_BLOCK_PX)]
+    return np.stack(rows) >= 0.5
+
+
+def _shares(strip_HWC: Pixels) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Share of tissue in each block of a strip of blocks."""
+    tissue = is_stained(densities(strip_HWC))
+    edges = np.arange(0, tissue.shape[1], TISSUE_BLOCK_PX)
+    widths = np.diff(np.append(edges, tissue.shape[1]))
+    counts = np.add.reduceat(tissue.sum(axis=0), edges)
+    return np.asarray(counts / (widths * len(tissue)), dtype=np.float64)

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdtrain.explain.heat_map import HeatMap
-from kdtrain.explain.page.model import RegionView, SlidePage
-from kdtrain.explain.page.tiles import OVERLAP_PX, TILE_PX, Level, Pyramid
-from kdtrain.explain.page.words import percent
-from kdtrain.explain.picture import MEANINGS, METHOD_NAMES
-from kdtrain.explain.scale import FULL_AT, Scale
+from kdtrain.predict.explain.colours import FULL_AT, Scale
+from kdtrain.predict.explain.heat_map import HeatMap
+from kdtrain.predict.explain.picture import MEANINGS, METHOD_NAMES
+from kdtrain.predict.page.tiles import OVERLAP_PX, TILE_PX, Level, Pyramid, RegionView, SlidePage
+from kdtrain.predict.page.words import percent
 
 OWN_CLASS = -1
 """Stands for each region's own predicted class, where a map is chosen."""

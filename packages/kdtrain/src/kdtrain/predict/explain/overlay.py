@@ -1,6 +1,6 @@
 """A slide as one picture: its overview, the heat maps of its regions, what the colours mean, and what they do not.
 
-In: a :class:`~kdtrain.explain.picture.SlidePicture` and the overview. Out: a PNG, the same bytes for the same input.
+In: a :class:`~kdtrain.predict.explain.picture.SlidePicture` and the overview. Out: a PNG, the same bytes for the same input.
 Top to bottom: title, picture, legend, caption. Lengths are in pixels of the PNG unless said otherwise.
 """
 
@@ -12,12 +12,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from kdtrain.bundle.runtime import Pixels
-from kdtrain.explain.legend import LEGEND_HEIGHT, draw_legend
-from kdtrain.explain.paint import OPACITY, Place, paint
-from kdtrain.explain.picture import CAUTION, SlidePicture
-from kdtrain.explain.text import INK, PAPER, SOFT, class_colour, fitted, font
 from kdtrain.pages import visible
-from kdtrain.predict.prediction import RegionPrediction
+from kdtrain.predict.answers.prediction import RegionPrediction
+from kdtrain.predict.explain.overlay_parts import (
+    INK,
+    LEGEND_HEIGHT,
+    PAPER,
+    SOFT,
+    class_colour,
+    draw_legend,
+    fitted,
+    font,
+)
+from kdtrain.predict.explain.picture import CAUTION, OPACITY, Place, SlidePicture, paint
 
 SIDE_PX = 1600
 """Longest side of the slide in the picture: a screen's width, and still readable in a document."""

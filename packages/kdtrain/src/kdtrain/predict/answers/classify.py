@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.runtime import Runtime
-from kdtrain.predict.prediction import FastPrice, RegionPrediction, SlidePrediction
-from kdtrain.predict.read_slide import FastField, ReadRegion, SlideImages
+from kdtrain.predict.answers.prediction import FastPrice, RegionPrediction, SlidePrediction
+from kdtrain.predict.answers.slide_images import FastField, ReadRegion, SlideImages
 from kdtrain.shards.sample import open_image
 
 Pixels = NDArray[np.uint8]

@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from kdtrain.bundle.runtime import Floats
-from kdtrain.explain.heat_map import HeatMap
+from kdtrain.predict.explain.heat_map import HeatMap
 
 
 def grad_cam(

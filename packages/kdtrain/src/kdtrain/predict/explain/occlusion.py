@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from kdtrain.bundle.runtime import Floats, Inference, Pixels, Runtime
-from kdtrain.explain.heat_map import HeatMap
+from kdtrain.predict.explain.heat_map import HeatMap
 
 DEFAULT_BUDGET = 100
 """Forward passes per image: 10 x 10 places."""

@@ -15,6 +15,9 @@ DISPLAY_MAGNIFICATION = 5.0
 OCCLUSION_PASSES = 100
 PAGE_MB = 40.0
 
+PAGE_FILE = "page.html"
+"""Of an explanation's folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from kdtrain.predict.failure import Failure
+from kdtrain.predict.answers.prediction import Failure
 
 if TYPE_CHECKING:
     from slideprep.api import FastDifference, OpenedSlide, ReadSettings
