@@ -57,7 +57,7 @@ def run(config: PhaseConfig) -> Usage:
         click.ClickException: It failed.
     """
     options = [f"--{name.replace('_', '-')}={value}" for name, value in _given(config).items()]
-    code = "import sys; from kdtrain.cli import main; sys.exit(main())"
+    code = "import sys; from kdtrain.cli.main import main; sys.exit(main())"
     log = config.out.with_suffix(".log")
     began = time.monotonic()
     with log.open("wb") as file:

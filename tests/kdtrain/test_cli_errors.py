@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-from kdtrain.cli_errors import FAILED, exit_codes
+from kdtrain.cli.exit_codes import FAILED, exit_codes
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, environment, kdtrain, trained, write_training_set
-from kdtrain.cli import main
+from kdtrain.cli.main import main
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -58,7 +58,7 @@ def cut_first_image(path: Path, data: bytearray) -> None:
 def test_help_is_there_at_once():
     """--help of the program and of a phase takes less than a second and does not import torch."""
     check = (
-        "import sys; from kdtrain.cli import main\n"
+        "import sys; from kdtrain.cli.main import main\n"
         "for words in (['--help'], ['distill', '--help'], ['evaluate', '--help']):\n"
         "    try: main(words)\n"
         "    except SystemExit as end: assert end.code == 0\n"

@@ -6,9 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kdtrain.cli import main
+from kdtrain.cli.main import main
+from kdtrain.cli.options import config_options, field_sentences
 from kdtrain.config.phases import BaselineConfig, DistillConfig, FinetuneConfig, TeacherConfig
-from kdtrain.options import config_options, field_sentences
 
 KINDS = (TeacherConfig, BaselineConfig, DistillConfig, FinetuneConfig)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kdtrain.cli_errors import exit_codes
+from kdtrain.cli.exit_codes import exit_codes
 
 if TYPE_CHECKING:
     from kdtrain.bundle.export import Exported

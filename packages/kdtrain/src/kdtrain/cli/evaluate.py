@@ -1,0 +1,107 @@
+"""The command line: options to a configuration, one call, an exit code.
+
+0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some runs of a sweep
+failed. Libraries are imported by the command that needs them, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.cli.main import _bootstrap_options, main
+from kdtrain.shards.cache import DEFAULT_GB, cache_settings
+
+
+@main.command("evaluate")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--shards", required=True, help="Folder of the shard set, or its URL.")
+@click.option("--split", default="test", show_default=True, help="Labelled split or set.")
+@_bootstrap_options
+@click.option("--workers", default=2, show_default=True, help="Loader processes.")
+@click.option(
+    "--shard-cache",
+    type=click.Path(path_type=Path),
+    help="Folder for shards fetched from a URL. Left out: $KDTRAIN_SHARD_CACHE, else the user's cache folder.",
+)
+@click.option(
+    "--shard-cache-gb",
+    type=click.FloatRange(0, min_open=True),
+    default=DEFAULT_GB,
+    show_default=True,
+    help="Its size in GB.",
+)
+def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options: Any) -> None:
+    """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
+    with exit_codes():
+        from rich.console import Console
+
+        from kdtrain.cli.summary import print_evaluation
+        from kdtrain.evaluation.evaluate import evaluate
+
+        cache = cache_settings(shard_cache, shard_cache_gb)
+        print_evaluation(evaluate(**options, console=Console(stderr=True), cache=cache), Console())
+
+
+@main.command("compare")
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Split on which both were evaluated.")
+@_bootstrap_options
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> None:
+    """How RUN_B differs from RUN_A, both evaluated: paired bootstrap differences with 95 % intervals."""
+    with exit_codes():
+        from rich.console import Console
+
+        from kdtrain.evaluation.compare import compare
+
+        comparison = compare(run_a, run_b, **options)
+        if as_json:
+            click.echo(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False))
+        else:
+            Console().print(comparison.as_rich())
+
+
+@main.command("report")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The page: a name ending in .html."
+)
+@click.option(
+    "--shards",
+    help="Folder or URL of the shard set, for the counts of its classes. Left out: where it was when the runs were "
+    "made.",
+)
+@click.option("--split", help="Split on which all were evaluated. Left out: the sweep's first, or test.")
+@click.option(
+    "--unit",
+    type=click.Choice(["patient", "sample"]),
+    help="What the bootstrap draws. Left out: the sweep's, or patient.",
+)
+@click.option(
+    "--iterations", type=click.IntRange(min=1), default=10_000, show_default=True, help="Bootstrap draws."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
+@click.option("--title", help="Of the page. Left out: the sweep's.")
+def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
+    """The paper's tables and figures from evaluated runs: a page, and every table as CSV and LaTeX.
+
+    RUN is the folder of a run or of a sweep. 'LABEL=RUN' says what the run's method is called in the tables.
+    """
+    with exit_codes():
+        from kdtrain.report.build import build_report
+        from kdtrain.report.write import check_out, write_report
+
+        check_out(out)
+        report = build_report(runs, **options)
+        folder = write_report(report, out)
+        for text in report.warnings:
+            click.echo(f"warning: {text}", err=True)
+        for text in report.answer:
+            click.echo(text)
+        click.echo(f"page    {out}\ntables  {folder}")

@@ -1,0 +1,147 @@
+"""The command line: options to a configuration, one call, an exit code.
+
+0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some runs of a sweep
+failed. Libraries are imported by the command that needs them, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdtrain import __version__
+from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.cli.export import export_command
+from kdtrain.cli.options import config_options
+from kdtrain.cli.predict import predict_command
+from kdtrain.config.phases import (
+    BaselineConfig,
+    CacheTeacherConfig,
+    DistillConfig,
+    FinetuneConfig,
+    PhaseConfig,
+    SetConfig,
+    TeacherConfig,
+    load_config,
+)
+from kdtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from kdtrain.training.loop import Summary
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kdtrain")
+# The deepspeed launcher puts this before the command; the environment says the same.
+@click.option("--local_rank", type=int, hidden=True, expose_value=False)
+def main() -> None:
+    """Train on slideprep shards: a teacher, a student distilled from it, optional fine-tuning, evaluation."""
+
+
+main.add_command(predict_command)
+
+
+def _phase(kind: type[PhaseConfig], module: str, help_text: str) -> None:
+    @main.command(kind.phase, help=help_text)
+    @config_options(kind)
+    def command(config_file: Path | None, **options: Any) -> None:
+        with exit_codes():
+            config = load_config(kind, {k: v for k, v in options.items() if v is not None}, config_file)
+            _run_phase(module, config)
+
+
+_phase(
+    TeacherConfig,
+    "teacher",
+    "Phase I: train a teacher on labelled images. The same command again resumes the run.",
+)
+_phase(
+    BaselineConfig, "teacher", "Train the same network from scratch at a low magnification, to compare with."
+)
+_phase(
+    DistillConfig,
+    "distill",
+    "Phase II: distil a student at a low magnification from a teacher, without labels.",
+)
+_phase(FinetuneConfig, "finetune", "Phase III, optional: train a student's fully connected layer on labels.")
+
+
+@main.command(
+    CacheTeacherConfig.phase,
+    help="Write what a teacher says of every sample, once, for 'kdtrain distill --teacher-cache'. The same command "
+    "again goes on.",
+)
+@config_options(CacheTeacherConfig)
+def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
+    """Write a teacher cache."""
+    with exit_codes():
+        config = load_config(
+            CacheTeacherConfig, {k: v for k, v in options.items() if v is not None}, config_file
+        )
+        _check_shards(config)
+        from rich.console import Console
+
+        from kdtrain.cli.summary import print_cache_summary
+        from kdtrain.phases.cache_teacher import run
+        from kdtrain.training.monitor import Monitor
+
+        active = _is_first_rank()
+        monitor = Monitor(Console(stderr=True), config.out, active=active, tensorboard=False)
+        summary = run(config, monitor)
+        if active:
+            print_cache_summary(summary, Console())
+
+
+def _check_shards(config: SetConfig) -> None:
+    if isinstance(config.shards, Path) and not config.shards.is_dir():
+        raise UsageError(f"--shards {config.shards} is no folder; give the folder of a shard set")
+
+
+def _is_first_rank() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def _run_phase(module: str, config: PhaseConfig) -> None:
+    _check_shards(config)
+    from rich.console import Console
+
+    from kdtrain.training.monitor import Monitor
+
+    console = Console(stderr=True)
+    active = _is_first_rank()
+    monitor = Monitor(console, config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb)
+    try:
+        summary: Summary = import_module(f"kdtrain.phases.{module}").run(config, monitor)
+    finally:
+        monitor.close()
+    if active:
+        from kdtrain.cli.summary import print_summary
+
+        print_summary(summary, Console())
+
+
+_BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--unit",
+        type=click.Choice(["patient", "sample"]),
+        default="patient",
+        show_default=True,
+        help="What the bootstrap draws.",
+    ),
+    click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws."),
+    click.option("--seed", default=0, show_default=True, help="Of the draws."),
+)
+
+
+def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_BOOTSTRAP_OPTIONS):
+        command = option(command)
+    return command
+
+
+main.add_command(export_command)

@@ -1,0 +1,65 @@
+"""The command line: options to a configuration, one call, an exit code.
+
+0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some runs of a sweep
+failed. Libraries are imported by the command that needs them, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.cli.main import main
+from kdtrain.errors import UsageError
+from kdtrain.shards.locations import location_of
+
+
+@main.command("sweep")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--shards", help="Folder of the shard set, or its URL, instead of the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep, instead of the recipe's.")
+@click.option("--seeds", help="Seeds instead of the recipe's, such as 0,1,2.")
+@click.option("--only", help="Pattern of the names of the runs to complete, with what they need: 'kd-*'.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs at a time, each on its own GPU if any.",
+)
+@click.option(
+    "--ray-address",
+    help="Spread the runs over this Ray cluster ('auto', HOST:6379). --shards and --out lie on storage all see.",
+)
+@click.option(
+    "--gpus-per-run",
+    type=click.FloatRange(0),
+    help="GPUs that a run asks of the cluster.  [default: 1 where it has GPUs, else 0]",
+)
+@click.option(
+    "--cpus-per-run",
+    type=click.IntRange(1),
+    help="Cores that a run asks of the cluster.  [default: 1, and 1 for each loader process]",
+)
+@click.option("--dry-run", is_flag=True, help="Show runs, GFLOPs, memory and time; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+def sweep_command(dry_run: bool, seeds: str | None, shards: str | None, **given: Any) -> None:
+    """Train and measure all runs of RECIPE, a YAML file (see recipes/). The same command again goes on.
+
+    Finished runs are skipped. A run that fails is listed, and the others complete (exit code 3).
+    """
+    with exit_codes():
+        from kdtrain.sweep import command
+        from kdtrain.sweep.plan import Options
+
+        try:
+            numbers = tuple(int(seed) for seed in (seeds or "").split(",") if seed.strip())
+        except ValueError:
+            raise UsageError(f"--seeds {seeds}: write whole numbers, such as 0,1,2") from None
+        location = None if shards is None else location_of(shards)
+        options = Options(seeds=numbers, shards=location, **given)
+        sys.exit(command.dry_run(options) if dry_run else command.sweep(options))
