@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from kdtrain import load_bundle
 from kdtrain.bundle.card import card, plain
-from kdtrain.bundle.load import load_bundle
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from fixtures.training_runs import exported, kdtrain, record_of, trained, weights_sha256
+from kdtrain import load_bundle
 from kdtrain.bundle.card import card
 from kdtrain.bundle.describe import default_name, describe
 from kdtrain.bundle.document import BundleDocument
 from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.export import _write
-from kdtrain.bundle.load import load_bundle
 from kdtrain.bundle.source import measure_training_data, read_source
 from kdtrain.shards.index import read_index
 from kdtrain.shards.sample import read_shard

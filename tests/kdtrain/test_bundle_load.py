@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 import kdtrain
 from fixtures.training_runs import weights_sha256
+from kdtrain import load_bundle
 from kdtrain.bundle import load
-from kdtrain.bundle.load import load_bundle
 from kdtrain.errors import UsageError
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdtrain.bundle.load import load_bundle
+from kdtrain import load_bundle
 from kdtrain.bundle.onnx import MOST_PIXELS, agreement, onnx_bytes, opset_of, probe_shapes
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime

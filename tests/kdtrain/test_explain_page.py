@@ -136,7 +136,7 @@ def test_nothing_is_loaded_and_only_the_own_style_and_script_run(tree: Element) 
         not {"src", "href", "style"} & set(element.attributes) for element in tree.all() if element.tag != "a"
     )
     assert [link.attributes["href"] for link in tree.all("a")] == ["#panel"]
-    assets = list(files("kdtrain.explain.page").joinpath("assets").iterdir())
+    assets = list(files("kdtrain.predict.page").joinpath("assets").iterdir())
     assert len(assets) > 8
     assert not [item.name for item in assets if re.search(r"https?:|url\(|@import", item.read_text("utf-8"))]
 

@@ -1,4 +1,6 @@
-"""A bundle from Python: a folder in, a checked Bundle out, which hands out its network ready to be asked.
+"""A bundle's folder in, the checked :class:`OpenBundle` out, which hands out its network ready to be asked.
+
+It knows nothing of slides: :class:`kdtrain.api.Bundle` adds them.
 
 PyTorch is imported only where it is used: on a machine without a GPU, an answer by ONNX Runtime needs none of it.
 """
@@ -10,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +23,6 @@ from kdtrain.errors import UsageError
 
 if TYPE_CHECKING:
     from kdtrain.model.network import Network
-    from kdtrain.predict.answers.prediction import SlidePrediction
-    from kdtrain.predict.answers.slide_images import Source
 
 Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -30,7 +30,7 @@ _COPY_AGAIN = "copy the bundle again, or export it again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundle:
+class OpenBundle:
     """A trained network as one folder.
 
     Attributes:
@@ -102,21 +102,6 @@ class Bundle:
             return OnnxRuntime(self.path / ONNX_FILE, min_side_px=min_side_px, threads=threads)
         return self._pytorch(chosen, threads)
 
-    def predict(self, slide: Source, **options: Any) -> SlidePrediction:
-        """What the network says of a slide.
-
-        Args:
-            slide: Any file that slideprep reads, or a slide that it has opened.
-            options: Of :func:`kdtrain.api.predict`, which names all of them.
-
-        Raises:
-            UsageError: An option cannot be used, or slideprep is not installed.
-            SlideError: The slide cannot be read, or lies outside the training data and is refused.
-        """
-        from kdtrain.api import predict
-
-        return predict(self, slide, **options)
-
     def _pytorch(self, device: str, threads: int | None) -> Runtime:
         from safetensors.torch import load_file
 
@@ -135,7 +120,7 @@ class Bundle:
         return PytorchRuntime(model, self.network, device=device, threads=threads)
 
 
-def load_bundle(path: Path | str) -> Bundle:
+def open_bundle(path: Path | str) -> OpenBundle:
     """Open a bundle and check it: its version, its files by their SHA-256, its weights by their shape.
 
     Args:
@@ -166,7 +151,7 @@ def load_bundle(path: Path | str) -> Bundle:
             f"and {BUNDLE_FILE} describes {wanted[1]:,} and {wanted[0]}; {_COPY_AGAIN}"
         )
     digest = hashlib.sha256(data).hexdigest()
-    return Bundle(path=folder, document=document, sha256=digest, fc_weight_KC=fc_weight_KC)
+    return OpenBundle(path=folder, document=document, sha256=digest, fc_weight_KC=fc_weight_KC)
 
 
 def _read(file: Path, folder: Path) -> bytes:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from kdtrain.bundle.load import Bundle
+from kdtrain.bundle.load import OpenBundle
 from kdtrain.bundle.runtime import Pixels, Runtime
 from kdtrain.files import write_atomically
 from kdtrain.predict.answers.classify import decoded
@@ -41,7 +41,7 @@ _SLUG_LETTERS = 40
 def explain_slide(
     images: SlideImages,
     prediction: SlidePrediction,
-    bundle: Bundle,
+    bundle: OpenBundle,
     runtime: Runtime,
     options: ExplainOptions,
     folder: Path,
@@ -93,7 +93,7 @@ def _explained(
     read: ReadRegion,
     said: RegionPrediction,
     classes: tuple[int, ...],
-    bundle: Bundle,
+    bundle: OpenBundle,
     runtime: Runtime,
     options: ExplainOptions,
 ) -> ExplainedRegion:
@@ -113,7 +113,7 @@ def _page(
     images: SlideImages,
     prediction: SlidePrediction,
     explained: Sequence[ExplainedRegion],
-    bundle: Bundle,
+    bundle: OpenBundle,
     runtime: Runtime,
     options: ExplainOptions,
 ) -> bytes:
@@ -138,7 +138,10 @@ def _page(
 
 
 def _pictures(
-    prediction: SlidePrediction, explained: Sequence[ExplainedRegion], bundle: Bundle, options: ExplainOptions
+    prediction: SlidePrediction,
+    explained: Sequence[ExplainedRegion],
+    bundle: OpenBundle,
+    options: ExplainOptions,
 ) -> Iterator[SlidePicture]:
     """One for each method and each class that was asked for, or else the slide's."""
     names = options.classes or (prediction.label,)

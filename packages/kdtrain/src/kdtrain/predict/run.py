@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kdtrain.bundle.load import load_bundle
+from kdtrain.bundle.load import open_bundle
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
@@ -74,7 +74,7 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     if request.explain is not None and request.out is None:
         raise UsageError("--explain draws pictures and pages, which need a folder; add --out DIR")
     slides.require_folder(request.read.annotations)
-    bundle = load_bundle(request.bundle)
+    bundle = open_bundle(request.bundle)
     settings = slides.read_settings(bundle.document.slides, request.read)
     found, failures = slides.discovered(request.slides)
     runtime = bundle.runtime(backend=request.backend, device=request.device)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdtrain.bundle.load import Bundle
+from kdtrain.bundle.load import OpenBundle
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import TrainingData, image_outside, slide_outside
@@ -39,7 +39,7 @@ class SlideTask:
     """
 
     def __init__(
-        self, bundle: Bundle, runtime: Runtime, *, outside: OutsidePolicy, explain: ExplainOptions | None
+        self, bundle: OpenBundle, runtime: Runtime, *, outside: OutsidePolicy, explain: ExplainOptions | None
     ) -> None:
         self._bundle = bundle
         self._runtime = runtime

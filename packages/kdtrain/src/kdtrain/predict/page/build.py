@@ -127,4 +127,4 @@ def _unbroken(text: str) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return files("kdtrain.explain.page").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("kdtrain.predict.page").joinpath("assets", name).read_text(encoding="utf-8")

@@ -65,4 +65,4 @@ def _unbroken(words: str) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return files("kdtrain.report").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("kdtrain.report.page").joinpath("assets", name).read_text(encoding="utf-8")

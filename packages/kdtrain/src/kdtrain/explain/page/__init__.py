@@ -1,5 +1,0 @@
-"""A slide, what the network said of it, and where it looked: one HTML page that needs no network.
-
-Reading order: ``model`` (what a page shows), ``tiles`` (images cut into tiles of several resolutions), ``words``
-(what stands in it as text), ``data`` (what its script reads), ``build`` (the page).
-"""
