@@ -1,4 +1,4 @@
-"""Development sessions: ``nox -s tests`` (default), ``lint``, ``demo``, ``bench``, ``lock``.
+"""Development sessions: ``nox -s tests`` (default), ``lint``, ``demo``, ``docs``, ``bench``, ``lock``.
 
 Every session installs from the hashed locks under requirements/, with uv, into an environment of its own.
 """
@@ -78,6 +78,17 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """All documentation and a reference from the docstrings, as pages in site/; a link that leads nowhere is an error.
+
+    The packages are read, not imported, so neither is installed.
+    """
+    session.install("--require-hashes", "-r", "requirements/docs.txt")
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
+    session.log("Open site/index.html in a browser; it needs no server and loads nothing from elsewhere.")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Benchmarks that print ratios measured side by side; see benchmarks/README.md."""
     _install(session, "dev")
@@ -89,12 +100,13 @@ def bench(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Resolve requirements/*.in and the packages into hashed locks for every platform, without index addresses."""
     session.install("uv")
-    for name in ("dev", "demo"):
+    packages = [f"{path}/pyproject.toml" for path in PACKAGES]
+    for name, resolved_with in (("dev", packages), ("demo", packages), ("docs", [])):
         session.run(
             *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),
             *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "nox -s lock"),
             *("--upgrade", "--quiet", "--output-file", f"requirements/{name}.txt"),
-            *(f"{path}/pyproject.toml" for path in PACKAGES),
+            *resolved_with,
             f"requirements/{name}.in",
             env={**os.environ, "UV_NO_PROGRESS": "1"},
         )

@@ -1,0 +1,64 @@
+"""What the site needs beyond mkdocs.yml: the repository's files that are in it, and no roles of Sphinx's.
+
+The site has the folders of the repository, ``docs/`` one among them, so a link between two pages that works on the
+repository's web view works in the site as it stands, and nothing is rewritten.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).resolve().parents[1]
+
+IN_THE_SITE = (
+    "*.md",
+    "LICENSE",
+    "docs/**/*.md",
+    "docs/*.svg",
+    "docs/iframe-worker.js",
+    "shards/*.md",
+    "benchmarks/README.md",
+    "recipes/*",
+)
+"""Patterns, from the repository's root: the pages, and the files that they show or link to."""
+
+_ROLE = re.compile(r":(?:py:)?(?:attr|class|data|exc|func|meth|mod|obj):<code>(~?)([\w.]+)</code>")
+
+
+def site_paths(root: Path) -> list[str]:
+    """Paths of the site's files, from the repository's root, sorted, each once."""
+    found = {path for pattern in IN_THE_SITE for path in root.glob(pattern) if path.is_file()}
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def without_roles(html: str) -> str:
+    """A page without ``:role:`` before names in code; of a name that begins with ``~`` the last part stays."""
+
+    def name_alone(role: re.Match[str]) -> str:
+        tilde, name = role.groups()
+        return f"<code>{name.rpartition('.')[2] if tilde else name}</code>"
+
+    return _ROLE.sub(name_alone, html)
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """MkDocs asks which files there are: those of the theme, and ours from the whole repository."""
+    from mkdocs.structure.files import (
+        File,
+        Files,
+    )  # here, as the tests of the functions above run without MkDocs
+
+    theme = [file for file in files if file.src_dir != config.docs_dir]
+    ours = [File(path, str(ROOT), config.site_dir, config.use_directory_urls) for path in site_paths(ROOT)]
+    return Files([*theme, *ours])
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """MkDocs hands over each page as HTML."""
+    return without_roles(html)

@@ -1,0 +1,65 @@
+"""The site: which files are in it, and what becomes of Sphinx's roles. ``nox -s docs`` shows that it is built."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from docs.pages import DOCS, ROOT, links, pages
+
+
+@pytest.fixture(scope="module")
+def site() -> ModuleType:
+    """docs/site_hooks.py, which MkDocs loads by its path too."""
+    spec = importlib.util.spec_from_file_location("site_hooks", DOCS / "site_hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("see :class:<code>~slideprep.slide.Slide</code>.", "see <code>Slide</code>."),
+        ("see :func:<code>slideprep.open_slide</code>", "see <code>slideprep.open_slide</code>"),
+        ("see :py:meth:<code>Executor.map</code>", "see <code>Executor.map</code>"),
+        ("a ratio:<code>~x</code>, a :tag:<code>y</code>", "a ratio:<code>~x</code>, a :tag:<code>y</code>"),
+    ],
+)
+def test_a_role_becomes_code(site: ModuleType, html: str, shown: str) -> None:
+    """A role of Sphinx goes, and its ``~`` with all but the last part of the name; other text stays."""
+    assert site.without_roles(html) == shown
+
+
+def test_every_role_in_the_packages_is_known(site: ModuleType) -> None:
+    """No docstring has a role that the site would show raw."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("packages/*/src/**/*.py"))
+    roles = re.findall(r":(?:py:)?[a-z]+:`[^`]*`", text)
+    assert roles
+    rendered = (re.sub(r"`([^`]*)`", r"<code>\1</code>", role) for role in roles)
+    assert not [role for role in map(site.without_roles, rendered) if not role.startswith("<code>")]
+
+
+def test_the_site_has_pages_pictures_and_recipes(site: ModuleType, tmp_path: Path) -> None:
+    """Paths are the repository's; code, data and what git ignores stay out."""
+    inside = ("README.md", "docs/a.md", "docs/deep/b.md", "docs/c.svg", "recipes/d.yaml", "shards/e.md")
+    for name in (*inside, "docs/tool.py", "shards/golden/f.md", "site/g.md", "packages/h/README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert site.site_paths(tmp_path) == sorted(inside)
+
+
+def test_what_pages_link_to_is_in_the_site(site: ModuleType) -> None:
+    """A link that works in the repository works in the site, whose folders are the same."""
+    paths = set(site.site_paths(ROOT))
+    for page in pages():
+        assert page.relative_to(ROOT).as_posix() in paths
+        local = [link.partition("#")[0] for link in links(page) if not re.match("https?://", link)]
+        targets = [(page.parent / path).resolve() for path in local if path]
+        assert {target.relative_to(ROOT).as_posix() for target in targets} <= paths, page.name
