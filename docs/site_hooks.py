@@ -21,6 +21,7 @@ IN_THE_SITE = (
     "LICENSE",
     "docs/**/*.md",
     "docs/*.svg",
+    "docs/site.css",
     "docs/iframe-worker.js",
     "shards/*.md",
     "benchmarks/README.md",
