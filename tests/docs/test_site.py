@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -63,3 +64,15 @@ def test_what_pages_link_to_is_in_the_site(site: ModuleType) -> None:
         local = [link.partition("#")[0] for link in links(page) if not re.match("https?://", link)]
         targets = [(page.parent / path).resolve() for path in local if path]
         assert {target.relative_to(ROOT).as_posix() for target in targets} <= paths, page.name
+
+
+@pytest.mark.parametrize("package", ["slideprep", "kdtrain"])
+def test_no_public_name_is_that_of_a_module(package: str) -> None:
+    """A function beside a module of its name is hidden by it: in the site always, in Python once that is imported."""
+    (init,) = ROOT.glob(f"packages/*/src/{package}/__init__.py")
+    tree = ast.parse(init.read_text(encoding="utf-8"))
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    (names,) = [
+        ast.literal_eval(node.value) for node in assigned if ast.unparse(node.targets[0]) == "__all__"
+    ]
+    assert not {*names} & {path.stem for path in init.parent.iterdir()}
