@@ -1,11 +1,13 @@
-"""Development sessions: ``nox -s tests`` (default), ``lint``, ``demo``, ``docs``, ``bench``, ``lock``.
+"""Development sessions: ``nox -s tests`` (default), ``lint``, ``wheels``, ``demo``, ``docs``, ``bench``, ``lock``.
 
-Every session installs from the hashed locks under requirements/, with uv, into an environment of its own.
+Every session installs from the hashed locks under requirements/, with uv, into an environment of its own. None names
+a Python: each takes the one that runs nox, and the hosted workflow chooses it by installing nox with it.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -18,10 +20,14 @@ PACKAGES = ("packages/slideprep", "packages/kdtrain")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
 
 
-def _install(session: nox.Session, lock: str) -> None:
+def _install_lock(session: nox.Session, lock: str) -> None:
     # Where a machine forbids it, every one of a session's many processes would compile torch's modules anew: 6 s each.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.install("--require-hashes", "-r", f"requirements/{lock}.txt")
+
+
+def _install(session: nox.Session, lock: str) -> None:
+    _install_lock(session, lock)
     session.install("--no-deps", "--no-build-isolation", *PACKAGES)
 
 
@@ -41,6 +47,25 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     for path in PACKAGES:
         session.run("mypy", f"{path}/src")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Both wheels into dist/, by the locked build backend, then installed and looked at as a user meets them.
+
+    The version that they must have may follow, as that of a tag: ``nox -s wheels -- 0.1.0``.
+    """
+    _install_lock(session, "demo")
+    dist = Path("dist").resolve()
+    shutil.rmtree(dist, ignore_errors=True)  # a wheel of an earlier version would be installed too
+    for path in PACKAGES:
+        with session.chdir(path):
+            # Not through an isolated build, which would take whatever hatchling is the newest today.
+            session.run("python", "-m", "hatchling", "build", "--target", "wheel", "--directory", str(dist))
+    # Without their dependencies, which are those of the lock; then the wheels are asked whether these are enough.
+    session.install("--no-deps", "--reinstall", *(str(wheel) for wheel in sorted(dist.glob("*.whl"))))
+    session.run("uv", "pip", "check")
+    session.run("python", ".ci/check_wheels.py", str(dist), *session.posargs)
 
 
 @nox.session
