@@ -1,20 +1,27 @@
-"""The two packages stand alone, and commands that open no slide start at once."""
+"""The two packages stand alone, commands that open no slide start at once, and what is said twice is said alike."""
 
 from __future__ import annotations
 
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 import time
-from importlib import import_module
+import tomllib
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from packaging.requirements import Requirement
 from PIL import Image
 
 HEAVY = ("ray", "torch", "webdataset", "deepspeed")
+PACKAGES = ("slideprep", "kdtrain")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,3 +91,51 @@ def test_help_answers_within_two_seconds() -> None:
         assert _python("from slideprep.cli.main import main; main(['--help'])").returncode == 0
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 2
+
+
+def _yaml(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def _project(package: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+
+
+def test_one_version() -> None:
+    """Both packages, installed too, CITATION.cff and the changelog's first section have the same version."""
+    stated = {package: import_module(package).__version__ for package in PACKAGES}
+    stated |= {f"installed {package}": metadata.version(package) for package in PACKAGES}
+    stated["CITATION.cff"] = str(_yaml("CITATION.cff")["version"])
+    headings = re.findall(r"^## ([^,\s]+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+    stated["CHANGELOG.md"] = headings[0]
+    assert len(set(stated.values())) == 1, stated
+
+
+def test_the_extra_takes_this_slideprep_and_its_fixes_alone() -> None:
+    """kdtrain[slides] admits slideprep as it is here and a later fix of it, and no other minor version."""
+    wanted = [Requirement(line) for line in _project("kdtrain")["optional-dependencies"]["slides"]]
+    (slideprep,) = [requirement for requirement in wanted if requirement.name == "slideprep"]
+    version = import_module("slideprep").__version__
+    major, minor, _ = version.split(".")
+    assert version in slideprep.specifier
+    assert f"{major}.{minor}.99" in slideprep.specifier
+    assert f"{major}.{int(minor) + 1}.0" not in slideprep.specifier
+
+
+def test_hooks_and_lint_run_the_same_ruff() -> None:
+    """The hook's ruff is the lock's, so that what a commit passes the lint session passes too."""
+    (rev,) = [repo["rev"] for repo in _yaml(".pre-commit-config.yaml")["repos"] if "ruff" in repo["repo"]]
+    lock = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
+    assert re.findall(r"^ruff==(\S+)", lock, flags=re.M) == [rev.removeprefix("v")]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_promised_pythons_are_tested(package: str) -> None:
+    """The hosted workflow runs the tests on each Python that a package's classifiers name, from the oldest required."""
+    project = _project(package)
+    stem = "Programming Language :: Python :: "
+    promised = [name.removeprefix(stem) for name in project["classifiers"] if name.startswith(stem)]
+    assert _yaml(".github/workflows/ci.yml")["jobs"]["session"]["strategy"]["matrix"]["python"] == promised
+    assert project["requires-python"] == f">={promised[0]}"
