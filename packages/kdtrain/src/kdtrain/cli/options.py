@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 from collections.abc import Callable
@@ -40,10 +41,9 @@ def field_sentences(kind: type[SetConfig]) -> dict[str, str]:
     for base in reversed(kind.__mro__):
         if not issubclass(base, SetConfig):
             continue
-        section = (base.__doc__ or "").partition("Attributes:")[2]
-        for name, sentence in re.findall(
-            r"^\s{8}(\w+): (.*?)(?=^\s{8}\w+: |\Z)", section + "\n", re.M | re.S
-        ):
+        # Python 3.13 takes the indentation off docstrings, earlier ones keep it; cleandoc gives the same for both.
+        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:")[2]
+        for name, sentence in re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w+: |\Z)", section + "\n", re.M | re.S):
             found[name] = " ".join(sentence.split())
     return found
 
