@@ -2,10 +2,11 @@
 
     python benchmarks/memory.py --gb 2 --gb 4 [--device auto] [--precision bf16]
 
-Predicted is what ``kdtrain sweep --dry-run`` says (kdtrain.sweep.estimate.memory): of the paper's network at 10x, a micro-batch
-of one, augmentation included, with and without activation checkpointing. Measured is ``kdtrain teacher`` on two images
-of that side, two optimizer steps, in a process of its own: on a CPU the largest resident size of that process (VmHWM);
-on a GPU the most that PyTorch allocated there, and on top of it the 0.5 GB that the prediction counts for CUDA itself.
+Predicted is what ``kdtrain sweep --dry-run`` says (kdtrain.sweep.estimate.memory): of the paper's network at 10x, a
+micro-batch of one, augmentation included, with and without activation checkpointing. Measured is ``kdtrain teacher`` on
+two images of that side, two optimizer steps, in a process of its own: on a CPU the largest resident size of that
+process (VmHWM); on a GPU the most that PyTorch allocated there, and on top of it the 0.5 GB that the prediction counts
+for CUDA itself.
 
 The search for the largest side that fits begins where the prediction says and goes on in steps of --step px. Every side
 that was measured is in the first table. 2 and 4 GB take a quarter of an hour on two cores.

@@ -9,10 +9,10 @@ the rounds counts, and of a run all epochs but the first. Images are synthetic a
 first sample is data wait too: with few samples it is most of it.
 
 MP/s counts the pixels that a variant reads. TFLOP/s counts convolutions and fully connected layers, two operations per
-multiply-add (kdtrain.model.flops), a backward pass as two forward passes and the teacher as one forward pass; augmentation
-is time but no arithmetic here. On a GPU: peak memory as PyTorch allocates it, and GB/s, the bytes that the operations
-of a step read and write by the time that it takes (benchmarks/_traffic.py says what that means). The chip's peaks are
-compared with only if you give them.
+multiply-add (kdtrain.model.flops), a backward pass as two forward passes and the teacher as one forward pass;
+augmentation is time but no arithmetic here. On a GPU: peak memory as PyTorch allocates it, and GB/s, the bytes that the
+operations of a step read and write by the time that it takes (benchmarks/_traffic.py says what that means). The chip's
+peaks are compared with only if you give them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-SHARDS = Path(__file__).parents[2] / "shards"
+from fixtures.repository import SHARDS
 
 
 @pytest.fixture

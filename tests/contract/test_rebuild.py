@@ -9,11 +9,10 @@ from pathlib import Path
 
 from webdataset import TarWriter
 
+from fixtures.repository import SHARDS
 from fixtures.tars import members
 from slideprep.shards.format import TAR_MODE, TAR_OWNER, SampleRecord, dump_index, dump_json
 from slideprep.shards.verify.index import load_index
-
-SHARDS = Path(__file__).parents[2] / "shards"
 
 
 def _files(folder: Path) -> dict[str, bytes]:

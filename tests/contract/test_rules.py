@@ -11,11 +11,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from fixtures.repository import SHARDS
 from kdtrain.shards.index import ShardError, read_index
 from kdtrain.shards.sample import Sample, read_shard
 from slideprep.shards.verify.verify import verify
 
-SHARDS = Path(__file__).parents[2] / "shards"
 Stored = Callable[[dict[str, bytes]], Path]
 INVALID = sorted(path.name for path in (SHARDS / "invalid").iterdir())
 RULES = dict(

@@ -6,15 +6,13 @@ import copy
 import json
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
+from fixtures.repository import SHARDS
 from slideprep.shards.format import Index, SampleRecord
-
-SHARDS = Path(__file__).parents[2] / "shards"
 
 
 def _validator(name: str) -> Draft202012Validator:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from fixtures.repository import ROOT
+
 DOCS = ROOT / "docs"
 SHELLS = ("sh", "bash")
 PROGRAMS = ("slideprep", "kdtrain")

@@ -27,7 +27,7 @@ def site() -> ModuleType:
 @pytest.mark.parametrize(
     ("html", "shown"),
     [
-        ("see :class:<code>~slideprep.slide.Slide</code>.", "see <code>Slide</code>."),
+        ("see :class:<code>~slideprep.slides.reader.Slide</code>.", "see <code>Slide</code>."),
         ("see :func:<code>slideprep.open_slide</code>", "see <code>slideprep.open_slide</code>"),
         ("see :py:meth:<code>Executor.map</code>", "see <code>Executor.map</code>"),
         ("a ratio:<code>~x</code>, a :tag:<code>y</code>", "a ratio:<code>~x</code>, a :tag:<code>y</code>"),

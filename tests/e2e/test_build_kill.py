@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from e2e.builds import ONE_THREAD
+from fixtures.repository import ROOT
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill_build.py"
+SCRIPT = ROOT / "benchmarks" / "kill_build.py"
 
 
 @pytest.mark.slow

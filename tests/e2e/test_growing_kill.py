@@ -21,7 +21,7 @@ from e2e.builds import (
 )
 
 KILLS = 3
-"""Per operation; tests/slideprep/test_growing_crash.py goes through every write, without a process to kill."""
+"""Per operation; tests/slideprep/growing/test_crash.py goes through every write, without a process to kill."""
 
 
 @pytest.fixture(scope="module")

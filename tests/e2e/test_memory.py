@@ -23,10 +23,10 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 from slideprep import encode
-from slideprep.extract_region import extract_region
+from slideprep.regions.pixels import extract_region
 from slideprep.units import Box
-from slideprep.layout import Grid
-from slideprep.shard_tar import ShardTar
+from slideprep.regions.layout import Grid
+from slideprep.shards.tar import ShardTar
 from slideprep.slides.reader import Level
 from slideprep.units import Scale
 

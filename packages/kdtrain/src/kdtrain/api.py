@@ -59,8 +59,8 @@ class Bundle(OpenBundle):
             tissue: How regions are found ("auto", "tissueloc", "whole", "annotations"); None as in training.
             annotations: GeoJSON or XML, or a folder with one named like the slide, for annotated regions.
             fast: Read the nearest finer pyramid level instead of level 0; ``fast`` of the result says what it changed.
-            outside: What becomes of a slide beyond the training data: "auto" refuses another magnification and notes the
-                rest in the result; "warn" and "refuse" do one of it for all.
+            outside: What becomes of a slide beyond the training data: "auto" refuses another magnification and notes
+                the rest in the result; "warn" and "refuse" do one of it for all.
             backend: "onnx", "pytorch", or "auto": the faster on the device.
             device: "cpu", "cuda", or "auto".
             explain: Folder for heat maps, QuPath files and a page; None for none.

@@ -1,9 +1,9 @@
 """Random access to samples: a place in, the decoded sample out, at one or several magnifications.
 
-In: an index, a split or set, and where in it. Out: a LoadedSample. A tar (:mod:`kdtrain.shards.open_tars`) is opened at the first
-sample that is wanted of it: its headers are walked once, by the same rules as in shard_tar, and its keys are held
-against the index; after that a sample costs one read per member. An image is not touched before it is asked for, so
-a damaged one stops the run at the sample that needs it and not before.
+In: an index, a split or set, and where in it. Out: a LoadedSample. A tar (:mod:`kdtrain.shards.open_tars`) is opened at
+the first sample that is wanted of it: its headers are walked once, by the same rules as in ``shards.tar``, and its keys
+are held against the index; after that a sample costs one read per member. An image is not touched before it is asked
+for, so a damaged one stops the run at the sample that needs it and not before.
 
 ``tarfile`` (and so WebDataset's own expansion of tars) is not used: it ends silently at a damaged header.
 """

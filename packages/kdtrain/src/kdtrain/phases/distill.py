@@ -2,7 +2,7 @@
 
 Loss: eq. 1 of the paper, the soft loss on logits (eq. 2) plus the pixel-wise loss on final feature maps (eq. 3). Both
 networks see the same field under the same augmentation. What the teacher says is computed for every sample in every
-epoch, or read out of a teacher cache (:mod:`kdtrain.teacher_cache`); the loss is the same code.
+epoch, or read out of a teacher cache (:mod:`kdtrain.data.teacher_cache`); the loss is the same code.
 """
 
 from __future__ import annotations

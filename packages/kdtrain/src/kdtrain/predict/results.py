@@ -8,7 +8,7 @@
     OUT/regions.csv                one line per region
     OUT/predictions.json           both, and everything else that is known
     OUT/failures.csv               slide, region, stage, reason: what could not be predicted
-    OUT/explanations/<key>/        heat maps and a page (kdtrain.explain)
+    OUT/explanations/<key>/        heat maps and a page (kdtrain.predict.explain)
 
 Slides that are there already are not predicted again: the same command goes on where it was stopped. No file depends
 on the clock, on the order in which slides were finished or on the number of workers.

@@ -1,6 +1,7 @@
 """A recipe: which runs make up a sweep. A YAML file in, a checked model out; no shard set is opened here.
 
-Settings stand beside the keys of their section, under the names that the phases' options have (:mod:`kdtrain.config.phases`).
+Settings stand beside the keys of their section, under the names that the phases' options have
+(:mod:`kdtrain.config.phases`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The slides that a split holds in, their scans out: one task a slide, kept on disk from run to run.
 
-What a scan finds is :mod:`slideprep.regions.scan`'s; here are the tasks, the scans of earlier runs, and the slides that fail.
+What a scan finds is :mod:`slideprep.regions.scan`'s; here are the tasks, the scans of earlier runs, and the slides that
+fail.
 """
 
 from __future__ import annotations

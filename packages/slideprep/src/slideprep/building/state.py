@@ -30,7 +30,7 @@ def record_path(shard: str) -> str:
 
 
 class SlideState(BaseModel):
-    """Where one slide went; the fields of :class:`~slideprep.labels.split_plan.PlannedSlide`, and whether it could be read.
+    """Where one slide went, as :class:`~slideprep.labels.split_plan.PlannedSlide` says it, and if it could be read.
 
     Attributes:
         scanned: Whether its scan belongs to the set.

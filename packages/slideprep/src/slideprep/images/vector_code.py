@@ -1,8 +1,9 @@
 """Small loops over vectors of 16 numbers, compiled for this machine's processor when first needed: LLVM's, by llvmlite.
 
 What numpy and BLAS cannot do at the processor's speed is written here as LLVM's own code, one vector operation after
-the other (:mod:`slideprep.images.resample.loops`, :mod:`slideprep.images.sums`). Compiling takes a tenth of a second per process
-and leaves nothing on disk, so a read-only installation and many workers that start at once are no special cases.
+the other (:mod:`slideprep.images.resample.loops`, :mod:`slideprep.images.sums`). Compiling takes a tenth of a second
+per process and leaves nothing on disk, so a read-only installation and many workers that start at once are no special
+cases.
 
 Nothing may depend on the processor: integers are exact in any order, floats are multiplied and added in the order
 written and never fused, so every machine makes the same bytes, with vectors of any width.

@@ -11,13 +11,9 @@ import hashlib
 import io
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slideprep.errors import UsageError
 from slideprep.storage.files import write_atomically
-
-if TYPE_CHECKING:
-    pass
 
 _HEADER = ["kind", "name", "pseudonym"]
 

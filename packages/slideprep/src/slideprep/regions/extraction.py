@@ -1,8 +1,8 @@
 """The regions of an opened slide, and their images one region at a time.
 
 What an :class:`Extraction` holds is small: boxes of regions and a thumbnail. Pixels are held for one region at a time:
-a band of rows while its images are made (:mod:`slideprep.building.tasks.memory` bounds it), then its encoded images for as long
-as the caller keeps them.
+a band of rows while its images are made (:mod:`slideprep.building.tasks.memory` bounds it), then its encoded images for
+as long as the caller keeps them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find slides in an object store: from addresses of slides, folders, globs and CSV files to slides with all files.
 
-The rules are those of :mod:`slideprep.slides.discover`: a DICOM series is one slide, companions of MRXS, VMS and VMU slides
-are not slides of their own, hidden names are passed over. What is listed is not read, but for the index of a VMS or
-VMU slide and the first 256 KB of a DICOM file.
+The rules are those of :mod:`slideprep.slides.discover`: a DICOM series is one slide, companions of MRXS, VMS and VMU
+slides are not slides of their own, hidden names are passed over. What is listed is not read, but for the index of a VMS
+or VMU slide and the first 256 KB of a DICOM file.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 What goes wrong with one item stays with it. A worker process that dies (a decoder's crash, the kernel's memory killer)
 is reported to the caller, who decides whether to try again; an exception ends the run. At most a few items more than
-there are workers are in flight, so memory does not grow with the number of items. :mod:`slideprep.workers.ray_run` is the
-part that deals with tasks.
+there are workers are in flight, so memory does not grow with the number of items. :mod:`slideprep.workers.ray_run` is
+the part that deals with tasks.
 """
 
 from __future__ import annotations

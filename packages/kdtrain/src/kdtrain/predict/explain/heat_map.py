@@ -86,8 +86,8 @@ class ExplainedRegion:
     Attributes:
         prediction: What the network said.
         maps: At most one of each method and class; cells in pixels of the image that the network saw.
-        tissue: Which blocks of that image hold tissue, as :func:`kdtrain.predict.explain.agreement.tissue_blocks` finds them:
-            (rows, columns) of blocks of ``TISSUE_BLOCK_PX`` a side. None where that is not known.
+        tissue: Which blocks of that image hold tissue, as :func:`kdtrain.predict.explain.agreement.tissue_blocks` finds
+            them: (rows, columns) of blocks of ``TISSUE_BLOCK_PX`` a side. None where that is not known.
     """
 
     prediction: RegionPrediction

@@ -1,7 +1,8 @@
 """An explained slide as a pyramidal, tiled OME-TIFF, to lay beside or over the slide in QuPath and other viewers.
 
-In: a :class:`~kdtrain.predict.explain.picture.SlidePicture`, the overview, and the regions' images if they are at hand. Out: a
-file of the whole slide's extent at about the network's magnification, whose physical pixel size makes it line up with
+In: a :class:`~kdtrain.predict.explain.picture.SlidePicture`, the overview, and the regions' images if they are at hand.
+Out: a file of the whole slide's extent at about the network's magnification, whose physical pixel size makes it line up
+    with
 the slide: its pixel (0, 0) starts where the slide's does. Format: OME-TIFF of the 2016-06 schema with the lower
 resolutions in SubIFDs (OME-TIFF specification 6.0), tiles of JPEG without chroma subsampling.
 

@@ -1,7 +1,7 @@
 """A slide as one picture: its overview, the heat maps of its regions, what the colours mean, and what they do not.
 
-In: a :class:`~kdtrain.predict.explain.picture.SlidePicture` and the overview. Out: a PNG, the same bytes for the same input.
-Top to bottom: title, picture, legend, caption. Lengths are in pixels of the PNG unless said otherwise.
+In: a :class:`~kdtrain.predict.explain.picture.SlidePicture` and the overview. Out: a PNG, the same bytes for the same
+input. Top to bottom: title, picture, legend, caption. Lengths are in pixels of the PNG unless said otherwise.
 """
 
 from __future__ import annotations

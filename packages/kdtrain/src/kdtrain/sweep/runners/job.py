@@ -1,4 +1,4 @@
-"""One run in a process of its own: trained, then measured. ``python -m kdtrain.sweep.runners.job`` is started by a sweep.
+"""One run in a process of its own: trained, then measured. A sweep starts ``python -m kdtrain.sweep.runners.job``.
 
 A request comes as one line of JSON on standard input, which then stays open for as long as the sweep lives: its end
 ends this process, so that no run goes on without its sweep and the same command never meets a second writer. Both

@@ -6,9 +6,10 @@ rows is kept: what the widest kernel spans, plus the rows of one batch. Memory i
 region's height: see :func:`band_bytes`.
 
 Rows are filtered first, in whole numbers, then columns, in float32, and the result is rounded once; whole and
-fractional factors and origins are made alike. The loops are compiled (:mod:`slideprep.images.resample.loops`) and make the same
-bytes on every machine. A chunk of the band's columns serves every magnification while it is in the processor's cache,
-and what its columns suffice for is finished at once, so that half-filtered pixels never travel to memory and back.
+fractional factors and origins are made alike. The loops are compiled (:mod:`slideprep.images.resample.loops`) and make
+the same bytes on every machine. A chunk of the band's columns serves every magnification while it is in the processor's
+cache, and what its columns suffice for is finished at once, so that half-filtered pixels never travel to memory and
+back.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.repository import ROOT
 from fixtures.slides import picture, write_svs
 from slideprep.building.plan import Sample, Shard
 from slideprep.building.tasks.memory import BASE_BYTES, shard_task_bytes
@@ -27,8 +28,8 @@ import sys
 from pathlib import Path
 
 from fixtures.build_inputs import shard_job, source_slide
-from slideprep.shard_writer import write_shard
-from test_task_memory import MAGNIFICATIONS, whole_slide_shard
+from slideprep.building.tasks.shard import write_shard
+from test_memory import MAGNIFICATIONS, whole_slide_shard
 
 path, width, height, image_format = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 shard = whole_slide_shard(path.name, width, height)
@@ -85,8 +86,10 @@ def taken(folder: Path, width: int, height: int, image_format: ImageFormat = "jp
     """Peak memory of a process that writes the shard, bytes."""
     tile = np.ascontiguousarray(picture(256, 256))
     path = write_svs(folder / "a.svs", np.tile(tile, (height // 256, width // 256, 1)), tile=256)
-    tests = Path(__file__).parent
-    python_path = os.pathsep.join(filter(None, [str(tests), str(tests.parent), os.environ.get("PYTHONPATH")]))
+    tests = ROOT / "tests"
+    python_path = os.pathsep.join(
+        filter(None, [str(Path(__file__).parent), str(tests), os.environ.get("PYTHONPATH")])
+    )
     run = subprocess.run(
         [sys.executable, "-c", WRITE, path, str(width), str(height), image_format],
         env={**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"},

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fixtures.repository import SHARDS
 from fixtures.shard_sets import write_files, write_set
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import SampleReader
@@ -22,7 +23,6 @@ from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
 from kdtrain.shards.sample import read_shard
 
-SHARDS = Path(__file__).parents[2] / "shards"
 GOLDEN = SHARDS / "golden"
 sys.path.insert(0, str(SHARDS))
 INVALID: ModuleType = importlib.import_module("invalid_sets")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from fixtures.real_data import DATA
 from slideprep.errors import UsageError
 from slideprep.labels.columns import COLUMNS, SYNONYMS, name_list
 from slideprep.labels.table import LabelRow, read_labels
 
-DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 PLAIN = "slide,label,patient\na.svs,Viable,P1\nb.svs,,P2\n"
 ROWS = (
     LabelRow(line=2, slide="a.svs", label="Viable", patient="P1"),

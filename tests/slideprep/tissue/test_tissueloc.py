@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +9,12 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from fixtures.real_data import DATA
 from slideprep.errors import TissueError
 from slideprep.tissue.boxes import regions_from_mask, without_small_components
 from slideprep.tissue.tissueloc import tissueloc_level, tissueloc_mask
 from slideprep.units import Box
 
-DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SVS = DATA / "slides" / "CMU-1-Small-Region.svs"
 
 Mask = npt.NDArray[np.bool_]

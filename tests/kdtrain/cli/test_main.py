@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from fixtures.repository import INVALID
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, environment, kdtrain, trained, write_training_set
 from kdtrain.cli.main import main
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
-INVALID = Path(__file__).parents[2] / "shards" / "invalid"
 BASELINE = ("baseline", *QUICK, "--magnification", "2.5")
 
 
@@ -218,7 +218,7 @@ def test_a_tar_that_vanishes_is_named(tmp_path):
 
 def test_a_disk_that_refuses_is_a_failure(shards, tmp_path, monkeypatch):
     """An error of the operating system ends with exit code 1, its file, and the advice to run again."""
-    import kdtrain.run_folder as run_folder
+    import kdtrain.training.run_folder as run_folder
 
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))

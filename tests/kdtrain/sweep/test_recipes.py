@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
+from fixtures.repository import ROOT
 from fixtures.shard_sets import write_set
 from kdtrain.shards.index import read_index
 from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import plan_runs
 from kdtrain.sweep.recipe import Recipe, load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = ROOT / "recipes"
 NAMES = ("celiac", "luad", "ablation")
 MAGNIFICATIONS = ("5", "2.5", "1.25", "0.625")
 METRICS = {"accuracy", "f1", "precision", "recall"}

@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzz_slides.py"
+from fixtures.repository import ROOT
+
+SCRIPT = ROOT / "benchmarks" / "fuzz_slides.py"
 sys.path.append(str(SCRIPT.parent))
 
 from _fuzz_damage import DAMAGES, MISPLACED  # noqa: E402

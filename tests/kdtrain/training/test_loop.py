@@ -322,7 +322,7 @@ def test_the_best_checkpoint_is_the_network(shards, tmp_path):
 
 def test_accumulation_that_ranks_cannot_share_is_refused(shards, tmp_path, monkeypatch):
     """Four samples a step over three processes: refused by the arithmetic, with a remedy."""
-    import kdtrain.engine as engine
+    import kdtrain.training.engine.engine as engine
 
     original = engine.Engine.__init__
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import openslide
 import pytest
 
+from fixtures.real_data import DATA
 from fixtures.slides import (
     half_zero_tile,
     overwrite,
@@ -25,7 +25,6 @@ from slideprep.slides.readers.choose import open_slide
 from slideprep.slides.readers.tiff import open_tiff_tiles
 
 PICTURE = picture(150, 130)
-DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def _openslide_level(path: Path, level: int) -> np.ndarray:

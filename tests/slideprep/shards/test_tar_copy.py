@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.repository import GOLDEN
 from fixtures.tars import members
 from slideprep.errors import InputError
 from slideprep.shards.tar_copy import check_bytes, copy_tar, described
 
-GOLDEN = Path(__file__).parents[2] / "shards" / "golden"
 TRAIN = GOLDEN / "10x" / "train-000000.tar"
 
 

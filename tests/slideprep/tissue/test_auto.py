@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from fixtures.real_data import DATA
 from slideprep.errors import TissueError, UsageError
 from slideprep.tissue.auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
 from slideprep.tissue.padding import black_padding
@@ -19,7 +18,6 @@ from slideprep.units import Box
 
 MPP = OVERVIEW_MPP
 SHAPE = (300, 400)
-DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SVS = DATA / "slides" / "CMU-1-Small-Region.svs"
 DICOM = DATA / "slides" / "cmu-1-small-region_dicom"
 FIELDS = DATA / "osteosarcoma-10x"

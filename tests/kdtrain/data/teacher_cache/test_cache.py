@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from jsonschema import Draft202012Validator
 
+from fixtures.repository import SHARDS
 from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_of
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.data.samples import LoadedSample
@@ -35,7 +36,7 @@ from kdtrain.training.trained import load_trained
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "shards" / "teacher-cache.schema.json").read_text())
+SCHEMA = json.loads((SHARDS / "teacher-cache.schema.json").read_text())
 TAR = "aux1-000000.tar"
 """Of two samples with three views each."""
 

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fixtures.repository import GOLDEN
 from kdtrain.shards.index import ShardError, read_index
 from kdtrain.shards.sample import read_shard
 from kdtrain.shards.tar import iter_tar
-
-GOLDEN = Path(__file__).parents[2] / "shards" / "golden"
 
 
 def _edit_index(folder: Path, **changes: Any) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fixtures.real_data import DATA
 from fixtures.slides import jpeg, picture, slide_file, with_adobe_rgb, write_dicom
 from slideprep.errors import InputError, SlideOpenError
 from slideprep.slides.dicom import Instance, group_series, read_instance
@@ -18,7 +18,6 @@ from slideprep.slides.readers.choose import open_slide
 from slideprep.slides.readers.dicom_colours import stated_colours
 
 PICTURE = picture(150, 130)
-DATA = Path(os.environ.get("SLIDEPREP_DATA", Path(__file__).parents[3] / "shared" / "data"))
 JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 
 

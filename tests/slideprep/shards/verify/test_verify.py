@@ -13,11 +13,10 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image
 
+from fixtures.repository import GOLDEN
 from slideprep.shards.verify import image as verify_image
 from slideprep.shards.verify.image import PixelSums, decode, image_header
 from slideprep.shards.verify.verify import verify
-
-GOLDEN = Path(__file__).parents[2] / "shards" / "golden"
 
 
 @pytest.fixture
