@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from slideprep.slides.discover import discover
 from slideprep.slides.overview import read_level
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.slides.readers.tiff_pages import START_OF_IMAGE
 from slideprep.slides.readers.tile_codecs import TiffJpegSlide
 
@@ -91,7 +91,7 @@ def find_slide(given: Path | None, folder: Path) -> tuple[Path, str]:
 def open_path(path: Path) -> Slide:
     """Open one slide by its path."""
     (file,), _ = discover([path])
-    return open_slide(file)
+    return open_reader(file)
 
 
 def level0_pixels(path: Path) -> Pixels:

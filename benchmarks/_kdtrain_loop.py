@@ -23,7 +23,8 @@ from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, PhaseConfig
 from kdtrain.data.loader import LoadStats
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.resnet import ModelSpec
-from kdtrain.phases import cache_teacher, distill, teacher
+from kdtrain.phases.cache_teacher import cache_teacher
+from kdtrain.phases.start import run_phase
 from kdtrain.training.monitor import EpochBar, Monitor
 
 HIGH = 10.0
@@ -202,7 +203,7 @@ Recipe = tuple[Setting, Run, Callable[[dict[str, Any]], PhaseConfig], str]
 
 
 def _teacher(setting: Setting) -> Recipe:
-    return setting, teacher.run, lambda more: TeacherConfig(magnification=HIGH, **more), "teacher"
+    return setting, run_phase, lambda more: TeacherConfig(magnification=HIGH, **more), "teacher"
 
 
 def taught(setting: Setting) -> Path:
@@ -218,7 +219,7 @@ def _distillation(setting: Setting, magnification: float, *, cached: bool) -> Re
     def configuration(more: dict[str, Any]) -> PhaseConfig:
         return DistillConfig(magnification=magnification, **source, **more)
 
-    return setting, distill.run, configuration, f"{'cached' if cached else 'online'}-{magnification:g}"
+    return setting, run_phase, configuration, f"{'cached' if cached else 'online'}-{magnification:g}"
 
 
 def cache_folder(setting: Setting, magnification: float) -> Path:
@@ -231,7 +232,7 @@ def write_cache(setting: Setting, magnification: float, views: int) -> float:
     out = cache_folder(setting, magnification)
     known = {k: v for k, v in setting.common(out).items() if k in CacheTeacherConfig.model_fields}
     config = CacheTeacherConfig(teacher=taught(setting), magnification=magnification, views=views, **known)
-    summary = cache_teacher.run(config, Stopwatch(out))
+    summary = cache_teacher(config, Stopwatch(out))
     return summary.views / summary.seconds
 
 

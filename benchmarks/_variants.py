@@ -167,8 +167,8 @@ class _EncodeStage:
 
 _STAGES: tuple[tuple[str, str, Stage], ...] = (
     ("slideprep.regions.scan", "fingerprint", "fingerprint"),
-    ("slideprep.regions.scan", "open_slide", "open"),
-    ("slideprep.building.tasks.shard", "open_slide", "open"),
+    ("slideprep.regions.scan", "open_reader", "open"),
+    ("slideprep.building.tasks.shard", "open_reader", "open"),
     ("slideprep.regions.find", "read_overview", "overview"),
     ("slideprep.regions.find", "auto_mask", "tissue mask"),
     ("slideprep.regions.find", "auto_regions", "tissue mask"),
@@ -259,7 +259,7 @@ def _images(slide: Path) -> list[Any]:
     import numpy as np
 
     from slideprep.regions.layout import Grid
-    from slideprep.regions.pixels import extract_region
+    from slideprep.regions.pixels import read_region
     from slideprep.units import resolve_scale
 
     with _open(slide) as opened:
@@ -272,16 +272,16 @@ def _images(slide: Path) -> list[Any]:
             layout, slide_width=level0.width, slide_height=level0.height
         )
         rows: list[list[Any]] = [[] for _ in made]
-        extract_region(opened, layout, made, [part.append for part in rows])
+        read_region(opened, layout, made, [part.append for part in rows])
     return [np.concatenate(part) for part in rows]
 
 
 def _open(slide: Path) -> Any:
     from slideprep.slides.discover import discover
-    from slideprep.slides.readers.choose import open_slide
+    from slideprep.slides.readers.choose import open_reader
 
     (file,), _ = discover([slide])
-    return open_slide(file)
+    return open_reader(file)
 
 
 def vips_reduce(slide: Path, folder: Path) -> Mapping[str, float]:

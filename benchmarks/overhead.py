@@ -47,7 +47,7 @@ from kdtrain.augment import AugmentSettings, apply, draw, standardise
 from kdtrain.config.phases import TeacherConfig
 from kdtrain.data.stream import SampleStream
 from kdtrain.model.resnet import build_model
-from kdtrain.phases import teacher
+from kdtrain.phases.teacher import train_teacher
 from kdtrain.shards.index import read_index
 from kdtrain.training.monitor import EpochBar, Monitor
 
@@ -126,7 +126,7 @@ def run_kdtrain(task: Task, out: Path) -> tuple[list[Clock], dict[str, Tensor]]:
         validate_on="none",
     )
     try:
-        teacher.run(config, monitor)
+        train_teacher(config, monitor)
     finally:
         monitor.close()
     return monitor.steps, load_file(out / "model.safetensors")

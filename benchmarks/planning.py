@@ -160,7 +160,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     write_inputs(folder, count)
     from rich.console import Console
 
-    from slideprep.building.build import finished_build, plan
+    from slideprep.building.build import finished_build, plan_set
     from slideprep.building.config import load_config
     from slideprep.building.identity import identity
     from slideprep.building.outputs import write_outputs
@@ -185,7 +185,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     with workspace.locked():
         workspace.begin(identity(config, prepared))
         pool = Pretended(out)
-        planned = plan(config, prepared, pool, console, workspace)
+        planned = plan_set(config, prepared, pool, console, workspace)
         clock += [pool.ended, time.monotonic()]
         records = write_shards(config, planned, pool, console, workspace)
         clock.append(time.monotonic())

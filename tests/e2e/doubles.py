@@ -18,7 +18,7 @@ from slideprep.regions.settings import ScanJob
 from slideprep.shards.records import ShardRecord
 from slideprep.slides.files import SlideFile
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 
 
 def crash(item: int, *, on: Collection[int]) -> int:
@@ -49,7 +49,7 @@ def crashing_write(job: ShardJob, *, slide: str, attempts: Path) -> ShardRecord:
     def open_or_die(file: SlideFile) -> Slide:
         if file.name == slide:
             _die(slide, attempts)
-        return open_slide(file)
+        return open_reader(file)
 
     with patch.object(open_slides, "open_slide", open_or_die):
         return write_shard(job)
@@ -68,7 +68,7 @@ def hanging_write(job: ShardJob, *, slide: str) -> ShardRecord:
     def open_or_hang(file: SlideFile) -> Slide:
         while file.name == slide:
             time.sleep(1)
-        return open_slide(file)
+        return open_reader(file)
 
     with patch.object(open_slides, "open_slide", open_or_hang):
         return write_shard(job)

@@ -13,10 +13,10 @@ from PIL import Image
 from fixtures.slides import half_zero_tile, picture, slide_file, write_jpeg_tiff
 from slideprep.errors import SlideReadError
 from slideprep.regions.layout import Grid, ImageGeometry, Layout
-from slideprep.regions.pixels import extract_region
+from slideprep.regions.pixels import read_region
 from slideprep.slides.overview import read_level
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.tissue.annotations import AnnotatedRegion, Polygon
 from slideprep.units import Box, Scale
 
@@ -62,7 +62,7 @@ def _extract(
     images = grid.images(layout, slide_width=slide.levels[0].width, slide_height=slide.levels[0].height)
     rows: list[list[Pixels]] = [[] for _ in images]
     sinks: list[Callable[[Pixels], None]] = [kept.append for kept in rows]
-    extract_region(slide, layout, images, sinks, outline=outline)
+    read_region(slide, layout, images, sinks, outline=outline)
     return [(image, np.concatenate(kept)) for image, kept in zip(images, rows, strict=True)]
 
 
@@ -85,7 +85,7 @@ def test_images_are_lanczos_of_level_0(tmp_path: Path, box: Box, mpp: float) -> 
     """Every magnification equals a direct float64 Lanczos of the slide, to the last rounding, background around it."""
     level0 = picture(211, 173)
     grid = _grid(mpp)
-    with open_slide(slide_file(_png(tmp_path, level0))) as slide:
+    with open_reader(slide_file(_png(tmp_path, level0))) as slide:
         layout = grid.lay_out(box, slide_width=211, slide_height=173)
         for image, made in _extract(slide, grid, layout):
             expected = _expected(level0, layout, image, slide.background)
@@ -97,7 +97,7 @@ def test_images_are_lanczos_of_level_0(tmp_path: Path, box: Box, mpp: float) -> 
 def test_padding_is_the_slides_background(tmp_path: Path) -> None:
     """A slide of 60 x 30 px in cells of 8: rows and columns beyond it are its background at every magnification."""
     grid = _grid()
-    with open_slide(slide_file(_png(tmp_path, picture(60, 30)))) as slide:
+    with open_reader(slide_file(_png(tmp_path, picture(60, 30)))) as slide:
         layout = grid.lay_out(Box(x=0, y=0, width=60, height=30), slide_width=60, slide_height=30)
         for image, made in _extract(slide, grid, layout):
             assert image.valid.width < image.width
@@ -117,7 +117,7 @@ def test_an_outline_blanks_what_is_outside_at_every_magnification(tmp_path: Path
         class_name="a", name=None, polygons=(_rectangle(21.3, 40, 90, 99.5),), where="test"
     )
     grid = _grid()
-    with open_slide(slide_file(_png(tmp_path, picture(160, 128)))) as slide:
+    with open_reader(slide_file(_png(tmp_path, picture(160, 128)))) as slide:
         layout = Layout(x=8, y=16, columns=16, rows=12)
         plain = _extract(slide, grid, layout)
         for (image, masked), (_, whole) in zip(_extract(slide, grid, layout, outline), plain, strict=True):
@@ -134,7 +134,7 @@ def test_transparency_is_flattened_on_the_background_not_on_black(tmp_path: Path
     pixels = np.dstack([picture(96, 96), np.full((96, 96), 255, np.uint8)])
     pixels[:, 48:] = 0
     grid = _grid()
-    with open_slide(slide_file(_png(tmp_path, pixels))) as slide:
+    with open_reader(slide_file(_png(tmp_path, pixels))) as slide:
         assert min(slide.background) > 200
         flat = read_level(slide, 0)
         layout = Layout(x=0, y=0, columns=12, rows=12)
@@ -149,7 +149,7 @@ def test_a_damaged_tile_fails_the_region_that_needs_it(tmp_path: Path) -> None:
     path = write_jpeg_tiff(tmp_path / "a.tif", picture(512, 64), tile=64)
     half_zero_tile(path, 7)
     grid = _grid()
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         _extract(slide, grid, Layout(x=0, y=0, columns=16, rows=8))
         with pytest.raises(SlideReadError):
             _extract(slide, grid, Layout(x=384, y=0, columns=16, rows=8))
@@ -157,9 +157,9 @@ def test_a_damaged_tile_fails_the_region_that_needs_it(tmp_path: Path) -> None:
 
 def test_what_was_read_is_the_field_and_the_kernels_reach(tmp_path: Path) -> None:
     """Three times the largest factor (8) around the centres of the outermost pixels, cut off at the slide's edge."""
-    with open_slide(slide_file(_png(tmp_path, picture(200, 200)))) as slide:
+    with open_reader(slide_file(_png(tmp_path, picture(200, 200)))) as slide:
         layout = Layout(x=80, y=0, columns=4, rows=4)
         images = _grid().images(layout, slide_width=200, slide_height=200)
-        read = extract_region(slide, layout, images, [lambda _rows: None] * 3)
+        read = read_region(slide, layout, images, [lambda _rows: None] * 3)
     assert (read.y, read.bottom) == (0, 28 + 3 * 8)
     assert (read.x, read.right) == (84 - 3 * 8, 108 + 3 * 8)

@@ -14,7 +14,7 @@ from slideprep.slides.dicom import Instance, group_series, read_instance
 from slideprep.slides.discover import discover
 from slideprep.slides.files import SlideFile
 from slideprep.slides.overview import read_level, read_overview
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.slides.readers.dicom_colours import stated_colours
 
 PICTURE = picture(150, 130)
@@ -60,7 +60,7 @@ def test_component_names_tell_rgb() -> None:
 def test_colours_are_the_frames(tmp_path: Path, tag: str, frames: str, corrected: bool) -> None:
     """Whatever the tag says, the pixels are the picture's; a correction is warned of, and only a correction."""
     path = write_dicom(tmp_path / "a.dcm", PICTURE, tag=tag, frames=frames, subsampling="420")  # type: ignore[arg-type]
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert np.abs(read_level(slide, 0).astype(int) - PICTURE).mean() < 1.5
         assert [w.startswith("The colour tag says RGB") for w in slide.warnings] == [True] * corrected
 
@@ -69,14 +69,14 @@ def test_rgb_frames_tagged_ybr_are_refused(tmp_path: Path) -> None:
     """OpenSlide would convert RGB frames once more and clip them: refused, with the tag to set."""
     path = write_dicom(tmp_path / "a.dcm", PICTURE, tag="YBR_FULL_422", frames="rgb")
     with pytest.raises(SlideOpenError, match=r"'a.dcm'.*tagged YBR.*\(0028,0004\) of that file to RGB"):
-        open_slide(slide_file(path))
+        open_reader(slide_file(path))
 
 
 def test_each_level_is_judged_by_its_own_file(tmp_path: Path) -> None:
     """A series whose coarse level alone is wrongly tagged has that level corrected and the other left alone."""
     fine = write_dicom(tmp_path / "0.dcm", PICTURE)
     coarse = write_dicom(tmp_path / "1.dcm", PICTURE[::2, ::2], frames="ycbcr", subsampling="420", mpp=1.0)
-    with open_slide(slide_file(fine, coarse)) as slide:
+    with open_reader(slide_file(fine, coarse)) as slide:
         assert "1 of 2 levels" in slide.warnings[0]
         assert np.abs(read_level(slide, 0).astype(int) - PICTURE).mean() < 1.5
         assert np.abs(read_level(slide, 1).astype(int) - PICTURE[::2, ::2]).mean() < 3
@@ -113,7 +113,7 @@ def real_twins():  # type: ignore[no-untyped-def]
     if not (svs.is_file() and dicom.is_dir()):
         pytest.skip(f"{svs} and {dicom.name} are not there; set SLIDEPREP_DATA to the folder of real slides")
     (of_svs,), (of_dicom,) = discover([svs])[0], discover([dicom])[0]
-    with open_slide(of_svs) as a, open_slide(of_dicom) as b:
+    with open_reader(of_svs) as a, open_reader(of_dicom) as b:
         yield a, b
 
 
@@ -145,7 +145,7 @@ def test_a_series_without_its_finest_level_is_refused(tmp_path: Path, left: int)
     (slide,), rejected = discover([tmp_path])
     assert [r.path.name for r in rejected] == ["fine.dcm"]
     with pytest.raises(SlideOpenError, match=r"fine\.dcm .*a coarser level would take"):
-        open_slide(slide)
+        open_reader(slide)
 
 
 def test_a_level_that_openslide_does_not_find_is_refused(tmp_path: Path) -> None:
@@ -156,4 +156,4 @@ def test_a_level_that_openslide_does_not_find_is_refused(tmp_path: Path) -> None
     with pytest.raises(
         SlideOpenError, match=r"150 x 130 px, but OpenSlide can read none larger than 75 x 65"
     ):
-        open_slide(SlideFile(name="a", path=coarse, files=(coarse, fine)))
+        open_reader(SlideFile(name="a", path=coarse, files=(coarse, fine)))

@@ -22,7 +22,7 @@ from fixtures.slides import (
 from slideprep.errors import SlideOpenError, SlideReadError, TissueError
 from slideprep.slides.overview import area_average, read_level, read_overview
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 
 WIDTH, HEIGHT = 150, 130
 PICTURE = picture(WIDTH, HEIGHT)
@@ -72,7 +72,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
 def slide(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Slide]:
     """The same picture through every reader."""
     reader, make = MAKERS[request.param]
-    with open_slide(slide_file(make(tmp_path))) as opened:
+    with open_reader(slide_file(make(tmp_path))) as opened:
         assert opened.reader == reader
         yield opened
 
@@ -131,14 +131,14 @@ def test_overview_covers_the_slide(slide: Slide, downsample: float) -> None:
 def test_overview_of_a_pyramid_reads_a_coarse_level(tmp_path: Path) -> None:
     """The coarsest level not coarser than the target is read: of 1, 2 and 4, level 1 for 3 and level 2 for 5."""
     path = write_jpeg_tiff(tmp_path / "a.tif", picture(256, 256), levels=3)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert [read_overview(slide, downsample=d).level for d in (1, 3, 5)] == [0, 1, 2]
 
 
 def test_overview_reduced_while_decoding_is_the_area_average(tmp_path: Path) -> None:
     """Letting the JPEG decoder reduce a single-level slide changes the overview by a few grey levels at most."""
     path = write_jpeg_tiff(tmp_path / "a.tif", picture(1024, 512), tile=128)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.coarse_strips(0, 20)[0] == 8
         exact = area_average(iter([read_level(slide, 0)]), (1024, 512), (51, 26))
         fast = read_overview(slide, downsample=20).image
@@ -158,20 +158,20 @@ def test_overview_of_a_damaged_slide_warns_and_goes_on(tmp_path: Path) -> None:
     """One damaged tile does not keep the rest from being looked at, and the warning names the tile once."""
     path = write_jpeg_tiff(tmp_path / "a.tif", picture(256, 256))
     half_zero_tile(path, 5)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         for _ in range(2):
             overview = read_overview(slide, downsample=16).image
         assert [w for w in slide.warnings if "column 1, row 1" in w] == slide.warnings != []
         truth = area_average(iter([picture(256, 256)]), (256, 256), (16, 16))
     assert np.abs(overview[8:].astype(int) - truth[8:]).max() <= 3
-    with open_slide(slide_file(path)) as slide, pytest.raises(SlideReadError, match="column 1, row 1"):
+    with open_reader(slide_file(path)) as slide, pytest.raises(SlideReadError, match="column 1, row 1"):
         list(slide.strips(0, 0, 0, 256, 256))
 
 
 def test_read_level_refuses_what_does_not_fit(tmp_path: Path) -> None:
     """A level over the limit is refused with its size and the option that works without it."""
     with (
-        open_slide(slide_file(write_svs(tmp_path / "a.svs", PICTURE))) as slide,
+        open_reader(slide_file(write_svs(tmp_path / "a.svs", PICTURE))) as slide,
         pytest.raises(TissueError, match=r"150 x 130 px exceed .* --tissue auto"),
     ):
         read_level(slide, 0, limit_px=100)
@@ -191,15 +191,15 @@ def test_files_that_are_no_slides_say_why(tmp_path: Path, name: str, content: by
     """Wrong type, empty and cut-off files each fail at opening, with the slide's name and the reason."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SlideOpenError, match=f"(?s)slide '{name}'.*{says}"):
-        open_slide(slide_file(tmp_path / name))
+        open_reader(slide_file(tmp_path / name))
 
 
 def test_missing_file_and_folder_say_so(tmp_path: Path) -> None:
     """A file that vanished and a folder in place of a file are named as such."""
     with pytest.raises(SlideOpenError, match="does not exist any more"):
-        open_slide(slide_file(tmp_path / "gone.svs"))
+        open_reader(slide_file(tmp_path / "gone.svs"))
     with pytest.raises(SlideOpenError, match="is a folder"):
-        open_slide(slide_file(tmp_path))
+        open_reader(slide_file(tmp_path))
 
 
 @pytest.mark.parametrize("make", ["pyramidal TIFF, YCbCr", "SVS", "DICOM", "PNG", "JPEG", "plain TIFF"])
@@ -210,4 +210,4 @@ def test_truncated_slides_fail_and_never_give_pixels(tmp_path: Path, make: str, 
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data))])
     with pytest.raises((SlideOpenError, SlideReadError), match=path.name):
-        read_level(open_slide(slide_file(path)), 0)
+        read_level(open_reader(slide_file(path)), 0)

@@ -16,7 +16,7 @@ pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 from kdtrain.errors import UsageError
 from kdtrain.training.checkpoints import CheckpointStore
 from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
-from kdtrain.training.engine.schedules import Schedule
+from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import EngineConfigError, EngineSettings
 
 _PATH = Path(__file__).with_name("engine_worker.py")
@@ -190,7 +190,7 @@ def test_nothing_is_compiled(two_ranks):
 
 def test_group_reports_means():
     """Loss and parts are means over the group, and the learning rate is the schedule's."""
-    schedule = Schedule(warmup_steps=4)
+    schedule = LearningRateSchedule(warmup_steps=4)
     engine = worker.make_engine(worker.sgd(0, schedule=schedule))
     with torch.no_grad():
         loss = worker.loss_of(worker.TinyNet(1), range(3))

@@ -12,7 +12,7 @@ import tifffile
 from fixtures.slides import half_zero_tile, overwrite, picture, set_tile_entry, slide_file, tile_span
 from slideprep.errors import SlideReadError
 from slideprep.slides.overview import read_level
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 
 PICTURE = picture(150, 130)
 
@@ -34,7 +34,7 @@ def _write(path: Path, *, predictor: bool = False, levels: int = 1) -> Path:
 @pytest.mark.parametrize("predictor", [False, True])
 def test_pixels_are_those_stored(tmp_path: Path, predictor: bool) -> None:
     """Every level is the picture itself, whether values or their differences are stored."""
-    with open_slide(slide_file(_write(tmp_path / "a.tif", predictor=predictor, levels=2))) as slide:
+    with open_reader(slide_file(_write(tmp_path / "a.tif", predictor=predictor, levels=2))) as slide:
         assert slide.reader == "tiff-deflate"
         for level in range(2):
             assert np.array_equal(read_level(slide, level), PICTURE[:: 2**level, :: 2**level])
@@ -46,7 +46,7 @@ def test_every_flipped_bit_is_refused(tmp_path: Path, byte: int) -> None:
     path = _write(tmp_path / "a.tif")
     offset, _ = tile_span(path, 4)
     overwrite(path, offset + byte, bytes([path.read_bytes()[offset + byte] ^ 4]))
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         with pytest.raises(SlideReadError, match=r"column 1, row 1 .* is damaged: "):
             read_level(slide, 0)
         assert np.array_equal(next(slide.strips(0, 0, 0, 150, 64)), PICTURE[:64])
@@ -56,7 +56,7 @@ def test_half_zeroed_tile_is_refused(tmp_path: Path) -> None:
     """A tile that lost its second half is refused."""
     path = _write(tmp_path / "a.tif")
     half_zero_tile(path, 4)
-    with open_slide(slide_file(path)) as slide, pytest.raises(SlideReadError, match="is damaged"):
+    with open_reader(slide_file(path)) as slide, pytest.raises(SlideReadError, match="is damaged"):
         read_level(slide, 0)
 
 
@@ -67,7 +67,7 @@ def test_cut_tile_is_refused(tmp_path: Path, cut: int, words: str) -> None:
     """A tile that is shorter than it was is refused, even by a byte of its checksum."""
     path = _write(tmp_path / "a.tif")
     set_tile_entry(path, "TileByteCounts", 4, tile_span(path, 4)[1] - cut)
-    with open_slide(slide_file(path)) as slide, pytest.raises(SlideReadError, match=words):
+    with open_reader(slide_file(path)) as slide, pytest.raises(SlideReadError, match=words):
         read_level(slide, 0)
 
 
@@ -80,6 +80,6 @@ def test_a_tile_that_swells_takes_no_memory(tmp_path: Path) -> None:
     set_tile_entry(path, "TileOffsets", 4, path.stat().st_size - len(bomb))
     set_tile_entry(path, "TileByteCounts", 4, len(bomb))
     assert len(bomb) != count
-    with open_slide(slide_file(path)) as slide, pytest.raises(SlideReadError, match="over 12288 bytes"):
+    with open_reader(slide_file(path)) as slide, pytest.raises(SlideReadError, match="over 12288 bytes"):
         read_level(slide, 0)
     assert offset < path.stat().st_size

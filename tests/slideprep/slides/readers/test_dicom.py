@@ -12,7 +12,7 @@ import pytest
 from fixtures.slides import overwrite, picture, slide_file, write_dicom
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.slides.overview import read_level
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 
 PICTURE = picture(150, 130)
 
@@ -47,7 +47,7 @@ def test_series_equals_openslide(tmp_path: Path, options: dict[str, object]) -> 
     """Every level, RGB or YCbCr, is OpenSlide's pixel for pixel, at sizes no multiple of the frame."""
     path = write_dicom(tmp_path / "a.dcm", PICTURE, **options)  # type: ignore[arg-type]
     half = write_dicom(tmp_path / "b.dcm", PICTURE[::2, ::2], **options)  # type: ignore[arg-type]
-    with open_slide(slide_file(path, half)) as slide:
+    with open_reader(slide_file(path, half)) as slide:
         assert (slide.reader, slide.vendor, slide.mpp) == ("dicom-jpeg", "dicom", 0.5)
         for level in range(2):
             assert np.array_equal(read_level(slide, level), _openslide_level(path, level))
@@ -60,7 +60,7 @@ def test_frames_without_a_table_of_offsets(tmp_path: Path) -> None:
     data = path.read_bytes()
     table = data.index(b"\xfe\xff\x00\xe0", data.index(b"\xe0\x7f\x10\x00"))
     path.write_bytes(data[: table + 4] + bytes(4) + data[first - 8 :])
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "dicom-jpeg"
         assert np.array_equal(read_level(slide, 0), _openslide_level(path, 0))
 
@@ -70,7 +70,7 @@ def test_half_zeroed_frame_is_refused(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", PICTURE)
     offset, count = _frames(path)[4]
     overwrite(path, offset + count // 2, bytes(count - count // 2))
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "dicom-jpeg"
         with pytest.raises(SlideReadError, match=r"the tile in column 1, row 1 .* is damaged"):
             read_level(slide, 0)
@@ -86,7 +86,7 @@ def test_damaged_table_of_offsets_is_refused_at_opening(tmp_path: Path, entry: i
     table = _frames(path)[0][0] - 8 - 4 * 9
     overwrite(path, table + 4 * entry, value.to_bytes(4, "little"))
     with pytest.raises(SlideOpenError, match=r"'a\.dcm': the list of frames in a\.dcm is damaged"):
-        open_slide(slide_file(path))
+        open_reader(slide_file(path))
 
 
 def test_cut_file_is_refused_at_opening(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_cut_file_is_refused_at_opening(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", PICTURE)
     path.write_bytes(path.read_bytes()[: _frames(path)[5][0]])
     with pytest.raises(SlideOpenError):
-        open_slide(slide_file(path))
+        open_reader(slide_file(path))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_contradicting_numbers_are_refused(tmp_path: Path, tag: str, value: int)
     setattr(file, tag, value)
     file.save_as(path)
     with pytest.raises(SlideOpenError):
-        open_slide(slide_file(path))
+        open_reader(slide_file(path))
 
 
 def test_other_layouts_are_left_to_openslide(tmp_path: Path) -> None:
@@ -116,6 +116,6 @@ def test_other_layouts_are_left_to_openslide(tmp_path: Path) -> None:
     file = pydicom.dcmread(path)
     file.NumberOfOpticalPaths = 2
     file.save_as(path)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "openslide"
         assert np.array_equal(read_level(slide, 0), _openslide_level(path, 0))

@@ -23,7 +23,7 @@ from fixtures.slides import (
 )
 from slideprep.errors import SlideReadError
 from slideprep.slides.overview import read_level, read_overview
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.slides.readers.jpeg2000 import check_size, rgb_from_ycbcr
 
 PICTURE = picture(150, 130)
@@ -40,7 +40,7 @@ def test_svs_equals_openslide(tmp_path: Path, colours: str, level_db: int | None
     """Every level, RGB or YCbCr, lossless or not, is OpenSlide's pixel for pixel, at sizes no multiple of the tile."""
     encode = partial(jp2k, colours=colours, level=level_db)
     path = write_jp2k_svs(tmp_path / "a.svs", PICTURE, colours=colours, levels=2, encode=encode)  # type: ignore[arg-type]
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert (slide.reader, slide.vendor, slide.mpp, slide.objective) == ("tiff-jp2k", "aperio", 0.5, 20)
         for level in range(2):
             assert np.array_equal(read_level(slide, level), _openslide_level(path, level))
@@ -48,13 +48,13 @@ def test_svs_equals_openslide(tmp_path: Path, colours: str, level_db: int | None
 
 def test_lossless_rgb_is_the_picture(tmp_path: Path) -> None:
     """Tiles stored without loss come back as they were."""
-    with open_slide(slide_file(write_jp2k_svs(tmp_path / "a.svs", PICTURE))) as slide:
+    with open_reader(slide_file(write_jp2k_svs(tmp_path / "a.svs", PICTURE))) as slide:
         assert np.array_equal(read_level(slide, 0), PICTURE)
 
 
 def test_box_across_tiles(tmp_path: Path) -> None:
     """A box that begins and ends inside tiles is cut from them exactly."""
-    with open_slide(slide_file(write_jp2k_svs(tmp_path / "a.svs", PICTURE))) as slide:
+    with open_reader(slide_file(write_jp2k_svs(tmp_path / "a.svs", PICTURE))) as slide:
         box = np.concatenate(list(slide.strips(0, 50, 60, 30, 10)))
     assert np.array_equal(box, PICTURE[60:70, 50:80])
 
@@ -76,7 +76,7 @@ def test_damaged_tile_fails_its_region_only(tmp_path: Path, damage, words: str) 
         tmp_path / "a.svs", PICTURE, levels=2
     )  # OpenSlide reads the last level's bytes at opening
     damage(path)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "tiff-jp2k"
         with pytest.raises(SlideReadError, match=rf"'a.svs' level 0: the tile in column 1, row 1 .*{words}"):
             list(slide.strips(0, 100, 100, 2, 2))
@@ -92,7 +92,7 @@ def test_a_program_that_hides_warnings_does_not_hide_damage(tmp_path: Path) -> N
     logger = logging.getLogger("imagecodecs")
     logger.setLevel(logging.CRITICAL)
     try:
-        with open_slide(slide_file(path)) as slide, pytest.raises(SlideReadError, match="EOC"):
+        with open_reader(slide_file(path)) as slide, pytest.raises(SlideReadError, match="EOC"):
             read_level(slide, 0)
     finally:
         logger.setLevel(logging.NOTSET)
@@ -102,7 +102,7 @@ def test_subsampled_chroma_is_left_to_openslide(tmp_path: Path) -> None:
     """Tiles with half the chroma columns are OpenSlide's, and a damaged one is refused there as well."""
     path = write_jp2k_svs(tmp_path / "a.svs", PICTURE, colours="ycbcr", encode=subsampled_jp2k)
     half_zero_tile(path, 4)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "openslide"
         top = next(slide.strips(0, 0, 0, 150, 64))
         assert np.abs(top.astype(int) - PICTURE[:64]).mean() < 1.5
@@ -115,7 +115,7 @@ def test_tiles_that_are_all_complained_of_are_left_to_openslide(tmp_path: Path) 
     path = write_jp2k_svs(tmp_path / "a.svs", PICTURE)
     for tile in range(9):
         half_zero_tile(path, tile)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "openslide"
 
 

@@ -21,7 +21,7 @@ from fixtures.slides import (
 )
 from slideprep.errors import SlideReadError
 from slideprep.slides.overview import read_level
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.slides.readers.tiff import open_tiff_tiles
 
 PICTURE = picture(150, 130)
@@ -46,7 +46,7 @@ def _openslide_level(path: Path, level: int) -> np.ndarray:
 def test_pyramidal_tiff_equals_openslide(tmp_path: Path, options: dict[str, object]) -> None:
     """Every level of a tiled TIFF, RGB or YCbCr, is OpenSlide's pixel for pixel, at sizes no multiple of the tile."""
     path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE, **options)  # type: ignore[arg-type]
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "tiff-jpeg"
         assert len(slide.levels) == options.get("levels", 1)
         for level in range(len(slide.levels)):
@@ -56,7 +56,7 @@ def test_pyramidal_tiff_equals_openslide(tmp_path: Path, options: dict[str, obje
 def test_svs_equals_openslide(tmp_path: Path) -> None:
     """RGB tiles without an Adobe marker keep their colours; label, macro and thumbnail are no levels."""
     path = write_svs(tmp_path / "a.svs", PICTURE, levels=2, mpp=0.25, objective=40)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert (slide.reader, slide.vendor, slide.mpp, slide.objective) == ("tiff-jpeg", "aperio", 0.25, 40)
         assert [(level.width, level.height) for level in slide.levels] == [(150, 130), (75, 65)]
         for level in range(2):
@@ -68,7 +68,7 @@ def test_real_svs_equals_openslide() -> None:
     path = DATA / "slides" / "CMU-1-Small-Region.svs"
     if not path.is_file():
         pytest.skip(f"{path} is not there; set SLIDEPREP_DATA to the folder of real slides")
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert (slide.reader, slide.mpp, slide.objective) == ("tiff-jpeg", 0.499, 20)
         assert np.array_equal(read_level(slide, 0), _openslide_level(path, 0))
 
@@ -78,7 +78,7 @@ def test_damaged_tile_fails_its_region_only(tmp_path: Path) -> None:
     path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE)
     half_zero_tile(path, 4)
     offset, _ = tile_span(path, 4)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         with pytest.raises(
             SlideReadError,
             match=rf"'a.tif' level 0: the tile in column 1, row 1 \(byte offset {offset}\) is damaged: \w+",
@@ -93,7 +93,7 @@ def test_a_tile_that_claims_to_be_huge_takes_no_memory(tmp_path: Path) -> None:
     offset, count = tile_span(path, 4)
     frame = path.read_bytes().index(b"\xff\xc0", offset, offset + count)
     overwrite(path, frame + 5, (65_500).to_bytes(2, "big") * 2)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "tiff-jpeg"
         with pytest.raises(SlideReadError, match="it holds 65500 x 65500 px, not 64 x 64"):
             read_level(slide, 0)
@@ -105,7 +105,7 @@ def test_damage_found_in_every_page(tmp_path: Path) -> None:
     """A tile that is no JPEG at all, in a coarser level, is refused there."""
     path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE, levels=2)
     overwrite(path, tile_span(path, 1, page=1)[0], bytes(4))
-    with open_slide(slide_file(path)) as slide, pytest.raises(SlideReadError, match="no JPEG start marker"):
+    with open_reader(slide_file(path)) as slide, pytest.raises(SlideReadError, match="no JPEG start marker"):
         read_level(slide, 1)
 
 
@@ -114,7 +114,7 @@ def test_tile_beyond_the_end_is_truncation(tmp_path: Path) -> None:
     path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE, levels=2)
     set_tile_entry(path, "TileOffsets", 4, 10_000_000)
     with (
-        open_slide(slide_file(path)) as slide,
+        open_reader(slide_file(path)) as slide,
         pytest.raises(SlideReadError, match="beyond the end of the file"),
     ):
         read_level(slide, 0)
@@ -126,7 +126,7 @@ def test_empty_tiles_are_background(tmp_path: Path, write) -> None:  # type: ign
     path = write(tmp_path / "a.tif", PICTURE)
     for tile in (1, 3):
         set_tile_entry(path, "TileByteCounts", tile, 0)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         image = read_level(slide, 0)
         assert slide.reader == "tiff-jpeg"
         assert (image[:64, 64:128] == 255).all()
@@ -139,7 +139,7 @@ def test_svs_pyramid_with_a_hole_is_left_to_openslide(tmp_path: Path) -> None:
     """OpenSlide paints holes of an SVS pyramid in its own way, so it reads such a slide, on white."""
     path = write_svs(tmp_path / "a.svs", PICTURE, levels=2)
     set_tile_entry(path, "TileByteCounts", 1, 0)
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "openslide"
         assert (read_level(slide, 0)[:64, 64:128] == 255).all()
 
@@ -151,7 +151,7 @@ def test_other_compressions_are_left_to_openslide(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PICTURE, tile=(64, 64), photometric="rgb", compression="lzw")
     assert open_tiff_tiles(slide_file(path)) is None
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "openslide"
         assert np.array_equal(read_level(slide, 0), PICTURE)
 
@@ -172,7 +172,7 @@ def test_contradicting_tile_headers_are_left_to_openslide(tmp_path: Path) -> Non
         path, iter(data), shape=PICTURE.shape, dtype=np.uint8, tile=(64, 64), photometric="rgb", compression="jpeg",
         compressionargs={"outcolorspace": "rgb"},
     )  # fmt: skip
-    with open_slide(slide_file(path)) as slide:
+    with open_reader(slide_file(path)) as slide:
         assert slide.reader == "openslide"
         assert np.abs(read_level(slide, 0).astype(int) - PICTURE).mean() < 3
 

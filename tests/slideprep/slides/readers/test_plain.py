@@ -16,7 +16,7 @@ from fixtures.slides import picture, slide_file
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.slides.overview import read_level
 from slideprep.slides.readers import plain as read_plain
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 
 PICTURE = picture(90, 300)
 
@@ -29,7 +29,7 @@ def test_grey_becomes_rgb(tmp_path: Path) -> None:
         simplejpeg.encode_jpeg(grey[..., None].copy(), colorspace="GRAY", quality=98)
     )
     for name, tolerance in (("a.png", 0), ("a.jpg", 4)):
-        with open_slide(slide_file(tmp_path / name)) as slide:
+        with open_reader(slide_file(tmp_path / name)) as slide:
             image = read_level(slide, 0).astype(int)
         assert np.abs(image - grey[..., None]).max() <= tolerance
 
@@ -39,7 +39,7 @@ def test_transparency_is_white(tmp_path: Path) -> None:
     alpha = np.full((300, 90, 1), 255, np.uint8)
     alpha[:100] = 0
     Image.fromarray(np.concatenate([PICTURE, alpha], axis=2)).save(tmp_path / "a.png")
-    with open_slide(slide_file(tmp_path / "a.png")) as slide:
+    with open_reader(slide_file(tmp_path / "a.png")) as slide:
         image = read_level(slide, 0)
     assert (image[:100] == 255).all()
     assert np.array_equal(image[100:], PICTURE[100:])
@@ -48,7 +48,7 @@ def test_transparency_is_white(tmp_path: Path) -> None:
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     """The upper byte of a 16-bit image is used, and a warning says so."""
     tifffile.imwrite(tmp_path / "a.tif", PICTURE.astype(np.uint16) * 256 + 77, photometric="rgb")
-    with open_slide(slide_file(tmp_path / "a.tif")) as slide:
+    with open_reader(slide_file(tmp_path / "a.tif")) as slide:
         assert np.array_equal(read_level(slide, 0), PICTURE)
         assert slide.warnings == ["The image has 16 bits per channel; the upper 8 are used."]
 
@@ -60,7 +60,7 @@ def test_cmyk_and_floats_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "f.tif", PICTURE.astype(np.float32), photometric="rgb")
     for name in ("c.jpg", "c.tif", "f.tif"):
         with pytest.raises(SlideOpenError, match=f"'{name}'.*convert it to 8-bit RGB"):
-            open_slide(slide_file(tmp_path / name))
+            open_reader(slide_file(tmp_path / name))
 
 
 def test_exif_orientation_is_not_followed(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_exif_orientation_is_not_followed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(PICTURE).save(tmp_path / "a.jpg", exif=exif)
-    with open_slide(slide_file(tmp_path / "a.jpg")) as slide:
+    with open_reader(slide_file(tmp_path / "a.jpg")) as slide:
         assert (slide.levels[0].width, slide.levels[0].height) == (90, 300)
 
 
@@ -78,7 +78,7 @@ def test_damaged_jpeg_is_refused(tmp_path: Path) -> None:
     data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
     (tmp_path / "a.jpg").write_bytes(data)
     with (
-        open_slide(slide_file(tmp_path / "a.jpg")) as slide,
+        open_reader(slide_file(tmp_path / "a.jpg")) as slide,
         pytest.raises(SlideReadError, match="damaged JPEG"),
     ):
         list(slide.strips(0, 0, 0, 1, 1))
@@ -87,10 +87,10 @@ def test_damaged_jpeg_is_refused(tmp_path: Path) -> None:
 def test_large_jpegs_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the limit for decoding in memory a JPEG goes to libvips, and has the same pixels."""
     (tmp_path / "a.jpg").write_bytes(simplejpeg.encode_jpeg(PICTURE, quality=90))
-    with open_slide(slide_file(tmp_path / "a.jpg")) as slide:
+    with open_reader(slide_file(tmp_path / "a.jpg")) as slide:
         strict = read_level(slide, 0)
     monkeypatch.setattr(read_plain, "JPEG_LIMIT_PX", 1000)
-    with open_slide(slide_file(tmp_path / "a.jpg")) as slide:
+    with open_reader(slide_file(tmp_path / "a.jpg")) as slide:
         assert slide.reader == "libvips"
         assert np.abs(read_level(slide, 0).astype(int) - strict).max() <= 1
 
@@ -114,7 +114,7 @@ def test_absurd_size_is_refused_from_the_header(tmp_path: Path) -> None:
     with pytest.raises(
         SlideOpenError, match=r"200000 x 200000 px, over the limit of 2 gigapixels.*pyramidal TIFF"
     ):
-        open_slide(slide_file(tmp_path / "a.png"))
+        open_reader(slide_file(tmp_path / "a.png"))
 
 
 def test_pillows_bomb_limit_is_not_hit(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_pillows_bomb_limit_is_not_hit(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", image, photometric="minisblack", compression="adobe_deflate", rowsperstrip=64
     )
-    with open_slide(slide_file(tmp_path / "a.tif")) as slide:
+    with open_reader(slide_file(tmp_path / "a.tif")) as slide:
         assert next(slide.strips(0, 13_400, 0, 100, 256)).tolist() == [[[200] * 3] * 100] * 256
 
 
@@ -143,7 +143,7 @@ def test_tiff_resolution_counts_where_it_is_a_microscopes(
         resolutionunit=unit,
         metadata=None,
     )
-    with open_slide(slide_file(tmp_path / "a.tif")) as slide:
+    with open_reader(slide_file(tmp_path / "a.tif")) as slide:
         assert slide.mpp == (None if mpp is None else pytest.approx(mpp, rel=1e-4))
         assert slide.objective is None
 
@@ -151,6 +151,6 @@ def test_tiff_resolution_counts_where_it_is_a_microscopes(
 def test_only_the_first_page_is_read_and_said_so(tmp_path: Path) -> None:
     """A stack of plain pages is one image, with a warning."""
     tifffile.imwrite(tmp_path / "a.tif", np.stack([PICTURE, 255 - PICTURE]), photometric="rgb", metadata=None)
-    with open_slide(slide_file(tmp_path / "a.tif")) as slide:
+    with open_reader(slide_file(tmp_path / "a.tif")) as slide:
         assert np.array_equal(read_level(slide, 0), PICTURE)
         assert slide.warnings == ["The image has 2 pages; only the first is read."]

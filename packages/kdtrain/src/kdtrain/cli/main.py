@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -31,9 +30,6 @@ from kdtrain.config.phases import (
 )
 from kdtrain.errors import UsageError
 
-if TYPE_CHECKING:
-    from kdtrain.training.loop import Summary
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="kdtrain")
@@ -46,29 +42,25 @@ def main() -> None:
 main.add_command(predict_command)
 
 
-def _phase(kind: type[PhaseConfig], module: str, help_text: str) -> None:
+def _phase(kind: type[PhaseConfig], help_text: str) -> None:
     @main.command(kind.phase, help=help_text)
     @config_options(kind)
     def command(config_file: Path | None, **options: Any) -> None:
         with exit_codes():
             config = load_config(kind, {k: v for k, v in options.items() if v is not None}, config_file)
-            _run_phase(module, config)
+            _run_phase(config)
 
 
 _phase(
     TeacherConfig,
-    "teacher",
     "Phase I: train a teacher on labelled images. The same command again resumes the run.",
 )
-_phase(
-    BaselineConfig, "teacher", "Train the same network from scratch at a low magnification, to compare with."
-)
+_phase(BaselineConfig, "Train the same network from scratch at a low magnification, to compare with.")
 _phase(
     DistillConfig,
-    "distill",
     "Phase II: distil a student at a low magnification from a teacher, without labels.",
 )
-_phase(FinetuneConfig, "finetune", "Phase III, optional: train a student's fully connected layer on labels.")
+_phase(FinetuneConfig, "Phase III, optional: train a student's fully connected layer on labels.")
 
 
 @main.command(
@@ -87,12 +79,12 @@ def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
         from rich.console import Console
 
         from kdtrain.cli.summary import print_cache_summary
-        from kdtrain.phases.cache_teacher import run
+        from kdtrain.phases.cache_teacher import cache_teacher
         from kdtrain.training.monitor import Monitor
 
         active = _is_first_rank()
         monitor = Monitor(Console(stderr=True), config.out, active=active, tensorboard=False)
-        summary = run(config, monitor)
+        summary = cache_teacher(config, monitor)
         if active:
             print_cache_summary(summary, Console())
 
@@ -106,17 +98,18 @@ def _is_first_rank() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def _run_phase(module: str, config: PhaseConfig) -> None:
+def _run_phase(config: PhaseConfig) -> None:
     _check_shards(config)
     from rich.console import Console
 
+    from kdtrain.phases.start import run_phase
     from kdtrain.training.monitor import Monitor
 
     console = Console(stderr=True)
     active = _is_first_rank()
     monitor = Monitor(console, config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb)
     try:
-        summary: Summary = import_module(f"kdtrain.phases.{module}").run(config, monitor)
+        summary = run_phase(config, monitor)
     finally:
         monitor.close()
     if active:

@@ -32,7 +32,7 @@ from kdtrain.shards.index import Index
 from kdtrain.shards.open_tars import shards_ahead
 
 
-class Group:
+class AccumulationGroup:
     """One rank's samples of one optimizer step, delivered as they arrive: iterate once over its micro-batches.
 
     They are not gathered first, so that the engine computes on one while the workers read the next, and memory holds
@@ -159,7 +159,7 @@ class SampleStream:
         """What this rank got so far."""
         return self._loader.stats
 
-    def epoch(self, epoch: int, *, start_group: int = 0) -> Iterator[Group]:
+    def epoch(self, epoch: int, *, start_group: int = 0) -> Iterator[AccumulationGroup]:
         """The groups of an epoch in order; each must be used up before the next is asked for.
 
         Args:
@@ -172,7 +172,7 @@ class SampleStream:
         self._plan.position[:] = torch.tensor([epoch, start_group])
         samples = iter(self._loader)
         for plan in self._plan.groups():
-            group = Group(plan, samples)
+            group = AccumulationGroup(plan, samples)
             yield group
             assert group.used_up, "a group is used up before the next is asked for"
         assert next(samples, None) is None, "the loader gives as many samples as the plan has"

@@ -30,7 +30,7 @@ from kdtrain.data.teacher_cache.document import (
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.cache_writer import ShardWriter, deal
 from kdtrain.phases.teacher_views import ViewMaker
-from kdtrain.phases.teaching import check_student, teacher_record
+from kdtrain.phases.teaching import check_pair, teacher_record
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.models import magnification_name
 from kdtrain.training.engine.launch import Launch, join, launch_from, on_first_rank, pick_device
@@ -65,7 +65,7 @@ class CacheSummary:
     stats: LoadStats
 
 
-def run(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
+def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     """Write a cache, or what is missing of it."""
     began = time.monotonic()
     launch = launch_from(os.environ)
@@ -74,7 +74,7 @@ def run(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     teacher = load_trained(config.teacher, what="--teacher")
     magnifications = (teacher.network.magnification, config.magnification)
     check_phase(config, index, magnifications, labelled=False)
-    check_student(config, index, teacher.network)
+    check_pair(config, index, teacher.network)
     wanted = wanted_splits(config, index)
     settings = settings_of(config, teacher)
     folder = CacheFolder(config.out)

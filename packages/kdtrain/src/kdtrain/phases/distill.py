@@ -22,7 +22,7 @@ from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Output
 from kdtrain.phases.teacher_views import frozen_teacher
-from kdtrain.phases.teaching import check_student, teaching_of
+from kdtrain.phases.teaching import check_pair, teaching_of
 from kdtrain.shards.index import Index
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.loop import Batch, Phase, Summary, train
@@ -30,7 +30,7 @@ from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained
 
 
-def run(config: DistillConfig, monitor: Monitor) -> Summary:
+def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
     teaching = teaching_of(config, monitor)
     student = student_network(config, teaching.index, teaching.network, output_stride=teaching.output_stride)
@@ -83,7 +83,7 @@ def student_network(
         UsageError: As check_student.
         ShardError: The set has no colour statistics.
     """
-    check_student(config, index, teacher)
+    check_pair(config, index, teacher)
     statistics = index.statistics_of(config.magnification)
     return Network(
         model=teacher.model,

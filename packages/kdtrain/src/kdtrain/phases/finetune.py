@@ -19,13 +19,13 @@ from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained
 
 
-def run(config: FinetuneConfig, monitor: Monitor) -> Summary:
+def finetune(config: FinetuneConfig, monitor: Monitor) -> Summary:
     """Fine-tune a student."""
     index = read_index(config.shards, config.cache)
     student = load_trained(config.student, what="--student")
     network = student.network
     check_phase(config, index, [network.magnification], labelled=True)
-    check_student(config, student, tuple(index.document.classes))
+    check_finetuning(config, student, tuple(index.document.classes))
     freeze_all_but_fc(student.model)
     return train(
         Phase(
@@ -45,7 +45,7 @@ def run(config: FinetuneConfig, monitor: Monitor) -> Summary:
     )
 
 
-def check_student(config: FinetuneConfig, student: Trained, classes: tuple[str, ...]) -> None:
+def check_finetuning(config: FinetuneConfig, student: Trained, classes: tuple[str, ...]) -> None:
     """Refuse what the paper advises against, and what cannot work.
 
     Raises:

@@ -24,7 +24,7 @@ from kdtrain.training.loop import Batch, Phase, Summary, train
 from kdtrain.training.monitor import Monitor
 
 
-def run(config: TeacherConfig, monitor: Monitor) -> Summary:
+def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
     """Train a teacher or a baseline."""
     index = read_index(config.shards, config.cache)
     check_phase(config, index, [config.magnification], labelled=True)

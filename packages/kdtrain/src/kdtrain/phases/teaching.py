@@ -116,7 +116,7 @@ def teacher_record(teacher: Trained) -> dict[str, Any]:
     }
 
 
-def check_student(config: DistillConfig | CacheTeacherConfig, index: Index, teacher: Network) -> None:
+def check_pair(config: DistillConfig | CacheTeacherConfig, index: Index, teacher: Network) -> None:
     """Refuse a student that this teacher cannot have on this set.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdtrain.report.runs.groups import Group
+from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.scoring import Estimate, estimate
 from kdtrain.report.tables.cells import percent
@@ -29,7 +29,7 @@ def answer(results: Results) -> tuple[str, ...]:
     return (_first(results, student), *_teacher(results, student), *_tally(results))
 
 
-def headline(results: Results) -> Group | None:
+def headline(results: Results) -> RunGroup | None:
     """Whom the first sentence is about."""
     distilled = [group for group in results.students if group.phase == "distill"] or results.students
     if not distilled:
@@ -38,12 +38,12 @@ def headline(results: Results) -> Group | None:
     return min((g for g in distilled if g.method == method), key=lambda group: group.magnification)
 
 
-def _without_student(results: Results) -> list[Group]:
+def _without_student(results: Results) -> list[RunGroup]:
     teacher = [results.teacher] if results.teacher else []
     return (teacher + list(results.compared[:1]))[:2]
 
 
-def _first(results: Results, student: Group) -> str:
+def _first(results: Results, student: RunGroup) -> str:
     text = _reached(results, student)
     baseline, teacher = results.baseline(student.magnification), results.teacher
     if baseline is not None:
@@ -57,7 +57,7 @@ def _first(results: Results, student: Group) -> str:
     return text + "."
 
 
-def _teacher(results: Results, student: Group) -> Iterator[str]:
+def _teacher(results: Results, student: RunGroup) -> Iterator[str]:
     teacher = results.teacher
     if teacher is not None:
         found = results.difference(student, teacher, "accuracy")
@@ -96,7 +96,7 @@ def against(found: Estimate, whom: str, unit: str) -> str:
     return f"{text} (95 % interval {bounds}{doubt})"
 
 
-def _seeds(found: Estimate, student: Group, baseline: Group) -> str:
+def _seeds(found: Estimate, student: RunGroup, baseline: RunGroup) -> str:
     if len(student.runs) < 2 or student.seeds != baseline.seeds:
         return ""
     return f", above it in {seeds_above(found)} of {len(found.by_seed)} seeds"
@@ -107,7 +107,7 @@ def seeds_above(difference: Estimate) -> int:
     return sum(value > _ROUNDING for value in difference.by_seed)
 
 
-def _reached(results: Results, group: Group) -> str:
+def _reached(results: Results, group: RunGroup) -> str:
     # A label with brackets of its own gets none around it.
     student = f"the student {group.method}" if "(" in group.method else f"the student ({group.method})"
     who = {"teacher": "the teacher", "baseline": "the baseline"}.get(group.phase, student)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kdtrain.report.runs.groups import Group, differing
+from kdtrain.report.runs.groups import RunGroup, differing
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Run
 from kdtrain.report.tables.cells import plural
@@ -127,7 +127,7 @@ def _trained_on_split(results: Results) -> Iterator[str]:
 
 
 def _unlike_settings(results: Results) -> Iterator[str]:
-    found: dict[str, list[Group]] = {}
+    found: dict[str, list[RunGroup]] = {}
     for group, baseline in _against_baseline(results):
         if different := differing(_settings(baseline.runs[0]), _settings(group.runs[0]), _COMPARABLE):
             found.setdefault("; ".join(different), []).append(group)
@@ -139,7 +139,7 @@ def _unlike_settings(results: Results) -> Iterator[str]:
 
 
 def _unlike_lengths(results: Results) -> Iterator[str]:
-    found: dict[tuple[int, int], list[Group]] = {}
+    found: dict[tuple[int, int], list[RunGroup]] = {}
     for group, baseline in _against_baseline(results):
         own, other = group.runs[0].samples_seen, baseline.runs[0].samples_seen
         if own and other and max(own, other) > LIKE * min(own, other):
@@ -152,7 +152,7 @@ def _unlike_lengths(results: Results) -> Iterator[str]:
         )
 
 
-def _against_baseline(results: Results) -> Iterator[tuple[Group, Group]]:
+def _against_baseline(results: Results) -> Iterator[tuple[RunGroup, RunGroup]]:
     """Each group with the baseline of its magnification; not the fine-tuned ones, which had two phases."""
     for group in results.compared:
         baseline = results.baseline(group.magnification)
@@ -205,7 +205,7 @@ def _classes(results: Results) -> Iterator[str]:
         yield f"Classes that a run never predicts, so that their precision counts as 0: {'; '.join(listed)}."
 
 
-def _never_predicted(group: Group, names: Sequence[str]) -> list[str]:
+def _never_predicted(group: RunGroup, names: Sequence[str]) -> list[str]:
     missed: set[int] = set()
     for run in group.runs:
         there = {one.label for one in run.predictions}
@@ -222,15 +222,15 @@ def _sample_unit(results: Results) -> Iterator[str]:
         )
 
 
-def _shard_set(group: Group) -> Mapping[str, Any]:
+def _shard_set(group: RunGroup) -> Mapping[str, Any]:
     shard_set: Mapping[str, Any] = group.runs[0].record["shard_set"]
     return shard_set
 
 
-def _titles(groups: Sequence[Group]) -> str:
+def _titles(groups: Sequence[RunGroup]) -> str:
     named = ", ".join(group.title for group in groups[:NAMED])
     return named + (f" and {len(groups) - NAMED} more" if len(groups) > NAMED else "")
 
 
-def _were(groups: Sequence[Group]) -> str:
+def _were(groups: Sequence[RunGroup]) -> str:
     return "was" if len(groups) == 1 else "were"

@@ -10,7 +10,7 @@ import numpy as np
 from kdtrain.evaluation.metrics import confusion_matrix
 from kdtrain.evaluation.predictions import items_at
 from kdtrain.report.model import Chart, Confusion, Point, Series
-from kdtrain.report.runs.groups import Group
+from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Curve, Run
 from kdtrain.report.runs.scoring import METRICS, estimate
@@ -87,7 +87,7 @@ def confusions(results: Results) -> tuple[Confusion, ...]:
     return tuple(_confusion(results, *pair) for pair in zip(results.groups, names, strict=True))
 
 
-def group_names(groups: Sequence[Group]) -> list[str]:
+def group_names(groups: Sequence[RunGroup]) -> list[str]:
     """Names for files and anchors, each once: "KD (aux1) at 1.25x" is "kd-aux1-at-1-25x"."""
     names: list[str] = []
     for group in groups:
@@ -101,7 +101,9 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _series(results: Results, groups: Sequence[Group], metric: str, x_of: Callable[[Group], float]) -> Series:
+def _series(
+    results: Results, groups: Sequence[RunGroup], metric: str, x_of: Callable[[RunGroup], float]
+) -> Series:
     points = []
     for group in groups:
         found = estimate(results.scores(group), metric)
@@ -120,7 +122,7 @@ def _series(results: Results, groups: Sequence[Group], metric: str, x_of: Callab
     return Series(label=groups[0].method, points=tuple(points), reference=groups[0].phase == "teacher")
 
 
-def _curves(group: Group, name: str, what: str, how: str, curve_of: Callable[[Run], Curve]) -> Chart:
+def _curves(group: RunGroup, name: str, what: str, how: str, curve_of: Callable[[Run], Curve]) -> Chart:
     return Chart(
         name=f"curve-{name}-{_slug(what)}",
         title=f"{group.title}: {what}",
@@ -139,7 +141,7 @@ def _curves(group: Group, name: str, what: str, how: str, curve_of: Callable[[Ru
     )
 
 
-def _confusion(results: Results, group: Group, name: str) -> Confusion:
+def _confusion(results: Results, group: RunGroup, name: str) -> Confusion:
     classes = results.classes
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for run in group.runs:

@@ -24,7 +24,7 @@ from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
 from kdtrain.sweep.state import file_sha256, weights_sha256
-from kdtrain.training.engine.schedules import Schedule
+from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import deepspeed_json
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
 
@@ -227,7 +227,7 @@ def _check_training_set(config: FinetuneConfig, student: Job, index: Index) -> N
 
 def _check_schedule(config: PhaseConfig, samples: int) -> None:
     try:
-        Schedule(
+        LearningRateSchedule(
             kind=config.schedule,
             warmup_steps=config.warmup_steps,
             total_steps=config.epochs * -(-samples // config.accumulate),

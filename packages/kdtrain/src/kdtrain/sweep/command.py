@@ -31,7 +31,7 @@ from kdtrain.sweep.runners.local import (
     usable_cores,
     visible_gpus,
 )
-from kdtrain.sweep.schedule import Schedule, Standing, State
+from kdtrain.sweep.standings import Standing, Standings, State
 from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
 
 SOME_FAILED = 3
@@ -72,8 +72,8 @@ def sweep(options: Options) -> int:
     return _conclude(plan, schedule, kept, options)
 
 
-def _schedule(plan: Plan, progress: Mapping[str, Progress]) -> Schedule:
-    return Schedule(
+def _schedule(plan: Plan, progress: Mapping[str, Progress]) -> Standings:
+    return Standings(
         [job.run for job in plan.jobs],
         {name: _standing(p) for name, p in progress.items()},
         [name for name in plan.wanted if progress[name].stage != "finished"],
@@ -102,7 +102,7 @@ def _launcher(plan: Plan, options: Options) -> AbstractContextManager[Launcher]:
 
 def _work(
     plan: Plan,
-    schedule: Schedule,
+    schedule: Standings,
     progress: dict[str, Progress],
     options: Options,
     console: Console,
@@ -142,7 +142,7 @@ def _verb(progress: Progress) -> str:
     return f"goes on at step {progress.step}" if progress.step else "trains"
 
 
-def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Schedule, screen: Screen) -> None:
+def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Standings, screen: Screen) -> None:
     """Write down how a run ended; what it left on disk decides."""
     folder = next(job.folder for job in plan.jobs if job.name == name)
     stage = progress_of(folder, plan.recipe.evaluate, plan.index.sha256).stage
@@ -162,7 +162,7 @@ def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Schedu
 def _fail(
     name: str,
     reason: str,
-    schedule: Schedule,
+    schedule: Standings,
     screen: Screen,
     *,
     network: bool = False,
@@ -174,7 +174,7 @@ def _fail(
         screen.skipped(other, schedule[other].reason)
 
 
-def _conclude(plan: Plan, schedule: Schedule, kept: Sequence[dict[str, Any]], options: Options) -> int:
+def _conclude(plan: Plan, schedule: Standings, kept: Sequence[dict[str, Any]], options: Options) -> int:
     standings = [schedule[job.name] for job in plan.jobs]
     split = plan.recipe.evaluate.splits[0]
     bad = [s for s in standings if s.state in ("failed", "skipped")]

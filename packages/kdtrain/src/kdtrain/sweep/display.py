@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtrain.sweep.check import Job
-from kdtrain.sweep.schedule import Standing
+from kdtrain.sweep.standings import Standing
 from kdtrain.sweep.state import balanced_accuracy, place_of, training_seconds
 
 _FILE_COLUMNS = 120

@@ -12,7 +12,7 @@ from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
 from kdtrain.sweep.check import Job
 from kdtrain.sweep.recipe import Recipe
-from kdtrain.sweep.schedule import Standing
+from kdtrain.sweep.standings import Standing
 
 FILE = "sweep.json"
 FORMAT = "kdtrain-sweep"

@@ -64,7 +64,7 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
                 pool = stack.enter_context(
                     executor(workers=config.workers, ray_address=config.ray_address, say=console.print)
                 )
-            planned = plan(config, prepared, pool, console, workspace)
+            planned = plan_set(config, prepared, pool, console, workspace)
             records = write_shards(config, planned, pool, console, workspace)
         finished = finished_build(config, planned, records)
         if not planned.shards:
@@ -100,7 +100,7 @@ def finished_build(config: BuildConfig, planned: Planned, records: Sequence[Shar
     )
 
 
-def plan(
+def plan_set(
     config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
 ) -> Planned:
     """Scan every slide that a split holds, and settle what goes into which shard.

@@ -58,7 +58,7 @@ class Scanned:
 def scan_slides(
     config: BuildConfig, prepared: Prepared, pool: Executor, console: Console, workspace: Workspace | None
 ) -> Scanned:
-    """Scan the slides that a split holds; arguments as for :func:`slideprep.building.build.plan`."""
+    """Scan the slides that a split holds; arguments as for :func:`slideprep.building.build.plan_set`."""
     scans: dict[str, Scan] = {}
     pictures: dict[str, bytes] = {}
     failures = list(prepared.failures)

@@ -9,7 +9,7 @@ from slideprep.errors import MagnificationError
 from slideprep.slides.discover import find_slide
 from slideprep.slides.fetch import fetched_for_once
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.storage.access import Access
 from slideprep.storage.places import Place
 from slideprep.units import Scale, resolve_scale
@@ -31,7 +31,7 @@ def inspect_slide(
         InputError: It cannot be opened.
     """
     found = find_slide(path)
-    with fetched_for_once(found, access or Access()) as file, open_slide(file) as slide:
+    with fetched_for_once(found, access or Access()) as file, open_reader(file) as slide:
         facts = _facts(slide) | {"files": len(found.files)}
         try:
             scale = resolve_scale(

@@ -256,7 +256,7 @@ def _build(config: BuildConfig) -> int:
 def _plan(config: BuildConfig) -> int:
     from rich.console import Console
 
-    from slideprep.building.build import plan
+    from slideprep.building.build import plan_set
     from slideprep.building.prepare import prepare
     from slideprep.cli.summary import print_plan
     from slideprep.workers.executor import executor
@@ -265,7 +265,7 @@ def _plan(config: BuildConfig) -> int:
     prepared = prepare(config)
     _announce(console, prepared)
     with executor(workers=config.workers, ray_address=config.ray_address, say=console.print) as pool:
-        planned: Planned = plan(config, prepared, pool, console, None)
+        planned: Planned = plan_set(config, prepared, pool, console, None)
     print_plan(config, planned, Console())
     return SOME_FAILED if planned.failures else DONE
 

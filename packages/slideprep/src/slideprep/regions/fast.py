@@ -14,7 +14,7 @@ import numpy as np
 
 from slideprep.pixels import Pixels
 from slideprep.regions.layout import Grid, ImageGeometry, Layout
-from slideprep.regions.pixels import extract_region
+from slideprep.regions.pixels import read_region
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import Slide
 
@@ -88,6 +88,6 @@ def _middle(grid: Grid, layout: Layout) -> Layout:
 
 def _valid_pixels(slide: Slide, layout: Layout, image: ImageGeometry, frame: LevelFrame) -> Pixels:
     rows: list[Pixels] = []
-    extract_region(slide, layout, [image], [rows.append], frame=frame)
+    read_region(slide, layout, [image], [rows.append], frame=frame)
     valid = image.valid
     return np.concatenate(rows)[valid.y : valid.y + valid.height, valid.x : valid.x + valid.width]

@@ -31,7 +31,7 @@ class TissueBox:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundBoxes:
     """The regions of a slide in reading order, what a person should know, and the overview they were found on."""
 
     items: Sequence[TissueBox]
@@ -39,7 +39,7 @@ class Found:
     overview: Pixels
 
 
-def find_regions(slide: Slide, scale: Scale, job: ScanJob) -> Found:
+def find_boxes(slide: Slide, scale: Scale, job: ScanJob) -> FoundBoxes:
     """Find a slide's regions in the mode of the settings.
 
     Raises:
@@ -52,7 +52,7 @@ def find_regions(slide: Slide, scale: Scale, job: ScanJob) -> Found:
     return find(slide, scale, job)
 
 
-def _auto(slide: Slide, scale: Scale, job: ScanJob) -> Found:
+def _auto(slide: Slide, scale: Scale, job: ScanJob) -> FoundBoxes:
     mpp = scale.physical_mpp()
     level0 = slide.levels[0]
     overview = read_overview(slide, downsample=max(1.0, OVERVIEW_MPP / mpp))
@@ -68,10 +68,12 @@ def _auto(slide: Slide, scale: Scale, job: ScanJob) -> Found:
     )
     _save_mask(result.mask, job)
     _require_tissue(boxes, job)
-    return Found(items=[TissueBox(box=box) for box in boxes], notes=result.notes, overview=overview.image)
+    return FoundBoxes(
+        items=[TissueBox(box=box) for box in boxes], notes=result.notes, overview=overview.image
+    )
 
 
-def _tissueloc(slide: Slide, _scale: Scale, job: ScanJob) -> Found:
+def _tissueloc(slide: Slide, _scale: Scale, job: ScanJob) -> FoundBoxes:
     settings = job.settings
     level = tissueloc_level(
         [(level.width, level.height) for level in slide.levels], settings.tissueloc_level_px
@@ -92,16 +94,16 @@ def _tissueloc(slide: Slide, _scale: Scale, job: ScanJob) -> Found:
     )
     _save_mask(mask, job)
     _require_tissue(boxes, job)
-    return Found(items=[TissueBox(box=box) for box in boxes], notes=(), overview=image)
+    return FoundBoxes(items=[TissueBox(box=box) for box in boxes], notes=(), overview=image)
 
 
-def _whole(slide: Slide, _scale: Scale, _job: ScanJob) -> Found:
+def _whole(slide: Slide, _scale: Scale, _job: ScanJob) -> FoundBoxes:
     level0 = slide.levels[0]
     box = Box(x=0, y=0, width=level0.width, height=level0.height)
-    return Found(items=[TissueBox(box=box)], notes=(), overview=small_overview(slide))
+    return FoundBoxes(items=[TissueBox(box=box)], notes=(), overview=small_overview(slide))
 
 
-def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> Found:
+def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> FoundBoxes:
     if job.annotations is None:
         raise TissueError(
             f"slide '{job.shown_name}' has no annotation file; put its GeoJSON or XML, named like the slide, into the "
@@ -129,7 +131,7 @@ def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> Found:
         f"boxes of {a.label} and {b.label} overlap although their classes differ"
         for a, b in overlapping(kept)
     ]
-    return Found(items=items, notes=notes, overview=small_overview(slide))
+    return FoundBoxes(items=items, notes=notes, overview=small_overview(slide))
 
 
 def _nameless(region: AnnotatedRegion, job: ScanJob) -> AnnotatedRegion:

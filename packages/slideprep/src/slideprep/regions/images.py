@@ -13,7 +13,7 @@ from pathlib import Path
 from slideprep.images.codec import decode, encoder
 from slideprep.pixels import Pixels
 from slideprep.regions.layout import ImageGeometry
-from slideprep.regions.pixels import extract_region
+from slideprep.regions.pixels import read_region
 from slideprep.regions.scan import FoundRegion
 from slideprep.shards.models import ImageFormat, PixelBox
 from slideprep.slides.level_frame import LevelFrame
@@ -117,7 +117,7 @@ def make_images(
             encoders.append(made)
         sinks = [made.write for made in encoders]
         geometries = [item.geometry for item in wanted]
-        extract_region(slide, region.layout, geometries, sinks, outline=region.outline, frame=frame)
+        read_region(slide, region.layout, geometries, sinks, outline=region.outline, frame=frame)
         for made in encoders:
             made.finish()
     return [_image(item, file.getvalue(), mpp) for item, file in zip(wanted, files, strict=True)]

@@ -34,7 +34,7 @@ def kept_strip_rows(width: int) -> int:
     return max(1, min(STRIP_ROWS, LARGE_STRIP_BYTES // (3 * width)))
 
 
-def extract_region(
+def read_region(
     slide: Slide,
     layout: Layout,
     images: Sequence[ImageGeometry],

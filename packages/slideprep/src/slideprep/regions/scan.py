@@ -14,14 +14,14 @@ from PIL import Image
 
 from slideprep.errors import InputError
 from slideprep.pixels import Pixels
-from slideprep.regions.find import TissueBox, find_regions
+from slideprep.regions.find import TissueBox, find_boxes
 from slideprep.regions.layout import Grid, Layout
 from slideprep.regions.settings import ScanJob
 from slideprep.slides.fetch import fetched
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.slides.overview import THUMBNAIL_PX, small_overview
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.tissue.annotations import AnnotatedRegion
 from slideprep.units import Box, Scale, resolve_scale
 
@@ -121,7 +121,7 @@ def _scan_file(job: ScanJob) -> Scan | ScanFailure:
     mark, picture, stage = None, None, "open"
     try:
         mark = fingerprint(job.file)
-        with open_slide(job.file) as slide:
+        with open_reader(job.file) as slide:
             try:
                 stage = "magnification"
                 scale = slide_scale(slide, job)
@@ -152,7 +152,7 @@ def scan_opened(slide: Slide, scale: Scale, grid: Grid, job: ScanJob, mark: str)
         InputError: The slide has no tissue, or the mode cannot be used on it.
         OutputError: Its mask is to be saved and cannot be.
     """
-    found = find_regions(slide, scale, job)
+    found = find_boxes(slide, scale, job)
     level0 = slide.levels[0]
     return Scan(
         name=job.shown_name,

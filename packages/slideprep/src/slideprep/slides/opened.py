@@ -15,7 +15,7 @@ from slideprep.slides.fetch import fetched_for_once
 from slideprep.slides.files import SlideFile
 from slideprep.slides.overview import read_overview
 from slideprep.slides.reader import Level, Slide
-from slideprep.slides.readers.choose import open_slide as open_reader
+from slideprep.slides.readers.choose import open_reader
 from slideprep.storage.access import Access
 
 OVERVIEW_PX = 2048

@@ -64,7 +64,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class PartGroup:
     """Parts that follow each other: alone, or side by side ("multiples")."""
 
     parts: tuple[Part, ...]
@@ -77,7 +77,7 @@ class SectionPart:
 
     section: Section
     anchor: str
-    groups: tuple[Group, ...]
+    groups: tuple[PartGroup, ...]
 
 
 @dataclass
@@ -106,15 +106,15 @@ def section_parts(report: Report, anchors: Anchors) -> tuple[SectionPart, ...]:
     )
 
 
-def _groups(section: Section, anchors: Anchors) -> Iterator[Group]:
+def _groups(section: Section, anchors: Anchors) -> Iterator[PartGroup]:
     for kind, run in groupby(section.blocks, key=type):
         blocks = tuple(run)
         small = kind is Chart and (len(blocks) > _FEW or section.folded)
         parts = tuple(_part(block, anchors, small) for block in blocks)
         if small or all(isinstance(one, Confusion) and len(one.classes) <= _MOST_CLASSES for one in blocks):
-            yield Group(parts=parts, side_by_side=True)
+            yield PartGroup(parts=parts, side_by_side=True)
         else:
-            yield from (Group(parts=(part,), side_by_side=False) for part in parts)
+            yield from (PartGroup(parts=(part,), side_by_side=False) for part in parts)
 
 
 def _part(block: Block, anchors: Anchors, small: bool) -> Part:

@@ -27,7 +27,7 @@ FINE_TUNED = "fine-tuned"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class RunGroup:
     """The runs of one method at one magnification, by seed."""
 
     method: str
@@ -55,7 +55,7 @@ class Group:
         return self.runs[0].cost.gflops
 
 
-def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
+def group_runs(runs: Sequence[Run]) -> tuple[RunGroup, ...]:
     """Group runs by method and magnification: teachers, baselines, students, fine-tuned ones; high magnification first.
 
     Methods of a phase stay in the order in which they were given. A network that is there twice counts once.
@@ -72,7 +72,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[Group, ...]:
         members.setdefault((run.method, run.magnification), []).append(run)
     for (method, magnification), group in members.items():
         _check_group(f"{method} at {magnification_name(magnification)}", group)
-    return tuple(Group(method=m, magnification=x, runs=tuple(group)) for (m, x), group in members.items())
+    return tuple(RunGroup(method=m, magnification=x, runs=tuple(group)) for (m, x), group in members.items())
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], keys: Iterable[str]) -> list[str]:

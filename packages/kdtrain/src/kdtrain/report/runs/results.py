@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.report.runs.collect import Collection
-from kdtrain.report.runs.groups import Group, group_runs
+from kdtrain.report.runs.groups import RunGroup, group_runs
 from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, score_group
 from kdtrain.shards.models import magnification_name
 
@@ -26,25 +26,25 @@ class Results:
     """
 
     collection: Collection
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
     samples: Mapping[tuple[str, float], GroupScores]
     patients: Mapping[tuple[str, float], GroupScores]
     unit: Unit
     iterations: int
 
     @property
-    def teacher(self) -> Group | None:
+    def teacher(self) -> RunGroup | None:
         """The teacher of the highest magnification, if there is one."""
         teachers = [group for group in self.groups if group.phase == "teacher"]
         return max(teachers, key=lambda group: group.magnification, default=None)
 
     @property
-    def compared(self) -> tuple[Group, ...]:
+    def compared(self) -> tuple[RunGroup, ...]:
         """All but teachers."""
         return tuple(group for group in self.groups if group.phase != "teacher")
 
     @property
-    def students(self) -> tuple[Group, ...]:
+    def students(self) -> tuple[RunGroup, ...]:
         """Distilled ones, fine-tuned or not."""
         return tuple(group for group in self.groups if group.phase in {"distill", "finetune"})
 
@@ -63,26 +63,26 @@ class Results:
         """Of every run."""
         return self.collection.runs[0].classes
 
-    def group(self, method: str, magnification: float) -> Group | None:
+    def group(self, method: str, magnification: float) -> RunGroup | None:
         """A method at a magnification, if it was run."""
         wanted = (method, magnification)
         return next((g for g in self.groups if (g.method, g.magnification) == wanted), None)
 
-    def baseline(self, magnification: float) -> Group | None:
+    def baseline(self, magnification: float) -> RunGroup | None:
         """The first baseline at a magnification, if there is one."""
         return next(
             (g for g in self.groups if g.phase == "baseline" and g.magnification == magnification), None
         )
 
-    def scores(self, group: Group) -> GroupScores:
+    def scores(self, group: RunGroup) -> GroupScores:
         """Of a group, by tissue region."""
         return self.samples[group.method, group.magnification]
 
-    def difference(self, group: Group, reference: Group, metric: str) -> Estimate:
+    def difference(self, group: RunGroup, reference: RunGroup, metric: str) -> Estimate:
         """A metric of a group minus that of a reference, by tissue region."""
         return difference(self.scores(group), self.scores(reference), metric)
 
-    def paper(self, group: Group, metric: str) -> str:
+    def paper(self, group: RunGroup, metric: str) -> str:
         """The paper's number, "" where it has none."""
         by_magnification = self.collection.paper.get(group.method, {})
         return by_magnification.get(group.magnification, {}).get(metric, "")

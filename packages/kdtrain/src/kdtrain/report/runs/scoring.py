@@ -21,7 +21,7 @@ from kdtrain.evaluation.bootstrap import Interval, Unit, bootstrap, interval, sc
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
 from kdtrain.evaluation.predictions import Level, items_at
 from kdtrain.evaluation.record import outcomes_of
-from kdtrain.report.runs.groups import Group
+from kdtrain.report.runs.groups import RunGroup
 
 METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",
@@ -78,7 +78,7 @@ class GroupScores:
     intervals: Mapping[str, tuple[Interval, ...]]
 
 
-def score_group(group: Group, level: Level, *, unit: Unit, iterations: int, seed: int) -> GroupScores:
+def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, seed: int) -> GroupScores:
     """Score the runs of a group at a level.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kdtrain.report.model import Cell, Row, Table
-from kdtrain.report.runs.groups import Group
+from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results, title_row
 from kdtrain.report.runs.scoring import METRICS, estimate
 from kdtrain.report.tables.cells import ABSENT, difference_cell, digits_for, estimate_cell, plural, with_best
@@ -108,7 +108,7 @@ def patients_table(results: Results) -> Table | None:
     )
 
 
-def _measured(results: Results, group: Group | None, metric: str, digits: int) -> Cell:
+def _measured(results: Results, group: RunGroup | None, metric: str, digits: int) -> Cell:
     if group is None:
         return ABSENT
     found = estimate(results.scores(group), metric)
@@ -153,7 +153,7 @@ def against_teacher_table(results: Results) -> Table | None:
     return _table(results, pairs, name="differences-teacher", title=title)
 
 
-def _table(results: Results, pairs: Sequence[tuple[Group, Group]], *, name: str, title: str) -> Table:
+def _table(results: Results, pairs: Sequence[tuple[RunGroup, RunGroup]], *, name: str, title: str) -> Table:
     rows = []
     for magnification in results.magnifications:
         there = [(group, other) for group, other in pairs if group.magnification == magnification]
@@ -175,7 +175,7 @@ def _table(results: Results, pairs: Sequence[tuple[Group, Group]], *, name: str,
     )
 
 
-def _cells(results: Results, group: Group, reference: Group) -> tuple[Cell, ...]:
+def _cells(results: Results, group: RunGroup, reference: RunGroup) -> tuple[Cell, ...]:
     digits = digits_for(results.scores(group).n)
     return tuple(
         difference_cell(results.difference(group, reference, metric), digits) for metric in DIFFERENCES

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,13 @@ def main() -> None:
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     try:
         with sole_writer(Path(request["lock"])):
-            run(request)
+            run_request(request)
     except (UsageError, TrainingError, ShardError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(FAILED)
 
 
-def run(request: Mapping[str, Any]) -> None:
+def run_request(request: Mapping[str, Any]) -> None:
     """Train and measure.
 
     Args:
@@ -79,14 +78,14 @@ def _cache(given: tuple[str, float] | None) -> CacheSettings:
 def _train(phase: str, settings: Mapping[str, Any]) -> None:
     from rich.console import Console
 
+    from kdtrain.phases.start import run_phase
     from kdtrain.sweep.recipe import CONFIGS
     from kdtrain.training.monitor import Monitor
 
     config = CONFIGS[phase](**settings)
     monitor = Monitor(Console(stderr=True), config.out, tensorboard=config.tensorboard, wandb=config.wandb)
-    module = "teacher" if phase == "baseline" else phase
     try:
-        import_module(f"kdtrain.phases.{module}").run(config, monitor)
+        run_phase(config, monitor)
     finally:
         monitor.close()
 

@@ -24,8 +24,8 @@ from kdtrain.errors import TrainingError
 from kdtrain.model.placing import lay_out_model
 from kdtrain.training.engine.group import BatchLoss, GroupResult, Tally, memory_errors_named
 from kdtrain.training.engine.launch import join, launch_from, on_first_rank, pick_device
+from kdtrain.training.engine.learning_rate import learning_rate_factor
 from kdtrain.training.engine.precision import Autocast, LossScale
-from kdtrain.training.engine.schedules import learning_rate_factor
 from kdtrain.training.engine.settings import EngineConfigError, EngineSettings, deepspeed_config
 from kdtrain.training.engine.state import TrainingState, optimizer_state_of, restore, weights_of
 

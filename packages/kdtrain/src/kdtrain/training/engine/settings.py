@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import UsageError
-from kdtrain.training.engine.schedules import Schedule
+from kdtrain.training.engine.learning_rate import LearningRateSchedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Optimizer = Literal["adam", "sgd"]
@@ -81,7 +81,7 @@ class EngineSettings:
     """L2 penalty added to the gradient, as in the authors' code."""
     momentum: float = 0.0
     """Of SGD."""
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: LearningRateSchedule = field(default_factory=LearningRateSchedule)
     """The learning rate over the run."""
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     """The user's DeepSpeed JSON, merged over ours; "auto" stands for ours."""
@@ -227,7 +227,7 @@ def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSetti
         UsageError: The schedule does not fit the run, or --deepspeed cannot be read.
     """
     try:
-        schedule = Schedule(
+        schedule = LearningRateSchedule(
             kind=config.schedule,
             warmup_steps=config.warmup_steps,
             total_steps=config.epochs * steps_per_epoch,

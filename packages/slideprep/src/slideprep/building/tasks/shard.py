@@ -22,7 +22,7 @@ from slideprep.errors import InputError
 from slideprep.images.codec import Encoder, encoder
 from slideprep.images.sums import PixelSums
 from slideprep.regions.layout import Grid, ImageGeometry
-from slideprep.regions.pixels import extract_region
+from slideprep.regions.pixels import read_region
 from slideprep.shards.format import (
     FORMAT_VERSION,
     IMAGE_EXTENSIONS,
@@ -40,7 +40,7 @@ from slideprep.shards.tar import ShardTar
 from slideprep.slides.fetch import fetched, forget
 from slideprep.slides.files import shown_reason
 from slideprep.slides.reader import Slide
-from slideprep.slides.readers.choose import open_slide
+from slideprep.slides.readers.choose import open_reader
 from slideprep.storage.files import output_errors
 
 SLIDES_OPEN = 8
@@ -135,7 +135,7 @@ class _ShardTask:
                 file = tars[image.magnification].begin(self._members(sample, record))
                 encoders.append(self._encoder(image, file, stack))
             try:
-                box = extract_region(
+                box = read_region(
                     slide, sample.layout, images, [e.write for e in encoders], outline=sample.outline
                 )
             except InputError as error:
@@ -265,7 +265,7 @@ class OpenSlides:
 
     def _opened(self, name: str, stack: ExitStack) -> Slide:
         try:
-            slide = open_slide(self.files[name])
+            slide = open_reader(self.files[name])
         except InputError:
             self._left[name] = 0  # nobody asks for it again
             raise

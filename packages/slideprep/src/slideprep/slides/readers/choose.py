@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
 
 
-def open_slide(file: SlideFile) -> Slide:
+def open_reader(file: SlideFile) -> Slide:
     """Open a slide with the strictest reader that can read it.
 
     TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 and TIFF with tiles of deflate go to the

@@ -14,7 +14,7 @@ ScheduleKind = Literal["constant", "cosine", "step", "exponential"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class LearningRateSchedule:
     """How the learning rate changes over a run; every length is in optimizer steps."""
 
     kind: ScheduleKind = "constant"
@@ -58,7 +58,7 @@ class Schedule:
             raise ValueError(f"final_factor is {self.final_factor}; a {self.kind} schedule needs {bounds}")
 
 
-def learning_rate_factor(schedule: Schedule, step: int) -> float:
+def learning_rate_factor(schedule: LearningRateSchedule, step: int) -> float:
     """Factor on the learning rate for the update that follows ``step`` updates.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdtrain.sweep.graph import PlannedRun
-from kdtrain.sweep.schedule import Schedule, Standing
+from kdtrain.sweep.standings import Standing, Standings
 
 NEEDS = {"teacher": (), "baseline": (), "kd": ("teacher",), "tuned": ("kd",)}
 
@@ -27,14 +27,14 @@ def runs() -> list[PlannedRun]:
     ]
 
 
-def schedule(*wanted: str, finished: tuple[str, ...] = (), measured: bool = True) -> Schedule:
+def schedule(*wanted: str, finished: tuple[str, ...] = (), measured: bool = True) -> Standings:
     """With some runs finished, or trained and not measured."""
     there = Standing(state="finished" if measured else "waiting", network=True)
     standings = {name: there if name in finished else Standing(state="waiting") for name in NEEDS}
-    return Schedule(runs(), standings, wanted or NEEDS)
+    return Standings(runs(), standings, wanted or NEEDS)
 
 
-def drain(plan: Schedule) -> list[str]:
+def drain(plan: Standings) -> list[str]:
     """Start and finish one run after the other; their names in order."""
     order = []
     while (name := plan.ready()) is not None:
@@ -86,7 +86,7 @@ def test_a_run_that_failed_after_training_still_serves_others():
 def test_asking_for_one_run_brings_what_it_needs(finished, order):
     """And nothing that is there already, nor anything else."""
     wanted = [] if "kd" in finished else ["kd"]
-    plan = Schedule(
+    plan = Standings(
         runs(),
         {
             n: Standing(state="finished", network=True) if n in finished else Standing(state="waiting")

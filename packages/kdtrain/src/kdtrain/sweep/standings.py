@@ -29,7 +29,7 @@ class Standing:
     network: bool = False
 
 
-class Schedule:
+class Standings:
     """The standing of every run of a sweep, and what follows from it.
 
     Args:

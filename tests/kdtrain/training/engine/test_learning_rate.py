@@ -4,41 +4,41 @@ import math
 
 import pytest
 
-from kdtrain.training.engine.schedules import Schedule, learning_rate_factor
+from kdtrain.training.engine.learning_rate import LearningRateSchedule, learning_rate_factor
 
 
-def factors(schedule: Schedule, steps: range) -> list[float]:
+def factors(schedule: LearningRateSchedule, steps: range) -> list[float]:
     """Factors of several steps."""
     return [learning_rate_factor(schedule, step) for step in steps]
 
 
 def test_constant_is_one():
     """Without warm-up a constant schedule never changes the learning rate."""
-    assert factors(Schedule(), range(3)) == [1, 1, 1]
+    assert factors(LearningRateSchedule(), range(3)) == [1, 1, 1]
 
 
 def test_warmup_rises_linearly_and_hands_over():
     """Four warm-up steps have a quarter, a half, three quarters and all; what follows starts at all."""
-    schedule = Schedule(kind="cosine", warmup_steps=4, total_steps=8, final_factor=0)
+    schedule = LearningRateSchedule(kind="cosine", warmup_steps=4, total_steps=8, final_factor=0)
     assert factors(schedule, range(5)) == [0.25, 0.5, 0.75, 1, 1]
 
 
 def test_cosine_goes_half_way_at_half_time_and_stays_at_its_end():
     """Cosine is at the mean of 1 and final_factor half-way, at final_factor at the end, and beyond."""
-    schedule = Schedule(kind="cosine", total_steps=10, final_factor=0.2)
+    schedule = LearningRateSchedule(kind="cosine", total_steps=10, final_factor=0.2)
     assert factors(schedule, range(0, 21, 5)) == pytest.approx([1, 0.6, 0.2, 0.2, 0.2])
     assert learning_rate_factor(schedule, 2) == pytest.approx(0.2 + 0.8 * (1 + math.cos(0.2 * math.pi)) / 2)
 
 
 def test_exponential_falls_by_one_ratio():
     """Exponential to 0.01 in 10 steps multiplies by the same number at every step, 0.1 in five."""
-    schedule = Schedule(kind="exponential", total_steps=10, final_factor=0.01)
+    schedule = LearningRateSchedule(kind="exponential", total_steps=10, final_factor=0.01)
     assert factors(schedule, range(0, 16, 5)) == pytest.approx([1, 0.1, 0.01, 0.01])
 
 
 def test_step_drops_every_so_often_after_the_warmup():
     """The factor falls to a tenth after every three steps, counted from the end of the warm-up."""
-    schedule = Schedule(kind="step", warmup_steps=1, step_every=3, step_factor=0.1)
+    schedule = LearningRateSchedule(kind="step", warmup_steps=1, step_every=3, step_factor=0.1)
     assert factors(schedule, range(8)) == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
 
@@ -57,4 +57,4 @@ def test_step_drops_every_so_often_after_the_warmup():
 def test_undefined_schedules_are_refused(fields, message):
     """A schedule that has no value at some step is refused with the field and its bounds."""
     with pytest.raises(ValueError, match=message):
-        Schedule(**fields)
+        LearningRateSchedule(**fields)
