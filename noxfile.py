@@ -41,12 +41,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, formatting, types, and that neither package imports the other."""
+    """Style, formatting, types, and which room imports which (.importlinter)."""
     _install(session, "dev")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     for path in PACKAGES:
         session.run("mypy", f"{path}/src")
+    session.run("lint-imports", "--no-logo")
 
 
 @nox.session

@@ -22,7 +22,7 @@ def run(line: str) -> str:
         return done.stdout + done.stderr
     ((program, *arguments),) = calls
     assert program in PROGRAMS
-    main = importlib.import_module(f"{program}.cli").main
+    main = importlib.import_module(f"{program}.cli.main").main
     result = CliRunner(env={"COLUMNS": COLUMNS}).invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, f"{line}\n{result.output}"
     return result.output

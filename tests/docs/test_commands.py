@@ -25,7 +25,7 @@ def parse(call: list[str]) -> click.Context:
 
     Ellipses stand for arguments that a sentence leaves out, so what is required may then be missing.
     """
-    program = importlib.import_module(f"{call[0]}.cli").main
+    program = importlib.import_module(f"{call[0]}.cli.main").main
     arguments = [argument for argument in call[1:] if argument != "..."]
     if not arguments or arguments == ["--help"]:
         return program.make_context(call[0], [], resilient_parsing=True)

@@ -115,8 +115,8 @@ def test_crash_is_reported_not_raised() -> None:
 @pytest.mark.parametrize(
     ("step", "double", "stage"),
     [
-        ("scan_slides.scan_with_cache", crashing_scan, "open"),
-        ("write_shards.write_shard", crashing_write, "read"),
+        ("building.scans.scan_with_cache", crashing_scan, "open"),
+        ("building.tasks.write.write_shard", crashing_write, "read"),
     ],
 )
 def test_slide_that_crashes_its_reader(
@@ -140,8 +140,8 @@ def test_slide_that_crashes_its_reader(
 @pytest.mark.parametrize(
     ("step", "double", "stage"),
     [
-        ("scan_slides.scan_with_cache", hanging_scan, "open"),
-        ("write_shards.write_shard", hanging_write, "read"),
+        ("building.scans.scan_with_cache", hanging_scan, "open"),
+        ("building.tasks.write.write_shard", hanging_write, "read"),
     ],
 )
 def test_slide_that_hangs_its_reader(

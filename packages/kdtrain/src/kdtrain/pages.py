@@ -1,18 +1,14 @@
-"""SVG elements as text: escaped, short numbers, colours by name.
+"""What every page made here shares: SVG elements as text, the colours, and what the page may do in a browser.
 
 Why not a plotting library: matplotlib's SVG carries style attributes, which the page's Content-Security-Policy
 forbids, and ids that collide when several figures stand on one page, and its layout is made for one size and one font.
-No element made here has an id or a style attribute.
+No element made here has an id or a style attribute; each is escaped, its numbers are short, its colours have names.
 
-The colours of page and figures, each with its light and its dark value, stated once.
-
-A figure carries the light values as attributes, so that it is right in a document; on the page, rules made here
-override them by class, so that the same drawing follows the reader's theme. The colours of series are those of Okabe
-and Ito, which stay apart in the common forms of colour blindness, darkened on white and lightened on black until each
-has a contrast of at least 3 to 1 with its ground (WCAG 2.2, 1.4.11); texts have 4.5 to 1. No meaning rests on colour
-alone.
-
-What a page made here may do in a browser: nothing but its own style and script.
+The colours stand here once, each with its light and its dark value. A figure carries the light values as attributes, so
+that it is right in a document; on the page, rules made here override them by class, so that the same drawing follows
+the reader's theme. The colours of series are those of Okabe and Ito, which stay apart in the common forms of colour
+blindness, darkened on white and lightened on black until each has a contrast of at least 3 to 1 with its ground
+(WCAG 2.2, 1.4.11); texts have 4.5 to 1. No meaning rests on colour alone.
 """
 
 from __future__ import annotations

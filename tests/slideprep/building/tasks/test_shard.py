@@ -110,17 +110,17 @@ def test_few_slides_are_open_at_a_time(tmp_path: Path, slides: Path, monkeypatch
     write_shard(shard_job(tmp_path / "many", slides, NAMES))
     opened: list[Any] = []
     closed: list[Any] = []
-    open_slide = open_slides.open_slide
+    open_original = open_slides.open_reader
 
     def counting(file: Any) -> Any:
-        slide = open_slide(file)
+        slide = open_original(file)
         close = slide.close
         monkeypatch.setattr(slide, "close", lambda: (closed.append(slide.name), close()))
         opened.append(slide.name)
         assert len(opened) - len(closed) <= 2
         return slide
 
-    monkeypatch.setattr(open_slides, "open_slide", counting)
+    monkeypatch.setattr(open_slides, "open_reader", counting)
     monkeypatch.setattr(open_slides, "SLIDES_OPEN", 2)
     write_shard(shard_job(tmp_path / "few", slides, NAMES))
     assert sorted(opened) == sorted(closed) == sorted(NAMES)
@@ -188,7 +188,7 @@ def test_a_finished_shard_is_taken_as_it_is(
     first = write_shard(job)
     before = _bytes(tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(open_slides, "open_slide", _must_not_run)
+        patch.setattr(open_slides, "open_reader", _must_not_run)
         assert write_shard(job) == first
     tar = tmp_path / "out" / TARS[0]
     data = bytearray(tar.read_bytes())

@@ -5,7 +5,7 @@ so that nobody can forget it. It gives ``probabilities``, ``logits`` and ``featu
 free. Names of local variables and files, which the exporter notes beside every node, are taken out: the bytes depend on
 nothing but the network and the versions of the libraries.
 
-Two runtimes of one network in, how far they are apart out: what makes an ONNX file worth trusting.
+:func:`agreement` says how far two runtimes of one network are apart: what makes an ONNX file worth trusting.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What is exported: a run with its network, its training set and its evaluation, each checked to be of the other.
+"""What is exported: a run's network, its evaluation and its shard set, checked to belong together.
 
-In: a run's folder and what the command was told. Out: a Source. Nothing is computed and nothing is written, so whatever
-is wrong is said in the first seconds.
-
-The shard set that a run was trained on, measured: the I/O around :mod:`kdtrain.bundle.training_data`.
+In: a run's folder and what the command was told. Out: a Source; nothing is computed for it and nothing is written, so
+whatever is wrong is said in the first seconds. Then the shard set is measured for
+:mod:`kdtrain.bundle.training_data`.
 """
 
 from __future__ import annotations

@@ -1,23 +1,37 @@
-"""The command line: options to a configuration, one call, an exit code.
-
-0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some runs of a sweep
-failed. Libraries are imported by the command that needs them, so ``--help`` answers at once.
-"""
+"""``kdtrain evaluate``, ``compare`` and ``report``: options to one call each."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
-from kdtrain.cli.main import _bootstrap_options, main
 from kdtrain.shards.cache import DEFAULT_GB, cache_settings
 
+_BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--unit",
+        type=click.Choice(["patient", "sample"]),
+        default="patient",
+        show_default=True,
+        help="What the bootstrap draws.",
+    ),
+    click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws."),
+    click.option("--seed", default=0, show_default=True, help="Of the draws."),
+)
 
-@main.command("evaluate")
+
+def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_BOOTSTRAP_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--shards", required=True, help="Folder of the shard set, or its URL.")
 @click.option("--split", default="test", show_default=True, help="Labelled split or set.")
@@ -47,7 +61,7 @@ def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options:
         print_evaluation(evaluate(**options, console=Console(stderr=True), cache=cache), Console())
 
 
-@main.command("compare")
+@click.command("compare")
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Split on which both were evaluated.")
@@ -67,7 +81,7 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
             Console().print(comparison.as_rich())
 
 
-@main.command("report")
+@click.command("report")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The page: a name ending in .html."

@@ -7,17 +7,18 @@ failed. Libraries are imported by the command that needs them, so ``--help`` ans
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kdtrain import __version__
+from kdtrain.cli.evaluate import compare_command, evaluate_command, report_command
 from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.export import export_command
 from kdtrain.cli.options import config_options
 from kdtrain.cli.predict import predict_command
+from kdtrain.cli.sweep import sweep_command
 from kdtrain.config.phases import (
     BaselineConfig,
     CacheTeacherConfig,
@@ -37,9 +38,6 @@ from kdtrain.errors import UsageError
 @click.option("--local_rank", type=int, hidden=True, expose_value=False)
 def main() -> None:
     """Train on slideprep shards: a teacher, a student distilled from it, optional fine-tuning, evaluation."""
-
-
-main.add_command(predict_command)
 
 
 def _phase(kind: type[PhaseConfig], help_text: str) -> None:
@@ -118,23 +116,12 @@ def _run_phase(config: PhaseConfig) -> None:
         print_summary(summary, Console())
 
 
-_BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--unit",
-        type=click.Choice(["patient", "sample"]),
-        default="patient",
-        show_default=True,
-        help="What the bootstrap draws.",
-    ),
-    click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws."),
-    click.option("--seed", default=0, show_default=True, help="Of the draws."),
-)
-
-
-def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_BOOTSTRAP_OPTIONS):
-        command = option(command)
-    return command
-
-
-main.add_command(export_command)
+for command in (
+    evaluate_command,
+    compare_command,
+    sweep_command,
+    report_command,
+    export_command,
+    predict_command,
+):
+    main.add_command(command)

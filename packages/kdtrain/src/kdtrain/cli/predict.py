@@ -1,7 +1,4 @@
-"""``kdtrain predict``: its options to a request, one call, an exit code.
-
-What a person sees of predictions at the terminal.
-"""
+"""``kdtrain predict``: its options to a request, one call, what a person sees of it, an exit code."""
 
 from __future__ import annotations
 

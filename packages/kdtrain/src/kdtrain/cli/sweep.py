@@ -1,8 +1,4 @@
-"""The command line: options to a configuration, one call, an exit code.
-
-0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some runs of a sweep
-failed. Libraries are imported by the command that needs them, so ``--help`` answers at once.
-"""
+"""``kdtrain sweep``, whose options stand with what they mean, in :mod:`kdtrain.sweep.command`."""
 
 from __future__ import annotations
 
@@ -13,12 +9,11 @@ from typing import Any
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
-from kdtrain.cli.main import main
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import location_of
 
 
-@main.command("sweep")
+@click.command("sweep")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--shards", help="Folder of the shard set, or its URL, instead of the recipe's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep, instead of the recipe's.")

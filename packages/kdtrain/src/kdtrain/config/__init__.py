@@ -1,1 +1,6 @@
-"""Config."""
+"""Options and YAML in, checked settings out: one frozen model for each phase.
+
+The same names stand on the command line, in a file and in a run's record.
+
+Reading order: ``common`` (what all phases share), ``phases`` (each phase's own, and how they are loaded).
+"""

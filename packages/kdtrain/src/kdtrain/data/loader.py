@@ -8,10 +8,9 @@ or workers; and its tar expansion ends silently at a damaged header. A plan hand
 loader asks its workers in turn and worker w reads the places w, w + workers, w + 2 × workers and so on, so the
 order of the plan is kept for any number of them.
 
-Shards are fetched while those before them are read: by one thread of each rank, a bounded number ahead.
-
-In: the places of a pass in order, and how far the reader is. The thread never decides what is read when; without it,
-the same samples come in the same order, later. What it fails to fetch, the reader meets itself.
+Shards are fetched while those before them are read, by one thread of each rank, a bounded number ahead. It never
+decides what is read when; without it, the same samples come in the same order, later. What it fails to fetch, the
+reader meets itself.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ depends on workers, on time or on what was read before, so a run can go on from 
 The order is the same for any number of ranks. Group g is the next accumulate × world_size samples of it, so that
 runs with the same product make the same steps out of the same samples.
 
-What a loader is told to read: the places of a pass in order, made in every worker at the start of every pass.
+A loader is given a stream plan: the places of a pass in order, made in every worker at the start of every pass.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Networks compiled by torch.compile: ``--compile``.
-
-How tensors lie in a GPU's memory: channels last, as its convolutions want them.
-"""
+"""How networks and tensors are placed for a GPU: channels last, as its convolutions want them, and ``--compile``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A bundle and slides in, probabilities out.
+"""A bundle and slides in, probabilities out, and where the network looked.
 
-Reading order: ``prediction`` (what comes out), ``slides`` and ``read_images`` (the only ones that import slideprep),
-``outside`` (what lies beyond the training data), ``slide_task`` (one slide), ``run`` (many), ``results`` (files),
-``api`` (from Python).
+Reading order: ``answers`` (what is asked and what is said), ``slides`` and ``read_images`` (slides by slideprep),
+``task`` (one slide), ``explain`` (heat maps and their files), ``page`` (the HTML page), ``explaining`` (all that shows
+one slide), ``results`` (the folder), ``run`` (many slides).
 """

@@ -3,7 +3,7 @@
 Slides are read by worker processes, which hand over encoded images; this process asks the network about one region at a
 time, so that its memory does not grow with the workers and a GPU serves them all.
 
-Slides that bring the process that reads them down, or take too long: one more attempt, then listed.
+A slide that brings the process that reads it down, or takes too long, gets one more attempt and is then listed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """One slide's images in, its prediction and its explanation out: what the main process does for each slide.
 
-What becomes of slides and images that lie outside the data that a network was trained on.
-
 A network is sure of itself wherever it is asked. What it was trained on is all that its numbers hold for, so a slide of
 another magnification, stain or size is named, or refused.
 """

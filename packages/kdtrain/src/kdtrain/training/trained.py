@@ -1,4 +1,4 @@
-"""A network as a run keeps it: how to build it, what its pixels looked like, what its outputs mean."""
+"""A finished run's folder in, its network with its weights out."""
 
 from __future__ import annotations
 

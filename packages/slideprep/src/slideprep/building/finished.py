@@ -1,6 +1,6 @@
-"""A finished build in, index.json's content out.
+"""Everything known at the end of a build, and index.json's content, which follows from it.
 
-Everything known at the end of a build, and what follows from it: the input of all that describes the set.
+:class:`Finished` is the input of all that describes the set.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What tells a build from any other before a slide is opened: settings, versions, and each slide's size and labels.
 
-The workspace keeps it, so that a folder is finished by the command that began it and refused to any other.
-
-What a build says of a folder that holds a finished set of fewer slides, or one that was changed since.
+The workspace keeps it, so that a folder is finished by the command that began it and refused to any other. Where the
+folder holds a finished set of fewer slides, or one that was changed since, the refusal names the command that fits.
 """
 
 from __future__ import annotations

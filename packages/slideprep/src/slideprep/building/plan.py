@@ -1,12 +1,8 @@
-"""What a build is going to write: every slide scanned, copies refused, each region given its class and its shard.
-
-The packing itself is :mod:`slideprep.building.plan`'s.
-
-Which sample goes into which shard: pure, seeded, independent of the number of workers.
+"""Scanned slides in, the plan out: each region with its class, each sample in its shard. Pure and seeded.
 
 A shard is a packed group of whole slides, so each slide is opened by exactly one task and a failure stays inside it.
 Slides come in seeded order, samples are shuffled inside their shard. The order is a rank by hash: adding a slide moves
-no other slide relative to the rest.
+no other slide relative to the rest, and the number of workers changes nothing.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
 Needs the builder's workspace (``.slideprep``) beside the index: the tars alone do not say which pixels the statistics
 count, nor which slides failed.
 
-The names that a set shows: those of its slides and patients, or the pseudonyms of one mapping.
-
-A mapping has a salt of its own, so another one gives a patient of the set another pseudonym: the patient would pass for
-a new one and could come into a second split.
+A set shows the names of its slides and patients, or the pseudonyms of one mapping. A mapping has a salt of its own, so
+another one gives a patient of the set another pseudonym: the patient would pass for a new one and could come into a
+second split.
 """
 
 from __future__ import annotations

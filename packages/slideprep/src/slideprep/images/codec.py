@@ -1,10 +1,10 @@
-"""Rows of an image in, its encoded file out, with the sums that the set's colour statistics are made of.
+"""Rows of an image in, its encoded file out (and back), with the sums that the set's colour statistics are made of.
 
 JPEG is written strip by strip and decoded again strip by strip, so neither needs more memory than a strip. PNG and
 WebP go through libvips from a raw file on disk; WebP itself holds the whole image in memory (at most 16 383 px a side).
-What comes out is appended to a file that is given, and nothing else of it is touched.
+The image is appended to a file that is given, and no other byte of that file is touched.
 
-An encoded image in, its pixels out, or a refusal: the strict decoders that damage does not get past.
+The other way, :func:`decode`: strict decoders that refuse a damaged image.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""How patients are to be shared out: the options of ``build-shards``, checked on construction.
+"""How patients are to be shared out (options of ``build-shards``), and the answer: where every slide goes.
 
-Where every slide goes: stored splits, which are disjoint, and named sets, which are unions of them.
+:class:`SplitSettings` are checked on construction. A :class:`SplitPlan` holds stored splits, which are disjoint, and
+named sets, which are unions of them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 They are options of ``build-shards``, keys of its YAML file and of ``config`` in index.json, and what is given to
 :func:`slideprep.extract`. Whoever reads a slide under the settings of a shard set gets the bytes that the set holds.
 
-What a scan is asked for: one slide, and the settings that decide its regions.
+:class:`ScanJob` is one slide with its settings: what a scan is asked for.
 """
 
 from __future__ import annotations

@@ -1,1 +1,6 @@
-"""Shards."""
+"""The writer's half of the contract (shards/SHARD_FORMAT.md): what a set is, its tars, and the proof that it is one.
+
+Reading order: ``models`` (a sample's JSON and index.json), ``format`` (names, numbers, keys), ``tar`` (members to a
+tar), ``tar_copy`` (a tar without some samples), ``records`` (what a build remembers of a shard), ``journal`` (how files
+of a set are exchanged so that a kill loses nothing), ``verify`` (every rule on every byte).
+"""

@@ -1,4 +1,4 @@
-"""What a build remembers: failures, and finished shards."""
+"""What a build remembers: failures with their reasons, and finished shards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reduce an image to any smaller size by exact area averaging, strip by strip; pure.
+"""A slide in, a small picture of the whole out, in bounded memory; or one whole level, which a published method needs.
 
-In: horizontal strips of an image. Out: the reduced image. Memory is bounded by a strip and the result. For overviews
-only: training images are resampled by Lanczos elsewhere.
+An overview is made by exact area averaging, strip by strip. For overviews only: training images are resampled by
+Lanczos in :mod:`slideprep.images.resample`.
 """
 
 from __future__ import annotations

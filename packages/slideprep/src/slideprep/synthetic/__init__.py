@@ -2,6 +2,6 @@
 
 Reading order: ``recipe`` (what the classes differ in), ``noise`` (random fields), ``tissue`` (layout of a
 piece), ``population`` (where its cells lie), ``cells`` (what they look like), ``lesion`` (a patch of another
-class), ``piece`` (its stain), ``stain`` (from stain to light), ``marks`` (pen and dust), ``slide`` (one file),
-``truth`` (where lesions lie), ``dataset`` (a folder with labels), ``command``.
+class, and where it lies), ``piece`` (its stain), ``glass`` (from stain to light; pen and dust), ``slide`` (one file),
+``dataset`` (a folder with labels).
 """

@@ -1,14 +1,12 @@
-"""What lies on the glass beside the tissue: strokes of a marker pen and specks of dust.
+"""What a slide is seen through: stains that absorb light, strokes of a marker pen, specks of dust.
 
 Coordinates are level-0 pixels, (x, y) top left. Ink absorbs like a stain, so it darkens tissue that it
 crosses; a pen leaves streaks along its stroke and edges a little darker than its middle.
 
-From stains to light: Beer and Lambert's law, stain vectors, and the glass that everything lies on.
-
-Stain is a concentration per pixel; its optical density (base 10) in red, green and blue is the concentration
-times the stain's vector, densities of stains add, and the light that passes is ``glass * 10 ** -density``.
-The vectors are near those of Ruifrok and Johnston (2001) as scanners see them, with each slide's own
-deviation as in Macenko et al. (2009).
+From stains to light by Beer and Lambert's law: stain is a concentration per pixel; its optical density (base 10) in
+red, green and blue is the concentration times the stain's vector, densities of stains add, and the light that passes is
+``glass * 10 ** -density``. The vectors are near those of Ruifrok and Johnston (2001) as scanners see them, with each
+slide's own deviation as in Macenko et al. (2009).
 """
 
 from __future__ import annotations

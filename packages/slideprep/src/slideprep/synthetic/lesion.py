@@ -8,7 +8,7 @@ pointing game (Zhang et al., "Top-down neural attention by excitation backprop",
 Lengths are micrometres from the piece's top left corner, y downwards, on the 1 µm grid of
 :class:`~slideprep.synthetic.tissue.Structure`.
 
-The truth of a focal slide: its lesions' outlines as GeoJSON, in level-0 pixels, as QuPath writes annotations.
+The outlines are written as GeoJSON, in level-0 pixels, as QuPath writes annotations.
 """
 
 from __future__ import annotations

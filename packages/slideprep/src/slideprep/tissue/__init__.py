@@ -1,1 +1,8 @@
-"""Tissue."""
+"""An overview or an annotation file in, boxes on level 0 out: where tissue is, or what a pathologist drew.
+
+Pure: arrays and text in, values out; no slide is opened. Lengths of the detector are micrometres.
+
+Reading order: ``background`` and ``padding`` (what is glass, what is nothing), ``artefacts`` (ink and edges), ``auto``
+(our detector), ``tissueloc`` (the published algorithm), ``boxes`` (from a mask to boxes, for both); ``annotations``
+(outlines and what a build asks of them), ``geojson`` and ``imagescope`` (the two formats), ``annotation_files``.
+"""

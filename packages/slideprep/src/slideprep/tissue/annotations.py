@@ -1,9 +1,8 @@
 """Annotated regions: polygons drawn by a pathologist, in level-0 pixels, and what a build asks of them.
 
-In: an :class:`AnnotatedRegion` per polygon, read by ``annotations_io``. Out: its box, which regions to leave
-out, which ones collide, and which pixels of an output image lie inside. Nothing here reads a file or a slide.
-
-Rules that every outline in an annotation file must keep, whatever the format; level-0 pixels.
+In: an :class:`AnnotatedRegion` per polygon, read by
+``annotation_files``. Out: its box, which regions to leave out, which ones collide, and which pixels of an output image
+lie inside. The rules that every outline must keep, whatever its format, stand here too. No file and no slide is read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""What is said of a slide and of its regions: plain data.
+"""What is said of a slide and of its regions, or why it could not be said: plain data.
 
 Frames: boxes of regions are in level-0 pixels, origin at the slide's top left corner. Probabilities are in the order of
 the bundle's classes.
-
-A slide, or a region of it, that was not predicted, and why.
 """
 
 from __future__ import annotations

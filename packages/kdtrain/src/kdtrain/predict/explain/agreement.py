@@ -7,9 +7,8 @@ Both maps are taken at one resolution: that of the coarser one, each of whose ce
 part of the cell that is tissue. Ranks, because the maps have different units; tissue, because two maps that are
 nought on an empty background would agree on that.
 
-Which parts of an image hold tissue: coarse, for weighing heat maps, not for finding regions.
-
-A pixel is tissue where it holds stain, as :mod:`kdtrain.bundle.stain` measures it.
+A pixel is tissue where it holds stain, as :mod:`kdtrain.bundle.stain` measures it: coarse, for weighing heat maps, not
+for finding regions.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ lightness only rises, so that it reads in grey and in every form of colour blind
 are not those of eosin and haematoxylin. ``diverging`` goes from blue through white to orange, which stay apart in the
 common forms of colour blindness, and darkens evenly on both sides. The points are our own.
 
-One scale for all maps of one method and class on a slide, so that regions compare: values to colours and opacities.
-
-Where nothing speaks for the class the tissue stays as it is: opacity grows with the value, up to FULL_AT of the scale.
+All maps of one method and class on a slide share one :class:`Scale`, so that regions compare. Where nothing speaks for
+the class the tissue stays as it is: opacity grows with the value, up to FULL_AT of the scale.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Frames: *image pixels* are continuous, origin at the image's top left corner; pixel i covers i to i + 1, so its centre
 is at i + 0.5. A map's cells lie on a regular grid of centres; what is between them is interpolated.
 
-What is explained of a region: plain data.
+An :class:`ExplainedRegion` holds the maps of one region: plain data.
 """
 
 from __future__ import annotations

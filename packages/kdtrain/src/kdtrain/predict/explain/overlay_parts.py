@@ -1,7 +1,4 @@
-"""What the colours of a picture mean: a bar with numbers, and the classes that outlines and tags stand for.
-
-Words in pictures: fonts, colours, and names cut to the room there is.
-"""
+"""What stands around the overlay's picture: the bar of colours with its numbers, the classes' names, fonts."""
 
 from __future__ import annotations
 

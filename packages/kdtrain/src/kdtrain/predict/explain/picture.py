@@ -1,9 +1,7 @@
-"""A heat map laid over a picture of the slide, at its place.
+"""What a picture of an explained slide shows, and a heat map laid over it at its place: for overlay and OME-TIFF alike.
 
 Frame: *canvas pixels*, continuous, origin at the picture's top left corner; the caller says how many there are per
 level-0 pixel.
-
-What a picture of an explained slide shows, and in what words: for the overlay and for the OME-TIFF alike.
 """
 
 from __future__ import annotations

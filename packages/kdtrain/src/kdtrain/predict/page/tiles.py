@@ -1,12 +1,9 @@
-"""An image cut into tiles at several resolutions, so that a browser decodes only what is in view.
-
-Frames: *display pixels* are those of the image given. A level's pixel covers ``reduction`` x ``reduction`` of them,
-counted from the image's top left corner; the last of a row or column may cover fewer.
-
-What the page of a slide shows: plain data, filled by whoever predicted.
+"""What the page of a slide shows, and its images cut into tiles, so that a browser decodes only what is in view.
 
 Frames: boxes of regions are in level-0 pixels. A region's heat maps are in pixels of the image that the network saw,
-``image_width`` x ``image_height`` of its prediction, whatever the size of the image shown.
+``image_width`` x ``image_height`` of its prediction, whatever the size of the image shown. *Display pixels* are those
+of the image given to be cut; a pixel of one of its levels covers ``reduction`` x ``reduction`` of them, counted from
+the image's top left corner; the last of a row or column may cover fewer.
 """
 
 from __future__ import annotations

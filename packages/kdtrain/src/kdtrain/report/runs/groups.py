@@ -2,9 +2,8 @@
 
 In: runs. Out: groups, in the order of the tables. Whatever would average unlike runs is refused.
 
-What a run's method is called in tables, from its record alone: "Baseline", "KD", "KD (aux1)", "KD+MP fine-tuned".
-
-The paper's names (sections 4.4 and 5, and the supplement): KD is distillation with both resizes on the labelled
+A method's name in tables follows from the run's record alone: "Baseline", "KD", "KD (aux1)", "KD+MP fine-tuned". The
+paper's names (sections 4.4 and 5, and the supplement): KD is distillation with both resizes on the labelled
 training split, a set in brackets is what was distilled on instead, +MP and +INT are one resize alone.
 """
 

@@ -1,9 +1,8 @@
 """One evaluated run, read from its folder: what it is, what it said of every sample, what it cost.
 
-In: a run's folder and a split. Out: a Run, or the reason why there is none yet. Nothing is computed here, and
+In: a run's folder and a split. Out: a Run, or the reason why there is none yet. Its log becomes
+curves: the loss and the validation metric of every epoch, few enough points to draw. Nothing else is computed, and
 PyTorch is not needed.
-
-A run's log as curves: the loss and the validation metric of every epoch, few enough points to draw.
 """
 
 from __future__ import annotations

@@ -1,1 +1,5 @@
-"""Tables."""
+"""Scored groups in, the tables of a report out.
+
+Reading order: ``cells`` (numbers as a reader sees them), ``results`` (every metric, and differences), ``seeds``,
+``data`` (what is in which split), ``cost`` (time, computation, settings).
+"""

@@ -2,7 +2,7 @@
 
 In: Results. Out: Tables; None where the runs have nothing to fill one with.
 
-What each method gains on the baseline of its magnification, and what it loses against the teacher.
+And the differences: what each method gains on the baseline of its magnification, and loses against the teacher.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """What the engine is told, and the DeepSpeed configuration that follows from it.
 
-In: EngineSettings and the number of ranks. Out: the dictionary for ``deepspeed.initialize``. Nothing here
+In: a phase's configuration, which becomes EngineSettings, and the number of ranks. Out: the dictionary for
+    ``deepspeed.initialize``. Nothing here
 imports DeepSpeed.
 
 The batch is counted in samples per update, over all ranks: ``accumulate``. Ranks and micro-batches only divide
 it, so adding a GPU changes the speed of a run and not its mathematics. DeepSpeed's own accumulation is switched
 off: it assumes that every group is full, and lets an epoch's incomplete last group leak into the next.
-
-A phase's configuration in, what the engine is told of it out.
 """
 
 from __future__ import annotations

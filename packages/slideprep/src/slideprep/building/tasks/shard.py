@@ -3,7 +3,7 @@
 Tars grow under the workspace's ``partial`` folder, are synced, and renamed into place; the shard's record is written
 last. A sample whose slide or pixels are damaged is left out of every magnification and listed in the record.
 
-The slides of one shard, opened as their samples come up; a few are kept open.
+Slides are opened as their samples come up, and a few are kept open.
 """
 
 from __future__ import annotations

@@ -1,15 +1,8 @@
-"""Open a slide and read its pixels: one interface over every reader.
+"""Which reader opens which file: the strictest one that can read it.
 
-In: a :class:`~slideprep.slides.files.SlideFile`. Out: RGB pixels as 8-bit arrays (rows, columns, 3), in strips from top
-to bottom, so that memory is bounded whatever the slide's size. Pixels are as stored: no colour profile is applied,
-no EXIF orientation is followed, transparency is flattened on the slide's own background. Label and macro images
-are never read.
-
-Frames: a *level* is one image of the slide's pyramid, level 0 the full-resolution one; a box in "level pixels" has
-its origin at the top left of that level. Level-0 pixels per level pixel are ``downsample_x`` and ``downsample_y``,
-exact quotients of the widths and of the heights.
-
-Each reader is imported when a slide needs it, so that a command that opens none starts at once.
+In: a :class:`~slideprep.slides.files.SlideFile`. Out: a :class:`~slideprep.slides.reader.Slide`. Each reader is
+    imported
+when a slide needs it, so that a command that opens none starts at once.
 """
 
 from __future__ import annotations

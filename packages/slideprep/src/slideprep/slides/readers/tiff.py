@@ -1,10 +1,9 @@
-"""Whether tiles that are decoded directly are OpenSlide's: a layout that was misunderstood is never used.
-
-Open a TIFF or SVS whose tiles can be decoded directly and strictly; leave every other one to OpenSlide.
+"""Open a TIFF or SVS whose tiles can be decoded directly and strictly; leave every other one to OpenSlide.
 
 Which pages are levels, and what the slide says of itself, is OpenSlide's judgement: the pages found here must be
-OpenSlide's levels in number and size, and a well-filled tile of each must decode to OpenSlide's pixels. Where that
-fails, or the layout is unusual, :func:`open_tiff_tiles` returns None and OpenSlide reads the slide.
+OpenSlide's levels in number and size, and a well-filled tile of each must decode to OpenSlide's pixels, so that a file
+that was misunderstood is never used. Where that fails, or the tiles are unusual, :func:`open_tiff_tiles` returns None
+and OpenSlide reads the slide.
 """
 
 from __future__ import annotations

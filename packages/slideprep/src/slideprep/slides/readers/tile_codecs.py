@@ -1,14 +1,11 @@
-"""Decode deflate tiles of TIFF files, and refuse damaged ones: each tile ends with a checksum of its pixels.
+"""One tile's bytes in, its pixels out, or a refusal: JPEG and deflate tiles of TIFF and Aperio SVS files.
 
-libtiff, inside OpenSlide, stops where a tile's pixels are complete: of 19 tiles whose second half was zeroed it refused
-none. zlib reads to the end and compares the Adler-32 checksum of the pixels.
+JPEG: tifffile gives the tiles' offsets and the shared JPEG tables, simplejpeg (libjpeg-turbo) the pixels, with every
+decoder warning turned into an error. Other decoders fill a damaged tile with grey and say nothing.
 
-Decode JPEG tiles of TIFF and Aperio SVS files, and refuse damaged ones: the fast, strict path.
-
-tifffile gives the tiles' offsets and the shared JPEG tables, simplejpeg (libjpeg-turbo) the pixels, with every decoder
-warning turned into an error. Other decoders fill a damaged tile with grey and say nothing.
-
-What a JPEG says of itself before any pixel is decoded, or a refusal.
+Deflate: libtiff, inside OpenSlide, stops where a tile's pixels are complete: of 19 tiles whose second half was zeroed
+    it
+refused none. zlib reads to the end and compares the Adler-32 checksum of the pixels.
 """
 
 from __future__ import annotations
