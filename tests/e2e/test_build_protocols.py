@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from e2e.builds import assert_verified, slideprep, write_labels, write_png
+from fixtures.shard_reader import read_shard
 from fixtures.slides import picture
 from kdtrain.shards.index import Index, read_index
-from kdtrain.shards.sample import Sample, read_shard
+from kdtrain.shards.sample import Sample
 
 CLASSES = ("coeliac", "non-specific duodenitis", "normal")
 COELIAC = ("--tissue", "whole", "--objective", "20", "--magnifications", "10,5")

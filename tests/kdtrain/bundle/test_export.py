@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.shard_reader import read_shard
 from fixtures.training_runs import exported, kdtrain, record_of, trained, weights_sha256
 from kdtrain import load_bundle
 from kdtrain.bundle.card import card
@@ -21,7 +22,6 @@ from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.export import _write
 from kdtrain.bundle.source import measure_training_data, read_source
 from kdtrain.shards.index import read_index
-from kdtrain.shards.sample import read_shard
 
 FILES = ["README.md", "bundle.json", "model.onnx", "model.safetensors"]
 

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from fixtures.repository import SHARDS
+from fixtures.shard_reader import read_shard
 from fixtures.shard_sets import write_files, write_set
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import SampleReader
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
-from kdtrain.shards.sample import read_shard
 
 GOLDEN = SHARDS / "golden"
 sys.path.insert(0, str(SHARDS))

@@ -9,10 +9,10 @@ import pytest
 
 from fixtures.report_runs import SHARD_SET, predictions, rights, write_run, write_sweep
 from kdtrain.evaluation.predictions import Prediction
+from kdtrain.files import sha256_of
 from kdtrain.report.answer import against, seeds_above
 from kdtrain.report.build import build_report
 from kdtrain.report.model import Report
-from kdtrain.report.runs.run import sha256_of
 from kdtrain.report.runs.scoring import Estimate
 
 MANY = predictions(rights(60, 12))

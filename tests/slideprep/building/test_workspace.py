@@ -14,7 +14,7 @@ from fixtures.build_inputs import shard_job, write_slides
 from fixtures.slides import slide_file
 from slideprep.building.scans import scan_with_cache
 from slideprep.building.tasks.shard import write_shard
-from slideprep.building.workspace import Workspace
+from slideprep.building.workspace import Workspace, record_path, scan_path
 from slideprep.errors import UsageError
 from slideprep.regions.scan import Scan, ScanFailure
 from slideprep.regions.settings import ScanJob
@@ -134,7 +134,7 @@ def _scan(folder: Path, workspace: Workspace, **changes: Any) -> tuple[Scan | Sc
     job = ScanJob(
         file=slide_file(folder / "a.png"), shown_name="a.png", settings=SETTINGS.model_copy(update=changes)
     )
-    path = Path(workspace.out / workspace.scan_path("a.png"))
+    path = Path(workspace.out / scan_path("a.png"))
     before = path.stat().st_ino if path.exists() else None
     scan = scan_with_cache(job, workspace=workspace)
     return scan, not path.exists() or path.stat().st_ino != before
@@ -157,7 +157,7 @@ def test_a_scan_that_no_longer_fits_is_made_again(tmp_path: Path, cause: str) ->
     folder = write_slides(tmp_path / "slides", ["b.png", "a.png"])
     workspace = _begun(tmp_path / "out")
     _scan(folder, workspace)
-    path = Path(workspace.out / workspace.scan_path("a.png"))
+    path = Path(workspace.out / scan_path("a.png"))
     if cause == "content":
         (folder / "a.png").write_bytes((folder / "b.png").read_bytes())
     elif cause == "damaged":
@@ -176,7 +176,7 @@ def test_a_failed_scan_is_not_kept(tmp_path: Path) -> None:
     workspace = _begun(tmp_path / "out")
     scan, _ = _scan(tmp_path / "slides", workspace)
     assert isinstance(scan, ScanFailure)
-    assert workspace.store.stat(workspace.scan_path("a.png")) is None
+    assert workspace.store.stat(scan_path("a.png")) is None
 
 
 def test_a_shards_record_counts_only_with_its_tars(tmp_path: Path) -> None:
@@ -201,11 +201,11 @@ def test_shards_that_the_plan_dropped_are_removed(tmp_path: Path) -> None:
     workspace = _begun(tmp_path)
     for name in ("train-000000", "train-000001"):
         write_atomically(tmp_path / "10x" / f"{name}.tar", b"")
-        workspace.store.write(workspace.record_path(name), b"")
+        workspace.store.write(record_path(name), b"")
     workspace.remove_unplanned(frozenset({"train-000000"}), ("10x", "5x"))
     assert [path.name for path in (tmp_path / "10x").iterdir()] == ["train-000000.tar"]
-    assert workspace.store.stat(workspace.record_path("train-000001")) is None
-    assert workspace.store.stat(workspace.record_path("train-000000")) is not None
+    assert workspace.store.stat(record_path("train-000001")) is None
+    assert workspace.store.stat(record_path("train-000000")) is not None
 
 
 def test_progress_is_read_back_or_unknown(tmp_path: Path) -> None:

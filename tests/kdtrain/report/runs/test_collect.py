@@ -9,9 +9,9 @@ import pytest
 
 from fixtures.report_runs import predictions, rights, write_run, write_sweep
 from kdtrain.errors import UsageError
+from kdtrain.files import sha256_of
 from kdtrain.report.runs.collect import Collection, collect
 from kdtrain.report.runs.groups import group_runs, method_of
-from kdtrain.report.runs.run import sha256_of
 
 SAID = predictions(rights(8, 2))
 

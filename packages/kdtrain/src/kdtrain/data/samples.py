@@ -142,7 +142,7 @@ class SampleReader:
         import torch
 
         shard = self.shards[ref.shard]
-        samples = {m: self._read(shard, ref.position, m) for m in self.magnifications}
+        samples = {m: self.read(shard, ref.position, m) for m in self.magnifications}
         first = samples[self.magnifications[0]]
         for magnification, sample in samples.items():
             _check_paired(first, sample, self.index.path_of(shard, magnification))
@@ -180,7 +180,12 @@ class SampleReader:
         if self._teacher_cache is not None:
             self._teacher_cache.close()
 
-    def _read(self, shard: Shard, position: int, magnification: float) -> Sample:
+    def read(self, shard: Shard, position: int, magnification: float) -> Sample:
+        """Read, check and decode one image of a sample, with its label and its record.
+
+        Raises:
+            ShardError: As for :meth:`load`, but for F23.
+        """
         path = self.index.path_of(shard, magnification)
         try:
             raw = self._read_raw(shard, position, magnification, path)

@@ -15,7 +15,6 @@ what is here, but for :meth:`CacheFolder.record`.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +34,7 @@ from kdtrain.data.teacher_cache.document import (
     to_json,
 )
 from kdtrain.errors import UsageError
-from kdtrain.files import write_atomically
+from kdtrain.files import sha256_of, write_atomically
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard
 from kdtrain.training.run_folder import differences, versions
@@ -185,8 +184,7 @@ class CacheFolder:
             raise UsageError(f"{path} is damaged ({error}); give a new --out") from None
 
     def _whole(self, entry: ShardEntry) -> bool:
-        with (self.path / entry.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+        return sha256_of(self.path / entry.path) == entry.sha256
 
     def _forget(self, name: str, entry: ShardEntry | None) -> None:
         """A tar is about to be written anew: nothing may say meanwhile that the old one is there."""

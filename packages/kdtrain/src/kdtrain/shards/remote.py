@@ -8,7 +8,6 @@ here knows of shards.
 from __future__ import annotations
 
 import errno
-import hashlib
 import random
 import re
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kdtrain.errors import UsageError
+from kdtrain.files import sha256_of
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.locations import EXTRAS, Url
 
@@ -111,9 +111,8 @@ def _fetch_once(url: Url, target: Path, size: int, sha256: str) -> None:
     found = target.stat().st_size
     if found != size:
         raise _OtherBytesError("F08 file-size", f"{found} bytes came, but the index says {size}")
-    with target.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise _OtherBytesError("F09 file-checksum", "the SHA-256 is not the index's")
+    if sha256_of(target) != sha256:
+        raise _OtherBytesError("F09 file-checksum", "the SHA-256 is not the index's")
 
 
 def _list(url: Url) -> dict[str, int]:

@@ -1,19 +1,16 @@
-"""Raw samples of a shard, decoded and checked against the index: pixels, label, provenance.
+"""A raw sample of a shard in, the sample decoded and checked against the index out: pixels, label, provenance.
 
-In: the index, a shard and a magnification. Out: one Sample after the other. Only the fields named in
+Only the fields named in
 SHARD_FORMAT.md are decoded, each by its own decoder: an image by Pillow's decoder for the format that the
 index names, JSON by a schema, the label as decimal digits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import FORMAT_MAJOR, Index, one_line
-from kdtrain.shards.models import Shard, magnification_name
-from kdtrain.shards.tar import IMAGE_EXTENSIONS, RawSample, iter_tar
+from kdtrain.shards.models import magnification_name
+from kdtrain.shards.tar import IMAGE_EXTENSIONS, RawSample
 
 # The plugins are called by name: Image.open would try others, and its limit of 179 megapixels refuses real
 # samples. The limit's purpose is met otherwise: the header's size must be the one that the index states.
@@ -103,36 +100,6 @@ class Sample:
     data: bytes
     label: int | None
     record: SampleRecord
-
-
-def read_shard(index: Index, shard: Shard, *, magnification: float, pixels: bool = True) -> Iterator[Sample]:
-    """Samples of one tar in order, each checked against the index before its pixels are decoded.
-
-    Args:
-        index: The opened set, in a local folder; of a URL, kdtrain.data.samples reads single samples.
-        shard: One of its shards.
-        magnification: One of its magnifications.
-        pixels: Whether to decode the images; their headers are checked in any case.
-
-    Raises:
-        ShardError: F11 to F22, at the first rule that is broken.
-    """
-    path = index.path_of(shard, magnification)
-    assert isinstance(path, Path), "a shard of a URL is read by SampleReader"
-    sizes = index.sizes_of(shard, magnification)
-    keys: list[str] = []
-    for raw in iter_tar(path):
-        if len(keys) == len(sizes):
-            raise ShardError("F17 pairing", path, f"more than the {len(sizes)} samples that the index states")
-        size = sizes[len(keys)]
-        keys.append(raw.key)
-        yield decode_sample(
-            raw, index, split=shard.split, magnification=magnification, size=size, pixels=pixels
-        )
-    if len(keys) != len(sizes):
-        raise ShardError("F17 pairing", path, f"{len(keys)} samples, but the index states {len(sizes)}")
-    if hashlib.sha256("\n".join(keys).encode()).hexdigest() != shard.keys_sha256:
-        raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")
 
 
 def decode_sample(

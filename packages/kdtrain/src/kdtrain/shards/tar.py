@@ -1,6 +1,6 @@
-"""One tar of a shard set, read strictly: members in, raw samples out.
+"""One tar of a shard set, read strictly: an open file in, the places of its samples and their bytes out.
 
-In: a path. Out: one mapping per sample, its fields as bytes, in the order of the file. What is not exactly the
+What is not exactly the
 layout of SHARD_FORMAT.md is refused with the rule's name; nothing is unpickled, extracted or written.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from kdtrain.shards.error import ShardError
@@ -41,17 +40,6 @@ class SamplePlace:
 
     key: str
     members: dict[str, Member]
-
-
-def iter_tar(path: Path) -> Iterator[RawSample]:
-    """Samples of a tar in order; an image is held in memory as stored, one sample at a time.
-
-    Raises:
-        ShardError: F11 to F16, at the first member that breaks one.
-    """
-    with path.open("rb") as tar:
-        for place in iter_places(tar, path):
-            yield read_place(tar, path, place)
 
 
 def iter_places(tar: BinaryIO, path: Location) -> Iterator[SamplePlace]:

@@ -17,13 +17,14 @@ from pydantic import ValidationError
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.data.sets import check_phase, samples_of, union_of, validation_split
 from kdtrain.errors import UsageError
+from kdtrain.files import sha256_of
 from kdtrain.model.network import Network
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
-from kdtrain.sweep.state import file_sha256, weights_sha256
+from kdtrain.sweep.state import weights_sha256
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import deepspeed_json
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
@@ -280,7 +281,7 @@ def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequ
     planned = json.loads(json.dumps(config.record)) | {
         "shard set": index.sha256,
         "deepspeed": None if config.deepspeed is None else deepspeed_json(config.deepspeed),
-        "init": None if init is None else file_sha256(init),
+        "init": None if init is None else sha256_of(init),
     }
     found = dict(there["settings"]) | {
         "shard set": data.get("sha256"),

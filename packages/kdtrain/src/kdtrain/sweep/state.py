@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
+from kdtrain.files import sha256_of
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, RunFolder
 
@@ -58,13 +58,7 @@ def progress_of(
 def weights_sha256(folder: Path) -> str | None:
     """Digest of a run's chosen network; None where training has not ended."""
     path = folder / MODEL_FILE
-    return file_sha256(path) if path.is_file() else None
-
-
-def file_sha256(path: Path) -> str:
-    """Digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path) if path.is_file() else None
 
 
 def metrics_of(folder: Path, split: str) -> dict[str, Any] | None:

@@ -15,7 +15,6 @@ Only one process writes, and it is the caller's task to choose which.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -29,6 +28,7 @@ import safetensors.torch
 from torch import Tensor
 
 from kdtrain.errors import UsageError
+from kdtrain.files import sha256_of
 from kdtrain.training.engine.state import TrainingState
 
 FORMAT = "kdtrain-checkpoint-1"
@@ -160,7 +160,7 @@ def first_damage(path: Path) -> str | None:
         return f"{_SUMS} names {sorted(stated)}, not {sorted(_FILES)}"
     for name in _FILES:
         try:
-            actual = _sha256(path / name)
+            actual = sha256_of(path / name)
         except OSError as error:
             return f"{name} cannot be read ({error})"
         if actual != stated[name]:
@@ -212,7 +212,7 @@ def _write_files(folder: Path, state: TrainingState, record: Record) -> None:
     (folder / "record.json").write_text(text, encoding="utf-8")
     _save(state.weights, folder / "model.safetensors")
     _save(state.optimizer, folder / "optimizer.safetensors")
-    sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in _FILES)
+    sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in _FILES)
     (folder / _SUMS).write_text(sums, encoding="ascii")
     for name in (*_FILES, _SUMS):
         _sync_file(folder / name)
@@ -225,11 +225,6 @@ def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
     except safetensors.SafetensorError as error:
         # A full disk is an error of its own kind to safetensors.
         raise OSError(f"{path} cannot be written: {error}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_file(path: Path) -> None:

@@ -12,21 +12,10 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from slideprep.building.finished import Finished, is_synthetic
 from slideprep.labels.split_plan import PlannedSlide
-from slideprep.shards.format import WORKSPACE, slide_hash
+from slideprep.shards.format import WORKSPACE
 from slideprep.shards.records import Failure
 
 STATE_PATH = f"{WORKSPACE}/set.json"
-BUILD_PATH = f"{WORKSPACE}/build.json"
-
-
-def scan_path(slide: str) -> str:
-    """Where the scan of a slide lies."""
-    return f"{WORKSPACE}/scans/{slide_hash(slide)}.json"
-
-
-def record_path(shard: str) -> str:
-    """Where the record of a shard lies."""
-    return f"{WORKSPACE}/shards/{shard}.json"
 
 
 class SlideState(BaseModel):

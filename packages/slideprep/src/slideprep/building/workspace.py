@@ -40,8 +40,9 @@ from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import Held, Say, Store
 
-_BUILD = f"{WORKSPACE}/build.json"
 _Scans: TypeAdapter[Scan] = TypeAdapter(Scan)
+
+BUILD_PATH = f"{WORKSPACE}/build.json"
 
 
 def _silent(_message: str) -> None:
@@ -118,15 +119,15 @@ class Workspace:
             OutputError: The folder cannot be written to.
         """
         self.refuse_other(identity)
-        if self.store.stat(_BUILD) is None:
-            self.store.write(_BUILD, json.dumps(identity, indent=1, sort_keys=True).encode())
+        if self.store.stat(BUILD_PATH) is None:
+            self.store.write(BUILD_PATH, json.dumps(identity, indent=1, sort_keys=True).encode())
         self.store.remove(INDEX_NAME)  # until the end, the set is unfinished
         self.store.tidy()
 
     def refuse_other(self, identity: Mapping[str, Any]) -> None:
         """Raise UsageError where the folder holds a build of something else; the message names what differs."""
         try:
-            begun = json.loads(self.store.read(_BUILD))
+            begun = json.loads(self.store.read(BUILD_PATH))
         except FileNotFoundError:
             self._refuse_foreign_folder()
             return
@@ -143,10 +144,6 @@ class Workspace:
 
     # Scans
 
-    def scan_path(self, name: str) -> str:
-        """Where a slide's scan is kept."""
-        return f"{WORKSPACE}/scans/{slide_hash(name)}.json"
-
     def load_scan(
         self, name: str, settings: str, *, source: str | None, fingerprint: Callable[[], str]
     ) -> Scan | None:
@@ -159,7 +156,7 @@ class Workspace:
             fingerprint: Gives the content's fingerprint; asked only where the marks do not tell.
         """
         try:
-            kept = json.loads(self.store.read(self.scan_path(name)))
+            kept = json.loads(self.store.read(scan_path(name)))
             if kept["settings"] != settings:
                 return None
             if (source is None or kept.get("source") != source) and kept["fingerprint"] != fingerprint():
@@ -175,7 +172,7 @@ class Workspace:
             OSError: None is kept.
             ValueError: It is damaged.
         """
-        kept = json.loads(self.store.read(self.scan_path(name)))
+        kept = json.loads(self.store.read(scan_path(name)))
         return _Scans.validate_json(json.dumps(kept["scan"]))
 
     def save_scan(self, scan: Scan, settings: str, *, source: str | None) -> None:
@@ -186,17 +183,13 @@ class Workspace:
             "settings": settings,
             "scan": json.loads(_Scans.dump_json(scan)),
         }
-        self.store.write(self.scan_path(scan.name), json.dumps(kept).encode())
+        self.store.write(scan_path(scan.name), json.dumps(kept).encode())
 
     # Shards
 
-    def record_path(self, shard: str) -> str:
-        """Where a finished shard's record is kept."""
-        return f"{WORKSPACE}/shards/{shard}.json"
-
     def save_record(self, shard: str, record: ShardRecord) -> None:
         """Keep a finished shard's record; its tars must be in place."""
-        self.store.write(self.record_path(shard), record.model_dump_json().encode())
+        self.store.write(record_path(shard), record.model_dump_json().encode())
         self._notes.forget(shard)
 
     def finished_record(self, shard: str, digest: str) -> ShardRecord | None:
@@ -206,7 +199,7 @@ class Workspace:
         """
         with output_errors(self.out):
             try:
-                record = ShardRecord.model_validate_json(self.store.read(self.record_path(shard)))
+                record = ShardRecord.model_validate_json(self.store.read(record_path(shard)))
             except (FileNotFoundError, ValidationError):
                 return None
         if record.digest != digest or record.failures:
@@ -280,3 +273,13 @@ def _shown(value: Any) -> str:
 def refuse_other_build(config: BuildConfig, prepared: Prepared) -> None:
     """Raise UsageError where ``config.out`` holds a build of other settings or slides."""
     Workspace(config.out, scratch=config.scratch).refuse_other(identity(config, prepared))
+
+
+def scan_path(slide: str) -> str:
+    """Where the scan of a slide lies."""
+    return f"{WORKSPACE}/scans/{slide_hash(slide)}.json"
+
+
+def record_path(shard: str) -> str:
+    """Where the record of a shard lies."""
+    return f"{WORKSPACE}/shards/{shard}.json"

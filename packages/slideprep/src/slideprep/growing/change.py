@@ -19,8 +19,8 @@ import click
 from slideprep.building.finished import Finished, build_index
 from slideprep.building.identity import CHANGED, created_by
 from slideprep.building.outputs import write_sidecars
-from slideprep.building.state import BUILD_PATH, STATE_PATH, dump_state, record_path, scan_path
-from slideprep.building.workspace import Workspace
+from slideprep.building.state import STATE_PATH, dump_state
+from slideprep.building.workspace import BUILD_PATH, Workspace, record_path, scan_path
 from slideprep.errors import UsageError
 from slideprep.growing.current import CurrentSet, open_set
 from slideprep.shards.format import INDEX_NAME, SIDECARS, Change, Index, dump_index

@@ -26,8 +26,8 @@ from slideprep.building.finished import Finished, Past
 from slideprep.building.plan import Shard, samples_of
 from slideprep.building.prepare import Prepared
 from slideprep.building.scans import sent
-from slideprep.building.state import BUILD_PATH, STATE_PATH, SetState, record_path
-from slideprep.building.workspace import Workspace
+from slideprep.building.state import STATE_PATH, SetState
+from slideprep.building.workspace import BUILD_PATH, Workspace, record_path
 from slideprep.errors import InputError, UsageError
 from slideprep.labels.pseudonyms import Pseudonyms
 from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets

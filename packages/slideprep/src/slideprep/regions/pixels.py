@@ -8,6 +8,7 @@ outline where that is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -77,8 +78,8 @@ def read_region(
 def _target(layout: Layout, image: ImageGeometry, frame: LevelFrame) -> Target:
     return Target(
         factor=frame.factor(image.factor),
-        x=(layout.x + image.valid.x * image.factor) / frame.downsample_x,
-        y=(layout.y + image.valid.y * image.factor) / frame.downsample_y,
+        x=Fraction(layout.x) / frame.downsample_x,
+        y=Fraction(layout.y) / frame.downsample_y,
         width=image.valid.width,
         height=image.valid.height,
     )
@@ -97,7 +98,7 @@ def _pieces(strips: Iterator[Pixels]) -> Iterator[Pixels]:
 
 
 class _Canvas:
-    """Puts an image's valid rows on the slide's background."""
+    """Puts an image's valid rows on the slide's background; no region begins left of or above the slide."""
 
     def __init__(
         self,
@@ -113,14 +114,13 @@ class _Canvas:
         self._sink = sink
         self._outline = outline
         self._row = 0
-        self._blank(image.valid.y)
 
     def add(self, rows: Pixels) -> None:
         valid = self._image.valid
         if self._outline is not None:
             inside = inside_mask(
                 self._outline,
-                x_l0=self._layout.x + valid.x * self._image.factor,
+                x_l0=self._layout.x,
                 y_l0=self._layout.y + self._row * self._image.factor,
                 factor=self._image.factor,
                 width=valid.width,
@@ -129,9 +129,8 @@ class _Canvas:
             rows = np.where(inside[:, :, None], rows, self._background)
         if valid.width < self._image.width:
             padded = np.empty((len(rows), self._image.width, 3), dtype=np.uint8)
-            padded[:, : valid.x] = self._background
-            padded[:, valid.x : valid.x + valid.width] = rows
-            padded[:, valid.x + valid.width :] = self._background
+            padded[:, : valid.width] = rows
+            padded[:, valid.width :] = self._background
             rows = padded
         self._sink(rows)
         self._row += len(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tarfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from slideprep.errors import InputError
 from slideprep.shards.format import SampleRecord, ShardFile, dump_json, member_info
+from slideprep.storage.files import file_sha256
 
 Label = tuple[str, int]
 """A class and its number."""
@@ -93,6 +93,4 @@ def unreadable(file: ShardFile, error: OSError) -> InputError:
 
 def described(path: Path, shown: str) -> ShardFile:
     """Size and checksum of a file, under its path in the set."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return ShardFile(path=shown, bytes=os.fstat(stream.fileno()).st_size, sha256=digest)
+    return ShardFile(path=shown, bytes=path.stat().st_size, sha256=file_sha256(path))

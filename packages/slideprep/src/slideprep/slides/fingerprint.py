@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slideprep.errors import SlideOpenError
 from slideprep.storage import remote
+from slideprep.storage.files import file_sha256
 from slideprep.storage.places import Place, Url
 
 if TYPE_CHECKING:
@@ -82,14 +82,8 @@ def identical(a: SlideFile, b: SlideFile) -> bool:
         SlideOpenError: A file cannot be read.
     """
     try:
-        return sorted(_whole_digest(p) for p in a.files) == sorted(_whole_digest(p) for p in b.files)
+        return sorted(map(file_sha256, a.files)) == sorted(map(file_sha256, b.files))
     except OSError as error:
         raise SlideOpenError(
             f"slides '{a.name}' and '{b.name}' cannot be compared: {error.strerror}; check {error.filename}"
         ) from error
-
-
-def _whole_digest(path: Path) -> bytes:
-    """A full SHA-256 stands for the bytes: equal by accident is out of the question."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()

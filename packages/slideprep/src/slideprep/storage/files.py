@@ -67,3 +67,13 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's content, as hexadecimal digits; it stands for the bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slideprep.errors import UsageError
-from slideprep.storage.files import output_errors, write_atomically
+from slideprep.storage.files import file_sha256, output_errors, write_atomically
 from slideprep.storage.remote import Stored
 from slideprep.storage.store import PARTIAL, Say
 
@@ -68,11 +67,8 @@ class LocalStore:
         """See Store; the file is read, since a file system keeps no checksum."""
         del tag
         try:
-            with (self.place / path).open("rb") as stream:
-                return (
-                    os.fstat(stream.fileno()).st_size == size
-                    and hashlib.file_digest(stream, "sha256").hexdigest() == sha256
-                )
+            file = self.place / path
+            return file.stat().st_size == size and file_sha256(file) == sha256
         except OSError:
             return False
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.bootstrap import Unit
+from kdtrain.files import sha256_of
 from kdtrain.report.runs.groups import method_of
-from kdtrain.report.runs.run import Run, not_ready, read_evaluated, sha256_of
+from kdtrain.report.runs.run import Run, not_ready, read_evaluated
 from kdtrain.report.runs.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.training.run_folder import MODEL_FILE, read_run

@@ -7,7 +7,6 @@ PyTorch is not needed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shlex
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.predictions import Prediction, read_predictions_csv
 from kdtrain.evaluation.record import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
+from kdtrain.files import sha256_of
 from kdtrain.shards.locations import Location
 from kdtrain.training.run_folder import LOG_FILE, MODEL_FILE, RunFolder, Session, read_run
 
@@ -166,12 +166,6 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         sessions=tuple(RunFolder(folder).sessions()),
         curves=read_curves(folder, metric=record["settings"]["select_by"]),
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
