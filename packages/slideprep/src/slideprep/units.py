@@ -16,9 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isfinite, lcm
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from slideprep.errors import MagnificationError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Pixels: TypeAlias = "NDArray[np.uint8]"
+"""An image: (rows, columns, 3) uint8, red, green, blue, origin at the top left."""
 
 MagnificationMode = Literal["objective", "mpp"]
 

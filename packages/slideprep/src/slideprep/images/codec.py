@@ -21,8 +21,8 @@ import simplejpeg
 
 from slideprep.images.jpeg_strips import JpegStrips
 from slideprep.images.sums import PixelSums
-from slideprep.pixels import Pixels
 from slideprep.shards.models import ImageFormat
+from slideprep.units import Pixels
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
 pyvips.cache_set_max(0)

@@ -13,8 +13,8 @@ from typing import BinaryIO
 import numpy as np
 import simplejpeg
 
-from slideprep.pixels import Pixels
 from slideprep.shards.format import MAX_SIDE_PX
+from slideprep.units import Pixels
 
 _BLOCK = 8
 _MAX_INTERVAL = 65_535

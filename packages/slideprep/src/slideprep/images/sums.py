@@ -13,7 +13,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from slideprep.images.vector_code import BYTES, I8, I32, I64, INTS, LANES, Code, Compiled
-from slideprep.pixels import Pixels
+from slideprep.units import Pixels
 
 Three = tuple[int, int, int]
 

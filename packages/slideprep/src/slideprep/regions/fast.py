@@ -12,11 +12,11 @@ from math import floor
 
 import numpy as np
 
-from slideprep.pixels import Pixels
 from slideprep.regions.layout import Grid, ImageGeometry, Layout
 from slideprep.regions.pixels import read_region
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import Slide
+from slideprep.units import Pixels
 
 FIELD_SIDE_PX = 2000
 """Longer side of the field that is compared, level-0 pixels: 4 megapixels, 15 ms of decoding."""

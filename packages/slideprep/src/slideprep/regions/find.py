@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from slideprep.errors import InputError, TissueError
-from slideprep.pixels import Pixels
 from slideprep.regions.settings import ScanJob
 from slideprep.slides.overview import read_level, read_overview, small_overview
 from slideprep.slides.reader import Slide
@@ -19,7 +18,7 @@ from slideprep.tissue.annotations import AnnotatedRegion, leave_out, overlapping
 from slideprep.tissue.auto import OVERVIEW_MPP, auto_mask, auto_regions
 from slideprep.tissue.boxes import regions_from_mask
 from slideprep.tissue.tissueloc import tissueloc_level, tissueloc_mask
-from slideprep.units import Box, Scale
+from slideprep.units import Box, Pixels, Scale
 
 
 @dataclass(frozen=True, kw_only=True)

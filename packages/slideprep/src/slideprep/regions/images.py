@@ -11,13 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from slideprep.images.codec import decode, encoder
-from slideprep.pixels import Pixels
 from slideprep.regions.layout import ImageGeometry
 from slideprep.regions.pixels import read_region
 from slideprep.regions.scan import FoundRegion
 from slideprep.shards.models import ImageFormat, PixelBox
 from slideprep.slides.level_frame import LevelFrame
 from slideprep.slides.reader import Slide
+from slideprep.units import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

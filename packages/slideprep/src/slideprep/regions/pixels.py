@@ -14,12 +14,11 @@ import numpy as np
 
 from slideprep.images.resample.downsample import downsample, source_box
 from slideprep.images.resample.filter import Target
-from slideprep.pixels import Pixels
 from slideprep.regions.layout import ImageGeometry, Layout
 from slideprep.slides.level_frame import LEVEL_0, LevelFrame
 from slideprep.slides.reader import STRIP_ROWS, Slide
 from slideprep.tissue.annotations import AnnotatedRegion, inside_mask
-from slideprep.units import Box
+from slideprep.units import Box, Pixels
 
 Sink = Callable[[Pixels], None]
 

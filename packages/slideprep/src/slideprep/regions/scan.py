@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from slideprep.errors import InputError
-from slideprep.pixels import Pixels
 from slideprep.regions.find import TissueBox, find_boxes
 from slideprep.regions.layout import Grid, Layout
 from slideprep.regions.settings import ScanJob
@@ -23,7 +22,7 @@ from slideprep.slides.overview import THUMBNAIL_PX, small_overview
 from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_reader
 from slideprep.tissue.annotations import AnnotatedRegion
-from slideprep.units import Box, Scale, resolve_scale
+from slideprep.units import Box, Pixels, Scale, resolve_scale
 
 SMALL_SLIDE_PX = 10_000_000
 """Slides up to this size are read once more where the overview for tissue makes too coarse a thumbnail."""

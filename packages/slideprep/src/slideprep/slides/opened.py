@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 from slideprep.errors import UsageError
-from slideprep.pixels import Pixels
 from slideprep.slides.discover import find_slide
 from slideprep.slides.fetch import fetched_for_once
 from slideprep.slides.files import SlideFile
@@ -17,6 +16,7 @@ from slideprep.slides.overview import read_overview
 from slideprep.slides.reader import Level, Slide
 from slideprep.slides.readers.choose import open_reader
 from slideprep.storage.access import Access
+from slideprep.units import Pixels
 
 OVERVIEW_PX = 2048
 """Longer side of an overview where none is asked for: a screen."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from slideprep.errors import TissueError
-from slideprep.pixels import Pixels
 from slideprep.slides.reader import Level, Slide
+from slideprep.units import Pixels
 
 _CHUNK_BYTES = 32_000_000
 """Floats made at once, so that a strip of a very wide slide does not quadruple in memory."""

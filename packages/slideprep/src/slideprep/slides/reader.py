@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from slideprep.errors import SlideOpenError
-from slideprep.pixels import Pixels
+from slideprep.units import Pixels
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile

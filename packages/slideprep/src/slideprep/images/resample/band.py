@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from slideprep.images.resample.loops import TILE, lanczos_code
 from slideprep.images.vector_code import aligned_zeros
-from slideprep.pixels import Pixels
-from slideprep.units import Box
+from slideprep.units import Box, Pixels
 
 CHUNK_COLUMNS = 256
 """Level-0 columns filtered at a time: few enough for the cache, enough that Python is called seldom; whole tiles."""

@@ -19,8 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from slideprep.images.resample.band import CHUNK_COLUMNS, Level0Band, chunk_bytes
 from slideprep.images.resample.filter import ImageFilter, Target, filter_bytes
 from slideprep.images.resample.lanczos import LOBES, reach
-from slideprep.pixels import Pixels
-from slideprep.units import Box
+from slideprep.units import Box, Pixels
 
 BATCH_ROWS = 768
 """Level-0 rows per batch: large enough that the kernels' overlap between batches costs little."""

@@ -13,8 +13,7 @@ from slideprep.images.resample.band import CHUNK_COLUMNS, Chunk
 from slideprep.images.resample.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
 from slideprep.images.resample.loops import TILE, lanczos_code
 from slideprep.images.vector_code import LANES, aligned_zeros
-from slideprep.pixels import Pixels
-from slideprep.units import Box
+from slideprep.units import Box, Pixels
 
 _INT64_BYTES = 8
 

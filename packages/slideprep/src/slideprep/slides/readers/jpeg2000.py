@@ -22,9 +22,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from slideprep.pixels import Pixels
 from slideprep.slides.readers.tiff_pages import TiledPage
 from slideprep.slides.readers.tiled import TiledSlide
+from slideprep.units import Pixels
 
 _START = b"\xff\x4f\xff\x51"  # start of codestream, then the marker of the image's size
 _SIZE = struct.Struct(">4xHH8IH9s")

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.pixels import Pixels
 from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, grid_cells, levels_from_sizes
 from slideprep.slides.readers.openslide_warnings import ask_for_warnings, decoder_warnings
+from slideprep.units import Pixels
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile

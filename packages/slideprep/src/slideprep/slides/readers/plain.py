@@ -17,11 +17,11 @@ import numpy as np
 import simplejpeg
 
 from slideprep.errors import SlideOpenError, SlideReadError
-from slideprep.pixels import Pixels
 from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, grid_cells, levels_from_sizes
 from slideprep.slides.readers.openslide import plausible_mpp
 from slideprep.slides.readers.tiff_pages import directory_is_complete
 from slideprep.slides.readers.tile_codecs import read_jpeg_header
+from slideprep.units import Pixels
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile

@@ -15,9 +15,9 @@ import zlib
 import numpy as np
 import simplejpeg
 
-from slideprep.pixels import Pixels
 from slideprep.slides.readers.tiff_pages import START_OF_IMAGE, TiledPage
 from slideprep.slides.readers.tiled import TiledSlide
+from slideprep.units import Pixels
 
 
 class TiffDeflateSlide(TiledSlide):

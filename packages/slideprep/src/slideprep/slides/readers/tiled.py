@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slideprep.errors import SlideReadError
-from slideprep.pixels import Pixels
 from slideprep.slides.reader import ClosingSlide, grid_cells, levels_from_sizes
 from slideprep.slides.readers.tiff_pages import TiledPage
+from slideprep.units import Pixels
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
