@@ -19,7 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
-HEAVY = ("ray", "torch", "webdataset", "deepspeed")
+HEAVY = ("ray", "torch", "webdataset", "deepspeed", "jinja2")
 PACKAGES = ("slideprep", "kdtrain")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,7 +69,7 @@ def slide(tmp_path: Path) -> str:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_quick_commands_import_nothing_heavy(slide: str, arguments: list[str], code: int) -> None:
-    """Help, inspect and wrong usage never import Ray, torch, webdataset or DeepSpeed."""
+    """Help, inspect and wrong usage never import Ray, torch, webdataset, DeepSpeed or jinja2."""
     program = (
         "import json, sys\n"
         "from slideprep.cli.main import main\n"

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 
-from slideprep.preview import html
-from slideprep.preview.card import card
+from slideprep.preview import words
 from slideprep.preview.model import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable, RegionStatus
 from slideprep.preview.tally import Tally, selection_note, tally
 
@@ -48,8 +46,7 @@ def write_preview(preview: PreviewSet, path: Path) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="\n") as file:
-        for piece in preview_pieces(preview):
-            file.write(piece)
+        file.writelines(preview_pieces(preview))
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -61,62 +58,46 @@ def render_preview(preview: PreviewSet) -> str:
 
 
 def preview_pieces(preview: PreviewSet) -> Iterator[str]:
-    """The page in pieces: what comes before the slides, one card per slide, what comes after them.
+    """The page in small pieces; a slide with its thumbnail is asked for when those before it have been taken.
 
     Cards come failures first, then warnings, then in the set's order; ``id="slide-<position in the set>"``. Of a set of
     more than :data:`slideprep.preview.tally.CARDS` slides some get none.
     """
-    before, after = _page().split("<!-- slides -->")
+    # Not above: commands that make no page, --help among them, start without it.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("slideprep.preview", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # What cannot be seen is spelt out wherever a template shows text; markup is made of such text.
+        finalize=lambda value: (
+            value if isinstance(value, Markup) or not isinstance(value, str) else words.visible(value)
+        ),
+    )
     found = tally(preview.slides)
     shown = found.shown()
-    yield Template(before).substitute(_parts(preview, found, shown))
-    for index in shown:
-        yield card(index, preview.slides[index], synthetic=preview.synthetic)
-    yield Template(after).substitute(script=_asset("page.js"))
-
-
-def _page() -> str:
-    return _asset("page.html")
+    style, script = _asset("page.css"), _asset("page.js")
+    return environment.get_template("page.html", globals={"words": words}).generate(
+        preview=preview,
+        found=found,
+        labels=_label_tally(preview, found),
+        shown=len(shown),
+        note=selection_note(found, shown),
+        cards=((index, preview.slides[index]) for index in shown),
+        policy=_policy(style, script),
+        # Safe: both are this package's own files, without a character of the set.
+        style=Markup(style),
+        script=Markup(script),
+    )
 
 
 def _asset(name: str) -> str:
     return files("slideprep.preview").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _parts(preview: PreviewSet, found: Tally, shown: Sequence[int]) -> dict[str, str]:
-    style, script = _asset("page.css"), _asset("page.js")
-    note = selection_note(found, shown)
-    settings = html.definitions(preview.settings.items())
-    return {
-        "policy": _policy(style, script),
-        "style": style,
-        "title": html.text(preview.title),
-        "synthetic": '<p class="synthetic">Synthetic slides: generated images, not tissue.</p>'
-        if preview.synthetic
-        else "",
-        "subtitle": _subtitle(preview),
-        "counts": html.counts(found),
-        "split_check": html.split_check(found),
-        "split_table": html.table(preview.table) if preview.table else "",
-        "size_table": html.size_table(found),
-        "settings": _folded("Settings", settings) if settings else "",
-        "versions": _folded("Versions", html.definitions(preview.tool_versions.items()))
-        if preview.tool_versions
-        else "",
-        "splits": html.options(found.splits, everything="all splits"),
-        "labels": html.options(_label_tally(preview, found), everything="all labels"),
-        "total": html.counted(len(shown), "slide"),
-        "selection": f'<p class="check">{html.text(note)}</p>' if note else "",
-    }
-
-
-def _subtitle(preview: PreviewSet) -> str:
-    parts = []
-    if preview.magnifications:
-        parts.append("magnifications " + ", ".join(html.times(m) for m in preview.magnifications))
-    if preview.classes:
-        parts.append("classes " + ", ".join(preview.classes))
-    return html.text("; ".join(parts))
 
 
 def _policy(style: str, script: str) -> str:
@@ -129,10 +110,6 @@ def _policy(style: str, script: str) -> str:
 
 def _csp_hash(source: str) -> str:
     return "sha256-" + b64encode(sha256(source.encode("utf-8")).digest()).decode("ascii")
-
-
-def _folded(name: str, pairs: str) -> str:
-    return f'<details class="pairs"><summary>{name}</summary><dl>{pairs}</dl></details>'
 
 
 def _label_tally(preview: PreviewSet, found: Tally) -> list[tuple[str | None, int]]:
