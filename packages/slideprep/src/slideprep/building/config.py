@@ -142,14 +142,8 @@ class BuildConfig(ReadSettings):
     @property
     def splitting(self) -> SplitSettings:
         """The options that decide which patient goes where."""
-        train, val, test = self.split if len(self.split) == 3 else (*self.split, 0.0, 0.0, 0.0)[:3]
-        if len(self.split) != 3:
-            raise UsageError(
-                f"--split {','.join(f'{v:g}' for v in self.split)} has {len(self.split)} values; give three, "
-                "train,val,test, with 0 for a split that is not wanted"
-            )
         return SplitSettings(
-            split=(train, val, test),
+            split=self.split,
             labelled_per_class=self.labelled_per_class,
             dev_per_class=self.dev_per_class,
             aux=self.aux,

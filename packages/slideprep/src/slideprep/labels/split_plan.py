@@ -37,7 +37,7 @@ class SplitSettings:
             ``aux1``.
     """
 
-    split: tuple[float, float, float] = DEFAULT_SPLIT
+    split: tuple[float, ...] = DEFAULT_SPLIT
     labelled_per_class: int | None = None
     dev_per_class: int | None = None
     aux: tuple[int, ...] = ()
