@@ -46,8 +46,8 @@ NOT_IN_RECORD = frozenset(
 )
 """Settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
 
-_OPTION_NAMES = {"exclude_classes": "exclude-class"}
-"""Options that are not called like their setting."""
+REPEATED = {"exclude_classes": "--exclude-class"}
+"""Lists whose option takes one item, and may be repeated."""
 
 AnyPlace = Annotated[Path | Url, PlainValidator(place), PlainSerializer(str)]
 """A local path or an address."""
@@ -57,31 +57,30 @@ LocalPath = Annotated[Path, BeforeValidator(local_path)]
 class BuildConfig(ReadSettings):
     """Everything that a build is told: how slides are read, and what becomes of them.
 
-    Besides those of :class:`~slideprep.regions.settings.ReadSettings`:
+    Besides those of :class:`~slideprep.regions.settings.ReadSettings` and
+    :class:`~slideprep.labels.split_plan.SplitSettings`; the first sentence on each is the help of its option:
 
     Attributes:
         slides: Files, folders, globs or CSV files that name the slides; paths or addresses such as s3://bucket/slides.
-        out: Folder of the shard set, or its address.
-        labels: labels.csv or its address, or None for an unlabelled set.
-        annotations: Folder of GeoJSON or ImageScope XML files, named like the slides.
-        classes: Class names in the order of their indices; None for the sorted names of the labels.
-        split: Train, validation, test: fractions or numbers of patients (the paper's 70/15/15).
-        labelled_per_class: Patients per class that are split; None for all.
-        dev_per_class: Further patients per class for the development set; None for no such set.
-        aux: Patients in the nested auxiliary sets, counted from the first.
+        out: Folder of the shard set, or its address; new, or of the same build.
+        labels: CSV with columns slide, label, patient; optional split, mpp, objective. A path or an address; None for
+            an unlabelled set.
+        annotations: Folder of GeoJSON (QuPath) or XML (ImageScope) files, named like the slides.
+        classes: Class names in the order of their indices; None for sorted names.
         seed: Seed of every random choice.
-        shard_mb: Size that a shard aims at, at the highest magnification, megabytes.
+        shard_mb: Size that a shard aims at, megabytes. It is that of the highest magnification.
         save_masks: Folder for tissue masks as PNG.
-        save_regions: Folder for regions as GeoJSON, which QuPath opens and ``annotations`` takes.
-        pseudonymise: CSV outside ``out`` that maps slide and patient names to pseudonyms; made if missing.
-        workers: Worker processes; None for one per core, 0 for none (in this process, for debugging).
+        save_regions: Folder for regions as GeoJSON, for QuPath. ``annotations`` takes it, too.
+        pseudonymise: CSV, outside --out, that maps names to pseudonyms; made if missing.
+        workers: Worker processes; 0 for none; None for one per core. With none, this process does all, for debugging.
         ray_address: Address of a Ray cluster; None for this machine alone.
-        slide_minutes: How long a task may read one slide before the slide is given up; 0 for any time. The slowest
+        slide_minutes: Give a slide up that a task reads for longer; 0: never; not with --workers 0. The slowest
             reader needs two hours for 100 gigapixels, more than a slide has. Without worker processes there is nobody
-            to end a reader that hangs, and it does not apply.
-        scratch: Local folder, on every machine, for slides that were fetched and shards before they are uploaded; None
-            for the system's temporary folder. Not needed where slides and ``out`` are paths.
-        scratch_gb: Fetched slides that are not in use are removed beyond this, gigabytes on each machine.
+            to end a reader that hangs.
+        scratch: Local folder for what is fetched or not yet uploaded; None for the system's temporary folder. It is
+            one on every machine, and not needed where slides and ``out`` are paths.
+        scratch_gb: Fetched slides are kept up to this, gigabytes. Beyond it, on each machine, those that are not in
+            use are removed.
     """
 
     slides: Names
@@ -173,6 +172,11 @@ def load_config(options: Mapping[str, Any], config_file: Path | None) -> BuildCo
         raise UsageError("; ".join(_plain(problem) for problem in error.errors())) from None
 
 
+def option_of(setting: str) -> str:
+    """The option that gives a setting."""
+    return REPEATED.get(setting, f"--{setting.replace('_', '-')}")
+
+
 def _plain(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
@@ -185,7 +189,7 @@ def _plain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return _unknown(name)
     given = "" if problem["type"] == "value_error" else f" (given: {problem['input']!r})"
-    return f"--{_OPTION_NAMES.get(name, name.replace('_', '-'))}: {message}{given}"
+    return f"{option_of(name)}: {message}{given}"
 
 
 def _unknown(name: str) -> str:

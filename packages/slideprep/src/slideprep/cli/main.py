@@ -1,7 +1,8 @@
 """The command line: options to a configuration, one call, an exit code.
 
 0: all done. 1: failed. 2: wrong usage or configuration, found before any work. 3: finished, but some inputs failed and
-are listed in failures.csv. Libraries are imported by the command that needs them, so ``--help`` answers at once.
+are listed in failures.csv. What takes long to import is imported by the command that needs it, so ``--help`` answers
+at once.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from slideprep import __version__
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
+from slideprep.cli.paths import PATH, PLACE
 from slideprep.cli.synthesize import synthesize_command
 from slideprep.errors import UsageError
 
@@ -42,106 +44,19 @@ main.add_command(add_slides_command)
 main.add_command(remove_slides_command)
 main.add_command(relabel_command)
 
-_PATH = click.Path(path_type=Path)
+
+class _BuildCommand(click.Command):
+    """Takes the settings of a build, which are loaded when they are asked for: the other commands need not wait."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its options; ``plan`` writes no set and has no ``--out``."""
+        from slideprep.cli.options import build_parameters
+
+        self.params = self.params or build_parameters(with_out=self.name != "plan")
+        return super().get_params(ctx)
 
 
-class _PlaceType(click.ParamType["Place"]):
-    """A local path or an address."""
-
-    name = "place"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        """The place of a text."""
-        from slideprep.storage.places import place
-
-        try:
-            return place(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-
-_PLACE = _PlaceType()
-
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.argument("slides", nargs=-1),
-    click.option(
-        "--labels",
-        type=_PLACE,
-        help="CSV with columns slide, label, patient; optional split, mpp, objective.",
-    ),
-    click.option("--magnifications", help="Targets, such as 10,1.25.  [default: 10,5,2.5,1.25,0.625]"),
-    click.option(
-        "--magnification-by",
-        type=click.Choice(["objective", "mpp"]),
-        help="Relative to the scan's objective, or physical (10x = 1 µm/px).  [default: objective]",
-    ),
-    click.option("--objective", type=float, help="Objective power of slides that carry none."),
-    click.option("--mpp", type=float, help="Microns per level-0 pixel of slides that carry none."),
-    click.option(
-        "--tissue",
-        type=click.Choice(["auto", "tissueloc", "whole", "annotations"]),
-        help="How regions are found.  [default: auto]",
-    ),
-    click.option(
-        "--tissueloc-sigma", type=float, help="tissueloc: smoothing, overview pixels.  [default: 13]"
-    ),
-    click.option("--tissueloc-threshold", type=float, help="tissueloc: relative grey level.  [default: 0.8]"),
-    click.option("--tissueloc-min-px", type=int, help="tissueloc: smallest component.  [default: 10000]"),
-    click.option(
-        "--tissueloc-level-px", type=int, help="tissueloc: sides of its level are below.  [default: 2048]"
-    ),
-    click.option("--annotations", type=_PATH, help="Folder of GeoJSON (QuPath) or XML (ImageScope) files."),
-    click.option(
-        "--exclude-class",
-        "exclude_classes",
-        multiple=True,
-        help="Annotated class to leave out; may be repeated.",
-    ),
-    click.option("--mask-outside", is_flag=True, default=None, help="Blank what lies outside an annotation."),
-    click.option("--classes", help="Class names in the order of their indices.  [default: sorted names]"),
-    click.option(
-        "--split", help="train,val,test: fractions or numbers of patients.  [default: 0.7,0.15,0.15]"
-    ),
-    click.option("--labelled-per-class", type=int, help="Patients per class that are split.  [default: all]"),
-    click.option("--dev-per-class", type=int, help="Further patients per class for a development set."),
-    click.option("--aux", help="Patients in nested unlabelled sets, such as 300,1004."),
-    click.option("--seed", type=int, help="Seed of every random choice.  [default: 0]"),
-    click.option("--image-format", type=click.Choice(["jpeg", "png", "webp"]), help="[default: jpeg]"),
-    click.option("--quality", type=int, help="Of JPEG and WebP, 1 to 100.  [default: 95]"),
-    click.option("--shard-mb", type=int, help="Size that a shard aims at, megabytes.  [default: 256]"),
-    click.option("--save-masks", type=_PATH, help="Folder for tissue masks as PNG."),
-    click.option("--save-regions", type=_PATH, help="Folder for regions as GeoJSON, for QuPath."),
-    click.option("--pseudonymise", type=_PATH, help="CSV, outside --out, that maps names to pseudonyms."),
-    click.option("--workers", type=int, help="Worker processes; 0 for none.  [default: one per core]"),
-    click.option("--ray-address", help="Address of a Ray cluster.  [default: this machine alone]"),
-    click.option(
-        "--slide-minutes",
-        type=float,
-        help="Give a slide up that a task reads for longer; 0: never. Not with --workers 0.  [default: 120]",
-    ),
-    click.option(
-        "--scratch",
-        type=_PATH,
-        help="Local folder for what is fetched or not yet uploaded.  [default: the system's temporary folder]",
-    ),
-    click.option(
-        "--scratch-gb", type=float, help="Fetched slides are kept up to this, gigabytes.  [default: 20]"
-    ),
-    click.option("--config", "config_file", type=_PATH, help="YAML file with any of these settings."),
-)
-
-
-def _build_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-@main.command("build-shards")
-@_build_options
-@click.option(
-    "--out", type=_PLACE, help="Folder of the shard set, or its address; new, or of the same build."
-)
+@main.command("build-shards", cls=_BuildCommand)
 def build_shards(config_file: Path | None, **options: Any) -> None:
     """Build a shard set from SLIDES: files, folders, globs, or a CSV with a column 'path'.
 
@@ -153,8 +68,7 @@ def build_shards(config_file: Path | None, **options: Any) -> None:
         sys.exit(_build(_config(options, config_file)))
 
 
-@main.command("plan")
-@_build_options
+@main.command("plan", cls=_BuildCommand)
 def plan_command(config_file: Path | None, **options: Any) -> None:
     """Dry run: find tissue, split, and show what build-shards would write. Writes no shard.
 
@@ -165,7 +79,7 @@ def plan_command(config_file: Path | None, **options: Any) -> None:
 
 
 @main.command("inspect")
-@click.argument("slide", type=_PLACE)
+@click.argument("slide", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.option("--objective", type=float, help="Objective power, if the slide carries none.")
 @click.option("--mpp", type=float, help="Microns per level-0 pixel, if the slide carries none.")
@@ -179,18 +93,17 @@ def inspect_command(slide: Place, as_json: bool, objective: float | None, mpp: f
 
 
 @main.command("verify")
-@click.argument("directory", type=_PLACE)
+@click.argument("directory", type=PLACE)
 @click.option("--quick", is_flag=True, help="Sizes and checksums only.")
 @click.option("--workers", type=int, default=None, help="Tars checked at a time.  [default: one per core]")
 @click.option(
     "--scratch",
-    type=_PATH,
+    type=PATH,
     help="Local folder for tars that are fetched.  [default: the system's temporary folder]",
 )
 def verify_command(directory: Place, quick: bool, workers: int | None, scratch: Path | None) -> None:
     """Check a shard set: checksums, pairing, order, records, every image, counts and statistics."""
     with exit_codes("nothing was written"):
-        from rich.console import Console
         from rich.progress import Progress
 
         from slideprep.shards.verify.verify import verify
@@ -232,8 +145,6 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 
 
 def _build(config: BuildConfig) -> int:
-    from rich.console import Console
-
     from slideprep.building.prepare import prepare
     from slideprep.cli.summary import earlier_build, print_summary
     from slideprep.shards.journal import refuse_unfinished
@@ -254,8 +165,6 @@ def _build(config: BuildConfig) -> int:
 
 
 def _plan(config: BuildConfig) -> int:
-    from rich.console import Console
-
     from slideprep.building.build import plan_set
     from slideprep.building.prepare import prepare
     from slideprep.cli.summary import print_plan
@@ -270,7 +179,7 @@ def _plan(config: BuildConfig) -> int:
     return SOME_FAILED if planned.failures else DONE
 
 
-def _announce(console: Any, prepared: Prepared) -> None:
+def _announce(console: Console, prepared: Prepared) -> None:
     splits = sorted({slide.split for slide in prepared.plan.slides.values() if slide.split})
     console.print(
         f"slides found: {len(prepared.files):,}, of these in a split: {len(prepared.wanted):,} "

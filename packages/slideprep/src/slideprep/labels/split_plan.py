@@ -28,13 +28,12 @@ class SplitSettings:
     """The options that decide which patient goes where.
 
     Attributes:
-        split: ``--split``: train, val, test, as fractions that sum to 1, or as whole numbers of patients. A
-            zero means that there is no such split.
-        labelled_per_class: ``--labelled-per-class``: patients per class that are split; None for all.
-        dev_per_class: ``--dev-per-class``: further patients per class for ``dev``; None for no such set.
-        aux: ``--aux``: patients in each nested auxiliary set, counted from the first: (300, 1004) makes
-            ``aux1`` of 300 and ``aux2`` of those and 704 more. Empty: every unlabelled patient is in
-            ``aux1``.
+        split: train,val,test: fractions or numbers of patients. Fractions sum to 1, numbers are whole; a zero means
+            that there is no such split.
+        labelled_per_class: Patients per class that are split; None for all.
+        dev_per_class: Further patients per class for a development set. None: there is none.
+        aux: Patients in nested unlabelled sets, such as 300,1004. They count from the first: ``aux1`` holds 300,
+            ``aux2`` those and 704 more. Empty: every unlabelled patient is in ``aux1``.
     """
 
     split: tuple[float, ...] = DEFAULT_SPLIT

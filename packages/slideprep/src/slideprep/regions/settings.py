@@ -48,22 +48,23 @@ Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 class ReadSettings(BaseModel):
     """What decides a slide's regions and the bytes of their images.
 
+    The first sentence on each is the help of its option.
+
     Attributes:
-        magnifications: Targets, highest first; together they decide the grid that regions are laid out on, and which
-            regions are too small. The default is the paper's five.
-        magnification_by: "objective": relative to the scan's objective, as in the paper; "mpp": physical, 10x being
-            1 µm/px.
+        magnifications: Targets, such as 10,1.25. Kept highest first; together they decide the grid that regions are
+            laid out on, and which regions are too small. The default is the paper's five.
+        magnification_by: Relative to the scan's objective, or physical (10x = 1 µm/px). The paper's are relative.
         objective: Objective power of slides that carry none.
         mpp: Microns per level-0 pixel of slides that carry none.
         tissue: How regions are found.
-        tissueloc_sigma: Smoothing of ``tissueloc``, overview pixels (the published tool's default).
-        tissueloc_threshold: Relative grey level under which ``tissueloc`` sees tissue (the published default).
-        tissueloc_min_px: Smallest component of ``tissueloc``, overview pixels (the published default).
-        tissueloc_level_px: Sides of the pyramid level that ``tissueloc`` works on stay below this (published default).
-        exclude_classes: Annotated classes that are left out, such as Benign in the paper's lung data.
-        mask_outside: Blank what lies outside an annotation's polygon.
+        tissueloc_sigma: tissueloc: smoothing, overview pixels. As of the next three, the published tool's default.
+        tissueloc_threshold: tissueloc: relative grey level under which there is tissue.
+        tissueloc_min_px: tissueloc: smallest component, overview pixels.
+        tissueloc_level_px: tissueloc: sides of the level that it works on are below this, pixels.
+        exclude_classes: Annotated class to leave out; may be repeated. In the paper's lung data, Benign.
+        mask_outside: Blank what lies outside an annotation. What counts is its polygon.
         image_format: Encoding of the images. JPEG: 4 to 10 times smaller than PNG, read everywhere.
-        quality: Of JPEG and WebP. 95 keeps the mean error under 2 grey levels.
+        quality: Of JPEG and WebP, 1 to 100. 95 keeps the mean error under 2 grey levels.
 
     Raises:
         ValidationError: A value is refused; a ``ValueError`` of pydantic that names it.
