@@ -93,6 +93,13 @@ def test_help_answers_within_two_seconds() -> None:
     assert min(seconds) < 2
 
 
+def test_the_list_of_commands_needs_no_library_of_a_build() -> None:
+    """What models, slides and images need is imported by the commands that use it, and not before."""
+    libraries = ("numpy", "PIL", "pydantic", "scipy", "yaml")
+    program = f"import sys, slideprep.cli.main; print([name for name in {libraries} if name in sys.modules])"
+    assert _python(program).stdout == "[]\n"
+
+
 def _yaml(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 

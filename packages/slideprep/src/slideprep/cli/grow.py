@@ -1,4 +1,4 @@
-"""The commands that change a finished set; libraries are imported by the command that needs them.
+"""The commands that change a finished set; what takes long to import is imported by the command that needs them.
 
 What a person reads after a set was changed: before and after, split by split.
 """
@@ -6,8 +6,7 @@ What a person reads after a set was changed: before and after, split by split.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -15,29 +14,21 @@ from rich.table import Table
 from rich.text import Text
 
 from slideprep.cli.exit_codes import DONE, SOME_FAILED, exit_codes
-from slideprep.growing.change import Outcome
-from slideprep.shards.format import Index, SplitEntry
-from slideprep.storage.places import local_path
+from slideprep.cli.paths import PATH, local
+from slideprep.storage.places import place
+
+if TYPE_CHECKING:
+    from slideprep.growing.change import Outcome
+    from slideprep.shards.format import Index, SplitEntry
 
 _SHOWN = 8
 _MEASURES = ("shards", "samples", "slides", "patients")
-
-
-def _local(_context: click.Context, _option: click.Parameter, given: Path | None) -> Path | None:
-    try:
-        local_path(given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return given
-
-
-_PATH = click.Path(path_type=Path)
 _KEPT = "the set is as it was, or is finished when the same command is run again"
 
 _pseudonymise = click.option(
     "--pseudonymise",
-    type=_PATH,
-    callback=_local,
+    type=PATH,
+    callback=local,
     help="Mapping of a pseudonymised set: the CSV of its build.",
 )
 _add_class = click.option(
@@ -49,12 +40,10 @@ _add_class = click.option(
 _abandon = click.option(
     "--abandon", is_flag=True, help="Give up another change that was begun here and not finished."
 )
-
-
 _scratch = click.option(
     "--scratch",
-    type=_PATH,
-    callback=_local,
+    type=PATH,
+    callback=local,
     help="Local folder for what is fetched or not yet uploaded, where DIRECTORY is an address.",
 )
 
@@ -63,7 +52,7 @@ _scratch = click.option(
 @click.argument("directory")
 @click.argument("slides", nargs=-1)
 @click.option("--labels", help="CSV with columns slide, label, patient; optional split, mpp, objective.")
-@click.option("--annotations", type=_PATH, help="Folder of annotations, for a set that was built with them.")
+@click.option("--annotations", type=PATH, help="Folder of annotations, for a set that was built with them.")
 @click.option(
     "--to", help="Set that takes all new slides: train, val, test, dev, aux1, ...  [default: assigned]"
 )
@@ -90,10 +79,7 @@ def add_slides_command(directory: str, labels: str | None, **options: Any) -> No
     to its fractions, new unlabelled ones make the next auxiliary set.
     """
     with exit_codes(_KEPT):
-        from rich.console import Console
-
         from slideprep.growing.add import Addition, add_slides
-        from slideprep.storage.places import place
 
         wish = Addition(labels=None if labels is None else place(labels), **options)
         _end(add_slides(place(directory), wish, Console(stderr=True)))
@@ -113,7 +99,6 @@ def remove_slides_command(directory: str, **options: Any) -> None:
     """
     with exit_codes(_KEPT):
         from slideprep.growing.remove import Removal, remove_slides
-        from slideprep.storage.places import place
 
         _end(remove_slides(place(directory), Removal(**options)))
 
@@ -132,14 +117,11 @@ def relabel_command(directory: str, labels: str, **options: Any) -> None:
     """
     with exit_codes(_KEPT):
         from slideprep.growing.relabel import Relabelling, relabel
-        from slideprep.storage.places import place
 
         _end(relabel(place(directory), Relabelling(labels=place(labels), **options)))
 
 
 def _end(outcome: Outcome) -> None:
-    from rich.console import Console
-
     print_outcome(outcome, Console())
     sys.exit(SOME_FAILED if outcome.failures else DONE)
 
