@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,6 @@ import yaml
 from pydantic import (
     BeforeValidator,
     Field,
-    PlainSerializer,
     PlainValidator,
     ValidationError,
     model_validator,
@@ -28,30 +28,15 @@ from slideprep.regions.settings import Names, Numbers, ReadSettings, listed
 from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
 
-NOT_IN_RECORD = frozenset(
-    {
-        "slides",
-        "out",
-        "labels",
-        "annotations",
-        "workers",
-        "ray_address",
-        "slide_minutes",
-        "pseudonymise",
-        "save_masks",
-        "save_regions",
-        "scratch",
-        "scratch_gb",
-    }
-)
-"""Settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
+_UNRECORDED = Field(exclude=True)
+"""Of settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
 
 REPEATED = {"exclude_classes": "--exclude-class"}
 """Lists whose option takes one item, and may be repeated."""
 
-AnyPlace = Annotated[Path | Url, PlainValidator(place), PlainSerializer(str)]
+_AnyPlace = Annotated[Path | Url, PlainValidator(place)]
 """A local path or an address."""
-LocalPath = Annotated[Path, BeforeValidator(local_path)]
+_LocalPath = Annotated[Path | None, BeforeValidator(local_path), _UNRECORDED]
 
 
 class BuildConfig(ReadSettings):
@@ -83,10 +68,10 @@ class BuildConfig(ReadSettings):
             use are removed.
     """
 
-    slides: Names
-    out: AnyPlace
-    labels: AnyPlace | None = None
-    annotations: LocalPath | None = None
+    slides: Annotated[Names, _UNRECORDED]
+    out: Annotated[_AnyPlace, _UNRECORDED]
+    labels: Annotated[_AnyPlace | None, _UNRECORDED] = None
+    annotations: _LocalPath = None
     classes: Names | None = None
     split: Numbers = DEFAULT_SPLIT
     labelled_per_class: int | None = None
@@ -94,14 +79,14 @@ class BuildConfig(ReadSettings):
     aux: Annotated[tuple[int, ...], BeforeValidator(listed)] = ()
     seed: int = 0
     shard_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
-    save_masks: LocalPath | None = None
-    save_regions: LocalPath | None = None
-    pseudonymise: LocalPath | None = None
-    workers: Annotated[int, Field(ge=0)] | None = None
-    ray_address: str | None = None
-    slide_minutes: Annotated[float, Field(ge=0)] = 120.0
-    scratch: LocalPath | None = None
-    scratch_gb: Annotated[float, Field(ge=0)] = SCRATCH_GB
+    save_masks: _LocalPath = None
+    save_regions: _LocalPath = None
+    pseudonymise: _LocalPath = None
+    workers: Annotated[int | None, Field(ge=0), _UNRECORDED] = None
+    ray_address: Annotated[str | None, _UNRECORDED] = None
+    slide_minutes: Annotated[float, Field(ge=0), _UNRECORDED] = 120.0
+    scratch: _LocalPath = None
+    scratch_gb: Annotated[float, Field(ge=0), _UNRECORDED] = SCRATCH_GB
 
     @model_validator(mode="after")
     def _consistent(self) -> BuildConfig:
@@ -141,18 +126,12 @@ class BuildConfig(ReadSettings):
     @property
     def splitting(self) -> SplitSettings:
         """The options that decide which patient goes where."""
-        return SplitSettings(
-            split=self.split,
-            labelled_per_class=self.labelled_per_class,
-            dev_per_class=self.dev_per_class,
-            aux=self.aux,
-        )
+        return SplitSettings(**{field.name: getattr(self, field.name) for field in fields(SplitSettings)})
 
     @property
     def record(self) -> dict[str, Any]:
         """What index.json keeps, and what a second build into the same folder must share."""
-        settings: dict[str, Any] = self.model_dump(mode="json")
-        return {name: value for name, value in settings.items() if name not in NOT_IN_RECORD}
+        return self.model_dump(mode="json")
 
 
 def load_config(options: Mapping[str, Any], config_file: Path | None) -> BuildConfig:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slideprep.cli.exit_codes import DONE, SOME_FAILED, exit_codes
-from slideprep.cli.paths import PATH, local
+from slideprep.cli.paths import LOCAL_PATH, PATH
 from slideprep.storage.places import place
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ _KEPT = "the set is as it was, or is finished when the same command is run again
 
 _pseudonymise = click.option(
     "--pseudonymise",
-    type=PATH,
-    callback=local,
+    type=LOCAL_PATH,
     help="Mapping of a pseudonymised set: the CSV of its build.",
 )
 _add_class = click.option(
@@ -42,8 +41,7 @@ _abandon = click.option(
 )
 _scratch = click.option(
     "--scratch",
-    type=PATH,
-    callback=local,
+    type=LOCAL_PATH,
     help="Local folder for what is fetched or not yet uploaded, where DIRECTORY is an address.",
 )
 

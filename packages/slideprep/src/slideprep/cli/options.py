@@ -69,14 +69,10 @@ def _option(name: str, sentence: str) -> click.Option:
 
 def _shown(default: Any) -> str:
     """A default as it is given on the command line; empty where there is none, or nothing to give."""
-    match default:
-        case tuple():
-            return ",".join(map(_shown, default))
-        case float():
-            return f"{default:g}"
-        case str() | int() if default is not False:
-            return str(default)
-    return ""
+    if isinstance(default, str):
+        return default
+    numbers = default if isinstance(default, tuple) else (default,)
+    return ",".join(f"{number:g}" for number in numbers if type(number) in (int, float))
 
 
 def _click_type(kind: Any) -> Any:

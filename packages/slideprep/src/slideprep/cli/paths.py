@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slideprep.errors import UsageError
-from slideprep.storage.places import Place, local_path, place
-
-PATH = click.Path(path_type=Path)
+from slideprep.storage.places import local_path, place
 
 
-class _PlaceType(click.ParamType[Place]):
-    """A local path or an address."""
+class _Checked(click.ParamType[Any]):
+    """What a function makes of a text, or refuses."""
 
-    name = "place"
+    def __init__(self, name: str, check: Callable[[str], Any]) -> None:
+        self.name, self._check = name, check
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        """The place of a text."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The function's result."""
         try:
-            return place(value)
-        except UsageError as error:
+            return self._check(value)
+        except (UsageError, ValueError) as error:
             self.fail(str(error), param, ctx)
 
 
-PLACE = _PlaceType()
-
-
-def local(_context: click.Context, _option: click.Parameter, given: Path | None) -> Path | None:
-    """A callback that refuses an address."""
-    try:
-        local_path(given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return given
+PATH = click.Path(path_type=Path)
+LOCAL_PATH = _Checked("path", lambda given: local_path(Path(given)))
+"""Refuses addresses, as ``--config`` and the settings of a build do themselves."""
+PLACE = _Checked("place", place)
+"""A local path or an address."""
