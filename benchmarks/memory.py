@@ -43,7 +43,7 @@ STEP_PX = 32
 MEASURE = """
 import re, sys
 from pathlib import Path
-from kdtrain.cli import main
+from kdtrain.cli.main import main
 
 result = Path(sys.argv.pop(1))
 try:

@@ -34,7 +34,7 @@ def test_an_arrow_that_a_longer_way_implies_is_left_out(drawing: ModuleType) -> 
 
 @pytest.mark.parametrize("package", ["slideprep", "kdtrain"])
 def test_every_room_stands_in_the_rules_and_says_what_it_is(drawing: ModuleType, package: str) -> None:
-    """Folders and files directly below the package are those of .importlinter; each folder's first words are its own."""
+    """What lies directly below the package is what .importlinter has; a room's __init__ is a docstring alone."""
     home = ROOT / "packages" / package / "src" / package
     rooms = {path.stem for path in home.glob("*.py")} | {
         path.parent.name for path in home.glob("*/__init__.py")

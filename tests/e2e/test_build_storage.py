@@ -25,7 +25,7 @@ SLIDES = 8
 OPTIONS = ("--shard-mb", "1")
 SIDECARS = ("failures.csv", "left_out.csv", "preview.html", "slides.csv", "splits.csv")
 QUICK_MAIN = (
-    "from slideprep import url_lock; url_lock.BEAT_S, url_lock.POLL_S = 0.3, 0.1; "
+    "from slideprep.storage import url_lock; url_lock.BEAT_S, url_lock.POLL_S = 0.3, 0.1; "
     "from slideprep.cli.main import main; main()"
 )
 

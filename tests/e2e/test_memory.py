@@ -22,8 +22,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-from slideprep import encode
-from slideprep.regions.pixels import extract_region
+from slideprep.images import codec
+from slideprep.regions.pixels import read_region
 from slideprep.units import Box
 from slideprep.regions.layout import Grid
 from slideprep.shards.tar import ShardTar
@@ -55,12 +55,12 @@ with ExitStack() as stack:
     tars = [stack.enter_context(ShardTar(folder / f"{number}.tar")) for number in range(len(images))]
     files = [tar.begin({"region.jpg": None}) for tar in tars]
     encoders = [
-        encode.encoder("jpeg", file, width=i.width, height=i.height, quality=95, with_sums=True, folder=folder)
+        codec.encoder("jpeg", file, width=i.width, height=i.height, quality=95, with_sums=True, folder=folder)
         for i, file in zip(images, files)
     ]
     for made in encoders:
         stack.callback(made.close)
-    extract_region(slide, layout, images, [made.write for made in encoders])
+    read_region(slide, layout, images, [made.write for made in encoders])
     for made, tar in zip(encoders, tars):
         made.finish()
         tar.finish()

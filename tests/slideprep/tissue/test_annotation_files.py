@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from slideprep.errors import InputError
+from slideprep.tissue import annotation_files as annotations_io
 from slideprep.tissue.annotation_files import Annotations, read_annotations, regions_geojson
 from slideprep.tissue.annotations import inside_mask
-from slideprep.tissue.tissueloc import annotation_files as annotations_io
 from slideprep.units import Box
 
 SQUARE = [[10, 20], [30, 20], [30, 50], [10, 50], [10, 20]]
