@@ -29,7 +29,7 @@ class Bundle(OpenBundle):
     Attributes:
         path: The folder.
         document: bundle.json.
-        sha256: Of bundle.json, which holds those of the other files: the identity of the bundle.
+        sha256: SHA-256 of bundle.json, which holds those of the other files: the identity of the bundle.
         fc_weight_KC: Weights of the fc layer: what each channel of the feature map says for each class.
     """
 

@@ -51,10 +51,10 @@ def describe(
 
     Args:
         source: What is exported.
-        name: Of the bundle.
+        name: Name of the bundle.
         data: What the network was trained on, in ranges.
-        opset: Of the ONNX graph.
-        agreement: Of the ONNX graph with the network.
+        opset: Opset version of the ONNX graph.
+        agreement: Agreement of the ONNX graph with the network.
         files: Content of the files that must not change.
     """
     trained, index = source.trained, source.index

@@ -39,7 +39,7 @@ class Architecture(Entry):
         model: Name in kdtrain.model.resnet.
         output_stride: Image pixels per cell of the feature map.
         parameters: Their number.
-        feature_channels: Of the feature map.
+        feature_channels: Channels of the feature map.
         min_side_px: Smallest image side that goes in.
     """
 
@@ -54,7 +54,7 @@ class InputEntry(Entry):
     """What the network's images are.
 
     Attributes:
-        magnification: Of the images.
+        magnification: Magnification of the images.
         magnification_by: "objective": relative to the scan's objective; "mpp": physical, 10x is 1 µm per pixel.
         mean: Grey levels 0 to 255 per channel that standardisation subtracts.
         std: Grey levels that it divides by.
@@ -151,11 +151,11 @@ class MetricsEntry(Entry):
 
     Attributes:
         split: On which.
-        shard_set_sha256: Of which set: SHA-256 of its index.json.
-        metrics_sha256: Of the file that holds all metrics.
+        shard_set_sha256: SHA-256 of the index.json of the set.
+        metrics_sha256: SHA-256 of the file that holds all metrics.
         bootstrap: How the intervals were made.
         levels: By sample, slide and patient.
-        gflops_mean: Of a forward pass over an image of the split; 2 per multiply-add.
+        gflops_mean: Mean GFLOPs of a forward pass over an image of the split; 2 per multiply-add.
     """
 
     split: str
@@ -197,7 +197,7 @@ class TrainingEntry(Entry):
         splits: Their counts.
         teacher: For a student.
         started_from: SHA-256 of the weights that training began with, where it did not begin with random ones.
-        versions: Of the software that trained.
+        versions: Versions of the software that trained.
     """
 
     role: Role

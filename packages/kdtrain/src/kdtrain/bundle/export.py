@@ -53,7 +53,7 @@ class ExportOptions:
         out: Folder of the bundle.
         shards: The set that the run was trained on; None for where it was then.
         split: Whose evaluation goes into the bundle.
-        name: Of the bundle; None for what it is.
+        name: Name of the bundle; None for what it is.
         license: SPDX identifier; None to state none.
         notes: Markdown file of the authors.
         unevaluated: Export without metrics.

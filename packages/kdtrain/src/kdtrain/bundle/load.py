@@ -36,7 +36,7 @@ class OpenBundle:
     Attributes:
         path: The folder.
         document: bundle.json.
-        sha256: Of bundle.json, which holds those of the other files: the identity of the bundle.
+        sha256: SHA-256 of bundle.json, which holds those of the other files: the identity of the bundle.
         fc_weight_KC: Weights of the fc layer: what each channel of the feature map says for each class.
     """
 
@@ -47,7 +47,7 @@ class OpenBundle:
 
     @property
     def name(self) -> str:
-        """Of the bundle."""
+        """The bundle's name."""
         return self.document.name
 
     @property
@@ -62,7 +62,7 @@ class OpenBundle:
 
     @property
     def magnification(self) -> float:
-        """Of the images that the network takes."""
+        """Magnification of the images that the network takes."""
         return self.document.input.magnification
 
     @cached_property

@@ -40,7 +40,7 @@ MOST_LOGITS = 1e-3
 MOST_PROBABILITIES = 1e-4
 """Largest differences that are accepted; rounding in float32 makes about 1e-5."""
 MOST_PIXELS = 16_000_000
-"""Of the largest test image: above, the check would take longer than the export."""
+"""Pixels of the largest test image: above, the check would take longer than the export."""
 
 Shape = tuple[int, int, int]
 
@@ -60,7 +60,7 @@ class _StagedGroupNorm(nn.Module):
         self.weight, self.bias = norm.weight, norm.bias
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """The same shape, every group with mean 0 and variance 1 and then scaled and shifted."""
+        """Normalise every group to mean 0 and variance 1, then scale and shift it; the shape stays."""
         batch, channels, height, width = x_BCHW.shape
         x_BGRW = x_BCHW.reshape(batch, self.groups, -1, width)
         centred_BGRW = x_BGRW - _mean(x_BGRW)

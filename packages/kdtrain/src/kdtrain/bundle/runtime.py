@@ -55,7 +55,7 @@ def out_of_memory(images_BHWC: Pixels, name: str) -> MemoryError:
 
     Args:
         images_BHWC: What it was asked about.
-        name: Of the runtime.
+        name: Name of the runtime.
     """
     height, width = images_BHWC.shape[1:3]
     return MemoryError(
@@ -69,7 +69,7 @@ def check_images(images_BHWC: Pixels, min_side_px: int) -> None:
 
     Args:
         images_BHWC: Given to :meth:`Runtime.infer`.
-        min_side_px: Of the network.
+        min_side_px: Shortest side of an image that the network takes, pixels.
 
     Raises:
         ValueError: Another shape or type, or an image too small.

@@ -18,7 +18,7 @@ class OnnxRuntime:
 
     Args:
         path: model.onnx.
-        min_side_px: Of the network.
+        min_side_px: Shortest side of an image that the network takes, pixels.
         threads: Cores for one image; None for all.
     """
 

@@ -38,7 +38,7 @@ class Evaluated:
     """An evaluation of the run's network.
 
     Attributes:
-        weights_sha256: Of the weights that were measured.
+        weights_sha256: SHA-256 of the weights that were measured.
         metrics: What a bundle says of it.
     """
 
@@ -184,7 +184,7 @@ def measure_training_data(
     Args:
         index: The set.
         train_on: Splits or sets, as the run's record names them.
-        magnification: Of the network.
+        magnification: Magnification of the network.
         most: Images opened; where there are more, evenly spaced ones.
         on_image: Told after every image how many were looked at, of how many.
 

@@ -57,9 +57,9 @@ class TrainingData(Entry):
     Attributes:
         images: In the sets trained on.
         measured: That were opened for what the set's index does not say; all, or evenly spaced ones.
-        longer_side_px: Of the images.
-        shorter_side_px: Of the images.
-        area_px: Of the images, pixels.
+        longer_side_px: Longer side of the images.
+        shorter_side_px: Shorter side of the images.
+        area_px: Area of the images, pixels.
         mpp: Microns per image pixel; None where no slide says.
         level0_mpp: Microns per level-0 pixel; likewise.
         level0_objectives: Objective powers, ascending; likewise.
@@ -141,7 +141,7 @@ def image_outside(
     """In what an image lies outside the training data.
 
     Args:
-        data: Of the bundle.
+        data: What the bundle says of its training data.
         width: Pixels.
         height: Pixels.
         stain: From :func:`kdtrain.bundle.stain.stain_numbers`.
@@ -158,9 +158,9 @@ def slide_outside(
     """In what a slide lies outside the training data.
 
     Args:
-        data: Of the bundle.
+        data: What the bundle says of its training data.
         mpp: Microns per pixel of the images that the network sees; None where the slide does not say.
-        level0_objective: Of the scan; None where the slide does not say.
+        level0_objective: Objective power of the scan; None where the slide does not say.
 
     Returns:
         Plain sentences; none where it lies inside, or where nothing is known of the training slides.

@@ -43,7 +43,7 @@ class EncodedImage:
         width: Pixels, as the index states.
         height: Likewise.
         path: Tar that it is from, for messages.
-        key: Of the sample.
+        key: Key of the sample.
     """
 
     data_N: Tensor
@@ -53,7 +53,7 @@ class EncodedImage:
     key: str
 
     def pin_memory(self) -> EncodedImage:
-        """The same in page-locked memory, from where a GPU fetches it without waiting."""
+        """The image in page-locked memory, from where a GPU fetches it without waiting."""
         return replace(self, data_N=self.data_N.pin_memory())
 
 
@@ -77,7 +77,7 @@ def encoded_image(data: bytes, *, size: tuple[int, int], path: Location, key: st
         data: A sample's ``.jpg``, its header checked against the index.
         size: (width, height) in pixels.
         path: The tar.
-        key: Of the sample.
+        key: Key of the sample.
 
     Raises:
         ShardError: F22 where the end is missing.
@@ -144,5 +144,5 @@ def _decode(data: list[Tensor], device: torch.device) -> list[Tensor]:
 
 
 def _reason(error: RuntimeError) -> str:
-    """Its first line, without the place in the decoder's source that it begins with."""
+    """The error's first line, without the place in the decoder's source that it begins with."""
     return re.sub(r"^.*\.cpp:\d+, ", "", str(error).partition("\n")[0])

@@ -24,7 +24,7 @@ class Drawing:
 
     Attributes:
         settings: None for no augmentation: in evaluation.
-        seed: Of the run.
+        seed: Seed of the run.
     """
 
     settings: AugmentSettings | None
@@ -51,7 +51,7 @@ def image_batch(
     """A micro-batch for a network: (B, 3, H, W) float32, augmented and standardised on the device.
 
     Args:
-        samples: Of one size; those out of a teacher cache, of one size after their recorded draws.
+        samples: Samples of one size; those out of a teacher cache, of one size after their recorded draws.
         network: Says which magnification and which colour statistics.
         drawing: How to augment.
         device: Where the network is.

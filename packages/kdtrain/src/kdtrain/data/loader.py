@@ -40,7 +40,7 @@ class LoadStats:
 
     Attributes:
         samples: Delivered to this rank.
-        pixels: Of all their images.
+        pixels: Pixels of all their images.
         wait_s: Seconds that the consumer waited for samples, the start of the workers included.
         elapsed_s: Seconds from the beginning of a pass to the arrival of its last sample, summed over passes: the
             waiting and the consumer's own work between samples.
@@ -90,7 +90,7 @@ class Loader:
 
     Args:
         plan: Called at the start of every pass, in every worker: the places to read, in order.
-        reader: Of the split that the places are in.
+        reader: Reader of the split that the places are in.
         workers: Processes, kept from pass to pass; 0 reads in this one.
         prefetch: Samples that each worker reads ahead.
         pin_memory: Deliver images in page-locked memory, for a GPU.

@@ -66,7 +66,7 @@ class GroupPlan:
     """One rank's part of one optimizer step.
 
     Attributes:
-        number: Of the group in its epoch, from 0; the same on all ranks.
+        number: Number of the group in its epoch, from 0; the same on all ranks.
         global_size: Samples of the group over all ranks: what a sample's loss is divided by.
         backwards: Micro-batches of the rank that has the most, so that ranks with fewer can keep step with it.
         micro_batches: This rank's samples, in the order in which they are read; may be empty.
@@ -96,7 +96,7 @@ def epoch_order(
 
     Args:
         n_per_shard: Samples of every shard; zeros are fine.
-        seed: Of the run, 0 or more.
+        seed: Seed of the run, 0 or more.
         epoch: From 0.
         shuffle: False gives the stored order, for evaluation.
         window_shards: At most so many shards are mixed with each other.
@@ -121,7 +121,7 @@ def epoch_views(
     Args:
         n_per_shard: Samples of every shard.
         views: How many there are, and their order.
-        seed: Of the run, 0 or more.
+        seed: Seed of the run, 0 or more.
         epoch: From 0.
 
     Returns:
@@ -170,7 +170,7 @@ def rank_groups(
     """One rank's part of every group of an epoch, from ``start_group`` on.
 
     Args:
-        order: Of the epoch, the same on all ranks.
+        order: Order of the epoch, the same on all ranks.
         rank: From 0.
         world_size: Number of ranks.
         accumulate: Samples of a full group on each rank.
@@ -228,7 +228,7 @@ class TrainingPlan:
         cells: (columns, rows) of every sample, by shard.
         turned: By shard and view, "1" for every sample that is turned by a quarter; None where that is not known.
         views: How many draws a sample has, and which of them an epoch shows.
-        seed: Of the order.
+        seed: Seed of the order.
         rank: This process.
         world_size: Number of processes.
         accumulate: Samples of a full group on each rank.

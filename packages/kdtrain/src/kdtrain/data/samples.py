@@ -76,11 +76,11 @@ class LoadedSample:
 
     @property
     def pixels(self) -> int:
-        """Of all its images together."""
+        """Number of pixels of all its images together."""
         return sum(width * height for width, height in self.sizes.values())
 
     def pin_memory(self) -> LoadedSample:
-        """The same sample in page-locked memory; torch's loader calls this by name."""
+        """This sample in page-locked memory; torch's loader calls the method by name."""
         return replace(
             self,
             images={m: image.pin_memory() for m, image in self.images.items()},

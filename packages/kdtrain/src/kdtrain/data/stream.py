@@ -39,7 +39,7 @@ class AccumulationGroup:
     what was read ahead and not a whole group.
 
     Attributes:
-        number: Of the group in its epoch, from 0.
+        number: Number of the group in its epoch, from 0.
         global_size: Samples of the group over all ranks: what a sample's loss is divided by.
         backwards: Micro-batches of the rank that has the most; a rank with fewer adds zero-weight ones.
         n_micro_batches: Micro-batches of this rank; 0 where the epoch's last group is smaller than the ranks.
@@ -82,7 +82,7 @@ class SampleStream:
         views: Augmentation draws of a sample, and which of them an epoch shows.
         teacher_cache: Where the teacher's views are read; it has at least ``views.count`` of each sample.
         decode: "device" delivers JPEG images as they are stored, for the device to decode.
-        seed: Of the order of samples, 0 or more.
+        seed: Seed of the order of samples, 0 or more.
         rank: This process, from 0.
         world_size: Number of processes.
         accumulate: Samples of a full group on each rank.

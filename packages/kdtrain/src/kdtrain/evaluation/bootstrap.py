@@ -94,7 +94,7 @@ def bootstrap(models: Sequence[Outcomes], *, iterations: int, seed: int) -> list
         models: Outcomes of the same units; differences of their scores are paired.
         iterations: B, the number of draws. Of fewer than two units none is made: one unit is the same in every draw,
             and an interval of no width would look like certainty.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         One Scores per model, with leading axis (B), or (0) where no draw is made.
@@ -127,7 +127,7 @@ def draw_counts(units: int, *, iterations: int, seed: int, at_once: int) -> Iter
     Args:
         units: U.
         iterations: B.
-        seed: Of NumPy's default generator; draw after draw takes U numbers from it.
+        seed: Seed of NumPy's default generator; draw after draw takes U numbers from it.
         at_once: Draws in a chunk; the draws do not depend on it.
 
     Yields:

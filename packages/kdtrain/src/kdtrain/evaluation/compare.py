@@ -57,7 +57,7 @@ class Difference:
     difference: float | None
     """B minus A."""
     low: float | None
-    """Of the 95 % interval of the difference; None also where there are fewer than two units."""
+    """Lower end of the 95 % interval of the difference; None also where there are fewer than two units."""
     high: float | None
     undefined_draws: int
     """Draws that the interval leaves out because the metric is undefined there."""
@@ -128,7 +128,7 @@ def compare(
         run_b: Folder of the other run.
         split: Both have ``evaluation-<split>/predictions.csv``.
         iterations: Bootstrap draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
         unit: What is drawn, as in ``evaluate_predictions``.
 
     Raises:
@@ -168,13 +168,13 @@ def compare_predictions(
     """Compare two models' predictions of the same samples, in any order; the rest is as for ``compare``.
 
     Args:
-        predictions_a: Of the model that is the reference.
-        predictions_b: Of the other model.
+        predictions_a: Predictions of the model that is the reference.
+        predictions_b: Predictions of the other model.
         classes: Names, in the order of labels and probabilities.
-        names: Of the two models, for the record and for messages.
+        names: Names of the two models, for the record and for messages.
         split: Its name, for the record.
         iterations: Bootstrap draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
         unit: What is drawn.
 
     Raises:

@@ -59,7 +59,7 @@ def evaluate(
         split: A labelled split or set.
         unit: "patient" or "sample": what the bootstrap draws.
         iterations: Bootstrap draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
         workers: Loader processes.
         console: For the progress bar.
         cache: For the shards of a URL; None takes the defaults.

@@ -130,7 +130,7 @@ def _class_auc(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
 
 
 def _class_auc_by_unit(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
-    """The same from how often each unit beats each other: all sums are of halves, so with whole weights to the bit."""
+    """ROC AUC from how often each unit beats each other: all sums are of halves, so exact for whole weights."""
     negative_QU = np.eye(len(weights_UB))[rank.negative_units]
     beaten_QU = np.vstack([np.zeros(len(weights_UB)), np.cumsum(negative_QU, axis=0)])
     positive_PU = np.eye(len(weights_UB))[rank.positive_units]

@@ -56,7 +56,7 @@ def predict_split(
         index: The shard set.
         split: A labelled split or set.
         device: Where the model is.
-        rank: Of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
         workers: Loader processes.
         decode: Who decodes JPEG.

@@ -131,7 +131,7 @@ def items_at(level: Level, predictions: Sequence[Prediction]) -> LevelItems:
 
     Args:
         level: What one item is.
-        predictions: Of one model, from ``check_predictions``.
+        predictions: Predictions of one model, from ``check_predictions``.
     """
     name_of: dict[Level, Callable[[Prediction], str]] = {
         "sample": lambda prediction: prediction.key,

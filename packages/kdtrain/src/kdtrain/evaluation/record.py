@@ -101,10 +101,10 @@ def evaluate_predictions(
     """Every metric with its 95 % interval, at every level.
 
     Args:
-        predictions: Of one model on one split, in any order.
+        predictions: Predictions of one model on one split, in any order.
         classes: Names, in the order of labels and probabilities.
         iterations: Bootstrap draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
         unit: What is drawn: the level's items one by one ("sample"), or patients with all their items.
 
     Raises:

@@ -105,7 +105,7 @@ def activation_bytes(
         height: Image rows.
         width: Image columns.
         checkpointing: Whether activations are recomputed; None takes the model's own setting.
-        dtype: Of the activations. Autocast keeps some in float32: bfloat16 here is its lower bound.
+        dtype: Dtype of the activations. Autocast keeps some in float32: bfloat16 here is its lower bound.
 
     Raises:
         ValueError: The image is too small for the model.

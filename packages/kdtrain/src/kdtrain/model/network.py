@@ -17,7 +17,7 @@ class Network:
         model: Name of the architecture.
         output_stride: Input pixels per feature-map pixel.
         classes: In the order of the logits.
-        magnification: Of the images.
+        magnification: Magnification of the images.
         mean: Grey levels per channel, of the labelled training split at that magnification.
         std: Grey levels per channel, likewise.
     """

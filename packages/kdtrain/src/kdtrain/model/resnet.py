@@ -188,7 +188,7 @@ def build_model(name: str, *, n_classes: int, output_stride: int = 32, seed: int
         name: One of MODEL_NAMES.
         n_classes: Number of logits, 2 or more.
         output_stride: 32, 16 or 8; see ModelSpec. The weights of one seed are the same at each.
-        seed: Of the weights; PyTorch's global generator is then neither read nor changed. None draws from it.
+        seed: Seed of the weights; PyTorch's global generator is then neither read nor changed. None draws from it.
 
     Raises:
         ValueError: A name, class count or stride that does not exist.

@@ -48,9 +48,9 @@ class CacheSummary:
         written: Tars that this command wrote, over all processes.
         samples: In all tars.
         views: In all tars.
-        bytes: Of all tars.
-        source_bytes: Of the teacher's tars that they stand for.
-        seconds: Of this process.
+        bytes: Bytes of all tars.
+        source_bytes: Bytes of the teacher's tars that they stand for.
+        seconds: Seconds of this process.
         stats: What this process read.
     """
 

@@ -54,9 +54,9 @@ class ShardWriter:
     """Writes tars of a cache.
 
     Args:
-        folder: Of the cache.
+        folder: Folder of the cache.
         index: The shard set.
-        settings: Of the cache.
+        settings: Settings of the cache.
         maker: Computes views.
         magnifications: The teacher's and the student's.
     """
@@ -87,7 +87,7 @@ class ShardWriter:
         """Write the tars of some shards, in stored order.
 
         Args:
-            names: Of the shards.
+            names: Names of the shards.
             wanted: Stored splits that they are in, and whether each is augmented.
             workers: Loader processes.
             pin_memory: Whether images go to a GPU.

@@ -74,7 +74,7 @@ def student_network(
     Colours are standardised by the labelled training split's statistics: of this set, or where it has none, refused.
 
     Args:
-        config: Of the run.
+        config: Settings of the run.
         index: The shard set.
         teacher: The teacher's network.
         output_stride: Where the configuration says none; None for the teacher's.

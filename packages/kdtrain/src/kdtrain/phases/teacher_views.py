@@ -28,9 +28,9 @@ class ViewMaker:
 
     Args:
         teacher: Whose views.
-        precision: Of its arithmetic.
+        precision: Precision of its arithmetic.
         device: Where to compute.
-        output_stride: Of the student.
+        output_stride: Output stride of the student.
         micro_batch: Views of one size that go through the network together, at most.
     """
 

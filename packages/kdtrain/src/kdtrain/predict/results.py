@@ -100,7 +100,7 @@ class ResultsFolder:
 
         Args:
             key: The slide's.
-            mark: Of all that decides the result.
+            mark: Digest of all that decides the result.
         """
         try:
             kept = json.loads(self._slide_file(key).read_bytes())

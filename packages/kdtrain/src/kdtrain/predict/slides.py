@@ -60,7 +60,7 @@ def read_settings(config: Mapping[str, Any], options: ReadOptions) -> ReadSettin
     says nothing, nothing is known.
 
     Args:
-        config: Of the training set's index.json.
+        config: Settings of the training set's index.json.
         options: What a person wants otherwise.
 
     Raises:
@@ -151,7 +151,7 @@ def label_scales(labels: Path | None, names: Sequence[str]) -> Scales:
 
     Args:
         labels: The file, as ``slideprep build-shards`` takes it; its labels are not read.
-        names: Of the slides.
+        names: Names of the slides.
 
     Raises:
         UsageError: The file cannot be used.
@@ -198,7 +198,7 @@ def read_job(
 
 
 def _annotation_file(given: Path | None, slide: str) -> Path | None:
-    """Of a folder, the file named like the slide; None where it has none, which reading the slide will say."""
+    """The file itself, or in a folder the one named like the slide; None where it has none: reading will say so."""
     from slideprep.tissue.annotations import find_annotations
 
     if given is None or given.is_file():
@@ -212,7 +212,7 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
 
     Args:
         job: The slide.
-        fingerprint: Of its content, where that is known already.
+        fingerprint: Fingerprint of its content, where that is known already.
 
     Returns:
         SHA-256 (hex); None where the slide cannot be read, which reading it will say.

@@ -104,7 +104,7 @@ class Outside:
     """Holds slides against a bundle's training data.
 
     Args:
-        data: Of the bundle.
+        data: What the bundle says of its training data.
         policy: What to refuse.
     """
 

@@ -47,8 +47,8 @@ def build_report(
         split: Evaluated; None takes a sweep's first, or else test.
         unit: What the bootstrap draws; None takes a sweep's, or else patients.
         iterations: Draws.
-        seed: Of the draws.
-        title: Of the page; None takes a sweep's.
+        seed: Seed of the draws.
+        title: Title of the page; None takes a sweep's.
 
     Raises:
         UsageError: The runs cannot stand in one report: see :func:`~kdtrain.report.runs.collect.collect` and

@@ -53,7 +53,7 @@ class Table:
     """A table.
 
     Attributes:
-        name: Of its files and its anchor: "table-4".
+        name: Name of its files and its anchor: "table-4".
         title: "Table 4. Baseline and KD".
         caption: What is in it and how it was measured.
         corner: Heading of the first column.
@@ -113,11 +113,11 @@ class Chart:
     """A figure of series.
 
     Attributes:
-        name: Of its files and its anchor: "figure-3".
+        name: Name of its files and its anchor: "figure-3".
         title: "Figure 3. Accuracy against cost".
         caption: What is in it.
         kind: Lines through points, or bars in groups (one group per distinct label of the points).
-        x_title: Of the axis, with its unit.
+        x_title: Title of the axis, with its unit.
         y_title: Likewise.
         x_log: Whether the x axis is logarithmic.
         series: In the order of the legend.
@@ -138,7 +138,7 @@ class Confusion:
     """A confusion matrix, drawn as a shaded table.
 
     Attributes:
-        name: Of its anchor.
+        name: Name of its anchor.
         title: Whose it is.
         caption: What is counted.
         classes: In the order of rows and columns.

@@ -47,7 +47,7 @@ class CacheSettings:
 
     Attributes:
         directory: The folder; is made when the first shard is fetched.
-        limit_bytes: Of all files in it together.
+        limit_bytes: Most bytes of all files in it together.
     """
 
     directory: Path

@@ -84,7 +84,7 @@ def location_of(given: str | Path | Url) -> Location:
 
 
 def resolved(location: Location) -> Location:
-    """The same on every machine that sees it: an absolute path; a URL is so already."""
+    """The location as every machine sees it: an absolute path; a URL as it is."""
     return location.resolve() if isinstance(location, Path) else location
 
 

@@ -50,7 +50,7 @@ class ShardFile(_Document):
 
 
 class Shard(_Document):
-    """The same samples in the same order, one tar per magnification; cells are (columns, rows) of the grid."""
+    """Samples in their order, in one tar per magnification; cells are (columns, rows) of the grid."""
 
     split: SplitName
     number: Count

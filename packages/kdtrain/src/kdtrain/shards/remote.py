@@ -25,7 +25,7 @@ from kdtrain.shards.locations import EXTRAS, Url
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before the second and each further attempt, halved at random: the ranks of a run must not come in step."""
 LOOK_WAITS_S = WAITS_S[:2]
-"""The same for the index and listings, which come first: a wrong endpoint is to be told soon."""
+"""Waits for the index and listings, which come first: a wrong endpoint is to be told soon."""
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     # botocore's attempts, s3fs's and ours multiply. Blocks of a file are fetched side by side and held in memory: by
     # default 10 of 50 MB, for every file that is fetched.
@@ -78,7 +78,7 @@ def fetch(url: Url, target: Path, *, size: int, sha256: str) -> None:
     """Copy a file to a local one, and check it.
 
     Args:
-        url: Of the file.
+        url: Url of the file.
         target: Is replaced.
         size: Bytes that it must have.
         sha256: Its digest.

@@ -47,7 +47,7 @@ def iter_places(tar: BinaryIO, path: Location) -> Iterator[SamplePlace]:
 
     Args:
         tar: The open file, at its beginning; its position is not to be moved until the last sample.
-        path: Of the file, for messages.
+        path: Path of the file, for messages.
 
     Raises:
         ShardError: F11 to F16, at the first member that breaks one.

@@ -42,7 +42,7 @@ def iter_members(tar: BinaryIO, path: Location, rules: Rules) -> Iterator[Member
 
     Args:
         tar: The open file, at its beginning; its position is not to be moved until the last member.
-        path: Of the file, for messages.
+        path: Path of the file, for messages.
         rules: How to name what is wrong.
 
     Raises:

@@ -36,8 +36,8 @@ class Job:
 
     Attributes:
         run: As planned.
-        folder: Of the run.
-        config: Of its phase; None for a run that exists and is only measured.
+        folder: Folder of the run.
+        config: Settings of its phase; None for a run that exists and is only measured.
         network: What it trains, or holds.
         trained_on: Splits that it learns from.
         needs: The jobs whose networks it needs.
@@ -52,7 +52,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the run."""
+        """The run's name."""
         return self.run.name
 
 
@@ -308,7 +308,7 @@ def other_source(folder: Path, needs: Sequence[Job]) -> str:
     """Why a run's folder cannot be gone on with: it learnt from a teacher or student that is another one now.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         needs: The jobs whose networks it needs.
 
     Returns:

@@ -25,7 +25,7 @@ class Screen:
     Args:
         console: Where.
         total: Runs to complete.
-        done: Of these, complete at the start.
+        done: Number of these, complete at the start.
     """
 
     def __init__(self, console: Console, *, total: int, done: int) -> None:

@@ -27,7 +27,7 @@ class ExistingTeacher:
 
     Attributes:
         folder: Its run.
-        magnification: Of its images.
+        magnification: Magnification of its images.
         seed: It was trained with.
     """
 
@@ -45,9 +45,9 @@ class PlannedRun:
         folder: Relative to the sweep's folder; absolute for a run that exists elsewhere.
         method: Label in tables.
         phase: teacher, baseline, distill or finetune.
-        magnification: Of its images.
-        seed: Of weights, order and augmentation.
-        settings: Of its phase, as the recipe gives them.
+        magnification: Magnification of its images.
+        seed: Seed of weights, order and augmentation.
+        settings: Settings of its phase, as the recipe gives them.
         common: Names of those that come from the recipe's 'settings', for messages.
         section: Key of the recipe that asks for it, for messages.
         depends_on: Names of the runs whose networks it needs: a teacher, or a student.

@@ -28,7 +28,7 @@ class Options:
         seeds: Instead of the recipe's.
         only: Pattern of the names of the runs to complete, with what they need.
         jobs: Runs at a time on this machine.
-        ray_address: Of a cluster to run on.
+        ray_address: Address of a cluster to run on.
         gpus_per_run: On a cluster.
         cpus_per_run: On a cluster.
         as_json: Machine-readable output.

@@ -87,9 +87,9 @@ class TeacherRecipe(_WithSettings):
     """Phase I.
 
     Attributes:
-        settings: Of the teachers alone; written beside the other keys.
-        magnification: Of their images (the paper's 10x).
-        seed: Of one teacher that all runs share, as in the paper. Left out: each seed has a teacher of its own.
+        settings: Settings of the teachers alone; written beside the other keys.
+        magnification: Magnification of their images (the paper's 10x).
+        seed: Seed of one teacher that all runs share, as in the paper. Left out: each seed has a teacher of its own.
         run: Folder of a teacher that exists, which is then not trained; beside it nothing else is said.
     """
 
@@ -108,7 +108,7 @@ class MethodRecipe(_WithSettings):
     """A row of the result: one phase at several magnifications.
 
     Attributes:
-        settings: Of this method alone; written beside the other keys.
+        settings: Settings of this method alone; written beside the other keys.
         phase: baseline, distill or finetune.
         student: For finetune: the method whose students are fine-tuned.
         magnifications: Left out: those of the recipe, or of the student's method.
@@ -157,8 +157,8 @@ class Recipe(_Strict):
         shards: Folder of the shard set, or its URL.
         out: Folder of the sweep.
         seeds: Every method is run once with each.
-        magnifications: Of students and baselines.
-        settings: Of every run whose phase has them.
+        magnifications: Magnifications of students and baselines.
+        settings: Settings of every run whose phase has them.
         teacher: Left out where nothing is distilled.
         methods: By their labels in tables.
         evaluate: How every run is measured.

@@ -71,7 +71,7 @@ def write_record(
     Args:
         recipe: What was asked for.
         jobs: Its runs.
-        standings: Of each, in the same order.
+        standings: Standings of each, in the same order.
         shards: Folder of the shard set, as it was given.
         out: Folder of the sweep.
         kept: Entries of runs that are not planned now.

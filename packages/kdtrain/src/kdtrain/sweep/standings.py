@@ -34,7 +34,7 @@ class Standings:
 
     Args:
         runs: Each after those that it needs.
-        standings: Of every run, by name, as the disk has it: finished or waiting.
+        standings: Standings of every run, by name, as the disk has it: finished or waiting.
         wanted: Names of those to complete; what they need is completed as well.
     """
 
@@ -85,7 +85,7 @@ class Standings:
         """A run has failed.
 
         Args:
-            name: Of the run.
+            name: Name of the run.
             reason: Why.
             network: Whether its network is there all the same.
 

@@ -41,9 +41,9 @@ def progress_of(
     """How far a run is.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         evaluate: What it is to be measured on, and how.
-        shard_set_sha256: Of the set that it is to be measured on.
+        shard_set_sha256: SHA-256 of the set that it is to be measured on.
         source_there: Whether the networks that it learns from are there. Where one is gone and will be made anew, it
             is not settled that the run's own network is of that one.
     """

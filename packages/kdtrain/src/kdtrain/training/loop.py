@@ -55,7 +55,7 @@ class Phase:
         loss_of: Loss of a micro-batch under the model that it is given.
         parts: Names of the loss's parts.
         validate: Metrics on a split; "loss" among them. None where the phase has none to choose by.
-        higher_is_better: Of the metric that the configuration selects by.
+        higher_is_better: Whether more is better of the metric that the configuration selects by.
         provenance: What else the run's record should hold: the teacher, the weights that were loaded.
         views: Augmentation draws of a sample, and which of them an epoch shows.
         teacher_cache: Where the teacher's views are read, if it is not computed.
@@ -87,7 +87,7 @@ class Summary:
         chosen_step: The step whose weights are in model.safetensors.
         chosen_by: The metric and the split that chose it, or "the last epoch".
         metric: Its value, or None.
-        seconds: Of this process; a run that was finished before takes none.
+        seconds: Seconds of this process; a run that was finished before takes none.
         stats: Samples and megapixels per second, and the share of time spent waiting for data.
     """
 

@@ -25,7 +25,7 @@ class Trained:
         model: With weights, on the CPU, in evaluation mode.
         run: The content of run.json.
         folder: The run's folder.
-        sha256: Of the weights' file.
+        sha256: SHA-256 of the weights' file.
     """
 
     network: Network

@@ -48,7 +48,7 @@ def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
 
     Args:
         config: The settings.
-        prepared: Of the same settings (see :func:`slideprep.building.prepare.prepare`).
+        prepared: Slides, labels and splits of the same settings (see :func:`slideprep.building.prepare.prepare`).
         console: For progress.
 
     Raises:
@@ -85,7 +85,7 @@ def finished_build(config: BuildConfig, planned: Planned, records: Sequence[Shar
 
     Args:
         config: The settings.
-        planned: Of the same settings.
+        planned: The plan of the same settings.
         records: One per planned shard, in the same order.
     """
     return Finished(
@@ -107,7 +107,7 @@ def plan_set(
 
     Args:
         config: The settings.
-        prepared: Of the same settings.
+        prepared: Slides, labels and splits of the same settings.
         pool: What runs the scans.
         console: For progress.
         workspace: Where scans are kept; None to keep nothing.

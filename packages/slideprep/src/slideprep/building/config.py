@@ -29,7 +29,7 @@ from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
 
 _UNRECORDED = Field(exclude=True)
-"""Of settings that cannot change a byte of a shard, and paths, which say more about a machine than about a set."""
+"""For settings that cannot change a byte of a shard, and for paths, which tell of a machine and not of a set."""
 
 REPEATED = {"exclude_classes": "--exclude-class"}
 """Lists whose option takes one item, and may be repeated."""

@@ -156,9 +156,9 @@ class Finished:
         scans: By slide name; slides that failed are missing.
         shards: As planned.
         records: One per shard, in the same order.
-        failures: Of slides, before any shard was begun; those of regions are in the records.
+        failures: Failures of slides, before any shard was begun; those of regions are in the records.
         pictures: Thumbnails of slides that failed, by name, where they could be opened.
-        warnings: Of the run.
+        warnings: Warnings of the run.
         past: What a set keeps that was there before; None for a new one.
     """
 

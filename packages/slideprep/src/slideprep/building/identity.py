@@ -43,7 +43,7 @@ def identity(config: BuildConfig, prepared: Prepared) -> dict[str, Any]:
 
 
 def annotation_digest(path: Path | None) -> str | None:
-    """Of an annotation file's content: one that was edited makes another set."""
+    """SHA-256 of an annotation file's content: one that was edited makes another set."""
     if path is None:
         return None
     try:

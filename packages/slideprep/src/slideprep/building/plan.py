@@ -38,7 +38,7 @@ class Planned:
         scanned: Regions.
         shards: The plan.
         failures: Regions of labelled splits that have no class, and failed slides.
-        warnings: Of the run.
+        warnings: Warnings of the run.
     """
 
     prepared: Prepared
@@ -61,9 +61,9 @@ def planned_of(
 
     Args:
         config: The settings.
-        prepared: Of the same settings.
+        prepared: Slides, labels and splits of the same settings.
         scanned: Their regions.
-        warnings: Of the run.
+        warnings: Warnings of the run.
         first: Number of the first shard of each split of a set that grows (see
             :func:`~slideprep.building.plan.plan_shards`).
         present_bytes: Expected size of what such a set holds already.
@@ -192,7 +192,7 @@ class Shard:
 
     @property
     def slides(self) -> tuple[str, ...]:
-        """Its slides, by name."""
+        """Names of the shard's slides, sorted."""
         return tuple(sorted({sample.slide for sample in self.samples}))
 
 

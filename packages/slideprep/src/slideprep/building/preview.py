@@ -62,7 +62,7 @@ def preview_set(finished: Finished, title: str, thumbnails: Thumbnails) -> Previ
 
     Args:
         finished: The build.
-        title: Of the page.
+        title: Title of the page.
         thumbnails: Gives the thumbnail of a slide by name, for scans that come without theirs.
     """
     table = class_table(finished.prepared, finished.samples.values())

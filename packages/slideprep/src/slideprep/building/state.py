@@ -45,7 +45,7 @@ class SetState(BaseModel):
 
     Attributes:
         slides: By name, those that are left out among them.
-        failures: Of slides, before any shard was begun; those of regions are in the shards' records.
+        failures: Failures of slides, before any shard was begun; those of regions are in the shards' records.
         pictures: Thumbnails (JPEG) of slides that failed, by name.
         synthetic: Whether every slide was generated.
     """

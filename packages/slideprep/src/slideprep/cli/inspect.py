@@ -92,7 +92,7 @@ def _magnifications(scale: Scale, width: int, height: int) -> list[dict[str, Any
 
 
 def as_text(facts: dict[str, Any]) -> str:
-    """The same for a person."""
+    """The facts as lines for a person."""
     mpp = "unknown" if facts["mpp"] is None else f"{facts['mpp']:g} µm/px"
     objective = "unknown" if facts["objective"] is None else f"{facts['objective']:g}x"
     if facts.get("objective_source") not in (None, "slide"):

@@ -49,7 +49,7 @@ class _BuildCommand(click.Command):
     """Takes the settings of a build, which are loaded when they are asked for: the other commands need not wait."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its options; ``plan`` writes no set and has no ``--out``."""
+        """The command's options; ``plan`` writes no set and has no ``--out``."""
         from slideprep.cli.options import build_parameters
 
         self.params = self.params or build_parameters(with_out=self.name != "plan")

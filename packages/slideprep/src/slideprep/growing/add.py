@@ -95,8 +95,8 @@ class _Added:
     Attributes:
         prepared: The new slides.
         planned: Their scans and shards.
-        records: Of the new shards.
-        classes: Of the set afterwards.
+        records: Records of the new shards.
+        classes: Classes of the set afterwards.
     """
 
     prepared: Prepared

@@ -164,7 +164,7 @@ def put_in_place(
         changing: The set, held.
         after: Everything behind the new index.
         request: What was asked.
-        workspace: Of the folder in which the change grew.
+        workspace: Workspace of the folder in which the change grew.
         identities: ``build.json``'s entries of the slides afterwards.
         tars: Paths of tars below ``next``.
         records: Names of shards whose record is below ``next``.

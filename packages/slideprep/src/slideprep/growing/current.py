@@ -52,7 +52,7 @@ class CurrentSet:
     Attributes:
         out: Its folder.
         index: Its index.
-        index_sha256: Of the index's bytes, which identifies the set.
+        index_sha256: SHA-256 of the index's bytes, which identifies the set.
         identity: The workspace's record of what was built (``build.json``).
         finished: Everything behind the index.
     """
@@ -211,8 +211,8 @@ def assemble(
         slides: Where every slide goes, by name.
         classes: In the order of their indices.
         scans: By slide name.
-        records: Of every shard.
-        failures: Of slides, before any shard was begun.
+        records: Records of every shard.
+        failures: Failures of slides, before any shard was begun.
         pictures: Thumbnails of slides that failed, by name.
         past: What the set keeps.
     """

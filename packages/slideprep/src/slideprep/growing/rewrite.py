@@ -147,7 +147,7 @@ def _copy(source: Store, file: ShardFile, grown: Path, edits: Edits) -> None:
 
 
 def _digest(record: ShardRecord, edits: Edits) -> str:
-    """Of everything that decides the shard's new bytes."""
+    """SHA-256 of everything that decides the shard's new bytes."""
     keys = set(record.keys)
     parts = (
         sorted(file.sha256 for file in record.files.values()),

@@ -140,7 +140,7 @@ class Loop:
 
 
 def _align(kind: Any) -> int:
-    """Of single numbers: arrays are numpy's, at any address that fits their elements."""
+    """Bytes to which a single number is aligned: numpy's arrays begin at any address that fits their elements."""
     element = getattr(kind, "element", kind)
     return 4 if isinstance(element, ir.FloatType) else int(element.width) // 8
 

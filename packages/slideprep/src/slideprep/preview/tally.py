@@ -18,7 +18,7 @@ CARDS = 1000
 """Slides on the page: 20 MB with thumbnails of 15 KB, which a browser opens at once; no person looks at more."""
 
 SHARES: Mapping[SlideStatus, float] = {"failed": 0.4, "warning": 0.3, "ok": 0.3}
-"""Of the cards; what one state does not need goes to the others, failures first."""
+"""Share of the cards for each state; what one state does not need goes to the others, failures first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class Tally:
     """What is said of all slides of a set.
 
     Attributes:
-        states: Of each slide, in the set's order.
-        ranks: Of each slide, for drawing some of them.
+        states: States of each slide, in the set's order.
+        ranks: Ranks of each slide, for drawing some of them.
         failed: Slides with failures.
         warned: Slides with warnings, failed ones among them.
         patients: How many there are.

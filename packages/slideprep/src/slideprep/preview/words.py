@@ -57,7 +57,7 @@ def times(magnification: float) -> str:
 
 
 def magnifications(regions: Iterable[PreviewRegion]) -> list[float]:
-    """Those of the regions' images, highest first."""
+    """Magnifications of the regions' images, highest first."""
     return sorted({size[0] for region in regions for size in region.sizes}, reverse=True)
 
 

@@ -41,7 +41,7 @@ class Extraction:
         settings: How slides become images.
         magnifications: Those that are made, highest first.
         scale: Objective, mpp and where they came from.
-        fingerprint: Of the content of the slide's files.
+        fingerprint: Fingerprint of the content of the slide's files.
         regions: All that were found, in reading order; those with ``left_out`` say why no image is made of them.
         warnings: What is odd about the slide, plain sentences.
         thumbnail: JPEG of the whole slide.
@@ -121,7 +121,7 @@ class Extraction:
 
         Args:
             region: One of ``regions``.
-            magnification: Of the images to compare; the highest that is made where none is given.
+            magnification: Magnification of the images to compare; the highest that is made where none is given.
 
         Raises:
             UsageError: The region is left out.

@@ -53,7 +53,7 @@ def fast_difference(
         grid: The region's.
         layout: The region's.
         frame: The level to compare with level 0.
-        magnification: Of the images.
+        magnification: Magnification of the images.
 
     Raises:
         SlideReadError: Pixels are damaged or missing from the file.

@@ -25,7 +25,8 @@ class RegionImage:
     """A region at one magnification.
 
     Attributes:
-        magnification: Of its pixels; what was asked for, except of a picture for people that would have been too fine.
+        magnification: Magnification of its pixels; what was asked for, except of a picture for people that would have
+            been too fine.
         factor: Level-0 pixels per pixel.
         mpp: Microns per pixel, or None where the slide's are not known.
         width: Pixels.

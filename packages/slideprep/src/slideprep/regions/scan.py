@@ -57,7 +57,7 @@ class Scan:
 
     Attributes:
         name: The slide's name in all output.
-        fingerprint: Of the content of its files.
+        fingerprint: Fingerprint of the content of its files.
         reader: What decodes it.
         vendor: The format, as OpenSlide calls it.
         width: Level-0 pixels.
@@ -92,7 +92,7 @@ class ScanFailure:
         name: The slide's name in all output.
         stage: What was being done: "open", "magnification" or "tissue".
         reason: The error's message.
-        fingerprint: Of the content, where it could be read.
+        fingerprint: Fingerprint of the content, where it could be read.
         thumbnail: JPEG of the whole slide, where it could be opened.
     """
 
@@ -143,7 +143,7 @@ def scan_opened(slide: Slide, scale: Scale, grid: Grid, job: ScanJob, mark: str)
     Args:
         slide: The slide.
         scale: From :func:`slide_scale`.
-        grid: Of the scale and the settings' magnifications.
+        grid: Grid of the scale and the settings' magnifications.
         job: What is asked for; its file is not opened again.
         mark: The fingerprint.
 

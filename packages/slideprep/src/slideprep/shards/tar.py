@@ -118,7 +118,7 @@ class ShardTar:
 
     @property
     def sha256(self) -> str:
-        """Of the whole tar, once the context is left, in hexadecimal."""
+        """SHA-256 of the whole tar, in hexadecimal, once the context is left."""
         return self._digest.hexdigest()
 
 

@@ -48,7 +48,7 @@ def coarsest_frame(levels: Sequence[Level], factor: Fraction) -> LevelFrame:
     """The coarsest level that an image can be made of without enlarging anything.
 
     Args:
-        levels: Of a slide, level 0 first.
+        levels: Levels of a slide, level 0 first.
         factor: Level-0 pixels per image pixel.
 
     Returns:

@@ -32,7 +32,7 @@ class OpenedSlide:
         reader: What decodes it, as :class:`slideprep.slides.reader.Slide` names readers.
         width: Level-0 pixels.
         height: Level-0 pixels.
-        levels: Of the pyramid, level 0 first.
+        levels: Levels of the pyramid, level 0 first.
         given_objective: What was given when it was opened, for a file that says nothing.
         given_mpp: The same of microns per pixel.
     """

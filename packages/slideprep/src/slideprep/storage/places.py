@@ -42,7 +42,7 @@ class Url(str):
 
     @property
     def suffix(self) -> str:
-        """Of the last part, with its dot; empty where there is none."""
+        """Suffix of the last part, with its dot; empty where there is none."""
         return PurePosixPath(self.name).suffix
 
     @property

@@ -50,7 +50,7 @@ class UrlLock:
     Args:
         place: What is locked, for messages.
         folder: Where the lock's objects are.
-        number: Of the object that holds.
+        number: Number of the object that holds.
         owner: Our random name.
     """
 

@@ -60,7 +60,7 @@ class Lesion:
     outline_um: Points
     """(corners, 2): x and y of a closed line's corners, clockwise to the eye; the first is not repeated."""
     share: float
-    """Of the piece's area."""
+    """Share of the piece's area that the lesion covers."""
 
     def holds(self, cells: Cells) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which cells have their centre inside."""
@@ -119,7 +119,7 @@ class OutlinedLesion:
     outline_l0: Points
     """(corners, 2): x and y in level-0 pixels; the first corner is not repeated."""
     share: float
-    """Of the area of its piece of tissue."""
+    """Share of the area of its piece of tissue."""
 
 
 def truth_geojson(lesions: Sequence[OutlinedLesion]) -> str:

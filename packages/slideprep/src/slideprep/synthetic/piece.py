@@ -81,7 +81,7 @@ def stain_piece(
     Args:
         rng: Source of randomness.
         shape_um: Rows and columns.
-        recipe: Of the piece, outside a lesion.
+        recipe: Recipe of the piece, outside a lesion.
         style: The slide's.
         libraries: Cells of ``recipe``.
         kind: Plants one lesion; None for a piece that is the same everywhere.

@@ -116,7 +116,7 @@ class SlideStyle:
     epithelium_hematoxylin: float
     """Mean diffuse-equivalent hematoxylin of the epithelium, nuclei included (optical density)."""
     stroma_hematoxylin: float
-    """The same of the stroma."""
+    """Mean diffuse-equivalent hematoxylin of the stroma (optical density)."""
     epithelium_eosin: float
     stroma_eosin: float
     gland_radius_um: float

@@ -25,7 +25,7 @@ class Machines:
 
     Attributes:
         alive: Identifiers of the machines that are there.
-        cores: Of all of them together.
+        cores: Cores of all of them together.
         largest_memory: Bytes that the machine with the most lends to tasks, of those that have a core.
     """
 

@@ -40,9 +40,9 @@ def check_cache(
 
     Args:
         cache: That was opened.
-        config: Of the run.
+        config: Settings of the run.
         index: The shard set.
-        teacher_sha256: Of the weights of --teacher, where it was given.
+        teacher_sha256: SHA-256 of the weights of --teacher, where it was given.
         train_on: Stored splits that are trained on.
         validate_on: Stored splits that are validated on.
 

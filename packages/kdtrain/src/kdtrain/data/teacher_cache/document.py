@@ -64,12 +64,12 @@ class ShardEntry(_Document):
     """One tar of a cache.
 
     Attributes:
-        split: Of the source shard.
-        number: Of the source shard.
+        split: Split of the source shard.
+        number: Number of the source shard.
         path: Relative to cache.json.
-        bytes: Of the tar.
-        sha256: Of the tar.
-        samples: Of the source shard.
+        bytes: Bytes of the tar.
+        sha256: SHA-256 of the tar.
+        samples: Samples of the source shard.
         keys_sha256: As the set's index states it.
         sources: SHA-256 of the source tars, at the teacher's and the student's magnification ("10x").
         augmented: Whether its views are augmented: of splits to train on.
@@ -95,11 +95,11 @@ class CacheSettings(_Document):
         teacher: Whose outputs they are.
         student: Whom they are for.
         classes: In the order of the logits.
-        channels: Of a feature map.
+        channels: Channels of a feature map.
         augmentation: None where nothing is augmented.
-        seed: Of the draws.
+        seed: Seed of the draws.
         views: Draws of every sample that is trained on.
-        precision: Of the teacher's arithmetic.
+        precision: Precision of the teacher's arithmetic.
     """
 
     teacher: TeacherEntry
@@ -161,7 +161,7 @@ class TeacherCache:
     Attributes:
         directory: The folder that holds cache.json.
         document: cache.json, checked.
-        sha256: Of cache.json: the identity of the cache, down to the last value.
+        sha256: SHA-256 of cache.json: the identity of the cache, down to the last value.
     """
 
     directory: Path

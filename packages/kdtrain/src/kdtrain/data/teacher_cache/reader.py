@@ -52,8 +52,8 @@ class CacheReader:
         """A view of a sample.
 
         Args:
-            shard: Of the set.
-            position: Of the sample in it.
+            shard: Shard of the set.
+            position: Position of the sample in it.
             view: From 0.
             key: The sample's, as its own shard has it.
 

@@ -93,8 +93,8 @@ def iter_samples(tar: BinaryIO, path: Path, views: int) -> Iterator[CachedPlace]
 
     Args:
         tar: The open file, at its beginning.
-        path: Of the file, for messages.
-        views: Of every sample.
+        path: Path of the file, for messages.
+        views: Views of every sample.
 
     Raises:
         ShardError: T09 to T12, at the first member that breaks one.

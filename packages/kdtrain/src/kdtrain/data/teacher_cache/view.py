@@ -47,7 +47,7 @@ class Taught:
     view: TeacherView
 
     def pin_memory(self) -> Taught:
-        """The same in page-locked memory."""
+        """This view in page-locked memory."""
         maps = {how: tensor.pin_memory() for how, tensor in self.view.maps.items()}
         return Taught(draw=self.draw, view=TeacherView(logits_K=self.view.logits_K.pin_memory(), maps=maps))
 

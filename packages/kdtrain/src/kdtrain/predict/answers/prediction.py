@@ -82,7 +82,7 @@ class SlidePrediction:
         height: Level-0 pixels.
         mpp: Microns per level-0 pixel, or None.
         objective: Objective power, or None.
-        magnification: Of the images that the network saw.
+        magnification: Magnification of the images that the network saw.
         reader: What decoded the file.
         level: Pyramid level that pixels came from: 0 but with ``fast``.
         fast: What that changed; None at level 0.
@@ -116,7 +116,7 @@ class SlidePrediction:
 
     @property
     def label(self) -> str:
-        """Its name."""
+        """Name of the predicted class."""
         return self.classes[self.predicted]
 
 

@@ -11,12 +11,12 @@ Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]
 
 DISPLAY_MAGNIFICATION = 5.0
-"""Of the pictures that a page shows: glands and their layers are seen, and a slide takes some ten megabytes."""
+"""Magnification of a page's pictures: glands and their layers are seen, and a slide takes some ten megabytes."""
 OCCLUSION_PASSES = 100
 PAGE_MB = 40.0
 
 PAGE_FILE = "page.html"
-"""Of an explanation's folder."""
+"""Name of the page in an explanation's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ class ReadRegion:
         width: Level-0 pixels.
         height: Level-0 pixels.
         image: The network's image, encoded.
-        image_format: Of its encoding.
+        image_format: Format of its encoding.
         image_width: Pixels.
         image_height: Pixels.
         display: A picture for people as JPEG, or None.
@@ -104,7 +104,7 @@ class SlideImages:
 
     Attributes:
         name: The slide's.
-        fingerprint: Of its content.
+        fingerprint: Fingerprint of its content.
         width: Level-0 pixels.
         height: Level-0 pixels.
         mpp: Microns per level-0 pixel, or None.

@@ -46,8 +46,8 @@ def agreement(
     Args:
         first: One map.
         second: The other.
-        width: Of the image, pixels.
-        height: Of the image, pixels.
+        width: Width of the image, pixels.
+        height: Height of the image, pixels.
         tissue: As of :func:`kdtrain.predict.explain.agreement.tissue_blocks`; None counts all of the image.
 
     Returns:

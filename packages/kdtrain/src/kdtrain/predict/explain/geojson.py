@@ -33,7 +33,7 @@ def write_geojson(path: Path, regions: Sequence[ExplainedRegion], classes: Seque
 
     Args:
         path: Where.
-        regions: Of one slide.
+        regions: Regions of one slide.
         classes: Names, in the order of the probabilities.
     """
     with open_atomically(path) as file:
@@ -48,7 +48,7 @@ def features(regions: Sequence[ExplainedRegion], classes: Sequence[str]) -> Iter
     """The features: all regions, then the cells of each.
 
     Args:
-        regions: Of one slide.
+        regions: Regions of one slide.
         classes: Names, in the order of the probabilities.
     """
     names = [visible(name) for name in classes]

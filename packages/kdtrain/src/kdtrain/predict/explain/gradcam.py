@@ -41,7 +41,7 @@ def grad_cam(
     Args:
         feature_map_CHW: (C, h, w) float32, output of the last stage for one image.
         fc_weight_KC: (K, C) float32, weights of the fc layer.
-        class_index: Of the class, from 0.
+        class_index: Index of the class, from 0.
         output_stride: Image pixels per cell along a side.
         relu: Cut off what speaks against the class, as published. Without it, the mean of the cells is the logit
             less the fc layer's bias.

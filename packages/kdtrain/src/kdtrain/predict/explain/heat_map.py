@@ -49,8 +49,8 @@ class HeatMap:
         """Interpolate to the image's pixels: (height, width) float32; beyond the outer centres the edge goes on.
 
         Args:
-            width: Of the image, pixels.
-            height: Of the image, pixels.
+            width: Width of the image, pixels.
+            height: Height of the image, pixels.
         """
         return self.at(x=np.arange(width) + 0.5, y=np.arange(height) + 0.5)
 

@@ -49,8 +49,8 @@ class PatchGrid:
     So neighbours overlap by half, and every place but the outermost half cell is seen by two patches along each axis.
 
     Attributes:
-        width: Of the image, pixels.
-        height: Of the image, pixels.
+        width: Width of the image, pixels.
+        height: Height of the image, pixels.
         columns: Patches along x.
         rows: Patches along y.
     """
@@ -65,8 +65,8 @@ class PatchGrid:
         """The finest grid of nearly square cells with at most ``budget`` patches.
 
         Args:
-            width: Of the image, pixels.
-            height: Of the image, pixels.
+            width: Width of the image, pixels.
+            height: Height of the image, pixels.
             budget: Forward passes that may be spent, 1 or more.
 
         Raises:

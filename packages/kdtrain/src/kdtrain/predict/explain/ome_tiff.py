@@ -60,8 +60,8 @@ def write_ome_tiff(
         overview: JPEG or PNG of the whole slide, which lies under and between the regions.
         images: The regions' pixels, which are sharper than the overview, such as the network's own; None leaves the
             overview.
-        opacity: Of the strongest colours, 0 to 1.
-        max_pixels: Of the largest resolution.
+        opacity: Opacity of the strongest colours, 0 to 1.
+        max_pixels: Pixels of the largest resolution.
 
     Raises:
         UsageError: tifffile is not installed.
@@ -94,7 +94,7 @@ def painted_canvas(
         overview: JPEG or PNG of the whole slide.
         factor: Level-0 pixels per pixel of the result.
         images: The regions' pixels, or None.
-        opacity: Of the strongest colours, 0 to 1.
+        opacity: Opacity of the strongest colours, 0 to 1.
     """
     slide = picture.prediction
     size = ceil(slide.width / factor), ceil(slide.height / factor)

@@ -43,7 +43,7 @@ def overlay_png(
         picture: What to draw.
         overview: JPEG or PNG of the whole slide, from corner to corner, of any size.
         side_px: Longest side of the slide.
-        opacity: Of the strongest colours, 0 to 1.
+        opacity: Opacity of the strongest colours, 0 to 1.
 
     Returns:
         PNG.
@@ -71,7 +71,7 @@ def painted_overview(
         picture: What to draw.
         overview: JPEG or PNG of the whole slide.
         side_px: Longest side of the result.
-        opacity: Of the strongest colours, 0 to 1.
+        opacity: Opacity of the strongest colours, 0 to 1.
     """
     canvas_HWC = _scaled(overview, picture, side_px)
     per_level0 = canvas_HWC.shape[1] / picture.prediction.width

@@ -29,7 +29,7 @@ def draw_legend(
     Args:
         page: Where.
         picture: What it explains.
-        opacity: Of the strongest colours in the picture; the bar shows colours as they look on white there.
+        opacity: Opacity of the strongest colours in the picture; the bar shows colours as they look on white there.
         left: Left edge, pixels.
         top: Top edge, pixels.
         width: Pixels there are.

@@ -18,7 +18,7 @@ from kdtrain.predict.explain.colours import Scale
 from kdtrain.predict.explain.heat_map import ExplainedRegion, HeatMap, Method
 
 OPACITY = 0.65
-"""Of the strongest colours: the tissue under them stays visible."""
+"""Opacity of the strongest colours: the tissue under them stays visible."""
 
 METHOD_NAMES: dict[Method, str] = {"grad-cam": "Grad-CAM", "occlusion": "Occlusion"}
 
@@ -66,8 +66,8 @@ class Place:
         """(rows, columns) of the canvas pixels whose centres lie inside.
 
         Args:
-            width: Of the canvas.
-            height: Of the canvas.
+            width: Width of the canvas.
+            height: Height of the canvas.
         """
         return _inside(self.top, self.bottom, height), _inside(self.left, self.right, width)
 
@@ -93,7 +93,7 @@ def paint(
         region: The region, for the size of its image.
         place: Where it lies.
         scale: What the colours mean.
-        opacity: Of the strongest colours, 0 to 1.
+        opacity: Opacity of the strongest colours, 0 to 1.
     """
     rows, columns = place.pixels(width=canvas_HWC.shape[1], height=canvas_HWC.shape[0])
     under = canvas_HWC[rows, columns]
@@ -115,7 +115,7 @@ class SlidePicture:
         regions: Those to draw.
         bundle: Name of the bundle.
         method: Which maps.
-        class_index: Of which class.
+        class_index: Index of the explained class.
         scale: What colours mean; made from the maps.
     """
 
@@ -138,7 +138,7 @@ class SlidePicture:
 
     @property
     def class_name(self) -> str:
-        """Of the class explained."""
+        """Name of the explained class."""
         return self.prediction.classes[self.class_index]
 
     @property

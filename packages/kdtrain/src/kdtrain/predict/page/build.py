@@ -43,8 +43,8 @@ def build_page(
         page: What to show.
         size_limit_bytes: The finest resolutions of the largest regions are left out until the page is no larger,
             and it says so; what is left when all are out (overview, maps, table) is never left out.
-        colours: Of maps that are nowhere negative.
-        signed_colours: Of maps that are, the middle standing for 0.
+        colours: Colours of maps that are nowhere negative.
+        signed_colours: Colours of maps that are, the middle standing for 0.
 
     Returns:
         HTML in UTF-8.

@@ -39,9 +39,9 @@ def page_data(
 
     Args:
         page: The page.
-        pyramids: Of the regions' images, in the order of the regions.
-        colours: Of maps that are nowhere negative.
-        signed_colours: Of the others.
+        pyramids: Pyramids of the regions' images, in the order of the regions.
+        colours: Colours of maps that are nowhere negative.
+        signed_colours: Colours of the others.
 
     Raises:
         ValueError: A map holds values that are not finite.
@@ -101,7 +101,7 @@ def first_choice(page: SlidePage) -> Json:
 
 
 def _magnification(page: SlidePage) -> float | None:
-    """Of level 0, as the network's magnification and the size of what it saw have it."""
+    """Magnification of level 0, as it follows from the network's and from the size of the image that it saw."""
     slide = page.prediction
     if not slide.regions:
         return slide.objective

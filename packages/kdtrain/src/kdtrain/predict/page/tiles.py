@@ -22,10 +22,10 @@ TILE_PX = 512
 few milliseconds."""
 
 OVERLAP_PX = 1
-"""Of a tile with each neighbour, further pixels of its level: so that it can be enlarged smoothly up to its edge."""
+"""Pixels that a tile shares with each neighbour, so that it can be enlarged smoothly up to its edge."""
 
 QUALITY = 82
-"""Of a tile's JPEG, colours at half resolution: for looking, not for measuring."""
+"""JPEG quality of a tile, colours at half resolution: for looking, not for measuring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Pyramid:
     """An image at several resolutions.
 
     Attributes:
-        width: Of the image given, display pixels.
+        width: Width of the image given, display pixels.
         height: Likewise.
         levels: From the finest to one of a single tile, each of half the resolution; the finest ones, even all, may
             be left out.

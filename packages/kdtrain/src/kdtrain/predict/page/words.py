@@ -37,7 +37,7 @@ def grouped(value: int) -> str:
 
 
 def size(width: float, height: float, mpp: float | None) -> str:
-    """Of a region: in millimetres where the slide's scale is known, else in level-0 pixels."""
+    """A region's size in words: in millimetres where the slide's scale is known, else in level-0 pixels."""
     if mpp is None:
         return f"{grouped(round(width))} × {grouped(round(height))} px"
     return f"{width * mpp / 1000:.2f} × {height * mpp / 1000:.2f} mm"
@@ -77,7 +77,7 @@ def facts(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid]
 
     Args:
         page: The page.
-        pyramids: Of the regions' images, as they stand in the page.
+        pyramids: Pyramids of the regions' images, as they stand in the page.
         whole: The same with nothing left out.
     """
     slide = page.prediction

@@ -38,7 +38,7 @@ def bar_chart(chart: Chart, size: Size) -> str:
 
 
 def _labels(chart: Chart) -> list[str]:
-    """Of the groups, by x; a series may lack some of them."""
+    """Labels of the groups of bars, by x; a series may lack some of them."""
     points = sorted((point for series in chart.series for point in series.points), key=lambda point: point.x)
     return list(dict.fromkeys(point.label for point in points))
 

@@ -29,7 +29,7 @@ def chart_svg(chart: Chart, size: Size = WIDE) -> str:
 
     Args:
         chart: What to draw.
-        size: Of the drawing; its text is as large in any.
+        size: Size of the drawing; its text is as large in any.
     """
     shown = _drawable(chart)
     if not any(series.points for series in shown.series):

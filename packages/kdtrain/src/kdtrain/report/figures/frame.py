@@ -13,10 +13,10 @@ class Size:
     """A figure's user space, in pixels.
 
     Attributes:
-        width: Of the whole figure.
+        width: Width of the whole figure.
         height: Likewise, legend included.
-        font_px: Of all its text.
-        radius: Of a marker.
+        font_px: Size of all its text.
+        radius: Radius of a marker.
     """
 
     width: int

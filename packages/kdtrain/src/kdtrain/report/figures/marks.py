@@ -30,10 +30,10 @@ class Style:
 
     Attributes:
         colour: Name of a colour.
-        shape: Of the markers.
+        shape: Shape of the markers.
         dash: Pattern of the line, as SVG writes it; "" for a solid one.
         hollow: Markers are drawn as outlines.
-        width: Of the line, in pixels.
+        width: Width of the line, in pixels.
     """
 
     colour: str

@@ -89,7 +89,7 @@ def place_labels(marks: Sequence[Mark], area: Area, size: Size) -> list[str]:
     Args:
         marks: The points.
         area: Within which labels stay.
-        size: Of the figure.
+        size: Size of the figure.
     """
     reach = size.radius + 2
     taken: list[_Box] = [(m.x - reach, m.y - reach, m.x + reach, m.y + reach) for m in marks]

@@ -26,9 +26,9 @@ LONG_COLUMNS = (
     "text",
     "note",
 )
-"""Of a table in long form; ``part`` is the title row that the row stands under."""
+"""Columns of a table in long form; ``part`` is the title row that the row stands under."""
 CHART_COLUMNS = ("series", "label", "x", "y", "low", "high", "paper")
-"""Of a figure's points."""
+"""Columns of a figure's points."""
 
 
 def table_csv(table: Table) -> str:

@@ -20,7 +20,7 @@ class Download:
     """A link that saves a file.
 
     Attributes:
-        title: Of the link: "CSV".
+        title: Title of the link: "CSV".
         file_name: Under which it is saved.
         address: ``data:`` with all of its content.
     """

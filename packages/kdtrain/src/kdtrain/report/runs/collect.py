@@ -41,11 +41,11 @@ class Collection:
 
     Attributes:
         runs: At least one, in the order given.
-        missing: Of the sweeps.
+        missing: Runs that the sweeps name and that are not there.
         split: All were evaluated on it.
         unit: What the sweep says that the bootstrap draws; None without a sweep.
-        title: Of the sweep; "" without one.
-        about: Of the sweeps, a text each.
+        title: Title of the sweep; "" without one.
+        about: Descriptions of the sweeps, a text each.
         shards: Where the shard set may lie.
         paper: The paper's numbers.
         paper_source: Where in the paper they stand.

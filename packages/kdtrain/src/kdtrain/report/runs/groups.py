@@ -35,7 +35,7 @@ class RunGroup:
 
     @property
     def phase(self) -> str:
-        """Of all its runs."""
+        """The phase of all its runs."""
         return self.runs[0].phase
 
     @property
@@ -50,7 +50,7 @@ class RunGroup:
 
     @property
     def gflops(self) -> float:
-        """Of a forward pass: the runs share network, magnification and images."""
+        """GFLOPs of a forward pass: the runs share network, magnification and images."""
         return self.runs[0].cost.gflops
 
 

@@ -50,17 +50,17 @@ class Results:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Of those compared, in the order of the columns."""
+        """Methods that are compared, in the order of the columns."""
         return tuple(dict.fromkeys(group.method for group in self.compared))
 
     @property
     def magnifications(self) -> tuple[float, ...]:
-        """Of those compared, lowest first, as in the paper's tables."""
+        """Magnifications that are compared, lowest first, as in the paper's tables."""
         return tuple(sorted({group.magnification for group in self.compared}))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of every run."""
+        """Class names, the same in every run."""
         return self.collection.runs[0].classes
 
     def group(self, method: str, magnification: float) -> RunGroup | None:
@@ -75,7 +75,7 @@ class Results:
         )
 
     def scores(self, group: RunGroup) -> GroupScores:
-        """Of a group, by tissue region."""
+        """Scores of a group, by tissue region."""
         return self.samples[group.method, group.magnification]
 
     def difference(self, group: RunGroup, reference: RunGroup, metric: str) -> Estimate:
@@ -95,7 +95,7 @@ def results_of(collection: Collection, *, unit: Unit, iterations: int, seed: int
         collection: Comparable runs.
         unit: What the bootstrap draws.
         iterations: Draws, the same for all.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         UsageError: Runs of a group are not alike.

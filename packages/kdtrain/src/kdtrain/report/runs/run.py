@@ -25,7 +25,7 @@ from kdtrain.shards.locations import Location
 from kdtrain.training.run_folder import LOG_FILE, MODEL_FILE, RunFolder, Session, read_run
 
 MAX_POINTS = 200
-"""Of a curve: more cannot be told apart on a page, and dozens of curves must stay small."""
+"""Points of a curve: more cannot be told apart on a page, and dozens of curves must stay small."""
 Curve = tuple[tuple[float, float], ...]
 """(epoch, from 1; value) in order."""
 
@@ -36,7 +36,7 @@ class Cost:
 
     Attributes:
         gflops: Billions of floating-point operations, two per multiply-add.
-        megapixels: Of an image.
+        megapixels: Megapixels of an image.
     """
 
     gflops: float
@@ -53,11 +53,11 @@ class Run:
         method: Its label in tables.
         record: The content of run.json.
         classes: In the order of labels and probabilities.
-        predictions: Of the split's samples, sorted by key.
-        weights_sha256: Of model.safetensors.
-        shard_set_sha256: Of the index of the set that it was evaluated on.
-        cost: Of a forward pass.
-        parameters: Of the network.
+        predictions: Predictions of the split's samples, sorted by key.
+        weights_sha256: SHA-256 of model.safetensors.
+        shard_set_sha256: SHA-256 of the index of the set that it was evaluated on.
+        cost: Cost of a forward pass.
+        parameters: Parameters of the network.
         chosen_step: Optimizer step whose weights were kept.
         sessions: What training it took; none for a run made before this was kept.
         curves: Its course.
@@ -90,17 +90,17 @@ class Run:
 
     @property
     def magnification(self) -> float:
-        """Of the network's images."""
+        """Magnification of the network's images."""
         return float(self.record["network"]["magnification"])
 
     @property
     def seed(self) -> int:
-        """Of weights, order and augmentation."""
+        """Seed of weights, order and augmentation."""
         return int(self.settings["seed"])
 
     @property
     def teacher_sha256(self) -> str | None:
-        """Of the weights that a distilled run learned from; None for other phases."""
+        """SHA-256 of the weights that a distilled run learned from; None for other phases."""
         teacher: Mapping[str, str] = self.record["shard_set"].get("teacher", {})
         return teacher.get("weights_sha256")
 
@@ -214,7 +214,7 @@ def read_curves(run: Path, *, metric: str) -> Curves:
 
     Args:
         run: The run's folder.
-        metric: Of the validation, as ``select_by`` names it.
+        metric: Metric of the validation, as ``select_by`` names it.
     """
     steps, validations = (
         _entries(run / LOG_FILE, "step", "loss"),

@@ -86,7 +86,7 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         level: What is counted.
         unit: What the bootstrap draws.
         iterations: Draws.
-        seed: Of the draws: the same for groups that are to be compared.
+        seed: Seed of the draws: the same for groups that are to be compared.
     """
     outcomes = [outcomes_of(items_at(level, run.predictions), unit) for run in group.runs]
     values = [_metrics(score(one)) for one in outcomes]

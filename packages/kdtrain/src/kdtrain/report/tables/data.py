@@ -22,7 +22,7 @@ def find_index(given: Location | None, recorded: Sequence[Location], sha256: str
     Args:
         given: ``--shards``.
         recorded: Where it was when the runs were made.
-        sha256: Of its index.
+        sha256: SHA-256 of its index.
 
     Returns:
         None where ``given`` is None and it is in none of the recorded places.

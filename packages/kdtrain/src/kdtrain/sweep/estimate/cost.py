@@ -37,16 +37,16 @@ class RunEstimate:
     """What a run will take.
 
     Attributes:
-        samples: Of an epoch; a sample that two of the sets share counts once.
+        samples: Samples of an epoch; a sample that two of the sets share counts once.
         validation_samples: Measured after every epoch.
         epochs: Passes.
         steps: Optimizer steps in all.
         gflops_forward: GFLOPs of the network's forward pass, mean over the training images.
         teacher_gflops_forward: The same of the teacher's on its images; None where there is none.
-        training_pflops: Of the whole run, validation included: a backward pass costs two forward passes, a frozen
-            network has none, and recomputed activations cost one forward pass more.
-        memory_bytes: Of the device, on the largest image.
-        seconds: Of the run's process, from the command to the chosen network.
+        training_pflops: PFLOPs of the whole run, validation included: a backward pass costs two forward passes, a
+            frozen network has none, and recomputed activations cost one forward pass more.
+        memory_bytes: Bytes of the device, on the largest image.
+        seconds: Seconds of the run's process, from the command to the chosen network.
     """
 
     samples: int
@@ -71,11 +71,11 @@ def estimate_run(
     """Estimate a run.
 
     Args:
-        config: Of a phase.
+        config: Settings of a phase.
         index: Its shards.
-        teacher: Of a distillation; None in other phases.
+        teacher: Teacher of a distillation; None in other phases.
         student: The network that is trained.
-        speed: Of the machine that it will run on, measured with the student's architecture.
+        speed: Speed of the machine that it will run on, measured with the student's architecture.
 
     Raises:
         ShardError: The shards lack a split or a magnification.

@@ -33,8 +33,8 @@ class Row:
     Attributes:
         job: What would run.
         progress: How far it is.
-        estimate: Of the whole run; None for one that exists and is only measured.
-        seconds_left: Of training, from where it is.
+        estimate: Estimate of the whole run; None for one that exists and is only measured.
+        seconds_left: Seconds of training, from where it is.
     """
 
     job: Job

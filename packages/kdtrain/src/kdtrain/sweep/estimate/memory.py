@@ -62,7 +62,7 @@ class StepShape:
         student: The network that is trained, and its images.
         teacher: The frozen one of a distillation, or None.
         batch: Images of a micro-batch.
-        precision: Of the networks' arithmetic.
+        precision: Precision of the networks' arithmetic.
         augment: Whether images are augmented.
         recompute: Whether activations are computed twice rather than kept.
         trains: All weights; the fully connected layer's, as fine-tuning does; or none, as validation does.
@@ -83,7 +83,7 @@ def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
     """Most memory at any moment of a step: images, activations, weights, gradients and Adam's moments.
 
     Args:
-        shape: Of the step.
+        shape: Shape of the step.
         on_cpu: Whether to count what a CPU's libraries add.
 
     Raises:

@@ -45,7 +45,7 @@ PROCESS_BYTES = 900_000_000
 """Seconds and bytes of a process before its first step: importing PyTorch, torchvision and DeepSpeed (measured: 9 s of
 CPU time and 0.92 GB with torch 2.15 and DeepSpeed 0.19.8)."""
 CONTEXT_BYTES = 500_000_000
-"""Of a GPU's memory, for CUDA itself; about so much on current GPUs."""
+"""GPU memory that CUDA takes for itself; about so much on current GPUs."""
 
 Points = tuple[tuple[float, float], ...]
 
@@ -61,8 +61,8 @@ class Speed:
         teacher: The same of a frozen teacher, which computes channels-last; empty for no difference.
         augment_s_per_mp: Seconds to augment a million pixels.
         reading_s_per_mp: Seconds to decode a million pixels, of one process.
-        update_s: Of an optimizer step.
-        save_s: Of a checkpoint.
+        update_s: Seconds of an optimizer step.
+        save_s: Seconds of a checkpoint.
         start_s: From a run's command to its first sample.
         process_bytes: Memory of the device that is taken before any image.
     """
@@ -80,7 +80,7 @@ class Speed:
 
     @property
     def gflops_per_s(self) -> float:
-        """Of training on large images: forward and backward count as three forward passes."""
+        """GFLOPs per second of training on large images: forward and backward count as three forward passes."""
         gflops, seconds = self.training[-1]
         return 3 * gflops / seconds
 
@@ -103,8 +103,8 @@ def measure_speed(
     Args:
         device: As ``--device``: auto, cpu or cuda.
         model: The network; the arithmetic of another magnification's is the same.
-        precision: Of its arithmetic.
-        image_format: Of the shards: jpeg, png or webp.
+        precision: Precision of its arithmetic.
+        image_format: Format of the shards: jpeg, png or webp.
 
     Raises:
         UsageError: A GPU was asked for and there is none.

@@ -38,7 +38,7 @@ class Ended:
     """How a run's process ended.
 
     Attributes:
-        name: Of the run.
+        name: Name of the run.
         reason: Why it failed; "" where it did not.
         seconds: Since it was started.
     """

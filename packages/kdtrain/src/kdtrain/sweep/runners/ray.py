@@ -39,7 +39,7 @@ def ray_launcher(
     """Join a cluster for as long as a sweep takes.
 
     Args:
-        address: Of its head, "auto" for the one that this machine belongs to, "local" for this machine alone.
+        address: Address of its head, "auto" for the one that this machine belongs to, "local" for this machine alone.
         shards: The shard set, absolute.
         out: Folder of the sweep, absolute.
         evaluate: How runs are measured.

@@ -60,7 +60,7 @@ class Engine:
         module: The model itself, for saving, freezing and counting.
         inference: The model in the precision of the settings, for evaluation.
         device: Where the model is.
-        rank: Of this process, from 0.
+        rank: Rank of this process, from 0.
         world_size: Number of processes.
         step: Updates taken.
 

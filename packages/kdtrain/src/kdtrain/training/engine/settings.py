@@ -79,7 +79,7 @@ class EngineSettings:
     weight_decay: float = 1e-4
     """L2 penalty added to the gradient, as in the authors' code."""
     momentum: float = 0.0
-    """Of SGD."""
+    """Momentum of SGD."""
     schedule: LearningRateSchedule = field(default_factory=LearningRateSchedule)
     """The learning rate over the run."""
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
@@ -202,7 +202,7 @@ def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _merged(
     ours: dict[str, Any], theirs: Mapping[str, Any], owned: set[str], prefix: str = ""
 ) -> dict[str, Any]:
-    """Theirs over ours, section by section; what is ours was compared already and keeps DeepSpeed's reading of it."""
+    """The user's settings laid over ours, section by section; those that we own were compared already and stay."""
     merged = dict(ours)
     for key, value in theirs.items():
         if prefix + key in owned or prefix + key in _REFUSED or value == "auto":
@@ -219,7 +219,7 @@ def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSetti
     """The engine's part of a configuration.
 
     Args:
-        config: Of a phase.
+        config: Settings of a phase.
         steps_per_epoch: Optimizer steps; with the epochs they say where a schedule ends.
 
     Raises:

@@ -102,7 +102,7 @@ class ShardFaults:
         return overdue
 
     def without(self, job: ShardJob) -> ShardJob:
-        """The same shard without the slide that takes too long."""
+        """The task's shard without the slide that takes too long."""
         slide = self.notes[job.shard.name][0]
         return _leave_out(job, slide, time_reason(slide, self._minutes))
 

@@ -24,7 +24,7 @@ class SourceSlide:
         name: Its name in all output.
         patient: Its patient's name in all output.
         scale: Objective, mpp and where they came from.
-        fingerprint: Of the content that was planned for.
+        fingerprint: Fingerprint of the content that was planned for.
     """
 
     file: SlideFile
@@ -44,7 +44,7 @@ class ShardJob:
         slides: The shard's slides by name.
         magnifications: Highest first.
         image_format: Encoding of every image.
-        quality: Of the encoding; None where it is lossless.
+        quality: Quality of the encoding; None where it is lossless.
         classes: Class names in the order of their indices.
         with_sums: Whether the images count for the set's colour statistics.
         crashed: Slides that brought their worker down, by name, with what is known; they are left out.
@@ -64,7 +64,7 @@ class ShardJob:
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the shard's bytes, so that a finished shard can be recognised."""
+        """SHA-256 of everything that decides the shard's bytes, so that a finished shard can be recognised."""
         slides = [(name, s.patient, s.scale, s.fingerprint) for name, s in sorted(self.slides.items())]
         parts = (
             FORMAT_VERSION,

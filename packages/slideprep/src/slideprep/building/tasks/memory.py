@@ -37,8 +37,8 @@ def shard_task_bytes(
 
     Args:
         shard: Its samples.
-        scans: Of its slides, by name.
-        magnifications: Of the set.
+        scans: Scans of its slides, by name.
+        magnifications: Magnifications of the set.
         image_format: Encoding of its images.
     """
     largest: dict[str, Sample] = {}

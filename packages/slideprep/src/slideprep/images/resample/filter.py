@@ -174,7 +174,7 @@ class ImageFilter:
             self._keep(min(self._starts[done], right), right)
 
     def _keep(self, first: int, stop: int) -> None:
-        """Of what is half filtered, keep the level-0 columns ``first`` to ``stop - 1``."""
+        """Keep the half-filtered level-0 columns ``first`` to ``stop - 1``."""
         start, end = 3 * (first - self._half_start), 3 * (stop - self._half_start)
         assert 0 <= start <= end <= self._half.shape[1] // LANES, "columns are missing"
         blocks, stride = self._half.shape
