@@ -62,8 +62,8 @@ def folder(tmp_path: Path) -> Path:
         root, "b/c.NDPI", "a.svs", ".x.svs", ".hidden/y.svs", "notes.txt", "m/x.mrxs", "m/x/Slidedat.ini",
         "m/x/Data0000.dat", "m/x/preview.jpg", "y.jpg", "v/s.jpg", "v/s_map.jpg", "v/other.jpg", "z.dcm",
     )  # fmt: skip
-    (root / "v/s.vms").write_text(
-        "[Virtual Microscope Specimen]\nImageFile=s.jpg\nMapFile=s_map.jpg\nNone=gone.jpg\n"
+    (root / "v/s.vms").write_text(  # lines end as the scanner's do
+        "[Virtual Microscope Specimen]\r\nImageFile=s.jpg\r\nMapFile=s_map.jpg\r\nNone=gone.jpg\r\n"
     )
     (root / "series").mkdir()
     write_dicom(root / "series/1.dcm", picture(128, 64))

@@ -6,16 +6,19 @@ that is damaged may be a slide's finest level, whose place the next one would ta
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic
 
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 
 from slideprep.errors import InputError, SlideOpenError
+from slideprep.storage.places import Place, SamePlace
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
@@ -38,7 +41,7 @@ and the built-in ones come out as well. Caught only around what reads tags."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instance:
+class Instance(Generic[SamePlace]):
     """One DICOM file of a whole-slide series.
 
     Attributes:
@@ -49,7 +52,7 @@ class Instance:
         height: Rows of the whole level, pixels.
     """
 
-    path: Path
+    path: SamePlace
     series: str
     flavour: str
     width: int
@@ -57,7 +60,7 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class Series(Generic[SamePlace]):
     """The files of one slide.
 
     Attributes:
@@ -69,8 +72,8 @@ class Series:
     """
 
     uid: str
-    primary: Path
-    files: tuple[Path, ...]
+    primary: SamePlace
+    files: tuple[SamePlace, ...]
 
 
 class NoInstanceError(InputError):
@@ -78,53 +81,49 @@ class NoInstanceError(InputError):
 
     Args:
         message: What is wrong.
-        path: The file.
         damaged: Whether it may be such an instance all the same.
         named: Bytes of the file in which the UID of its series stands, if anywhere.
     """
 
-    def __init__(self, message: str, *, path: Path, damaged: bool, named: bytes) -> None:
+    def __init__(self, message: str, *, damaged: bool, named: bytes) -> None:
         super().__init__(message)
-        self.path = path
         self.damaged = damaged
         self.named = named
 
-    def names(self, series: Series) -> bool:
+    def names(self, series: Series[SamePlace]) -> bool:
         """Whether the file holds the UID of a series."""
         return re.search(rb"(?<![\d.])%b(?![\d.])" % re.escape(series.uid.encode()), self.named) is not None
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the DICOM preamble ("DICM" at byte 128)."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
-def read_instance(path: Path) -> Instance:
+def read_instance(path: SamePlace, head: bytes | None = None) -> Instance[SamePlace]:
     """Read the few tags that say which slide a file belongs to.
+
+    Args:
+        path: The file.
+        head: Its beginning, where that was read already; needed of an object in a store.
 
     Raises:
         NoInstanceError: The file is no DICOM file, is damaged, or is not a whole-slide image.
     """
     try:
-        with path.open("rb") as stream:
+        with _opened(path, head) as stream:
             tags = read_partial(
                 stream, stop_when=lambda tag, _vr, _length: tag > _LAST_TAG_NEEDED, specific_tags=_TAGS_NEEDED
             )
         sop_class = tags.get("SOPClassUID")
     except UNREADABLE as error:
         message = f"{path} cannot be read as DICOM ({error}); copy it again from its source"
-        raise NoInstanceError(message, path=path, damaged=True, named=_head(path)) from error
+        raise NoInstanceError(message, damaged=True, named=_beginning(path, head)) from error
     if sop_class != WHOLE_SLIDE_STORAGE:
         if _may_be_whole_slide(tags):
             message = (
                 f"{path} cannot be read as DICOM (its SOP class is damaged); copy it again from its source"
             )
-            raise NoInstanceError(message, path=path, damaged=True, named=_head(path))
+            raise NoInstanceError(message, damaged=True, named=_beginning(path, head))
         what = getattr(sop_class, "name", "no SOP class")
         message = f"{path} is DICOM but not a whole-slide image ({what}); leave it out"
         # its own series alone: annotations and reports name those that they are about
-        raise NoInstanceError(message, path=path, damaged=False, named=_own_series(tags))
+        raise NoInstanceError(message, damaged=False, named=_own_series(tags))
     try:
         image_type = tags.get("ImageType") or []
         return Instance(
@@ -136,7 +135,7 @@ def read_instance(path: Path) -> Instance:
         )
     except UNREADABLE as error:
         message = f"{path} lacks a tag that every whole-slide image has ({error}); export it again"
-        raise NoInstanceError(message, path=path, damaged=True, named=_own_series(tags)) from error
+        raise NoInstanceError(message, damaged=True, named=_own_series(tags)) from error
 
 
 def _may_be_whole_slide(tags: Any) -> bool:
@@ -148,12 +147,14 @@ def _may_be_whole_slide(tags: Any) -> bool:
     return stated == WHOLE_SLIDE_STORAGE or stated is None
 
 
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_HEAD_BYTES)
-    except OSError:
-        return b""
+def _opened(path: Place, head: bytes | None) -> BinaryIO:
+    return Path(path).open("rb") if head is None else io.BytesIO(head)
+
+
+def _beginning(path: Place, head: bytes | None) -> bytes:
+    with suppress(OSError), _opened(path, head) as stream:
+        return stream.read(_HEAD_BYTES)
+    return b""
 
 
 def _own_series(tags: Any) -> bytes:
@@ -164,23 +165,23 @@ def _own_series(tags: Any) -> bytes:
 
 
 def group_series(
-    instances: Iterable[Instance], others: Sequence[NoInstanceError] = ()
-) -> tuple[list[Series], list[Instance]]:
+    instances: Iterable[Instance[SamePlace]], others: Mapping[SamePlace, NoInstanceError] | None = None
+) -> tuple[list[Series[SamePlace]], list[Instance[SamePlace]]]:
     """Group instances by series.
 
     Args:
         instances: Files that can be read.
-        others: Files found with them that are no instances, or damaged ones. Such a file becomes part of the series
-            whose UID it holds; a damaged one that holds none of them, of every series in its folder.
+        others: Files found with them that are no instances, or damaged ones, and why. Such a file becomes part of the
+            series whose UID it holds; a damaged one that holds none of them, of every series in its folder.
 
     Returns:
         The series that hold a pyramid, sorted by UID; and the instances of series that hold none.
     """
-    by_uid: dict[str, list[Instance]] = {}
+    by_uid: dict[str, list[Instance[SamePlace]]] = {}
     for instance in sorted(instances, key=lambda i: str(i.path)):
         by_uid.setdefault(instance.series, []).append(instance)
-    found: list[Series] = []
-    without_pyramid: list[Instance] = []
+    found: list[Series[SamePlace]] = []
+    without_pyramid: list[Instance[SamePlace]] = []
     for uid, members in sorted(by_uid.items()):
         volumes = [i for i in members if i.flavour == "VOLUME"]
         if not volumes:
@@ -188,16 +189,18 @@ def group_series(
             continue
         primary = max(volumes, key=lambda i: i.width * i.height)
         found.append(Series(uid=uid, primary=primary.path, files=tuple(i.path for i in volumes)))
-    for other in others:
-        found = _with_suspect(found, other)
+    for path, error in (others or {}).items():
+        found = _with_suspect(found, path, error)
     return found, without_pyramid
 
 
-def _with_suspect(series: Sequence[Series], other: NoInstanceError) -> list[Series]:
-    named = [s.uid for s in series if other.names(s)]
-    beside = [s.uid for s in series if other.damaged and s.primary.parent == other.path.parent]
+def _with_suspect(
+    series: Sequence[Series[SamePlace]], path: SamePlace, error: NoInstanceError
+) -> list[Series[SamePlace]]:
+    named = [s.uid for s in series if error.names(s)]
+    beside = [s.uid for s in series if error.damaged and s.primary.parent == path.parent]
     return [
-        replace(s, files=tuple(sorted({*s.files, other.path}))) if s.uid in (named or beside) else s
+        replace(s, files=tuple(sorted({path}.union(s.files)))) if s.uid in (named or beside) else s
         for s in series
     ]
 

@@ -1,52 +1,42 @@
 """Find slides: from files, folders, globs and CSV files to a sorted list of slides, each with all its files.
 
-In: what the user named on the command line. Out: :class:`SlideFile` records in the order of their names, and the
-files that were looked at and rejected. A DICOM series is one slide; the companion files of MRXS, VMS and VMU slides
-are not slides of their own. Nothing is opened beyond what grouping needs; pixels are not looked at.
+In: what the user named on the command line, on disk or in an object store. Out: :class:`SlideFile` records in the order
+of their names, and the files that were looked at and rejected. A DICOM series is one slide; the companion files of
+MRXS, VMS and VMU slides are not slides of their own. Nothing is read beyond what grouping needs: the index of a VMS or
+VMU slide and the first tags of a DICOM file; pixels are not looked at.
+
+The rules stand here once; how a folder on disk or in a store is looked through is the part of
+:mod:`slideprep.slides.listing`.
 """
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slideprep.errors import InputError, UsageError
 from slideprep.slides.files import (
     DICOM_SUFFIXES,
+    INDEX_SUFFIXES,
     SUFFIXES,
     Rejected,
     SlideFile,
-    _no_csv,
-    companions_near,
-    files_of_slide,
     listed_slides,
+    named_in,
 )
-from slideprep.storage.places import Url, is_url, place
+from slideprep.slides.listing import Listing, in_store, on_disk
+from slideprep.storage.places import Place, SamePlace, Url, is_url, place
 
 if TYPE_CHECKING:
     from slideprep.slides.dicom import Instance, NoInstanceError
 
+_Discovered = tuple[list[SlideFile], list[Rejected]]
+
 _SHOWN = 5
-
-
-@dataclass
-class _Found:
-    """Candidates while searching: the path as the user wrote it, by the file it leads to."""
-
-    files: dict[Path, Path] = field(default_factory=dict)
-    urls: list[Url] = field(default_factory=list)
-    folders_of_named_dicom: dict[Path, Path] = field(default_factory=dict)
-
-    def add(self, path: Path) -> None:
-        target = path.resolve()
-        known = self.files.get(target)
-        # of several names for one file, the file's own; else the first in order
-        if known is None or (path.is_symlink(), str(path)) < (known.is_symlink(), str(known)):
-            self.files[target] = path
+_HEAD_BYTES = 256 * 1024
+"""Read of a DICOM object in a store: the tags that group files come first, and label texts before them are short."""
 
 
 def discover(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[Rejected]]:
@@ -61,187 +51,245 @@ def discover(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[Reject
         Slides sorted by name, each file once however often it was reached; and rejected files sorted by path.
 
     Raises:
-        UsageError: A named path does not exist, a folder or glob holds no slide, a CSV names no files, or two
-            different slides have the same name.
+        UsageError: A named path does not exist, a folder or glob holds no slide, a CSV names no files, two
+            different slides have the same name, or a store does not let us look.
     """
-    found = _Found()
-    places = [place(given) if is_url(given) else Path(place(str(given))) for given in inputs]
-    remote = [given for given in places if isinstance(given, Url)]
-    missing = [str(given) for given in places if isinstance(given, Path) and not _collect(str(given), found)]
-    if missing:
-        raise UsageError(
-            f"no such file or folder, and no slide matches: {', '.join(missing)}; check the spelling"
-        )
-    slides, rejected = _group(found)
-    if remote or found.urls:
-        from slideprep.slides.discover_url import discover_urls
-
-        others, refused = discover_urls([*remote, *found.urls])
+    given = [place(str(item)) for item in inputs]
+    named = _with_listed(on_disk(), [item for item in given if isinstance(item, Path)])
+    slides, rejected = _search(on_disk(), [item for item in named if isinstance(item, Path)])
+    urls = [item for item in given + named if isinstance(item, Url)]
+    if urls:
+        others, refused = _search_store(urls)
         slides, rejected = slides + others, rejected + refused
     _refuse_same_names(slides)
     return sorted(slides, key=lambda s: s.name), sorted(rejected, key=lambda r: str(r.path))
 
 
-def _collect(given: str, found: _Found) -> bool:
-    """Add what one input names; False where there is nothing of that name."""
-    path = Path(given)
-    if path.suffix.lower() == ".csv" and path.is_file():
-        paths, urls = _csv_paths(path)
-        for listed in paths:
-            _collect_path(listed, found)
-        found.urls += urls
-        return True
-    if path.exists():
-        _collect_path(path, found)
-        return True
-    # glob, not Path.glob: the pattern may be absolute
-    matches = [Path(match) for match in glob.glob(given, recursive=True)]  # noqa: PTH207
-    files = [m for m in matches if m.is_file() and _is_candidate(m)]
-    files += [file for match in matches if match.is_dir() for file in _walk(match)]
-    for file in files:
-        found.add(file)
-    return bool(files)
+def find_slide(path: str | Path) -> SlideFile:
+    """The only slide that a path or address leads to.
+
+    Args:
+        path: A slide, the folder of a DICOM series, or the address of either.
+
+    Raises:
+        UsageError: There is no slide, or more than one.
+        InputError: What is there looks like a slide and is not usable.
+    """
+    slides, rejected = discover([path])
+    if not slides:
+        raise InputError("; ".join(item.reason for item in rejected))
+    if len(slides) > 1:
+        raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); name one of them")
+    return slides[0]
 
 
-def _collect_path(path: Path, found: _Found) -> None:
-    if path.is_dir():
-        _collect_folder(path, found)
-        return
-    found.add(path)
-    if _may_be_dicom(path):
-        # the series' other files belong to the slide although only one was named
-        found.folders_of_named_dicom[path.resolve()] = path.resolve().parent
-
-
-def _collect_folder(folder: Path, found: _Found) -> None:
-    files = list(_walk(folder))
-    if not files:
+def _search_store(urls: Sequence[Url]) -> _Discovered:
+    try:
+        named = _with_listed(in_store(), urls)
+        return _search(in_store(), [item for item in named if isinstance(item, Url)])
+    except OSError as error:
+        where = error.filename or ", ".join(urls[:_SHOWN])
         raise UsageError(
-            f"the folder {folder} holds no slide; looked in it and below for files ending in {' '.join(SUFFIXES)} "
-            "(hidden ones are passed over); name a file explicitly if it ends otherwise"
+            f"cannot look for slides at {where}: {error.strerror}; check the address, the credentials and the network"
+        ) from error
+
+
+def _with_listed(listing: Listing[SamePlace], given: Sequence[SamePlace]) -> list[Place]:
+    """What was named, with what CSV files list in their place; a local CSV may list addresses."""
+    named: list[Place] = []
+    listed: list[Place] = []
+    for item in given:
+        if item.suffix.lower() == ".csv" and (isinstance(item, Url) or item.is_file()):
+            listed += _listed(item, listing.read(item))
+        else:
+            named.append(item)
+    return named + listed
+
+
+def _listed(table: Place, content: bytes) -> list[Place]:
+    places: list[Place] = []
+    for value in listed_slides(content, table):
+        if is_url(value):
+            places.append(Url(value))
+        elif isinstance(table, Url):
+            places.append(table.parent / value.removeprefix("./"))
+        else:
+            places.append(table.parent / Path(place(value)))
+    missing = [str(item) for item in places if isinstance(item, Path) and not item.exists()]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {len(places)} slides that {table} lists do not exist: {_list(missing)}; its paths are "
+            "taken relative to the CSV. A table of labels names slides without saying where they are: pass the slides' "
+            "folder, and the table with --labels"
         )
-    for file in files:
-        found.add(file)
+    return places
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files of a folder and below that may be slides, in order; linked folders are followed once."""
-    visited: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if not name.startswith(".") and path.is_file() and _is_candidate(path):
-                yield path
+def _search(listing: Listing[SamePlace], given: Sequence[SamePlace]) -> _Discovered:
+    """The slides at files, folders and globs."""
+    plain = dict.fromkeys(item for item in given if not _is_glob(item))
+    globs = [item for item in given if item not in plain]
+    files = listing.files(plain)
+    found: dict[SamePlace, SamePlace] = {}
+    _add(found, [item for item in plain if item in files])
+    named = set(found)
+    folders = [item for item in plain if item not in files]
+    missing = [folder for folder in folders if not _add(found, _candidates_below(listing, folder))]
+    missing += [pattern for pattern in globs if not _add(found, _candidates_matching(listing, pattern))]
+    if missing:
+        raise _nothing_at(missing)
+    return _group(listing, found, named)
 
 
-def _is_candidate(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES or _may_be_dicom(path)
+def _add(found: dict[SamePlace, SamePlace], names: Sequence[SamePlace]) -> bool:
+    """Note the names of files by what they lead to; False where there are none."""
+    for name in names:
+        file = name.resolve()
+        found[file] = min(found.get(file, name), name, key=_own_name_first)
+    return bool(names)
 
 
-def _may_be_dicom(path: Path) -> bool:
+def _own_name_first(name: Place) -> tuple[bool, str]:
+    """Of several names for one file, its own comes before those of links; else the first in order."""
+    return isinstance(name, Path) and name.is_symlink(), str(name)
+
+
+def _is_glob(named: Place) -> bool:
+    """A local file is none, whatever its name."""
+    return any(sign in named for sign in "*?[") if isinstance(named, Url) else not named.exists()
+
+
+def _candidates_below(listing: Listing[SamePlace], folder: SamePlace) -> list[SamePlace]:
+    return [file for file in listing.files_below(folder) if _is_candidate(listing, file)]
+
+
+def _candidates_matching(listing: Listing[SamePlace], pattern: SamePlace) -> list[SamePlace]:
+    """Files that a glob matches, and those in folders that it matches."""
+    matches = listing.matches(pattern)
+    files = listing.files(matches)
+    found = [match for match in matches if match in files and _is_candidate(listing, match)]
+    for folder in (match for match in matches if match not in files):
+        found += _candidates_below(listing, folder)
+    return found
+
+
+def _nothing_at(missing: Sequence[Place]) -> UsageError:
+    """What to say of places without a slide."""
+    names = list(map(str, missing))
+    if isinstance(missing[0], Url):
+        return UsageError(
+            f"nothing to read at {_list(names)}: no such object, or a folder without slides; check the spelling"
+        )
+    folder = next((item for item in missing if isinstance(item, Path) and item.is_dir()), None)
+    if folder is None:
+        return UsageError(
+            f"no such file or folder, and no slide matches: {', '.join(names)}; check the spelling"
+        )
+    return UsageError(
+        f"the folder {folder} holds no slide; looked in it and below for files ending in {' '.join(SUFFIXES)} "
+        "(hidden ones are passed over); name a file explicitly if it ends otherwise"
+    )
+
+
+def _is_candidate(listing: Listing[SamePlace], file: SamePlace) -> bool:
+    return file.suffix.lower() in SUFFIXES or _may_be_dicom(listing, file)
+
+
+def _may_be_dicom(listing: Listing[SamePlace], file: SamePlace) -> bool:
     """DICOM by suffix, or by content where a file has no suffix but perhaps a number, as archives export them."""
-    suffix = path.suffix.lower()
+    suffix = file.suffix.lower()
     if suffix in DICOM_SUFFIXES:
         return True
     if suffix and not suffix[1:].isdigit():
         return False
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    return listing.read_range(file, 128, 132) == b"DICM"
 
 
-def _csv_paths(table: Path) -> tuple[list[Path], list[Url]]:
-    """The existing files and folders that a CSV lists, and the addresses in it."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _no_csv(table, error) from error
-    values = listed_slides(text, table)
-    urls = [Url(value) for value in values if is_url(value)]
-    paths = [table.parent / Path(place(value)) for value in values if not is_url(value)]
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise UsageError(
-            f"{len(missing)} of {len(values)} slides that {table} lists do not exist: {_list(missing)}; its paths are "
-            "taken relative to the CSV. A table of labels names slides without saying where they are: pass the slides' "
-            "folder, and the table with --labels"
-        )
-    return paths, urls
-
-
-def _group(found: _Found) -> tuple[list[SlideFile], list[Rejected]]:
+def _group(
+    listing: Listing[SamePlace], found: Mapping[SamePlace, SamePlace], named: Set[SamePlace]
+) -> _Discovered:
     """Take companions out, make one slide of each DICOM series and one of each file that remains."""
-    beside = {c for target in found.files for c in companions_near(target)}
-    slides: list[SlideFile] = []
-    dicom: list[Path] = []
-    for target, given in found.files.items():
-        if target in beside or any(parent in beside for parent in target.parents):
-            continue
-        if _may_be_dicom(target):
-            dicom.append(target)
-        else:
-            slides.append(SlideFile(name=given.name, path=target, files=files_of_slide(target)))
-    of_series, rejected = _group_dicom(dicom, found.folders_of_named_dicom)
+    companions = _companions(listing, found)
+    parts = set().union(*companions.values())
+    remaining = [file for file in found if file not in parts]
+    dicom = {file: None for file in remaining if _may_be_dicom(listing, file)}  # in order
+    slides = [
+        listing.slide(found[file].name, file, sorted({file}.union(companions.get(file, ()))))
+        for file in remaining
+        if file not in dicom
+    ]
+    if not dicom:
+        return slides, []
+    of_series, rejected = _group_dicom(listing, dicom, named)
     return slides + of_series, rejected
 
 
-def _group_dicom(paths: Iterable[Path], named: dict[Path, Path]) -> tuple[list[SlideFile], list[Rejected]]:
-    """One slide per series; of files named singly, the whole series they belong to."""
-    paths = list(paths)
-    if not paths:
-        return [], []
-    from slideprep.slides.dicom import NoInstanceError, group_series, read_instance
+def _companions(listing: Listing[SamePlace], files: Collection[SamePlace]) -> dict[SamePlace, set[SamePlace]]:
+    """Companions of the slides found, and of any VMS or VMU index beside a plain image."""
+    slides = {file for file in files if file.suffix.lower() in (".mrxs", *INDEX_SUFFIXES)}
+    if not listing.is_remote:  # in a store that would be a request for every folder of images
+        folders = {file.parent for file in files if file.suffix.lower() in (".jpg", ".jpeg")}
+        beside = (file for folder in folders for file in listing.files_in(folder))
+        slides |= {file for file in beside if file.suffix in INDEX_SUFFIXES}
+    return {slide: _companions_of(listing, slide) for slide in sorted(slides)}
 
-    instances = {}
-    others: dict[Path, NoInstanceError] = {}
-    for path in paths:
-        try:
-            instances[path] = read_instance(path)
-        except NoInstanceError as error:
-            others[path] = error
+
+def _companions_of(listing: Listing[SamePlace], slide: SamePlace) -> set[SamePlace]:
+    """Files that belong to a slide: the folder of an MRXS, what the index of a VMS or VMU names."""
+    if slide.suffix.lower() == ".mrxs":
+        return set(listing.all_below(slide.parent / slide.name.removesuffix(slide.suffix)))
+    names = named_in(listing.read(slide).decode("utf-8", errors="replace"))
+    return {file.resolve() for file in listing.files([slide.parent / name for name in names])}
+
+
+def _group_dicom(
+    listing: Listing[SamePlace], files: Iterable[SamePlace], named: Set[SamePlace]
+) -> _Discovered:
+    """One slide per series; of files named singly, the whole series they belong to."""
+    from slideprep.slides.dicom import group_series
+
+    instances, others = _read_dicom(listing, files)
     rejected = [Rejected(path=path, reason=str(error)) for path, error in others.items()]
-    beside = {folder for path, folder in named.items() if path in instances}
-    instances |= _siblings(beside, {instance.series for instance in instances.values()}, others)
-    series, without_pyramid = group_series(instances.values(), list(others.values()))
+    folders = sorted({file.parent for file in named & instances.keys()})
+    siblings = _dicom_in(listing, folders, instances.keys() | others.keys())
+    more, unreadable = _read_dicom(listing, siblings)
+    known = {instance.series for instance in instances.values()}
+    instances |= {file: instance for file, instance in more.items() if instance.series in known}
+    others |= unreadable
+    series, without_pyramid = group_series(instances.values(), others)
     reason = "its series holds no image of the slide itself, only {}; export the series completely"
     rejected += [Rejected(path=i.path, reason=reason.format(i.flavour)) for i in without_pyramid]
-    folders = [s.primary.parent for s in series]
-    return [
-        SlideFile(
-            name=s.primary.parent.name + (f"-{s.uid[-8:]}" if folders.count(s.primary.parent) > 1 else ""),
-            path=s.primary,
-            files=s.files,
-        )
-        for s in series
-    ], rejected
+    in_folder = Counter(s.primary.parent for s in series)
+    names = [
+        s.primary.parent.name + (f"-{s.uid[-8:]}" if in_folder[s.primary.parent] > 1 else "") for s in series
+    ]
+    return [listing.slide(name, s.primary, s.files) for name, s in zip(names, series, strict=True)], rejected
 
 
-def _siblings(
-    folders: Iterable[Path], series: Collection[str], others: dict[Path, NoInstanceError]
-) -> dict[Path, Instance]:
-    """DICOM files in the folders that belong to one of the series; what cannot be read is added to ``others``."""
+def _dicom_in(
+    listing: Listing[SamePlace], folders: Iterable[SamePlace], known: Set[SamePlace]
+) -> list[SamePlace]:
+    """What may be DICOM in the folders and is not known yet."""
+    inside = {file: file.resolve() for folder in folders for file in listing.files_in(folder)}
+    unknown = {file: target for file, target in inside.items() if target not in known}
+    return sorted({target for file, target in unknown.items() if _may_be_dicom(listing, file)})
+
+
+def _read_dicom(
+    listing: Listing[SamePlace], files: Iterable[SamePlace]
+) -> tuple[dict[SamePlace, Instance[SamePlace]], dict[SamePlace, NoInstanceError]]:
+    """The files that are instances of a whole-slide series; and why the others are none."""
     from slideprep.slides.dicom import NoInstanceError, read_instance
 
-    found: dict[Path, Instance] = {}
-    for path in (path for folder in folders for path in folder.iterdir()):
-        if not path.is_file() or not _may_be_dicom(path):
-            continue
+    instances: dict[SamePlace, Instance[SamePlace]] = {}
+    others: dict[SamePlace, NoInstanceError] = {}
+    for file in files:
         try:
-            instance = read_instance(path.resolve())
+            head = listing.read_range(file, 0, _HEAD_BYTES) if listing.is_remote else None
+            instances[file] = read_instance(file, head)
         except NoInstanceError as error:
-            others[error.path] = error
-            continue
-        if instance.series in series:
-            found[instance.path] = instance
-    return found
+            others[file] = error
+    return instances, others
 
 
 def _refuse_same_names(slides: Iterable[SlideFile]) -> None:
@@ -263,21 +311,3 @@ def _refuse_same_names(slides: Iterable[SlideFile]) -> None:
 def _list(items: Sequence[str]) -> str:
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(items[:_SHOWN]) + more
-
-
-def find_slide(path: str | Path) -> SlideFile:
-    """The only slide that a path or address leads to.
-
-    Args:
-        path: A slide, the folder of a DICOM series, or the address of either.
-
-    Raises:
-        UsageError: There is no slide, or more than one.
-        InputError: What is there looks like a slide and is not usable.
-    """
-    slides, rejected = discover([path])
-    if not slides:
-        raise InputError("; ".join(item.reason for item in rejected))
-    if len(slides) > 1:
-        raise UsageError(f"{path} holds {len(slides)} slides ({slides[0].name}, ...); name one of them")
-    return slides[0]

@@ -1,8 +1,8 @@
-"""Files that belong to a slide without being one: the folder of an MRXS, the images that a VMS or VMU index names.
+"""The files of a slide, and how they are spoken of.
 
-In: resolved paths. Out: resolved paths. Only index files are read.
-
-Where the files of a slide in an object store come from, and what is known of them without reading them.
+Here are the records of what was found (:class:`SlideFile`, :class:`RemoteSource` for one in an object store,
+:class:`Rejected`), the suffixes of slide files, the names in the lists that a person or a scanner wrote (a CSV, the
+index of a VMS or VMU slide), and reasons of failures without real names and paths. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,40 +29,9 @@ SUFFIXES = (
 DICOM_SUFFIXES = (".dcm", ".dicom")
 
 
-def files_of_slide(target: Path) -> tuple[Path, ...]:
-    """The slide's own file and every file of its companions, sorted."""
-    return tuple(sorted({target, *(file for path in companions(target) for file in _files(path))}))
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
-
-
-def companions_near(target: Path) -> Iterator[Path]:
-    """Companions of the slide itself, and of any VMS or VMU index beside a plain image."""
-    yield from companions(target)
-    if target.suffix.lower() in (".jpg", ".jpeg"):
-        for index in sorted(target.parent.glob("*.vm[su]")):
-            yield from companions(index)
-
-
-def companions(target: Path) -> list[Path]:
-    """Files and folders beside a slide that belong to it, resolved."""
-    suffix = target.suffix.lower()
-    if suffix == ".mrxs":
-        folder = target.with_suffix("")
-        return [folder.resolve()] if folder.is_dir() else []
-    if suffix not in INDEX_SUFFIXES:
-        return []
-    named = [
-        target.parent / value for value in named_in(target.read_text(encoding="utf-8", errors="replace"))
-    ]
-    return sorted({path.resolve() for path in named if path.is_file()})
-
-
 def named_in(index: str) -> list[str]:
     """The values of a VMS or VMU index that may be names of files beside it."""
-    values = re.findall(r"^[^=\n\[]+=[ \t]*(\S[^\r\n]*?)[ \t]*$", index, flags=re.MULTILINE)
+    values = re.findall(r"^[^=\n\[]+=[ \t]*(\S[^\r\n]*?)[ \t]*\r?$", index, flags=re.MULTILINE)
     return [value for value in values if len(value) < 256 and "\0" not in value]
 
 
@@ -101,20 +70,22 @@ class Rejected:
     reason: str
 
 
-def listed_slides(text: str, table: Place) -> list[str]:
+def listed_slides(content: bytes, table: Place) -> list[str]:
     """The values of a CSV's column ``path`` or ``slide``.
 
     Args:
-        text: The CSV's content.
+        content: The CSV, UTF-8 with or without a byte order mark.
         table: Where it is, for messages.
 
     Raises:
-        UsageError: There is no such column, or a row has no value in it.
+        UsageError: It is no CSV, there is no such column, or a row has no value in it.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise _no_csv(table, error) from error
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8"
+        ) from error
     column = next((name for name in ("path", "slide") if rows and name in rows[0]), None)
     if column is None:
         raise UsageError(
@@ -126,10 +97,6 @@ def listed_slides(text: str, table: Place) -> list[str]:
         line = values.index("") + 2
         raise UsageError(f"{table} line {line} has an empty '{column}'; fill it or delete the line")
     return values
-
-
-def _no_csv(table: Place, error: Exception) -> UsageError:
-    return UsageError(f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8")
 
 
 def redacted(text: str, names: Mapping[str, str], paths: Iterable[Place]) -> str:

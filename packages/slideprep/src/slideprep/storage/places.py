@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from slideprep.errors import UsageError
 
@@ -56,6 +57,8 @@ class Url(str):
 
 
 Place = Path | Url
+SamePlace = TypeVar("SamePlace", Path, Url)
+"""One of the two, and the same throughout."""
 
 
 def is_url(text: object) -> bool:
