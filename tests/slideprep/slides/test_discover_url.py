@@ -156,6 +156,23 @@ def test_many_objects_of_one_folder_are_looked_up_at_once(monkeypatch: pytest.Mo
     assert [slide.name for slide in discover([ARCHIVE / "list.csv"])[0]] == names
 
 
+def test_no_range_leaves_its_object(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short files without a suffix and empty DICOM files are judged as on disk; S3 refuses to read behind their end."""
+    _write(folder, "short", "b/12.3")
+    (folder / "series/empty.dcm").write_bytes(b"")
+    _copy(folder)
+    read_range = remote.read_range
+
+    def strict(url: Url, start: int, stop: int) -> bytes:
+        assert start < stop <= remote.stat(url).bytes
+        return read_range(url, start, stop)
+
+    monkeypatch.setattr(remote, "read_range", strict)
+    (slides, rejected), (expected, _) = discover([ARCHIVE]), discover([folder])
+    assert _found(slides, folder) == _found(expected, folder)
+    assert [item.path for item in rejected] == [ARCHIVE / "series/empty.dcm", ARCHIVE / "z.dcm"]
+
+
 def test_what_is_not_there_is_named(folder: Path) -> None:
     """A typing error in an address stops the build before any work; so does a name that two places share."""
     with pytest.raises(
