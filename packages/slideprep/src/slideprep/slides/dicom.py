@@ -139,7 +139,7 @@ def read_instance(path: SamePlace, head: bytes | None = None) -> Instance[SamePl
 
 
 def _may_be_whole_slide(tags: Any) -> bool:
-    """Of a file whose SOP class says otherwise, or that has none: whether the class was damaged, or cut off."""
+    """Whether a file's SOP class was damaged or cut off, where it is missing or says something else."""
     try:
         stated = tags.file_meta.get("MediaStorageSOPClassUID")  # a DICOMDIR has this one alone
     except UNREADABLE:

@@ -155,7 +155,7 @@ class RemoteSource:
 
     @property
     def mark(self) -> str | None:
-        """Of the content, from the store's tags alone; None where a file has none."""
+        """A hash of the sizes and the store's tags, which changes with the content; None where a file has no tag."""
         if None in self.tags:
             return None
         return short_hash(repr(sorted(zip(self.sizes, self.tags, strict=True))))

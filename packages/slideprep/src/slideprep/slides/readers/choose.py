@@ -1,8 +1,7 @@
 """Which reader opens which file: the strictest one that can read it.
 
 In: a :class:`~slideprep.slides.files.SlideFile`. Out: a :class:`~slideprep.slides.reader.Slide`. Each reader is
-    imported
-when a slide needs it, so that a command that opens none starts at once.
+imported when a slide needs it, so that a command that opens none starts at once.
 """
 
 from __future__ import annotations

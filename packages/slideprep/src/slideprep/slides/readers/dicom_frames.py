@@ -118,7 +118,7 @@ def _spans(stream: BinaryIO, count: int, size: int) -> NDArray[np.int64] | None:
 
 
 def _walked(stream: BinaryIO, first: int, count: int) -> NDArray[np.int64] | None:
-    """Offsets of the frames where the file has no table, walked from item to item; None where a frame has several."""
+    """The spans of a file without a table, found from item to item; None where frames are of several items."""
     spans, at = [], first
     for _ in range(count):
         length = _item_length(stream, at)

@@ -97,7 +97,7 @@ def _rounded(values: NDArray[np.floating]) -> NDArray[np.int16]:
 
 
 class _Collector(logging.Handler):
-    """Keeps what this thread is told; another one may be decoding too."""
+    """Keeps the warnings of this thread; another one may be decoding too."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -54,14 +54,14 @@ def decoder_warnings() -> Iterator[list[str]]:
 
 
 def _unnamed_file() -> IO[bytes]:
-    """In memory where the system has that: a full disk must not swallow a warning."""
+    """A temporary file, in memory where the system has that: a full disk must not swallow a warning."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("openslide-warnings"), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _standard_error() -> int:
-    """A second descriptor of it."""
+    """A second descriptor of standard error, or of the null device where it is closed."""
     try:
         return os.dup(_STDERR)
     except OSError:

@@ -4,8 +4,7 @@ JPEG: tifffile gives the tiles' offsets and the shared JPEG tables, simplejpeg (
 decoder warning turned into an error. Other decoders fill a damaged tile with grey and say nothing.
 
 Deflate: libtiff, inside OpenSlide, stops where a tile's pixels are complete: of 19 tiles whose second half was zeroed
-    it
-refused none. zlib reads to the end and compares the Adler-32 checksum of the pixels.
+it refused none. zlib reads to the end and compares the Adler-32 checksum of the pixels.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A TIFF whose tiles are decoded one by one, strictly: what the readers of JPEG and of JPEG 2000 tiles share.
 
 In: where the tiles lie (:class:`~slideprep.slides.readers.tiff_pages.TiledPage`) and what the slide says of itself.
-    Out: strips of RGB
-pixels, a strip per row of tiles, each tile read by ``os.pread`` and decoded once. How a tile's bytes become pixels is
-the subclass's part. A tile that is damaged, cut off or unreadable fails the box that was asked for, by its place.
+Out: strips of RGB pixels, a strip per row of tiles, each tile read by ``os.pread`` and decoded once. How a tile's bytes
+become pixels is the subclass's part. A tile that is damaged, cut off or unreadable fails the box that was asked for, by
+its place.
 """
 
 from __future__ import annotations
