@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from torch.autograd.graph import saved_tensors_hooks
 
-from kdtrain.model.flops import activation_bytes, count, gflops_of_sizes, mean_gflops
-from kdtrain.model.resnet import Model, ModelSpec, activation_checkpointing, build_model
+from kdtrain.model.flops import count, gflops_of_sizes, mean_gflops
+from kdtrain.model.resnet import Model, ModelSpec, build_model
 
 
 def _meta(name: str, n_classes: int = 3, output_stride: int = 32) -> Model:
@@ -87,60 +86,10 @@ def test_counting_leaves_the_model_alone() -> None:
         flops.by_layer["conv1"] = 0  # type: ignore[index]
 
 
-# Bytes of resnet10 at 64 x 64 px in float32: values of 4 bytes, but pooling's positions of 8.
-IMAGE, STEM_OUT = 3 * 64 * 64 * 4, 32 * 16 * 16 * 4
-STATISTICS = 2 * 32 * 4  # mean and deviation of each group, per normalisation
-STEM = 2 * (32 * 32 * 32 * 4) + STATISTICS + 32 * 16 * 16 * 8
-LAYER_1 = 4 * (32 * 16 * 16 * 4) + 2 * STATISTICS
-LAYERS_2_TO_4 = sum(
-    5 * (channels * side * side * 4) + 3 * STATISTICS for channels, side in [(64, 8), (128, 4), (256, 2)]
-)
-
-
-def test_memory_is_as_counted_by_hand() -> None:
-    """Inputs of convolutions and normalisations, outputs of ReLUs and pooling's positions are kept, each once."""
-    given = activation_bytes(_meta("resnet10"), 64, 64)
-    assert given == IMAGE + STEM + STEM_OUT + LAYER_1 + LAYERS_2_TO_4
-
-
-def test_memory_with_recomputation_is_the_boundaries_and_the_stem() -> None:
-    """Inputs of the five parts and, the largest of all, the stem while it is recomputed."""
-    model = _meta("resnet10")
-    boundaries = IMAGE + 2 * STEM_OUT + 64 * 8 * 8 * 4 + 128 * 4 * 4 * 4
-    assert activation_bytes(model, 64, 64, checkpointing=True) == boundaries + STEM
-    activation_checkpointing(model, True)
-    assert activation_bytes(model, 64, 64) == boundaries + STEM
-
-
-@pytest.mark.parametrize("name", ["resnet10", "resnet50"])
-def test_memory_is_what_autograd_keeps_in_a_real_pass(name: str) -> None:
-    """On a real image the tensors that autograd keeps, by storage and without weights, take that many bytes."""
-    model = build_model(name, n_classes=3, seed=0)
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, torch.Tensor] = {}
-    with saved_tensors_hooks(lambda t: kept.setdefault(t.untyped_storage().data_ptr(), t), lambda t: t):
-        output = model(torch.rand(1, 3, 65, 48))
-    pooled = (
-        output.feature_map_BCHW.shape[1] * 4
-    )  # the input of fc, left out as it does not grow with the image
-    real = sum(t.untyped_storage().nbytes() for pointer, t in kept.items() if pointer not in weights)
-    assert activation_bytes(model, 65, 48) == real - pooled
-
-
-def test_memory_does_not_depend_on_where_it_is_asked() -> None:
-    """Inside inference mode, as in an evaluation, the answer for a training step is the same; bfloat16 is less."""
-    model = _meta("resnet10", n_classes=4)
-    with torch.inference_mode():
-        inside = activation_bytes(model, 80, 80)
-    assert inside == activation_bytes(_meta("resnet10"), 80, 80) > 0
-    assert activation_bytes(model, 80, 80, dtype=torch.bfloat16) < 0.7 * inside
-
-
 def test_too_small_images_have_no_cost() -> None:
     """An image that the model refuses is refused here too."""
-    for ask in (count, activation_bytes):
-        with pytest.raises(ValueError, match="64 x 4 px is too small"):
-            ask(_meta("resnet10"), 4, 64)
+    with pytest.raises(ValueError, match="64 x 4 px is too small"):
+        count(_meta("resnet10"), 4, 64)
 
 
 @pytest.mark.parametrize(("name", "output_stride"), [("resnet10", 32), ("resnet10", 16), ("resnet18", 8)])

@@ -77,7 +77,6 @@ def test_a_baseline_is_counted_as_by_hand(square):
     assert estimate.training_pflops == pytest.approx((3 * 5 + 2) * GFLOPS_64 / 1e6)
     expected = 5.0 + 5 * (0.01 + 3 * GFLOPS_64) + 2 * (0.001 + GFLOPS_64)
     assert estimate.seconds == pytest.approx(expected)
-    assert estimate.device_hours == pytest.approx(expected / 3600)
 
 
 def test_epochs_repeat_everything_but_the_start(square):
@@ -280,7 +279,6 @@ def test_a_calibration_orders_things_as_they_must_be():
     assert speed.training[-1][1] > speed.forward[-1][1]  # of the largest image, where noise counts least
     assert speed.training[-1][1] > speed.training[0][1]
     assert min(speed.augment_s_per_mp, speed.reading_s_per_mp, speed.update_s, speed.save_s) > 0
-    assert speed.gflops_per_s > 0
 
 
 def test_the_calibration_feeds_images_as_training_does():

@@ -1,6 +1,6 @@
-"""What a model costs on an image of a given size: multiply-adds of a forward pass, memory of a training step.
+"""What a model costs on an image of a given size: multiply-adds of a forward pass.
 
-Both are found by running the model on PyTorch's meta device, which knows shapes but computes nothing, so that
+They are found by running the model on PyTorch's meta device, which knows shapes but computes nothing, so that
 images of any size cost milliseconds and no memory. A size in, counts out; the answers are cached by size.
 
 Convention: one multiply-add (MAC) is one multiplication and one addition, hence 2 floating-point operations. Papers
@@ -17,9 +17,8 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
-from kdtrain.model.resnet import MIN_SIDE_PX, OUTPUT_STRIDES, Model, ModelSpec, check_image
+from kdtrain.model.resnet import MIN_SIDE_PX, OUTPUT_STRIDES, Model, ModelSpec
 
 _CACHED_SIZES = 65536
 _REFERENCE_PX = 64
@@ -87,43 +86,16 @@ def gflops_of_sizes(spec: ModelSpec, sizes: Sequence[tuple[int, int]]) -> list[f
     return [cost[size] for size in sizes]
 
 
-def activation_bytes(
-    model: Model,
-    height: int,
-    width: int,
-    *,
-    checkpointing: bool | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> int:
-    """Bytes that PyTorch keeps from the forward pass over one image for the backward pass.
-
-    The larger part of the memory of a training step; weights, gradients, optimizer and short-lived buffers come on
-    top. With checkpointing: the inputs of stem and stages, and the largest of these while it is recomputed.
-
-    Args:
-        model: Its architecture and output stride decide, not its weights.
-        height: Image rows.
-        width: Image columns.
-        checkpointing: Whether activations are recomputed; None takes the model's own setting.
-        dtype: Dtype of the activations. Autocast keeps some in float32: bfloat16 here is its lower bound.
-
-    Raises:
-        ValueError: The image is too small for the model.
-    """
-    plain, recomputed = _saved_bytes(model.spec, height, width, dtype)
-    return recomputed if (model.recompute if checkpointing is None else checkpointing) else plain
-
-
 @lru_cache(maxsize=64)
-def _on_meta(spec: ModelSpec, dtype: torch.dtype) -> Model:
+def _on_meta(spec: ModelSpec) -> Model:
     # Cached, so it must not depend on the caller's modes.
     with torch.inference_mode(False), torch.device("meta"):
-        return Model(spec).to(dtype)
+        return Model(spec)
 
 
 @lru_cache(maxsize=_CACHED_SIZES)
 def _count(spec: ModelSpec, height: int, width: int) -> Flops:
-    model = _on_meta(spec, torch.float32)
+    model = _on_meta(spec)
     macs: dict[str, int] = {}
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     handles = [layer.register_forward_hook(partial(_add_macs, macs, name)) for name, layer in layers]
@@ -158,43 +130,3 @@ def _add_macs(
     # Every output value of either kind of layer takes one multiply-add per weight of its output channel.
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     macs[name] = output.numel() * layer.weight[0].numel()
-
-
-@lru_cache(maxsize=_CACHED_SIZES)
-def _saved_bytes(spec: ModelSpec, height: int, width: int, dtype: torch.dtype) -> tuple[int, int]:
-    """Without and with recomputation, from what autograd itself asks to keep."""
-    with torch.inference_mode(False), torch.enable_grad():
-        return _observe_saved(
-            _on_meta(spec, dtype), torch.empty(1, 3, height, width, device="meta", dtype=dtype)
-        )
-
-
-def _observe_saved(model: Model, x: Tensor) -> tuple[int, int]:
-    check_image(x)
-    weights = {_storage(parameter) for parameter in model.parameters()}
-    everything: dict[int, Tensor] = {}
-    boundaries = largest = 0
-    for part in model.parts():
-        saved: dict[int, Tensor] = {}
-        with saved_tensors_hooks(partial(_note, saved), lambda tensor: tensor):
-            y = part(x)
-        everything |= saved
-        inside = _bytes(saved, but=weights | {_storage(x)})
-        boundaries, largest = boundaries + x.untyped_storage().nbytes(), max(largest, inside)
-        x = y
-    return _bytes(everything, but=weights), boundaries + largest
-
-
-def _note(saved: dict[int, Tensor], tensor: Tensor) -> Tensor:
-    # The tensor is kept, so that its address cannot be given to another one while we count.
-    saved[_storage(tensor)] = tensor.detach()
-    return tensor
-
-
-def _storage(tensor: Tensor) -> int:
-    # Tensors of the meta device all have data_ptr 0; the address of the storage object tells them apart.
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _bytes(saved: Mapping[int, Tensor], *, but: set[int]) -> int:
-    return sum(tensor.untyped_storage().nbytes() for storage, tensor in saved.items() if storage not in but)

@@ -206,6 +206,6 @@ def activation_checkpointing(model: Model, enabled: bool) -> None:
     """Trade time for memory: keep the inputs of stem and stages only, and recompute the rest going backwards.
 
     Outputs and gradients stay the same; a training step takes about a third more arithmetic. The largest part,
-    the stem, still has to fit: flops.activation_bytes tells what either way needs.
+    the stem, still has to fit.
     """
     model.recompute = enabled

@@ -59,11 +59,6 @@ class RunEstimate:
     memory_bytes: int
     seconds: float
 
-    @property
-    def device_hours(self) -> float:
-        """Hours of one device."""
-        return self.seconds / 3600
-
 
 def estimate_run(
     config: PhaseConfig, index: Index, *, teacher: Network | None, student: Network, speed: Speed

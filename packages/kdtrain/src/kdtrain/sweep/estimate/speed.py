@@ -78,12 +78,6 @@ class Speed:
     start_s: float = START_S
     process_bytes: int = 0
 
-    @property
-    def gflops_per_s(self) -> float:
-        """GFLOPs per second of training on large images: forward and backward count as three forward passes."""
-        gflops, seconds = self.training[-1]
-        return 3 * gflops / seconds
-
 
 def seconds_of(points: Points, gflops: NDArray[np.float64]) -> NDArray[np.float64]:
     """Seconds by a curve: straight between points, and on beyond the last; below the first no less than nothing."""
