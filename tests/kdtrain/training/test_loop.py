@@ -19,10 +19,10 @@ from fixtures.training_runs import (
     write_training_set,
 )
 from kdtrain.config.phases import DistillConfig, TeacherConfig
-from kdtrain.data.sets import check_phase, samples_of, union_of, validation_split
+from kdtrain.data.sets import check_phase, samples_of, validation_split
 from kdtrain.errors import UsageError
 from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.index import Index, read_index, union_of
 from kdtrain.training.engine.settings import deepspeed_json, engine_settings
 from kdtrain.training.run_folder import RunFolder
 

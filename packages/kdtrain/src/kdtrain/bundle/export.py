@@ -33,9 +33,9 @@ from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, measure_training_data, read_source
 from kdtrain.bundle.training_data import TrainingData
-from kdtrain.data.sets import union_of
 from kdtrain.errors import UsageError
 from kdtrain.model.resnet import MIN_SIDE_PX
+from kdtrain.shards.index import union_of
 from kdtrain.training.run_folder import MODEL_FILE
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")

@@ -20,11 +20,10 @@ from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import Measured, TrainingData, training_data
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
-from kdtrain.data.sets import union_of
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import Index, one_line, read_index
+from kdtrain.shards.index import Index, one_line, read_index, union_of
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.training.run_folder import RUN_FILE
 from kdtrain.training.trained import Trained, load_trained

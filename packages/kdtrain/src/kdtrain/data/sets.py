@@ -13,28 +13,8 @@ from kdtrain.data.device_decode import check_decode
 from kdtrain.data.plan import WINDOW_SHARDS
 from kdtrain.data.stream import check_training_set
 from kdtrain.errors import UsageError
-from kdtrain.shards.index import Index
+from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.open_tars import shards_ahead
-
-
-def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
-    """One set out of several splits or sets, each stored split once.
-
-    Args:
-        index: The shard set.
-        names: Splits or named sets.
-
-    Raises:
-        ShardError: One of them does not exist.
-    """
-    for name in names:
-        index.require(split=name)
-    if len(names) == 1:
-        return index, names[0]
-    joined = "+".join(names)
-    parts = tuple(dict.fromkeys(part for name in names for part in index.document.sets[name]))
-    sets = {**index.document.sets, joined: parts}
-    return replace(index, document=index.document.model_copy(update={"sets": sets})), joined
 
 
 def validation_split(config: SetConfig, index: Index, *, labelled: bool) -> str | None:

@@ -18,7 +18,7 @@ import torch.distributed
 
 from kdtrain.config.phases import CacheTeacherConfig
 from kdtrain.data.loader import LoadStats
-from kdtrain.data.sets import check_phase, union_of, validation_split
+from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.document import (
     AugmentationEntry,
     CacheSettings,
@@ -31,7 +31,7 @@ from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.cache_writer import ShardWriter, deal
 from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.phases.teaching import check_pair, teacher_record
-from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.index import Index, read_index, union_of
 from kdtrain.shards.models import magnification_name
 from kdtrain.training.engine.launch import Launch, join, launch_from, on_first_rank, pick_device
 from kdtrain.training.monitor import Monitor

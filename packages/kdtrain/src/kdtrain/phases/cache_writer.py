@@ -9,7 +9,6 @@ from itertools import islice
 from kdtrain.augment import IDENTITY, Draw, draw
 from kdtrain.data.loader import LoadStats
 from kdtrain.data.samples import LoadedSample
-from kdtrain.data.sets import union_of
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.binding import sources_of
 from kdtrain.data.teacher_cache.document import (
@@ -27,7 +26,7 @@ from kdtrain.data.teacher_cache.tar import TarSum, writing
 from kdtrain.data.teacher_cache.view import encode_view
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.teacher_views import ViewMaker
-from kdtrain.shards.index import Index
+from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.training.engine.group import memory_errors_named
 

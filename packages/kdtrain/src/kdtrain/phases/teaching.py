@@ -8,14 +8,14 @@ from typing import Any
 
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig
 from kdtrain.data.plan import Views
-from kdtrain.data.sets import check_phase, union_of, validation_split
+from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.binding import check_cache
 from kdtrain.data.teacher_cache.document import TeacherCache
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
-from kdtrain.shards.index import Index, read_index
+from kdtrain.shards.index import Index, read_index, union_of
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,26 @@ def read_index(
     _check_files(directory, _files(document, magnifications))
     digest = hashlib.sha256(data).hexdigest()
     return Index(directory=directory, document=document, sha256=digest, cache=cache or cache_settings())
+
+
+def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
+    """One set out of several splits or sets, each stored split once.
+
+    Args:
+        index: The shard set.
+        names: Splits or named sets.
+
+    Raises:
+        ShardError: One of them does not exist.
+    """
+    for name in names:
+        index.require(split=name)
+    if len(names) == 1:
+        return index, names[0]
+    joined = "+".join(names)
+    parts = tuple(dict.fromkeys(part for name in names for part in index.document.sets[name]))
+    sets = {**index.document.sets, joined: parts}
+    return replace(index, document=index.document.model_copy(update={"sets": sets})), joined
 
 
 def _index_bytes(path: Location) -> bytes | None:

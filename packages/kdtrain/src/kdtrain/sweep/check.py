@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
-from kdtrain.data.sets import check_phase, samples_of, union_of, validation_split
+from kdtrain.data.sets import check_phase, samples_of, validation_split
 from kdtrain.errors import UsageError
 from kdtrain.files import sha256_of
 from kdtrain.model.network import Network
 from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import Index
+from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe

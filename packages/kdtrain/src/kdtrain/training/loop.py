@@ -20,14 +20,14 @@ from kdtrain.config.phases import PhaseConfig
 from kdtrain.data.inputs import Drawing
 from kdtrain.data.plan import FRESH, Views
 from kdtrain.data.samples import LoadedSample
-from kdtrain.data.sets import samples_of, union_of, validation_split
+from kdtrain.data.sets import samples_of, validation_split
 from kdtrain.data.stream import SampleStream
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Model, activation_checkpointing
-from kdtrain.shards.index import Index
+from kdtrain.shards.index import Index, union_of
 from kdtrain.training import checkpoints
 from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.engine import BatchLoss, Engine

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig
 from kdtrain.data.plan import SampleRef, epoch_order, micro_batches, n_groups
-from kdtrain.data.sets import union_of, validation_split
+from kdtrain.data.sets import validation_split
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import ModelSpec
-from kdtrain.shards.index import Index
+from kdtrain.shards.index import Index, union_of
 from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
 from kdtrain.sweep.estimate.speed import Speed, measure_speed, seconds_of
 
