@@ -42,6 +42,11 @@ NOT_IN_RECORD = PATHS | HARMLESS
 """What a resumed run may change."""
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The splits and sets that ``--train-on`` names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 class SetConfig(BaseModel):
     """What every command is told that runs a network over a shard set.
 
@@ -82,11 +87,7 @@ class SetConfig(BaseModel):
     @field_validator("train_on", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return names_in(value) if isinstance(value, str) else value
 
     @field_validator("out")
     @classmethod

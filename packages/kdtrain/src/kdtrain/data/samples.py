@@ -11,9 +11,10 @@ for, so a damaged one stops the run at the sample that needs it and not before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from kdtrain.data.plan import SampleRef
 from kdtrain.shards.error import ShardError
@@ -22,7 +23,7 @@ from kdtrain.shards.locations import Location
 from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.shards.open_tars import MAX_OPEN_TARS, tars_of
 from kdtrain.shards.sample import Sample, SampleRecord, decode_sample
-from kdtrain.shards.tar import RawSample, SamplePlace, iter_places, read_place
+from kdtrain.shards.tar import SamplePlace, iter_places, read_place
 
 if TYPE_CHECKING:
     import torch
@@ -34,19 +35,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedSample:
-    """A sample as training and evaluation take it.
+class PairedSample:
+    """A sample: one field of a slide at every magnification that was asked for.
 
     Attributes:
         key: The same at every magnification.
         images: By magnification, (3, rows, columns) uint8, RGB; a view of (rows, columns, 3), so channels last
-            in memory. Empty where the device decodes.
+            in memory.
         label: Index into the set's classes; None in unlabelled splits.
         shard: Split and number of the shard: ``train-000003``.
         record: Provenance, at the first magnification that was asked for.
-        view: Number of its augmentation draw.
-        taught: What a teacher cache holds of that view; None where there is no cache.
-        encoded: By magnification, where the device decodes; else empty.
     """
 
     key: str
@@ -54,9 +52,6 @@ class LoadedSample:
     label: int | None
     shard: str
     record: SampleRecord
-    view: int = 0
-    taught: Taught | None = None
-    encoded: Mapping[float, EncodedImage] = field(default_factory=dict)
 
     @property
     def slide(self) -> str:
@@ -71,19 +66,41 @@ class LoadedSample:
     @property
     def sizes(self) -> dict[float, tuple[int, int]]:
         """(width, height) in pixels, by magnification."""
-        decoded = {m: (image.shape[2], image.shape[1]) for m, image in self.images.items()}
-        return decoded | {m: (image.width, image.height) for m, image in self.encoded.items()}
+        return {m: (image.shape[2], image.shape[1]) for m, image in self.images.items()}
+
+    def pin_memory(self) -> Self:
+        """This sample in page-locked memory; torch's loader calls the method by name."""
+        return replace(self, images={m: image.pin_memory() for m, image in self.images.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSample(PairedSample):
+    """A sample as training and evaluation take it.
+
+    Attributes:
+        view: Number of its augmentation draw.
+        taught: What a teacher cache holds of that view; None where there is no cache.
+        encoded: By magnification, where the device decodes, and ``images`` is empty; else empty.
+    """
+
+    view: int = 0
+    taught: Taught | None = None
+    encoded: Mapping[float, EncodedImage] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[float, tuple[int, int]]:
+        """(width, height) in pixels, by magnification."""
+        return super().sizes | {m: (image.width, image.height) for m, image in self.encoded.items()}
 
     @property
     def pixels(self) -> int:
         """Number of pixels of all its images together."""
         return sum(width * height for width, height in self.sizes.values())
 
-    def pin_memory(self) -> LoadedSample:
+    def pin_memory(self) -> Self:
         """This sample in page-locked memory; torch's loader calls the method by name."""
         return replace(
-            self,
-            images={m: image.pin_memory() for m, image in self.images.items()},
+            super().pin_memory(),
             encoded={m: image.pin_memory() for m, image in self.encoded.items()},
             taught=None if self.taught is None else self.taught.pin_memory(),
         )
@@ -166,6 +183,17 @@ class SampleReader:
             encoded=encoded,
         )
 
+    def keys(self, shard: int) -> tuple[str, ...]:
+        """Keys of a shard's samples in order, by its position in the split or set; its tar's headers alone are read.
+
+        Raises:
+            ShardError: The tar cannot be fetched, or breaks F07 or F11 to F17.
+        """
+        magnification = min(self.magnifications)  # whose tar is the smallest
+        path = self.index.path_of(self.shards[shard], magnification)
+        with self._opened(self.shards[shard], magnification, path):
+            return tuple(place.key for place in self._places[path])
+
     def ensure(self, shard: int) -> None:
         """Have a shard at hand, by its position in the split or set: it is fetched if it lies elsewhere.
 
@@ -187,12 +215,8 @@ class SampleReader:
             ShardError: As for :meth:`load`, but for F23.
         """
         path = self.index.path_of(shard, magnification)
-        try:
-            raw = self._read_raw(shard, position, magnification, path)
-        except OSError as error:
-            remedy = "check that the disk is there and the file may be read"
-            reason = f"the file cannot be read: {error.strerror or error}"
-            raise ShardError("F07 file-present", path, reason, remedy=remedy) from error
+        with self._opened(shard, magnification, path) as tar:
+            raw = read_place(tar, path, self._places[path][position])
         size = self.index.sizes_of(shard, magnification)[position]
         return decode_sample(
             raw,
@@ -211,11 +235,18 @@ class SampleReader:
         path = self.index.path_of(shard, magnification)
         return encoded_image(sample.data, size=(size.width, size.height), path=path, key=sample.key)
 
-    def _read_raw(self, shard: Shard, position: int, magnification: float, path: Location) -> RawSample:
-        with self._tars.borrow(shard, magnification) as tar:
-            if path not in self._places:
-                self._places[path] = _checked_places(tar, path, shard)
-            return read_place(tar, path, self._places[path][position])
+    @contextmanager
+    def _opened(self, shard: Shard, magnification: float, path: Location) -> Iterator[BinaryIO]:
+        """A tar whose places are known."""
+        try:
+            with self._tars.borrow(shard, magnification) as tar:
+                if path not in self._places:
+                    self._places[path] = _checked_places(tar, path, shard)
+                yield tar
+        except OSError as error:
+            remedy = "check that the disk is there and the file may be read"
+            reason = f"the file cannot be read: {error.strerror or error}"
+            raise ShardError("F07 file-present", path, reason, remedy=remedy) from error
 
 
 def _checked_places(tar: BinaryIO, path: Location, shard: Shard) -> tuple[SamplePlace, ...]:
