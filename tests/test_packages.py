@@ -83,6 +83,20 @@ def test_quick_commands_import_nothing_heavy(slide: str, arguments: list[str], c
     assert json.loads(run.stdout.splitlines()[-1]) == [code, []], run.stderr
 
 
+def test_import_kdtrain_imports_nothing_else() -> None:
+    """Nor does a look at its names: no module but kdtrain's own, the standard library aside."""
+    program = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import kdtrain\n"
+        "assert 'Dataset' in dir(kdtrain)\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(new - sys.stdlib_module_names)"
+    )
+    run = _python(program)
+    assert run.stdout == "{'kdtrain'}\n", run.stderr
+
+
 def test_help_answers_within_two_seconds() -> None:
     """The best of three starts, so that another program's load does not count."""
     seconds = []

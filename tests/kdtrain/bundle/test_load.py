@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import kdtrain
 from fixtures.training_runs import weights_sha256
 from kdtrain import load_bundle
 from kdtrain.bundle import load
@@ -75,14 +74,6 @@ def test_an_answer_on_a_cpu_needs_no_pytorch(bundle):
     )
     run = subprocess.run([sys.executable, "-c", program, bundle], capture_output=True, text=True, check=False)
     assert run.stdout == "[]\n", run.stderr
-
-
-def test_the_package_names_it():
-    """kdtrain.load_bundle and kdtrain.Bundle, and nothing that does not exist."""
-    assert kdtrain.load_bundle is load_bundle
-    assert kdtrain.Bundle.__name__ == "Bundle"
-    with pytest.raises(AttributeError, match="'nothing'"):
-        _ = kdtrain.nothing
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])

@@ -1,20 +1,89 @@
-"""kdtrain: resolution-based knowledge distillation for histology images, trained on slideprep shards."""
+"""kdtrain: resolution-based knowledge distillation for histology images, trained on slideprep shards.
+
+For a Python program: shards by :class:`Dataset` and :func:`read_index`, networks by :func:`load_network`,
+:func:`evaluate` and :func:`load_bundle`. Each name is loaded when it is first asked for, so that ``import kdtrain`` and
+a command's help answer at once.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdtrain.api import Bundle, load_bundle
+    from kdtrain.data.dataset import Dataset
+    from kdtrain.data.samples import PairedSample
+    from kdtrain.errors import TrainingError, UsageError
+    from kdtrain.evaluation.evaluate import Evaluation, evaluate
+    from kdtrain.predict.answers.prediction import (
+        Failure,
+        FastPrice,
+        RegionPrediction,
+        SlideError,
+        SlidePrediction,
+    )
+    from kdtrain.shards.cache import CacheSettings, cache_settings
+    from kdtrain.shards.error import ShardError
+    from kdtrain.shards.index import Index, read_index
+    from kdtrain.shards.sample import SampleRecord
+    from kdtrain.training.trained import TrainedNetwork, load_network
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "__version__", "load_bundle"]
+__all__ = [
+    "Bundle",
+    "CacheSettings",
+    "Dataset",
+    "Evaluation",
+    "Failure",
+    "FastPrice",
+    "Index",
+    "PairedSample",
+    "RegionPrediction",
+    "SampleRecord",
+    "ShardError",
+    "SlideError",
+    "SlidePrediction",
+    "TrainedNetwork",
+    "TrainingError",
+    "UsageError",
+    "__version__",
+    "cache_settings",
+    "evaluate",
+    "load_bundle",
+    "load_network",
+    "read_index",
+]
+
+_HOMES = {
+    "api": ("Bundle", "load_bundle"),
+    "data.dataset": ("Dataset",),
+    "data.samples": ("PairedSample",),
+    "errors": ("TrainingError", "UsageError"),
+    "evaluation.evaluate": ("Evaluation", "evaluate"),
+    "predict.answers.prediction": (
+        "Failure",
+        "FastPrice",
+        "RegionPrediction",
+        "SlideError",
+        "SlidePrediction",
+    ),
+    "shards.cache": ("CacheSettings", "cache_settings"),
+    "shards.error": ("ShardError",),
+    "shards.index": ("Index", "read_index"),
+    "shards.sample": ("SampleRecord",),
+    "training.trained": ("TrainedNetwork", "load_network"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """``kdtrain.load_bundle`` and ``kdtrain.Bundle``, imported when they are asked for: the commands start at once."""
-    if name in ("Bundle", "load_bundle"):
-        from kdtrain import api
+    """A public name, imported when it is asked for."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """What may be used; modules are not meant to be."""
+    return sorted(__all__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.evaluation.predict_split import predict_split, sizes_of_split
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.evaluation.record import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
@@ -40,18 +41,18 @@ class Evaluation:
 
 
 def evaluate(
-    *,
-    run: Path,
+    run: Path | str,
     shards: Location | str,
-    split: str,
-    unit: str,
-    iterations: int,
-    seed: int,
-    workers: int,
-    console: Console,
+    *,
+    split: str = "test",
+    unit: Unit = "patient",
+    iterations: int = ITERATIONS,
+    seed: int = 0,
+    workers: int = 2,
+    console: Console | None = None,
     cache: CacheSettings | None = None,
 ) -> Evaluation:
-    """Measure a run's network.
+    """Measure a run's network, as ``kdtrain evaluate`` does; ``RUN/evaluation-<split>/`` is written alike.
 
     Args:
         run: The run's folder.
@@ -61,13 +62,17 @@ def evaluate(
         iterations: Bootstrap draws.
         seed: Seed of the draws.
         workers: Loader processes.
-        console: For the progress bar.
+        console: For a progress bar; None for none.
         cache: For the shards of a URL; None takes the defaults.
 
     Raises:
-        UsageError: The run is not finished, or the classes differ.
+        UsageError: The run is not finished, the classes differ, or there is no such unit.
         ShardError: The set lacks the split or the magnification, or is damaged.
+        TrainingError: A loader process was killed.
     """
+    if unit not in get_args(Unit):
+        raise UsageError(f"unit {unit!r}: the bootstrap draws one of {', '.join(get_args(Unit))}")
+    run = Path(run)
     trained = load_trained(run, what="RUN")
     index = read_index(shards, cache)
     _check(trained, index, split)
@@ -77,7 +82,7 @@ def evaluate(
         trained.network.classes,
         iterations=iterations,
         seed=seed,
-        unit="patient" if unit == "patient" else "sample",
+        unit=unit,
     )
     sizes = sizes_of_split(index, split, trained.network.magnification)
     metrics = {
@@ -116,10 +121,12 @@ def _check(trained: Trained, index: Index, split: str) -> None:
         )
 
 
-def _predict(trained: Trained, index: Index, split: str, workers: int, console: Console) -> list[Prediction]:
+def _predict(
+    trained: Trained, index: Index, split: str, workers: int, console: Console | None
+) -> list[Prediction]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = sum(shard.samples for shard in index.shards_of(split))
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=console is None) as progress:
         task = progress.add_task("Evaluating", total=samples)
         return predict_split(
             trained.model.to(device),

@@ -1,15 +1,18 @@
-"""A finished run's folder in, its network with its weights out."""
+"""A finished run's folder in, its network with its weights out: for our own commands, and for a program."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from torch import Tensor, nn
 
+from kdtrain.augment import IDENTITY
+from kdtrain.data.inputs import drawn_batch
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import Model
@@ -70,3 +73,69 @@ def load_trained(folder: Path, *, what: str) -> Trained:
         ) from None
     digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     return Trained(network=network, model=model.eval(), run=run, folder=folder, sha256=digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedNetwork:
+    """A run's network for a program, and what it takes.
+
+    Attributes:
+        module: Takes what :meth:`normalise` gives, and returns ``(feature_map_BCHW, logits_BK)``, a named tuple. On the
+            CPU, in evaluation mode, with gradients.
+        network: The architecture's name and the rest that a run's record has of it.
+        sha256: SHA-256 of the weights' file; metrics.json has it as ``weights_sha256``.
+    """
+
+    module: nn.Module
+    network: Network
+    sha256: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return self.network.classes
+
+    @property
+    def magnification(self) -> float:
+        """Magnification of the images that it takes."""
+        return self.network.magnification
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Means of red, green and blue over the labelled training split, in grey levels 0 to 255."""
+        return self.network.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Standard deviations of the same."""
+        return self.network.std
+
+    def normalise(self, images: Sequence[Tensor] | Tensor) -> Tensor:
+        """Images as the module takes them, to the last bit as ``kdtrain evaluate`` hands them over.
+
+        Args:
+            images: (3, H, W) uint8 RGB, all of one size: a list of them, or a batch (B, 3, H, W).
+
+        Returns:
+            (B, 3, H, W) float32, on the device where the images are.
+
+        Raises:
+            ValueError: Another shape or type.
+        """
+        return drawn_batch(list(images), [IDENTITY] * len(images), self.network, images[0].device)
+
+
+def load_network(run: Path | str) -> TrainedNetwork:
+    """The network of a finished run, to compute with.
+
+    ``module(normalise([image])).logits_BK.double().softmax(1)`` is what ``kdtrain evaluate`` writes as probabilities,
+    on the same device to the last digit. Several images at a time are off by rounding.
+
+    Args:
+        run: The folder that ``kdtrain teacher``, ``baseline``, ``distill`` or ``finetune`` wrote.
+
+    Raises:
+        UsageError: The folder is no run, or its training has not chosen a network yet.
+    """
+    trained = load_trained(Path(run), what="run")
+    return TrainedNetwork(module=trained.model, network=trained.network, sha256=trained.sha256)
