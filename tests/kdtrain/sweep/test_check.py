@@ -12,8 +12,9 @@ import pytest
 from fixtures.training_runs import write_training_set
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index, read_index
-from kdtrain.sweep.check import Job, existing_teacher, prepare
+from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import plan_runs
+from kdtrain.sweep.jobs import Job, existing_teacher
 from kdtrain.sweep.recipe import EvaluateRecipe, Recipe
 
 

@@ -17,8 +17,8 @@ from fixtures.commands import Run
 from fixtures.training_runs import kdtrain, write_training_set
 from kdtrain.shards.index import read_index
 from kdtrain.sweep import command
-from kdtrain.sweep.check import Job
 from kdtrain.sweep.estimate.cost import Speed
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.runners.local import Ended
 from kdtrain.sweep.state import progress_of
 

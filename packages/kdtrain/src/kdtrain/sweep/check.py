@@ -8,73 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig, TeacherConfig
+from kdtrain.config.phases import FinetuneConfig, PhaseConfig
 from kdtrain.data.sets import check_phase, samples_of, validation_split
 from kdtrain.errors import UsageError
 from kdtrain.files import sha256_of
-from kdtrain.model.network import Network
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.locations import Location
-from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
-from kdtrain.sweep.recipe import CONFIGS, EvaluateRecipe, Recipe
+from kdtrain.sweep.graph import PlannedRun
+from kdtrain.sweep.jobs import Job, config_of, existing_job, network_of
+from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.sweep.state import weights_sha256
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import deepspeed_json
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run that may start.
-
-    Attributes:
-        run: As planned.
-        folder: Folder of the run.
-        config: Settings of its phase; None for a run that exists and is only measured.
-        network: What it trains, or holds.
-        trained_on: Splits that it learns from.
-        needs: The jobs whose networks it needs.
-    """
-
-    run: PlannedRun
-    folder: Path
-    config: PhaseConfig | None
-    network: Network
-    trained_on: tuple[str, ...]
-    needs: tuple[Job, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        return self.run.name
-
-
-def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:
-    """What ``teacher.run`` names, if it does.
-
-    Raises:
-        UsageError: It is no finished run.
-    """
-    if recipe.teacher is None or recipe.teacher.run is None:
-        return None
-    folder = recipe.teacher.run
-    run = read_run(folder, what="teacher.run")
-    if not (folder / MODEL_FILE).is_file():
-        raise UsageError(
-            f"teacher.run {folder}: its training is not finished; run that command again to go on"
-        )
-    return ExistingTeacher(
-        folder=folder.resolve(),
-        magnification=run["network"]["magnification"],
-        seed=run["settings"]["seed"],
-    )
 
 
 def prepare(
@@ -125,13 +74,13 @@ def check_evaluation(evaluate: EvaluateRecipe, index: Index) -> None:
 
 def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location, out: Path) -> Job:
     if run.exists:
-        return _existing(run, index)
+        return existing_job(run, index)
     folder = out / run.folder
-    config = _config(run, needs, shards, folder)
+    config = config_of(run, needs, shards, folder)
     labelled = run.phase != "distill"
     if isinstance(config, FinetuneConfig):
         _check_training_set(config, needs[0], index)
-    network = _network(config, needs, index)
+    network = network_of(config, needs, index)
     teacher = [need.network.magnification for need in needs if run.phase == "distill"]
     check_phase(config, index, [*teacher, network.magnification], labelled=labelled)
     validation_split(config, index, labelled=labelled)
@@ -145,72 +94,6 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
         network=network,
         trained_on=joined.document.sets[name],
         needs=needs,
-    )
-
-
-def _existing(run: PlannedRun, index: Index) -> Job:
-    folder = Path(run.folder)
-    content = read_run(folder, what="run")
-    network = Network.of(content["network"])
-    index.require(magnification=network.magnification)
-    if network.classes != tuple(index.document.classes):
-        raise UsageError(
-            f"{folder} knows the classes {', '.join(network.classes)}, the shard set has "
-            f"{', '.join(index.document.classes)}; build the set with --classes {','.join(network.classes)}"
-        )
-    trained_on = tuple(content["shard_set"]["train_on"])
-    return Job(run=run, folder=folder, config=None, network=network, trained_on=trained_on)
-
-
-def _config(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path) -> PhaseConfig:
-    kind = CONFIGS[run.phase]
-    decided: dict[str, Any] = {"shards": shards, "out": folder, "seed": run.seed}
-    if "magnification" in kind.model_fields:
-        decided["magnification"] = run.magnification
-    for field in ("teacher", "student"):
-        if field in kind.model_fields:
-            decided[field] = needs[0].folder
-    try:
-        return kind(**run.settings, **decided)
-    except ValidationError as error:
-        problems = "; ".join(_problem(problem, run) for problem in error.errors())
-        raise UsageError(problems) from None
-
-
-def _problem(problem: Any, run: PlannedRun) -> str:
-    name = problem["loc"][0]
-    key = f"settings.{name}" if name in run.common else name
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
-
-
-def _network(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Network:
-    """What a run will train; the phases build the same (kdtrain.phases)."""
-    if isinstance(config, TeacherConfig):
-        statistics = index.statistics_of(config.magnification)
-        return Network(
-            model=config.model,
-            output_stride=config.output_stride,
-            classes=tuple(index.document.classes),
-            magnification=config.magnification,
-            mean=statistics.mean,
-            std=statistics.std,
-        )
-    source = needs[0].network
-    if not isinstance(config, DistillConfig):
-        return source
-    if config.magnification >= source.magnification:
-        raise UsageError(
-            f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
-            "a high magnification to a lower one"
-        )
-    statistics = index.statistics_of(config.magnification)
-    return Network(
-        model=source.model,
-        output_stride=config.output_stride or source.output_stride,
-        classes=source.classes,
-        magnification=config.magnification,
-        mean=statistics.mean,
-        std=statistics.std,
     )
 
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.sweep.check import Job
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.standings import Standing
 from kdtrain.sweep.state import balanced_accuracy, place_of, training_seconds
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location, resolved
-from kdtrain.sweep.check import Job, existing_teacher, prepare
+from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import PlannedRun, plan_runs
+from kdtrain.sweep.jobs import Job, existing_teacher
 from kdtrain.sweep.recipe import Recipe, load_recipe
 from kdtrain.sweep.record import read_record
 from kdtrain.sweep.state import Progress, progress_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
-from kdtrain.sweep.check import Job
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import Recipe
 from kdtrain.sweep.standings import Standing
 

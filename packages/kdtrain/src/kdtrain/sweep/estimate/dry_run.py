@@ -17,9 +17,9 @@ from rich.text import Text
 
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
-from kdtrain.sweep.check import Job
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.state import Progress
 
 _WIDE_COLUMNS = 100

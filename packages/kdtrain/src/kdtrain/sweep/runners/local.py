@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol
 
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import Location
-from kdtrain.sweep.check import Job
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import EvaluateRecipe
 
 LOGS = "logs"

@@ -17,7 +17,7 @@ from typing import Any
 
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import Location
-from kdtrain.sweep.check import Job
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.sweep.runners.local import Ended, Process, environment, request_of
 

@@ -1,0 +1,146 @@
+"""What a run of a sweep means: its configuration, the network that it will train, and the jobs that it needs.
+
+In: planned runs and an opened shard set. Out: jobs. What may not be done with them is refused in
+:mod:`kdtrain.sweep.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdtrain.config.phases import DistillConfig, PhaseConfig, TeacherConfig
+from kdtrain.errors import UsageError
+from kdtrain.model.network import Network
+from kdtrain.shards.index import Index
+from kdtrain.shards.locations import Location
+from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
+from kdtrain.sweep.recipe import CONFIGS, Recipe
+from kdtrain.training.run_folder import MODEL_FILE, read_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that may start.
+
+    Attributes:
+        run: As planned.
+        folder: Folder of the run.
+        config: Settings of its phase; None for a run that exists and is only measured.
+        network: What it trains, or holds.
+        trained_on: Splits that it learns from.
+        needs: The jobs whose networks it needs.
+    """
+
+    run: PlannedRun
+    folder: Path
+    config: PhaseConfig | None
+    network: Network
+    trained_on: tuple[str, ...]
+    needs: tuple[Job, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.name
+
+
+def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:
+    """What ``teacher.run`` names, if it does.
+
+    Raises:
+        UsageError: It is no finished run.
+    """
+    if recipe.teacher is None or recipe.teacher.run is None:
+        return None
+    folder = recipe.teacher.run
+    run = read_run(folder, what="teacher.run")
+    if not (folder / MODEL_FILE).is_file():
+        raise UsageError(
+            f"teacher.run {folder}: its training is not finished; run that command again to go on"
+        )
+    return ExistingTeacher(
+        folder=folder.resolve(),
+        magnification=run["network"]["magnification"],
+        seed=run["settings"]["seed"],
+    )
+
+
+def existing_job(run: PlannedRun, index: Index) -> Job:
+    """The job of a run that exists and is only measured.
+
+    Raises:
+        UsageError: It knows other classes than the shard set, or is no finished run.
+    """
+    folder = Path(run.folder)
+    content = read_run(folder, what="run")
+    network = Network.of(content["network"])
+    index.require(magnification=network.magnification)
+    if network.classes != tuple(index.document.classes):
+        raise UsageError(
+            f"{folder} knows the classes {', '.join(network.classes)}, the shard set has "
+            f"{', '.join(index.document.classes)}; build the set with --classes {','.join(network.classes)}"
+        )
+    trained_on = tuple(content["shard_set"]["train_on"])
+    return Job(run=run, folder=folder, config=None, network=network, trained_on=trained_on)
+
+
+def config_of(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path) -> PhaseConfig:
+    """The configuration of a run's phase.
+
+    Raises:
+        UsageError: A setting is not allowed; the message names the recipe's key.
+    """
+    kind = CONFIGS[run.phase]
+    decided: dict[str, Any] = {"shards": shards, "out": folder, "seed": run.seed}
+    if "magnification" in kind.model_fields:
+        decided["magnification"] = run.magnification
+    for field in ("teacher", "student"):
+        if field in kind.model_fields:
+            decided[field] = needs[0].folder
+    try:
+        return kind(**run.settings, **decided)
+    except ValidationError as error:
+        problems = "; ".join(_problem(problem, run) for problem in error.errors())
+        raise UsageError(problems) from None
+
+
+def _problem(problem: Any, run: PlannedRun) -> str:
+    name = problem["loc"][0]
+    key = f"settings.{name}" if name in run.common else name
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
+
+
+def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Network:
+    """What a run will train; the phases build the same (kdtrain.phases)."""
+    if isinstance(config, TeacherConfig):
+        statistics = index.statistics_of(config.magnification)
+        return Network(
+            model=config.model,
+            output_stride=config.output_stride,
+            classes=tuple(index.document.classes),
+            magnification=config.magnification,
+            mean=statistics.mean,
+            std=statistics.std,
+        )
+    source = needs[0].network
+    if not isinstance(config, DistillConfig):
+        return source
+    if config.magnification >= source.magnification:
+        raise UsageError(
+            f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
+            "a high magnification to a lower one"
+        )
+    statistics = index.statistics_of(config.magnification)
+    return Network(
+        model=source.model,
+        output_stride=config.output_stride or source.output_stride,
+        classes=source.classes,
+        magnification=config.magnification,
+        mean=statistics.mean,
+        std=statistics.std,
+    )
