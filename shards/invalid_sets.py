@@ -38,6 +38,12 @@ def pair(**edits: Any) -> Files:
     return minimal(magnifications=[5, 2.5], grid={"5x": 2, "2.5x": 1}, **edits)
 
 
+def unlabelled(**edits: Any) -> Files:
+    """The smallest valid set of an unlabelled split, which has no statistics."""
+    shards = [("train", 0, [replace(FIRST, label=None)])]
+    return minimal(shards=shards, edit_index=set_in("statistics", None), **edits)
+
+
 def set_in(path: str, value: Any) -> Callable[[Json], None]:
     """An edit that sets one value: ``set_in("region.x", 5)``."""
 
@@ -151,6 +157,8 @@ def invalid() -> dict[str, Files]:
         "F19-record-place": minimal(edit_record=set_in("split", "val")),
         "F20-label": minimal(edit_members=change(".cls", lambda data: b"1")),
         "F20-label-text": minimal(edit_members=change(".cls", lambda data: b"0\n")),
+        "F20-label-region": minimal(edit_record=set_in("region.class", "stroma")),
+        "F20-label-unlabelled": unlabelled(edit_record=set_in("region.class", "gland")),
         "F21-image-header": minimal(edit_members=change(".jpg", other_picture((40, 32)))),
         "F21-image-header-grey": minimal(edit_members=change(".jpg", other_picture((32, 32), mode="L"))),
         "F21-image-header-format": minimal(edit_members=change(".jpg", other_picture((32, 32), kind="PNG"))),

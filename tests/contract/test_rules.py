@@ -54,7 +54,7 @@ def test_golden_set_is_clean(golden: Path) -> None:
     assert report.counts["images_decoded"] == 24
 
 
-@pytest.mark.parametrize("builder", ["minimal", "two", "pair"])
+@pytest.mark.parametrize("builder", ["minimal", "two", "pair", "unlabelled"])
 def test_base_sets_are_clean(builder: str, sets: ModuleType, stored: Stored) -> None:
     """What the invalid sets start from is valid, so that each has just the one fault."""
     folder = stored(getattr(sets, builder)())

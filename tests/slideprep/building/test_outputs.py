@@ -13,12 +13,12 @@ from PIL import Image
 from rich.console import Console
 
 from fixtures.build_inputs import config, write_labels, write_slides
-from fixtures.tars import images
+from fixtures.tars import images, members
 from kdtrain.shards.index import read_index
 from slideprep.building.build import Built, build
 from slideprep.building.prepare import prepare
 from slideprep.shards.verify.verify import verify
-from slideprep.tissue.annotation_files import read_annotations
+from slideprep.tissue.annotation_files import read_annotations, regions_geojson
 from slideprep.units import Box
 
 SMALL = "small.png"
@@ -75,6 +75,33 @@ def test_kdtrain_reads_the_index(built: Built, folder: Path) -> None:
     assert {shard.split for shard in index.shards_of("aux2")} == {"aux1", "aux2_added"}
     assert {size for shard in index.shards_of("train") for size in index.sizes_of(shard, 10)} == {(80, 80)}
     assert index.statistics_of(5).pixels == 4 * 40 * 40
+
+
+def test_an_annotations_class_goes_before_the_slides_label(tmp_path: Path) -> None:
+    """On a slide of stroma, a region annotated as gland is gland, class number 0; one without a class is stroma."""
+    slides = write_slides(tmp_path / "slides", ["a.png"])
+    left, right = (Box(x=x, y=0, width=80, height=160) for x in (0, 80))
+    regions = regions_geojson([(left, "gland", None), (right, None, None)])
+    (tmp_path / "a.geojson").write_text(json.dumps(regions))
+    settings = config(
+        tmp_path / "out",
+        slides,
+        labels=write_labels(tmp_path / "labels.csv", [{"slide": "a.png", "label": "stroma"}]),
+        tissue="annotations",
+        annotations=tmp_path,
+        split="1,0,0",
+        classes=("gland", "stroma"),
+        magnifications=(10.0,),
+    )
+    build(settings, prepare(settings), Console(file=io.StringIO()))
+    stored = members(tmp_path / "out/10x/train-000000.tar")
+    found = set()
+    for name in (name for name in stored if name.endswith(".json")):
+        record = json.loads(stored[name])
+        region, number = record["region"], stored[name.replace(".json", ".cls")]
+        found.add((region["x"], region["class"], record["label"], number))
+    assert found == {(0, "gland", "gland", b"0"), (80, None, "stroma", b"1")}
+    assert verify(tmp_path / "out").ok
 
 
 @pytest.mark.parametrize("magnification", ["10x", "5x"])

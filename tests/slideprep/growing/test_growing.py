@@ -23,6 +23,8 @@ from fixtures.tars import images, members
 from slideprep.cli.main import main
 from slideprep.shards.format import Index
 from slideprep.shards.verify.verify import verify
+from slideprep.tissue.annotation_files import regions_geojson
+from slideprep.units import Box
 
 TINY = ("--tissue", "whole", "--objective", "20", "--magnifications", "10,5", "--workers", "0")
 ROWS = [
@@ -394,6 +396,26 @@ def test_a_label_changes_in_its_shards_alone_and_back(folder: Path) -> None:
     assert index_of(folder).statistics == json_statistics(folder)
     assert relabel(folder, [{"slide": "s0", "label": "a"}]).exit_code == 0
     assert tars(folder / "out") == before
+
+
+def test_an_annotated_region_keeps_its_class(tmp_path: Path) -> None:
+    """Of two regions of a slide that becomes b, the one annotated as a stays a, and the other one becomes b."""
+    slide(tmp_path / "old", "s0.png")
+    regions = [
+        (Box(x=0, y=0, width=80, height=160), "a", None),
+        (Box(x=80, y=0, width=80, height=160), None, None),
+    ]
+    (tmp_path / "s0.geojson").write_text(json.dumps(regions_geojson(regions)))
+    labels = write_labels(tmp_path / "labels.csv", [{"slide": "s0", "label": "a"}])
+    built = run(
+        "build-shards", tmp_path / "old", "--labels", labels, "--annotations", tmp_path, *TINY,
+        "--tissue", "annotations", "--magnifications", "10", "--split", "1,0,0", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert built.exit_code == 0, built.output
+    changed = relabel(tmp_path, [{"slide": "s0", "label": "b"}], "--add-class", "b")
+    assert changed.exit_code == 0, changed.output
+    assert index_of(tmp_path).splits["train"].per_class == {"a": 1, "b": 1}
+    assert_sound(tmp_path)
 
 
 def pictures(tar: bytes) -> dict[str, bytes]:

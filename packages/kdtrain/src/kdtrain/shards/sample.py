@@ -40,13 +40,14 @@ class _Document(BaseModel):
 
 
 class RegionRecord(_Document):
-    """Where the sample lies on its slide: level-0 pixels, (x, y) top left."""
+    """Where the sample lies on its slide: level-0 pixels, (x, y) top left; its annotation's class, None without one."""
 
     index: int
     x: int
     y: int
     width: float
     height: float
+    class_name: str | None = Field(alias="class")
 
 
 class ImageRecord(_Document):
@@ -170,14 +171,18 @@ def _check_place(
 
 def _label(raw: RawSample, record: SampleRecord, classes: tuple[str, ...], labelled: bool) -> int | None:
     if not labelled:
-        if record.label is not None:
-            raise _fail("F20 label", raw, f"label {record.label!r} in an unlabelled split")
+        for name, shown in (("label", record.label), ("region.class", record.region.class_name)):
+            if shown is not None:
+                raise _fail("F20 label", raw, f"{name} {shown!r} in an unlabelled split")
         return None
     text = raw.fields["cls"]
     if not re.fullmatch(rb"0|[1-9][0-9]*", text) or int(text) >= len(classes):
         raise _fail("F20 label", raw, f".cls is {text!r}, not a class number from 0 to {len(classes) - 1}")
     if record.label != classes[int(text)]:
         reason = f".cls means {classes[int(text)]!r}, but the record says {record.label!r}"
+        raise _fail("F20 label", raw, reason)
+    if record.region.class_name not in (None, record.label):
+        reason = f"label is {record.label!r}, but the region's annotation says {record.region.class_name!r}"
         raise _fail("F20 label", raw, reason)
     return int(text)
 

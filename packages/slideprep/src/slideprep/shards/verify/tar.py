@@ -231,6 +231,9 @@ def _check_label(
     elif content is not None and bytes(content[:9]) != str(classes.index(record.label)).encode():
         given, wanted = bytes(content[:9]), classes.index(record.label)
         facts.fault("F20 label", f".cls is {given!r}, but label {record.label!r} is class {wanted}", key)
+    if record.region.class_name not in (None, record.label):
+        message = f"label is {record.label!r}, but the region's annotation says {record.region.class_name!r}"
+        facts.fault("F20 label", message, key)
 
 
 def _check_image(key: str, content: memoryview, sizes: list[tuple[int, int]], facts: TarFacts) -> None:
