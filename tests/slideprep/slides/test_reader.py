@@ -154,6 +154,12 @@ def test_area_average_by_hand() -> None:
     assert area_average(iter([image[:1], image[1:]]), (3, 2), (2, 1))[..., 0].tolist() == [[30, 90]]
 
 
+def test_area_average_rounds_to_the_nearest_grey_level() -> None:
+    """Thirds: of 0, 1, 1 the mean of 2/3 is 1, and of 0, 0, 1 that of 1/3 is 0."""
+    image = np.repeat(np.array([[0, 1, 1, 0, 0, 1]], np.uint8)[..., None], 3, axis=2)
+    assert area_average(iter([image]), (6, 1), (2, 1))[..., 0].tolist() == [[1, 0]]
+
+
 def test_overview_of_a_damaged_slide_warns_and_goes_on(tmp_path: Path) -> None:
     """One damaged tile does not keep the rest from being looked at, and the warning names the tile once."""
     path = write_jpeg_tiff(tmp_path / "a.tif", picture(256, 256))

@@ -8,11 +8,18 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from PIL import Image
 
 from fixtures.slides import jp2k, picture, slide_file, tile_span, tiles_of, write_dicom, write_jpeg_tiff
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.slides.overview import read_level
-from slideprep.slides.readers.openslide import Metadata, flatten, metadata_from_properties, open_openslide
+from slideprep.slides.readers.openslide import (
+    Metadata,
+    OpenSlideSlide,
+    flatten,
+    metadata_from_properties,
+    open_openslide,
+)
 
 PICTURE = picture(150, 130)
 
@@ -91,6 +98,31 @@ def test_coarse_levels_are_read_in_one_piece(tmp_path: Path) -> None:
         for level in (1, 2):
             whole = handle.read_region((0, 0), level, handle.level_dimensions[level])
             assert np.array_equal(read_level(slide, level), np.asarray(whole.convert("RGB")))
+
+
+class _Handle:
+    """10 x 10 px with a level of 3 x 3 px; notes the places, in level-0 pixels, from which it is read."""
+
+    level_dimensions = ((10, 10), (3, 3))
+
+    def __init__(self) -> None:
+        self.properties: dict[str, str] = {}
+        self.places: list[tuple[int, int]] = []
+
+    def read_region(self, place_l0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """Black, as OpenSlide would give it."""
+        self.places.append(place_l0)
+        return Image.new("RGBA", size, (0, 0, 0, 255))
+
+
+def test_a_place_is_asked_for_at_the_nearest_level_0_pixel() -> None:
+    """At 10/3 level-0 pixels each, column 2 of the level begins at 6.67, hence at 7, and row 1 at 3.33, hence at 3."""
+    handle = _Handle()
+    slide = OpenSlideSlide(
+        file=slide_file(Path("a.svs")), handle=handle, metadata=_metadata(), ycbcr_levels=frozenset()
+    )
+    assert len(list(slide.strips(1, 2, 1, 1, 2))) == 1
+    assert handle.places == [(7, 3)]
 
 
 def test_an_error_does_not_stick(tmp_path: Path) -> None:
