@@ -172,6 +172,17 @@ def test_another_format_is_refused(store):
         checkpoints.load(path)
 
 
+def test_a_weights_files_name_survives_a_power_cut(tmp_path, monkeypatch):
+    """Content first, then the name, then the folder that holds it reach the disk."""
+    steps = []
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (steps.append("rename"), rename(old, new)))
+    monkeypatch.setattr(os, "fsync", lambda handle: steps.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    path = tmp_path / "model.safetensors"
+    checkpoints.write_weights(path, {"w": torch.zeros(2)}, {"step": "1"})
+    assert steps == [tmp_path / ".model.safetensors.partial", "rename", tmp_path]
+
+
 def test_weights_file_is_replaced_whole(tmp_path, monkeypatch):
     """The file of the best weights is the old one or the new one, never half of either."""
     path = tmp_path / "model.safetensors"

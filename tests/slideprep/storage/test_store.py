@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,38 @@ def test_a_published_file_is_whole_and_gone_from_scratch(store: Store) -> None:
     assert not file.exists()
     with store.fetched("10x/train-000000.tar") as local:
         assert local.read_bytes() == DATA
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What reaches the disk from now on, in order: ("rename" or "sync", name of the file or folder)."""
+    steps: list[tuple[str, str]] = []
+    rename, sync = os.replace, os.fsync
+
+    def replace(old: Path, new: Path) -> None:
+        steps.append(("rename", Path(new).name))
+        rename(old, new)
+
+    def fsync(handle: int) -> None:
+        steps.append(("sync", Path(f"/proc/self/fd/{handle}").readlink().name.partition(".json.")[0]))
+        sync(handle)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "fsync", fsync)
+    return steps
+
+
+def test_a_published_files_name_survives_a_power_cut(tmp_path: Path, disk: list[tuple[str, str]]) -> None:
+    """The folder of a tar, whose content is synced already, is synced once the tar has its name there."""
+    store = open_store(tmp_path)
+    store.publish(_grown(store), "10x/train-000000.tar")
+    assert disk == [("rename", "train-000000.tar"), ("sync", "10x")]
+
+
+def test_a_written_file_survives_a_power_cut(tmp_path: Path, disk: list[tuple[str, str]]) -> None:
+    """Content first, then the name, then the folder that holds it: index, journal and mapping are written so."""
+    open_store(tmp_path / "set").write("index.json", b"{}")
+    assert disk == [("sync", "index"), ("rename", "index.json"), ("sync", "set")]
 
 
 @pytest.mark.parametrize("change", ["none", "content", "size", "missing"])

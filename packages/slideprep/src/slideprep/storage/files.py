@@ -41,7 +41,7 @@ def output_errors(path: object) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file so that it is there whole or not at all.
+    """Write a file so that it is there whole or not at all, and is still there after a power cut.
 
     Args:
         path: The file; its folder is made if it is missing.
@@ -67,6 +67,16 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names of a folder's files onto the disk: a file's own sync covers its content alone."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_sha256(path: Path) -> str:

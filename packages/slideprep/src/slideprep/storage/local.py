@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from slideprep.errors import UsageError
-from slideprep.storage.files import file_sha256, output_errors, write_atomically
+from slideprep.storage.files import file_sha256, output_errors, sync_folder, write_atomically
 from slideprep.storage.remote import Stored
 from slideprep.storage.store import PARTIAL, Say
 
@@ -53,7 +52,7 @@ class LocalStore:
             size = file.stat().st_size
             final.parent.mkdir(parents=True, exist_ok=True)
             file.replace(final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
         return Stored(bytes=size)
 
     def stat(self, path: str) -> Stored | None:
@@ -126,11 +125,3 @@ class LocalStore:
                     f"another build is writing to {self.place}; wait for it to end, or give another --out"
                 ) from None
             yield _Held()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
