@@ -1,4 +1,4 @@
-"""One Ray for all tests that need worker processes: starting it takes longer than building a small set."""
+"""Settings of all tests, and one Ray for those that need worker processes: its start outlasts a small build."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from slideprep.slides.readers.openslide_warnings import ask_for_warnings
 from slideprep.workers.executor import ONE_THREAD
 
 # Messages name temporary folders, whose names differ in length: at 80 columns their words would break anywhere.
 os.environ["COLUMNS"] = "160"
+
+# A loaded machine is slow, and not wrong: no example fails by the clock.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ask_for_warnings()  # before a test module loads OpenSlide, which looks once
 

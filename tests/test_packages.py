@@ -7,7 +7,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from importlib import import_module, metadata
 from pathlib import Path
@@ -19,6 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
+from fixtures.waiting import PATIENCE_S, cpu_s_of_children
+
 HEAVY = ("ray", "torch", "webdataset", "deepspeed", "jinja2")
 PACKAGES = ("slideprep", "kdtrain")
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def _python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
 
 
@@ -98,12 +103,12 @@ def test_import_kdtrain_imports_nothing_else() -> None:
 
 
 def test_help_answers_within_two_seconds() -> None:
-    """The best of three starts, so that another program's load does not count."""
+    """CPU time of the best of three starts, so that another program's load does not count."""
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = cpu_s_of_children()
         assert _python("from slideprep.cli.main import main; main(['--help'])").returncode == 0
-        seconds.append(time.perf_counter() - started)
+        seconds.append(cpu_s_of_children() - before)
     assert min(seconds) < 2
 
 

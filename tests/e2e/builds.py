@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image
 
 from fixtures.commands import Run, run_of
 from fixtures.slides import Pixels, picture, write_svs
+from fixtures.waiting import wait_until
 from slideprep.cli.main import main
 
 SMALL = ("--magnifications", "10,5,2.5", "--tissue", "whole")
@@ -53,13 +53,16 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
     )
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], *, seconds: float = 60) -> None:
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     """Wait until a running build has made a file or folder (a glob in the last part), or fail."""
-    deadline = time.monotonic() + seconds
-    while not any(path.parent.glob(path.name)):
-        assert process.poll() is None, f"the build ended before {path} was there: {process.communicate()[0]}"
-        assert time.monotonic() < deadline, f"{path} was not made within {seconds} s"
-        time.sleep(0.01)
+
+    def made() -> bool:
+        running = process.poll() is None
+        there = any(path.parent.glob(path.name))
+        assert there or running, f"the build ended before {path} was there: {process.communicate()[0]}"
+        return there
+
+    wait_until(made, str(path))
 
 
 def good_slide(path: Path, number: int) -> Path:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from fixtures.waiting import PATIENCE_S, wait_until
 from slideprep.building.tasks import write as write_shards
 from slideprep.building.tasks.job import ShardJob
 from slideprep.building.tasks.shard import write_shard
 from slideprep.cli.main import main
 from slideprep.shards.records import ShardRecord
 
-MOST_SECONDS = 60.0
 OBJECT_STORE = 78 * 1024 * 1024
 """The least that Ray takes, rounded up: results are small records."""
 
@@ -32,19 +30,12 @@ def logged_write(job: ShardJob, *, log: Path) -> ShardRecord:
 
     with log.open("a") as file:
         file.write(f"{job.shard.name} {ray.get_runtime_context().get_node_id()}\n")
-    _wait_for(_gate(log).exists)
+    wait_until(_gate(log).exists, "a shard begun by every machine", every_s=0.05)
     return write_shard(job)
 
 
 def _gate(log: Path) -> Path:
     return log.with_name("gate")
-
-
-def _wait_for(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + MOST_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, "the cluster did not change as it should have"
-        time.sleep(0.05)
 
 
 def begun(log: Path) -> list[tuple[str, str]]:
@@ -53,14 +44,20 @@ def begun(log: Path) -> list[tuple[str, str]]:
     return [(name, machine) for name, machine in (line.split() for line in lines)]
 
 
+def _wait_for_machine(node: Any, log: Path) -> None:
+    wait_until(
+        lambda: any(machine == node.node_id for _, machine in begun(log)), "a shard begun there", every_s=0.05
+    )
+
+
 def change_machines(cluster: Any, leaving: Any, log: Path) -> None:
     """Take ``leaving`` away once it has begun a shard, then let another machine join."""
-    _wait_for(lambda: leaving.node_id in dict(map(reversed, begun(log))))
+    _wait_for_machine(leaving, log)
     cluster.remove_node(leaving, allow_graceful=False)
     print("lost", leaving.node_id, flush=True)
     joining = cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
     print("joined", joining.node_id, flush=True)
-    _wait_for(lambda: joining.node_id in dict(map(reversed, begun(log))))
+    _wait_for_machine(joining, log)
     _gate(log).touch()
 
 
@@ -84,7 +81,7 @@ def run(log: Path, arguments: list[str]) -> int:
     command = subprocess.Popen([*program, "--ray-address", cluster.address])
     try:
         change_machines(cluster, nodes[-1], log)
-        return command.wait(MOST_SECONDS)
+        return command.wait(PATIENCE_S)
     finally:
         command.kill()
         cluster.shutdown()

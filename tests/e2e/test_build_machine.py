@@ -25,6 +25,7 @@ from e2e.builds import (
     wait_for,
 )
 from e2e.doubles import crash, crashing_scan, crashing_write, hanging_scan, hanging_write
+from fixtures.waiting import PATIENCE_S
 from slideprep.workers.executor import executor
 
 
@@ -173,7 +174,7 @@ def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals, workers
         os.killpg(process.pid, number)  # a terminal sends it to the whole group
     else:
         process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, said
     assert "interrupted; finished shards are kept: run the same command again" in " ".join(said.split())
     assert "Traceback" not in said

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from fixtures.buckets import quick_lock, s3_with_buckets
 from fixtures.commands import Run
 from fixtures.faulty_s3 import FaultyS3
 from fixtures.slides import half_zero_tile
+from fixtures.waiting import PATIENCE_S, wait_until
 
 SLIDES = 8
 OPTIONS = ("--shard-mb", "1")
@@ -178,7 +178,7 @@ def test_a_store_that_goes_away_stops_the_build_and_loses_nothing(
 def test_of_two_builds_at_once_one_is_refused(s3: FaultyS3, local: Path, tmp_path: Path) -> None:
     """Started together on one address: one makes the set, the other says that it is being made."""
     processes = [_start_quick(_arguments("twice", tmp_path / str(number))) for number in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in processes]
+    said = [process.communicate(timeout=PATIENCE_S)[0] for process in processes]
     codes = sorted(process.returncode for process in processes)
     assert codes == [2, 3], said
     assert any("another build is writing to s3://sets/twice/set" in " ".join(text.split()) for text in said)
@@ -210,11 +210,14 @@ def _start_quick(arguments: tuple[str, ...]) -> subprocess.Popen[str]:
 
 def _wait_for_records(server: FaultyS3, folder: str, count: int, process: subprocess.Popen[str]) -> list[str]:
     """Names of the shards that are finished, once there are some; fails where the build ends before."""
-    bucket, deadline = server.client(), time.monotonic() + 60
-    while True:
-        found = [Path(path).stem for path in bucket.find(folder)]
-        if len(found) >= count:
-            return found
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"no {count} shards within 60 s"
-        time.sleep(0.02)
+    bucket = server.client()
+    found: list[str] = []
+
+    def enough() -> bool:
+        running = process.poll() is None
+        found[:] = [Path(path).stem for path in bucket.find(folder)]
+        assert len(found) >= count or running, process.communicate()[0]
+        return len(found) >= count
+
+    wait_until(enough, f"{count} shards")
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from e2e.builds import ONE_THREAD, SMALL, build, good_slides, shard_bytes
 from e2e.cluster_build import begun
+from fixtures.waiting import PATIENCE_S
 
 TESTS = Path(__file__).parent.parent
 
@@ -25,7 +26,7 @@ def test_a_machine_is_lost_and_another_joins(tmp_path: Path) -> None:
         env={**os.environ, **ONE_THREAD, "PYTHONPATH": path, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

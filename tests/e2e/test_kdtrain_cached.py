@@ -13,6 +13,7 @@ import pytest
 from e2e.test_kdtrain_resume import finish, kill_at, two_ranks
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import QUICK, log_of, weights_sha256
+from fixtures.waiting import wait_until
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -71,9 +72,9 @@ def test_a_killed_writer_ends_with_the_same_bytes(server, shards, teacher, undis
     command = cache_command(shards, teacher, out)
     for wanted in (draw.randint(0, 2), draw.randint(3, SHARDS - 2)):
         pid = server.start(*command, log=log)
-        deadline = time.monotonic() + 60
-        while len(list(out.glob("*.tar*"))) <= wanted and time.monotonic() < deadline:
-            time.sleep(0.0005)
+        wait_until(
+            lambda wanted=wanted: len(list(out.glob("*.tar*"))) > wanted, f"{wanted + 1} tars", every_s=0.0005
+        )
         time.sleep(draw.uniform(0, 0.01))
         assert server.kill(pid) == -9, "the command ended before it was killed: nothing was tested"
     assert not (out / "cache.json").exists()

@@ -12,6 +12,7 @@ import pytest
 from fixtures.faulty_s3 import faulty_s3
 from fixtures.training_runs import log_of, weights_sha256, write_training_set
 from fixtures.training_server import TrainingServer
+from fixtures.waiting import wait_until
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -54,9 +55,7 @@ def steps_logged(run: Path) -> int:
 def kill_at(server: TrainingServer, pid: int, run: Path, lines: int, seconds: float) -> int:
     """SIGKILL a run so many seconds after its log has so many lines more; returns how it ended."""
     wanted = steps_logged(run) + lines
-    deadline = time.monotonic() + 60
-    while steps_logged(run) < wanted and time.monotonic() < deadline:
-        time.sleep(0.001)
+    wait_until(lambda: steps_logged(run) >= wanted, f"{wanted} lines of the log", every_s=0.001)
     time.sleep(seconds)
     return server.kill(pid)
 

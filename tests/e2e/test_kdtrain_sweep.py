@@ -6,7 +6,6 @@ import fcntl
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from fixtures.training_runs import (
     weights_sha256,
     write_training_set,
 )
+from fixtures.waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -70,14 +70,6 @@ def by_hand(shards, tmp_path_factory) -> dict[str, Path]:
     }
 
 
-def wait_for(condition, seconds: float) -> None:
-    """Until something is true, or the test fails."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 def is_free(lock: Path) -> bool:
     """Whether no process holds a lock."""
     with lock.open("a") as file:
@@ -97,14 +89,21 @@ def test_a_killed_sweep_is_completed_by_the_same_command(shards, by_hand, tmp_pa
     arguments = ("sweep", written(tmp_path, RECIPE), "--shards", shards, "--out", out, "--jobs", 2)
     process = started(*arguments, log=log)
     students = [out / "runs" / name / "log.jsonl" for name in NAMES if name.startswith("kd")]
-    wait_for(lambda: any(path.exists() for path in students) or process.poll() is not None, 180)
+    wait_until(
+        lambda: any(path.exists() for path in students) or process.poll() is not None, "a student in training"
+    )
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, log.read_text()
     assert not all((out / "runs" / name / "evaluation-test").exists() for name in NAMES)
-    wait_for(lambda: all(map(is_free, (out / "logs").glob("*.lock"))), 20)
+    wait_until(lambda: all(map(is_free, (out / "logs").glob("*.lock"))), "all runs over")
 
     again = subprocess.run(
-        command(*arguments), env=environment(), capture_output=True, text=True, timeout=300, check=False
+        command(*arguments),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert again.returncode == 0, again.stderr
     assert f"{TEACHER}: trains" not in again.stderr
@@ -130,7 +129,7 @@ def test_a_run_that_crashes_leaves_its_reason_and_the_others_complete(shards, by
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert ended.returncode == 3, ended.stderr
@@ -152,7 +151,7 @@ def test_a_sweep_on_ray_trains_the_same_network(shards, by_hand, tmp_path):
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE_S,
             check=False,
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.waiting import PATIENCE_S
 from kdtrain.errors import UsageError
 from kdtrain.shards.cache import CacheSettings, ShardCache, cache_settings
 from kdtrain.shards.error import ShardError
@@ -75,7 +76,7 @@ def run_in_processes(*works: Callable[[], None]) -> list[int]:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(PATIENCE_S)
     return [process.exitcode for process in processes]
 
 
@@ -114,7 +115,7 @@ def test_what_is_being_read_is_not_evicted(tmp_path):
         time.sleep(0.3)
         assert (kept(tmp_path), done) == ({"a"}, [])
         assert tar.read() == content("a")
-    waiting.join(10)
+    waiting.join(PATIENCE_S)
     assert (kept(tmp_path), done) == ({"b"}, ["b"])
 
 
@@ -204,11 +205,11 @@ def test_a_forked_process_keeps_no_lock(tmp_path):
     """A process forked while a file is read does not keep that file from being evicted afterwards."""
     cache, go_on = cache_of(tmp_path, 1), FORK.Event()
     with cache.reading(shard("a"), bringing("a")):
-        process = FORK.Process(target=go_on.wait, args=(30,))
+        process = FORK.Process(target=go_on.wait, args=(PATIENCE_S,))
         process.start()
     read(cache, "b")
     go_on.set()
-    process.join(10)
+    process.join(PATIENCE_S)
     assert kept(tmp_path) == {"b"}
 
 

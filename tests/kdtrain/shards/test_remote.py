@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 from fixtures.faulty_s3 import FaultyS3, faulty_s3
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import kdtrain, record_of, trained, weights_sha256, write_training_set
+from fixtures.waiting import wait_until
 from kdtrain.data.loader import first_uses
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
@@ -155,9 +155,7 @@ def test_the_next_shard_is_fetched_while_this_one_is_read(there: Index, server: 
     samples = iter(EvaluationStream(there, "test", [2.5]))
     first = next(samples)
     second = there.path_of(there.shards_of("test")[1], 2.5)
-    deadline = time.monotonic() + 10
-    while not server.count(str(second).removeprefix("s3:/")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: server.count(str(second).removeprefix("s3:/")), "the second shard is asked for")
     assert (first.shard, server.count(str(second).removeprefix("s3:/"))) == ("test-000000", 1)
     assert len(list(samples)) == 4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slideprep.labels.apportion import apportion
@@ -64,7 +64,6 @@ sizes_and_weights = st.integers(2, 4).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(sizes_and_weights)
 def test_cells_and_totals_round_to_a_neighbouring_number(case: tuple[list[int], list[int]]) -> None:
     """Without coverage every cell and every total is within less than one of its exact share."""
@@ -80,7 +79,6 @@ def test_cells_and_totals_round_to_a_neighbouring_number(case: tuple[list[int], 
         assert abs(sum(row[column] for row in table) * whole - sum(sizes) * weight) < whole
 
 
-@settings(deadline=None)
 @given(sizes_and_weights)
 def test_coverage_fills_the_first_columns_of_every_row(case: tuple[list[int], list[int]]) -> None:
     """A row of n reaches the first n columns; its cells still sum to n and none is negative."""

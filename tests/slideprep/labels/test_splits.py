@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slideprep.errors import UsageError
@@ -344,7 +344,6 @@ def labelled_patients(entries: Iterable[SlideEntry]) -> set[str]:
     return {entry.patient for entry in entries if entry.label}
 
 
-@settings(deadline=None)
 @given(cohorts(), st.integers(0, 3))
 def test_no_patient_is_in_two_splits_and_no_slide_is_lost(entries: list[SlideEntry], seed: int) -> None:
     """Every slide is in one stored split or left out with a reason, and splits share no patient."""
@@ -355,7 +354,6 @@ def test_no_patient_is_in_two_splits_and_no_slide_is_lost(entries: list[SlideEnt
     assert len(owners) == len(set(owners))
 
 
-@settings(deadline=None)
 @given(cohorts(), st.integers(0, 3))
 def test_the_order_of_the_slides_does_not_matter(entries: list[SlideEntry], seed: int) -> None:
     """A shuffled list gives the same plan, warnings included."""
@@ -364,7 +362,6 @@ def test_the_order_of_the_slides_does_not_matter(entries: list[SlideEntry], seed
     assert plans[0] == plans[1]
 
 
-@settings(deadline=None)
 @given(cohorts(), st.data())
 def test_larger_auxiliary_sets_contain_the_smaller(entries: list[SlideEntry], data: st.DataObject) -> None:
     """aux1 is a part of aux2, both have the size asked for, and both stay the same whatever the other's size."""
@@ -380,7 +377,6 @@ def test_larger_auxiliary_sets_contain_the_smaller(entries: list[SlideEntry], da
     assert patients(alone)["aux1"] == unions[-1]
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("ABCDE"), st.integers(7, 90), min_size=1), st.integers(0, 3))
 def test_fractions_hold_within_one_patient(sizes: dict[str, int], seed: int) -> None:
     """With seven and more patients per class, 70/15/15 holds to within one patient, overall and per class."""

@@ -137,7 +137,7 @@ def _inside_one_by_one(ring: Ring, x: float, y: float) -> bool:
 _COORDINATE = st.integers(-30, 90).map(lambda n: n / 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ring=st.lists(st.tuples(_COORDINATE, _COORDINATE), min_size=3, max_size=9))
 def test_inside_equals_the_rule_point_by_point(ring: list[tuple[float, float]]) -> None:
     """For any outline, pixels are inside exactly where their centre is by the even-odd rule."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fixtures.waiting import wait_until
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.sweep.display import Screen, duration
 from kdtrain.sweep.recipe import EvaluateRecipe
@@ -76,23 +77,15 @@ def request(folder: Path) -> dict[str, Any]:
     return {"train": False, "splits": [], "lock": str(folder / "lock"), "log": str(folder / "log")}
 
 
-def wait_until_over(process: Process, seconds: float) -> None:
-    """Until it has ended, or time is up."""
-    deadline = time.monotonic() + seconds
-    while process.running and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not process.running
-
-
 def test_a_run_ends_with_its_sweep(tmp_path):
-    """When the pipe from the sweep is closed, as by a SIGKILL, the process is gone within seconds."""
+    """When the pipe from the sweep is closed, as by a SIGKILL, the process goes too."""
     with (tmp_path / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # so that it would wait for two minutes
         process = Process(request(tmp_path), environment(threads=1, gpu=""))
         time.sleep(0.3)
         assert process.running
         process._process.stdin.close()
-        wait_until_over(process, 20)
+        wait_until(lambda: not process.running, "the process is over")
     assert process.reason() == "ended by SIGKILL; the system may have run out of memory"
 
 

@@ -191,7 +191,7 @@ def _one_rank(phase: str, folder: Path, rank: int, port: int) -> None:
     {"train": _train, "resume": _resume}[phase](folder)
 
 
-def _two_ranks(phase: str, folder: Path) -> None:
+def _two_ranks(phase: str, folder: Path, patience_s: float) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -200,7 +200,7 @@ def _two_ranks(phase: str, folder: Path) -> None:
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join(timeout=100)
+        rank.join(timeout=patience_s)
         rank.kill()
         rank.join()
     codes = [rank.exitcode for rank in ranks]
@@ -217,4 +217,4 @@ if __name__ == "__main__":
     ):
         importlib.import_module(module)
     for name in ("train", "resume"):
-        _two_ranks(name, Path(sys.argv[1]))
+        _two_ranks(name, Path(sys.argv[1]), float(sys.argv[2]))

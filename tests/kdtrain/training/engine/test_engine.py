@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
+from fixtures.waiting import PATIENCE_S
 from kdtrain.errors import UsageError
 from kdtrain.training.checkpoints import CheckpointStore
 from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
@@ -44,8 +45,10 @@ def two_ranks(tmp_path_factory) -> Path:
         "DS_ACCELERATOR": "cpu",
         "TORCH_EXTENSIONS_DIR": str(folder / "compiled"),
     }
-    command = [sys.executable, str(_PATH), str(folder)]
-    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=240)
+    command = [sys.executable, str(_PATH), str(folder), str(PATIENCE_S / 4)]  # two ranks in two phases
+    done = subprocess.run(
+        command, env=os.environ | settings, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
