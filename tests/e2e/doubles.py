@@ -51,7 +51,7 @@ def crashing_write(job: ShardJob, *, slide: str, attempts: Path) -> ShardRecord:
             _die(slide, attempts)
         return open_reader(file)
 
-    with patch.object(open_slides, "open_slide", open_or_die):
+    with patch.object(open_slides, "open_reader", open_or_die):
         return write_shard(job)
 
 
@@ -70,5 +70,5 @@ def hanging_write(job: ShardJob, *, slide: str) -> ShardRecord:
             time.sleep(1)
         return open_reader(file)
 
-    with patch.object(open_slides, "open_slide", open_or_hang):
+    with patch.object(open_slides, "open_reader", open_or_hang):
         return write_shard(job)
