@@ -18,7 +18,7 @@ import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 from slideprep.slides.overview import read_level
 from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_reader
@@ -90,7 +90,7 @@ def find_slide(given: Path | None, folder: Path) -> tuple[Path, str]:
 
 def open_path(path: Path) -> Slide:
     """Open one slide by its path."""
-    (file,), _ = discover([path])
+    (file,), _ = find_slides([path])
     return open_reader(file)
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kdtrain.bundle.stain import densities, is_stained
-from slideprep import ReadSettings, extract, open_slide
-from slideprep.api import RegionImage, RegionImages
+from slideprep import ReadSettings, RegionImage, RegionImages, extract, open_slide
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.tissue.annotations import AnnotatedRegion, inside_mask
 

@@ -34,10 +34,10 @@ def read(path: Path, out: Path) -> dict[str, Any]:
     from slideprep.errors import UsageError
     from slideprep.regions.scan import ScanFailure, scan_slide
     from slideprep.regions.settings import ScanJob
-    from slideprep.slides.discover import discover
+    from slideprep.slides.discover import find_slides
 
     try:
-        files, rejected = discover([path])
+        files, rejected = find_slides([path])
     except UsageError as error:  # a folder in which nothing is a slide any more
         return {"outcome": "listed", "reason": str(error)}
     if rejected:  # a file of a series, maybe: a build lists it, whatever becomes of the others

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 import slideprep
-from slideprep.api import Extraction, OpenedSlide
+from slideprep import Extraction, OpenedSlide
 
 OBJECTIVE = 20.0
 """Of slides that carry none, as the real one's DICOM twin."""

@@ -56,9 +56,9 @@ def _build(path: Path, folder: Path, *, with_sums: bool) -> None:
     from slideprep.building.tasks.shard import write_shard
     from slideprep.regions.scan import Scan, scan_slide
     from slideprep.regions.settings import ScanJob
-    from slideprep.slides.discover import discover
+    from slideprep.slides.discover import find_slides
 
-    (file,), _ = discover([path])
+    (file,), _ = find_slides([path])
     scan = scan_slide(ScanJob(file=file, shown_name=file.name, settings=settings()))
     assert isinstance(scan, Scan), scan
     label = "benchmark" if with_sums else None
@@ -277,10 +277,10 @@ def _images(slide: Path) -> list[Any]:
 
 
 def _open(slide: Path) -> Any:
-    from slideprep.slides.discover import discover
+    from slideprep.slides.discover import find_slides
     from slideprep.slides.readers.choose import open_reader
 
-    (file,), _ = discover([slide])
+    (file,), _ = find_slides([slide])
     return open_reader(file)
 
 

@@ -26,7 +26,7 @@ from slideprep.images.resample.filter import Target
 from slideprep.regions.layout import Grid
 from slideprep.regions.scan import Scan, scan_slide
 from slideprep.regions.settings import ScanJob
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 from slideprep.slides.reader import grid_cells
 from slideprep.slides.readers.tiled import TiledSlide
 from slideprep.synthetic.recipe import CLASSES
@@ -77,7 +77,7 @@ def made(folder: Path, number: int) -> list[Path]:
 
 def count(path: Path, method: str) -> dict[str, Any]:
     """Scan a slide and count what its regions touch; a slide without tissue has no regions."""
-    (file,), _ = discover([path])
+    (file,), _ = find_slides([path])
     job = ScanJob(file=file, shown_name=file.name, settings=settings(tissue=method))
     scan = scan_slide(job)
     with open_path(path) as slide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pkgutil
 import re
@@ -52,6 +53,41 @@ def test_each_package_imports_without_the_other(package: str, absent: str) -> No
         "    importlib.import_module(name)"
     )
     assert _python(program, *modules).stderr == ""
+
+
+def _names_of_slideprep(path: Path) -> set[str]:
+    """What a file takes from slideprep, type checking included: dotted where it reaches below the package."""
+    tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    below = {
+        alias.name.partition(".")[2]
+        for node in tree
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.partition(".")[0] == "slideprep"
+    }
+    inside = {
+        f"{node.module}.{alias.name}".partition(".")[2]
+        for node in tree
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "slideprep"
+        for alias in node.names
+    }
+    attributes = {
+        node.attr
+        for node in tree
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "slideprep"
+    }
+    return (below - {""}) | inside | attributes
+
+
+def test_kdtrain_takes_public_names_of_slideprep_alone() -> None:
+    """Kdtrain reads slides as any other program could, and is not broken by what moves inside slideprep."""
+    files = sorted((ROOT / "packages" / "kdtrain" / "src").rglob("*.py"))
+    taken = {path.name: names for path in files if (names := _names_of_slideprep(path))}
+    assert "find_slides" in taken["slides.py"]
+    public = {*import_module("slideprep").__all__}
+    assert {name: names - public for name, names in taken.items() if names - public} == {}
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from e2e.builds import failures, slideprep, write_labels, write_png
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_svs
 from fixtures.tars import members
-from slideprep import ReadSettings
-from slideprep.api import Extraction, OpenedSlide
+from slideprep import Extraction, OpenedSlide, ReadSettings
 from slideprep.errors import SlideReadError
 from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.units import Box

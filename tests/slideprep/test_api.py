@@ -5,6 +5,7 @@ That the images are those of the tars is tests/e2e/test_shard_versus_slide.py's.
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -23,8 +24,7 @@ import slideprep
 from fixtures.buckets import empty_memory
 from fixtures.build_inputs import config
 from fixtures.slides import half_zero_tile, picture, write_dicom, write_jpeg_tiff, write_svs
-from slideprep import ReadSettings
-from slideprep.api import RegionImages
+from slideprep import ReadSettings, RegionImages
 from slideprep.errors import (
     MagnificationError,
     SlideOpenError,
@@ -57,19 +57,54 @@ def only(path: Path, settings: ReadSettings = WHOLE, **options: Any) -> RegionIm
 
 
 def test_the_package_loads_nothing_until_it_is_asked() -> None:
-    """Importing slideprep brings no library; its three names are there all the same, and no others."""
+    """Importing slideprep and listing it brings no library; errors and types of slides bring none that builds."""
     program = (
         "import sys, slideprep\n"
-        "assert 'numpy' not in sys.modules and 'pydantic' not in sys.modules\n"
-        "assert callable(slideprep.open_slide) and callable(slideprep.extract)\n"
-        "import pkgutil\n"
-        "assert not set(slideprep.__all__) & {module.name for module in pkgutil.iter_modules(slideprep.__path__)}\n"
+        "assert dir(slideprep) == sorted(slideprep.__all__)\n"
+        "assert slideprep.UsageError and not {'numpy', 'pydantic', 'rich'} & {*sys.modules}\n"
+        "assert slideprep.open_slide and not {'pydantic', 'ray'} & {*sys.modules}\n"
+        "assert slideprep.build and not {'llvmlite', 'ray'} & {*sys.modules}\n"
+        "assert dir(slideprep) == sorted(slideprep.__all__)\n"
         "slideprep.no_such_name"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (
         done.stderr.splitlines()[-1] == "AttributeError: module 'slideprep' has no attribute 'no_such_name'"
     )
+
+
+@pytest.mark.parametrize("name", set(slideprep.__all__) - {"__version__"})
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    """Its own docstring, no base class's."""
+    public = getattr(slideprep, name)
+    assert (public.__name__, public.__module__.partition(".")[0]) == (name, "slideprep")
+    assert vars(public).get("__doc__", public.__doc__)
+
+
+def test_type_checkers_see_what_python_finds() -> None:
+    """Each name is imported for type checkers from the module that it is loaded from, and no other name is."""
+    tree = ast.parse(Path(slideprep.__file__).read_text(encoding="utf-8"))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    seen = {
+        (name.name, node.module)
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    loaded = {
+        (name, f"slideprep.{module}")
+        for module, names in slideprep._MODULES.items()
+        for name in names.split()
+    }
+    assert seen == loaded
+    assert {name for name, _ in seen} == {*slideprep.__all__} - {"__version__"}
+
+
+def test_every_error_has_one_base() -> None:
+    """Whoever catches SlideprepError catches all that is raised on purpose."""
+    errors = [name for name in slideprep.__all__ if name.endswith("Error")]
+    assert len(errors) >= 8
+    assert all(issubclass(getattr(slideprep, name), slideprep.SlideprepError) for name in errors)
 
 
 def test_an_open_slide_says_what_is_known(svs: Path) -> None:

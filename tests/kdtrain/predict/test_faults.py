@@ -10,8 +10,7 @@ import pytest
 from fixtures.slides import slide_file
 from kdtrain.predict.answers.slide_images import ReadJob
 from kdtrain.predict.run import WORKER_BYTES, ReadFaults
-from slideprep.api import ReadSettings
-from slideprep.storage.access import Access
+from slideprep import ReadSettings
 
 
 @pytest.fixture
@@ -25,7 +24,6 @@ def job() -> ReadJob:
         annotations=None,
         fast=False,
         display=None,
-        access=Access(),
     )
 
 
@@ -42,10 +40,8 @@ def test_a_crash_is_tried_once_more_with_more_memory(job: ReadJob) -> None:
 
 
 def test_a_slide_that_takes_too_long_is_given_up(job: ReadJob) -> None:
-    """Only those over the limit, and none where there is no limit."""
+    """It is listed and not tried again; no minutes are no limit."""
     faults = ReadFaults(2)
-    slow = replace(job, key="slow")
-    assert faults.over([(job, 119), (slow, 120)]) == [slow]
-    assert ReadFaults(0).over([(slow, 1e9)]) == []
-    faults.without(slow)
+    assert (faults.seconds, ReadFaults(0).seconds) == (120, None)
+    faults.timed_out(job)
     assert "within 2 minutes" in faults.failures[0].reason

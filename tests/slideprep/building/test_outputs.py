@@ -15,7 +15,7 @@ from rich.console import Console
 from fixtures.build_inputs import config, write_labels, write_slides
 from fixtures.tars import images, members
 from kdtrain.shards.index import read_index
-from slideprep.building.build import Built, build
+from slideprep.building.build import Built, build_shards
 from slideprep.building.prepare import prepare
 from slideprep.shards.verify.verify import verify
 from slideprep.tissue.annotation_files import read_annotations, regions_geojson
@@ -50,7 +50,7 @@ def built(folder: Path) -> Built:
         aux="1,5",
         save_regions=folder / "regions",
     )
-    return build(settings, prepare(settings), Console(file=io.StringIO()))
+    return build_shards(settings, prepare(settings), Console(file=io.StringIO()))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -197,7 +197,7 @@ def test_a_pseudonymised_set_holds_no_name(tmp_path: Path) -> None:
         split="2,0,2",
         pseudonymise=tmp_path / "mapping.csv",
     )
-    finished = build(settings, prepare(settings), Console(file=io.StringIO())).finished
+    finished = build_shards(settings, prepare(settings), Console(file=io.StringIO())).finished
     assert len(finished.all_failures) == 1
     assert finished.all_failures[0].slide.startswith("slide-")
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
@@ -215,10 +215,10 @@ def test_a_set_of_generated_slides_says_so(tmp_path: Path) -> None:
     """Also under pseudonyms; one real slide among them makes the set real."""
     write_slides(tmp_path / "slides", ["synthetic-0.png", "synthetic-1.png"])
     settings = config(tmp_path / "out", tmp_path / "slides", pseudonymise=tmp_path / "map.csv")
-    assert build(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
+    assert build_shards(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
     write_slides(tmp_path / "slides", ["real.png"], side_px=200)
     settings = config(tmp_path / "mixed", tmp_path / "slides")
-    assert not build(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
+    assert not build_shards(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
 
 
 def test_a_region_without_a_class_is_a_failed_region_not_a_failed_slide(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_region_without_a_class_is_a_failed_region_not_a_failed_slide(tmp_path
     settings = config(
         tmp_path / "out", slides, tissue="annotations", annotations=tmp_path / "annotations", split="1,0,0"
     )
-    done = build(settings, prepare(settings), Console(file=io.StringIO()))
+    done = build_shards(settings, prepare(settings), Console(file=io.StringIO()))
     assert [(f.slide, f.region, f.stage) for f in done.finished.all_failures] == [("a.png", 1, "label")]
     assert (done.index.counts.regions, done.index.counts.regions_left_out) == (1, 1)
     assert done.index.counts.slides_failed == 0

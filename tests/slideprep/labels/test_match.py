@@ -12,6 +12,7 @@ from slideprep.labels.match import (
     class_order,
     match_labels,
     patient_classes,
+    slide_labels,
     slide_stem,
     slide_votes,
     unlabelled_slides,
@@ -178,3 +179,13 @@ def test_a_patients_class_is_its_most_frequent_one() -> None:
     regions = {"3": ["B", "C"]}
     assert patient_classes(entries, regions, ["A", "B", "C"]) == {"P": "B", "Q": None, "R": "A"}
     assert patient_classes(entries, regions, ["C", "B", "A"])["R"] == "B"
+
+
+def test_the_entries_of_a_file_by_slide(tmp_path: Path) -> None:
+    """A slide without a row has an entry too."""
+    (tmp_path / "labels.csv").write_text("slide,label,patient,mpp\na,gland,p,0.5\n")
+    entries = slide_labels(tmp_path / "labels.csv", ["a.svs", "b.svs"])
+    assert entries == {
+        "a.svs": SlideEntry(name="a.svs", patient="p", label="gland", mpp=0.5),
+        "b.svs": SlideEntry(name="b.svs", patient="b"),
+    }

@@ -24,6 +24,7 @@ from slideprep.shards.format import (
     key_for,
     member_info,
     shard_path,
+    slide_key,
     statistics_from_sums,
     valid_box,
 )
@@ -33,6 +34,7 @@ def test_key_shows_slug_hash_and_region() -> None:
     """A key is the name without extension, 8 digits of the name's SHA-256, and the region's number."""
     digest = hashlib.sha256(b"CMU-1 Small.Region.svs").hexdigest()[:8]
     assert key_for("CMU-1 Small.Region.svs", 7) == f"cmu-1-small-region-{digest}-r0007"
+    assert slide_key("CMU-1 Small.Region.svs") == f"cmu-1-small-region-{digest}"
 
 
 def test_keys_of_names_with_one_slug_differ() -> None:

@@ -11,7 +11,7 @@ from fixtures.real_data import DATA
 from fixtures.slides import jpeg, picture, slide_file, with_adobe_rgb, write_dicom
 from slideprep.errors import InputError, SlideOpenError
 from slideprep.slides.dicom import Instance, group_series, read_instance
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 from slideprep.slides.files import SlideFile
 from slideprep.slides.overview import read_level, read_overview
 from slideprep.slides.readers.choose import open_reader
@@ -112,7 +112,7 @@ def real_twins():  # type: ignore[no-untyped-def]
     svs, dicom = folder / "CMU-1-Small-Region.svs", folder / "cmu-1-small-region_dicom"
     if not (svs.is_file() and dicom.is_dir()):
         pytest.skip(f"{svs} and {dicom.name} are not there; set SLIDEPREP_DATA to the folder of real slides")
-    (of_svs,), (of_dicom,) = discover([svs])[0], discover([dicom])[0]
+    (of_svs,), (of_dicom,) = find_slides([svs])[0], find_slides([dicom])[0]
     with open_reader(of_svs) as a, open_reader(of_dicom) as b:
         yield a, b
 
@@ -142,7 +142,7 @@ def test_a_series_without_its_finest_level_is_refused(tmp_path: Path, left: int)
     fine = write_dicom(tmp_path / "fine.dcm", PICTURE)
     write_dicom(tmp_path / "coarse.dcm", PICTURE[::2, ::2], mpp=1.0)
     fine.write_bytes(fine.read_bytes()[:left])
-    (slide,), rejected = discover([tmp_path])
+    (slide,), rejected = find_slides([tmp_path])
     assert [r.path.name for r in rejected] == ["fine.dcm"]
     with pytest.raises(SlideOpenError, match=r"fine\.dcm .*a coarser level would take"):
         open_reader(slide)

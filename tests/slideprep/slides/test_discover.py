@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.slides import overwrite, picture, table, write_dicom
 from slideprep.errors import UsageError
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 
 
 def _touch(folder: Path, *names: str) -> list[Path]:
@@ -20,7 +20,7 @@ def _touch(folder: Path, *names: str) -> list[Path]:
 
 
 def _names(*inputs: str | Path) -> list[str]:
-    return [slide.name for slide in discover(inputs)[0]]
+    return [slide.name for slide in find_slides(inputs)[0]]
 
 
 def test_folders_are_searched_below(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_folders_are_searched_below(tmp_path: Path) -> None:
 def test_order_does_not_depend_on_inputs(tmp_path: Path) -> None:
     """The same slides named in another order come in the same order."""
     a, b = _touch(tmp_path, "a.svs", "b.svs")
-    assert discover([b, a]) == discover([a, b])
+    assert find_slides([b, a]) == find_slides([a, b])
 
 
 def test_a_file_reached_twice_counts_once(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_file_reached_twice_counts_once(tmp_path: Path) -> None:
     (path,) = _touch(tmp_path, "sub/a.svs")
     (tmp_path / "link.svs").symlink_to(path)
     (tmp_path / "loop").symlink_to(tmp_path)
-    slides, _ = discover([tmp_path, path, f"{tmp_path}/**/*.svs"])
+    slides, _ = find_slides([tmp_path, path, f"{tmp_path}/**/*.svs"])
     assert [(s.name, s.path, s.files) for s in slides] == [("a.svs", path.resolve(), (path.resolve(),))]
 
 
@@ -58,7 +58,7 @@ def test_a_lone_link_keeps_its_name(tmp_path: Path) -> None:
     """A link into a store of unnamed files is the name the labels use."""
     (path,) = _touch(tmp_path, "store/0001.svs")
     (tmp_path / "case-a.svs").symlink_to(path)
-    slides, _ = discover([tmp_path / "case-a.svs"])
+    slides, _ = find_slides([tmp_path / "case-a.svs"])
     assert [(s.name, s.path) for s in slides] == [("case-a.svs", path.resolve())]
 
 
@@ -81,14 +81,14 @@ def test_missing_inputs_are_all_named(tmp_path: Path) -> None:
     """Every path that does not exist, and every glob without a slide, is in the one message."""
     _touch(tmp_path, "a.svs", "notes.txt")
     with pytest.raises(UsageError, match=r"x\.svs, .*y\*, .*\.tx\?; check"):
-        discover([tmp_path / "a.svs", tmp_path / "x.svs", f"{tmp_path}/y*", f"{tmp_path}/*.tx?"])
+        find_slides([tmp_path / "a.svs", tmp_path / "x.svs", f"{tmp_path}/y*", f"{tmp_path}/*.tx?"])
 
 
 def test_a_folder_without_slides_says_what_was_sought(tmp_path: Path) -> None:
     """The message lists the suffixes."""
     _touch(tmp_path, "notes.txt")
     with pytest.raises(UsageError, match=r"holds no slide.*\.mrxs.*\.svs"):
-        discover([tmp_path])
+        find_slides([tmp_path])
 
 
 def test_named_files_may_have_any_suffix(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_same_name_in_two_folders_is_refused(tmp_path: Path) -> None:
     """Two different files of one name are refused with both paths."""
     _touch(tmp_path, "one/a.svs", "two/a.svs", "two/b.svs")
     with pytest.raises(UsageError, match=r"'a\.svs' is .*one/a\.svs and .*two/a\.svs"):
-        discover([tmp_path])
+        find_slides([tmp_path])
 
 
 @pytest.mark.parametrize("column", ["path", "slide"])
@@ -117,7 +117,7 @@ def test_csv_of_names_is_explained(tmp_path: Path) -> None:
     _touch(tmp_path, "a.svs")
     listing = table(tmp_path / "labels.csv", "slide", ["a.svs", "b.svs", "c"])
     with pytest.raises(UsageError, match=r"2 of 3 slides.*b\.svs, .*c;.*--labels"):
-        discover([listing])
+        find_slides([listing])
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_unusable_csv(tmp_path: Path, header: str, rows: list[str], says: str) -
     """A CSV without the column, without rows, or with an empty cell is refused with the place."""
     _touch(tmp_path, "a.svs")
     with pytest.raises(UsageError, match=says):
-        discover([table(tmp_path / "list.csv", header, rows)])
+        find_slides([table(tmp_path / "list.csv", header, rows)])
 
 
 def test_mrxs_takes_its_folder(tmp_path: Path) -> None:
     """The folder beside an MRXS belongs to it: its files are the slide's, none is a slide."""
     _touch(tmp_path, "x.mrxs", "x/Slidedat.ini", "x/Data0000.dat", "x/preview.jpg", "y.jpg")
-    slides, _ = discover([tmp_path])
+    slides, _ = find_slides([tmp_path])
     assert [s.name for s in slides] == ["x.mrxs", "y.jpg"]
     assert sorted(f.name for f in slides[0].files) == [
         "Data0000.dat",
@@ -155,7 +155,7 @@ def test_vms_takes_the_images_it_names(tmp_path: Path) -> None:
         "[Virtual Microscope Specimen]\r\nNoLayers=1\r\nImageFile=s.jpg\r\nImageFile(1,0)=s(1,0).jpg\r\n"
         "MapFile=s_map.jpg\r\nOptimisationFile=s.opt\r\nMacroImage=absent.jpg\r\n"
     )
-    slides, _ = discover([tmp_path])
+    slides, _ = find_slides([tmp_path])
     assert [s.name for s in slides] == ["other.jpg", "s.vms"]
     assert sorted(f.name for f in slides[1].files) == ["s(1,0).jpg", "s.jpg", "s.opt", "s.vms", "s_map.jpg"]
     assert _names(f"{tmp_path}/*.jpg") == ["other.jpg"]
@@ -168,12 +168,12 @@ def test_dicom_series_is_one_slide(tmp_path: Path) -> None:
     fine = write_dicom(folder / "b.dcm", picture(150, 130))
     coarse = write_dicom(folder / "1.2.3", picture(75, 65))
     write_dicom(folder / "label.dcm", picture(200, 200), flavour="LABEL")
-    slides, rejected = discover([tmp_path])
+    slides, rejected = find_slides([tmp_path])
     assert [(s.name, s.path, s.files) for s in slides] == [
         ("case 7", fine.resolve(), (coarse.resolve(), fine.resolve()))
     ]
     assert rejected == []
-    assert discover([coarse]) == discover([fine]) == (slides, [])
+    assert find_slides([coarse]) == find_slides([fine]) == (slides, [])
 
 
 def test_dicom_series_sharing_a_folder_are_told_apart(tmp_path: Path) -> None:
@@ -192,12 +192,12 @@ def test_a_damaged_level_refuses_its_whole_series(tmp_path: Path) -> None:
     other = write_dicom(tmp_path / "elsewhere/c.dcm", picture(80, 80), series="1.2.3")
     named = tmp_path / "d.dcm"
     named.write_bytes(b"damaged, of series 1.2.11")
-    files = {slide.path.name: slide.files for slide in discover([tmp_path])[0]}
+    files = {slide.path.name: slide.files for slide in find_slides([tmp_path])[0]}
     assert files == {"a.dcm": (first,), "b.dcm": (second, named), "c.dcm": (other,)}
     named.write_bytes(b"")
-    files = {slide.path.name: slide.files for slide in discover([tmp_path])[0]}
+    files = {slide.path.name: slide.files for slide in find_slides([tmp_path])[0]}
     assert files == {"a.dcm": (first, named), "b.dcm": (second, named), "c.dcm": (other,)}
-    assert [slide.files for slide in discover([first])[0]] == [(first, named)]
+    assert [slide.files for slide in find_slides([first])[0]] == [(first, named)]
 
 
 def test_another_kind_of_dicom_is_no_level(tmp_path: Path) -> None:
@@ -208,11 +208,11 @@ def test_another_kind_of_dicom_is_no_level(tmp_path: Path) -> None:
     )
     assert b"1.2.1" not in beside.read_bytes()
     overwrite(beside, 0, b"about 1.2.1 ")
-    assert [s.files for s in discover([tmp_path])[0]] == [(slide,)]
+    assert [s.files for s in find_slides([tmp_path])[0]] == [(slide,)]
     damaged = write_dicom(
         tmp_path / "b.dcm", picture(80, 80), series="1.2.1", sop_class="1.2.840.10008.5.1.4.1.1.2"
     )
-    assert [s.files for s in discover([tmp_path])[0]] == [(slide, damaged)]
+    assert [s.files for s in find_slides([tmp_path])[0]] == [(slide, damaged)]
 
 
 def test_unusable_dicom_is_rejected_not_fatal(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_unusable_dicom_is_rejected_not_fatal(tmp_path: Path) -> None:
     _touch(tmp_path, "a.svs", "broken.dcm")
     write_dicom(tmp_path / "ct.dcm", picture(64, 64), sop_class="1.2.840.10008.5.1.4.1.1.2", series="1.2.5")
     write_dicom(tmp_path / "label.dcm", picture(64, 64), flavour="LABEL", series="1.2.6")
-    slides, rejected = discover([tmp_path])
+    slides, rejected = find_slides([tmp_path])
     assert [s.name for s in slides] == ["a.svs"]
     assert [r.path.name for r in rejected] == ["broken.dcm", "ct.dcm", "label.dcm"]
     for reject, reason in zip(

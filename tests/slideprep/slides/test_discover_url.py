@@ -13,7 +13,7 @@ from fixtures.slides import picture, write_dicom
 from slideprep.building.prepare import total_bytes
 from slideprep.errors import UsageError
 from slideprep.labels.table import read_labels
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 from slideprep.slides.files import SlideFile
 from slideprep.slides.fingerprint import PIECE_BYTES, WHOLE_LIMIT_BYTES, fingerprint
 from slideprep.storage import remote
@@ -74,8 +74,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_in_a_store_holds_the_slides_of_the_same_folder_on_disk(folder: Path) -> None:
     """Names, files to open, companions, series and what is rejected are the same."""
-    slides, rejected = discover([ARCHIVE])
-    expected, expected_rejected = discover([folder])
+    slides, rejected = find_slides([ARCHIVE])
+    expected, expected_rejected = find_slides([folder])
     assert _found(slides, folder) == _found(expected, folder)
     assert [slide.name for slide in slides] == [
         "a.svs",
@@ -93,8 +93,8 @@ def test_a_folder_in_a_store_holds_the_slides_of_the_same_folder_on_disk(folder:
 
 def test_sizes_and_fingerprints_are_those_of_the_files(folder: Path) -> None:
     """What a slide weighs and what its content is does not depend on where it lies."""
-    local = {slide.name: slide for slide in discover([folder])[0]}
-    for slide in discover([ARCHIVE])[0]:
+    local = {slide.name: slide for slide in find_slides([folder])[0]}
+    for slide in find_slides([ARCHIVE])[0]:
         assert total_bytes(slide) == total_bytes(local[slide.name])
         assert fingerprint(slide) == fingerprint(local[slide.name])
 
@@ -114,7 +114,7 @@ def test_of_a_large_slide_only_pieces_are_fetched(tmp_path: Path, monkeypatch: p
         return read_range(url, start, stop)
 
     monkeypatch.setattr(remote, "read_range", noting)
-    (slide,), _ = discover([ARCHIVE / "large.svs"])
+    (slide,), _ = find_slides([ARCHIVE / "large.svs"])
     assert fingerprint(slide) == fingerprint(SlideFile(name="large.svs", path=path, files=(path,)))
     assert len(ranges) == 16
     assert sum(stop - start for start, stop in ranges) == 16 * PIECE_BYTES
@@ -135,7 +135,7 @@ def test_of_a_large_slide_only_pieces_are_fetched(tmp_path: Path, monkeypatch: p
 def test_globs_objects_and_tables_name_slides(given: list[str], names: list[str]) -> None:
     """Each once however often it is reached; one file of a series brings the whole of it."""
     remote.write_bytes(ARCHIVE / "list.csv", f"path\na.svs\n{ARCHIVE}/b/c.NDPI\n".encode())
-    slides, _ = discover([ARCHIVE / part for part in given])
+    slides, _ = find_slides([ARCHIVE / part for part in given])
     assert [slide.name for slide in slides] == names
 
 
@@ -143,7 +143,7 @@ def test_a_local_table_may_name_addresses(folder: Path, tmp_path: Path) -> None:
     """Paths and addresses stand side by side in one column."""
     table = tmp_path / "list.csv"
     table.write_text(f"path\n{folder}/a.svs\n{ARCHIVE}/b/c.NDPI\n")
-    assert [slide.name for slide in discover([table])[0]] == ["a.svs", "c.NDPI"]
+    assert [slide.name for slide in find_slides([table])[0]] == ["a.svs", "c.NDPI"]
 
 
 def test_many_objects_of_one_folder_are_looked_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_many_objects_of_one_folder_are_looked_up_at_once(monkeypatch: pytest.Mo
         remote.write_bytes(ARCHIVE / name, name.encode())
     remote.write_bytes(ARCHIVE / "list.csv", "\n".join(["path", *names]).encode())
     monkeypatch.setattr(remote, "stat", None)
-    assert [slide.name for slide in discover([ARCHIVE / "list.csv"])[0]] == names
+    assert [slide.name for slide in find_slides([ARCHIVE / "list.csv"])[0]] == names
 
 
 def test_no_range_leaves_its_object(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_no_range_leaves_its_object(folder: Path, monkeypatch: pytest.MonkeyPatc
         return read_range(url, start, stop)
 
     monkeypatch.setattr(remote, "read_range", strict)
-    (slides, rejected), (expected, _) = discover([ARCHIVE]), discover([folder])
+    (slides, rejected), (expected, _) = find_slides([ARCHIVE]), find_slides([folder])
     assert _found(slides, folder) == _found(expected, folder)
     assert [item.path for item in rejected] == [ARCHIVE / "series/empty.dcm", ARCHIVE / "z.dcm"]
 
@@ -178,9 +178,9 @@ def test_what_is_not_there_is_named(folder: Path) -> None:
     with pytest.raises(
         UsageError, match=r"nothing to read at memory://archive/slides/gone.*check the spelling"
     ):
-        discover([ARCHIVE / "gone", ARCHIVE / "a.svs"])
+        find_slides([ARCHIVE / "gone", ARCHIVE / "a.svs"])
     with pytest.raises(UsageError, match=r"'a\.svs' is .*/a\.svs and memory://archive/slides/a\.svs"):
-        discover([ARCHIVE / "a.svs", shutil.copy(folder / "a.svs", folder.parent / "a.svs")])
+        find_slides([ARCHIVE / "a.svs", shutil.copy(folder / "a.svs", folder.parent / "a.svs")])
 
 
 def test_labels_may_lie_in_a_store(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.buckets import empty_memory
 from slideprep.errors import SlideOpenError
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 from slideprep.slides.fetch import fetched, forget, forget_idle
 from slideprep.slides.files import SlideFile
 from slideprep.storage import remote
@@ -43,7 +43,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def _slides(*names: str) -> list[SlideFile]:
     for number, name in enumerate(names):
         remote.write_bytes(FOLDER / name, bytes([number]) * SIZE)
-    return discover([FOLDER])[0]
+    return find_slides([FOLDER])[0]
 
 
 def _access(tmp_path: Path, slides: float = 10) -> Access:
@@ -122,7 +122,7 @@ def test_at_the_end_of_a_build_only_what_others_use_stays(tmp_path: Path) -> Non
 
 def _slides_named(name: str) -> list[SlideFile]:
     remote.write_bytes(FOLDER / name, bytes(SIZE))
-    return discover([FOLDER / name])[0]
+    return find_slides([FOLDER / name])[0]
 
 
 def test_half_a_slide_of_a_killed_task_is_fetched_anew(tmp_path: Path, downloads: list[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 from slideprep.errors import UsageError
 from slideprep.workers import executor as pipeline
-from slideprep.workers.executor import InProcess, executor, usable_cores
+from slideprep.workers.executor import InProcess, executor, run_on_workers, usable_cores
 
 
 def _never(*_: object) -> NoReturn:
@@ -70,6 +71,29 @@ def test_leaving_ends_the_tasks_that_are_left() -> None:
         results = pool.map(abs, [-1, -2, -3], on_crash=_never, on_wait=lambda: None)
         assert next(results) == (-1, 1)
     assert list(results) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.usefixtures("shared_ray")
+def test_settings_of_stores_go_along_and_ours_come_back(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker has what was set after Ray was started; the caller's environment is as it was."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = dict(os.environ)
+    results = run_on_workers(os.getenv, ["AWS_ENDPOINT_URL_S3"], workers=workers, on_crash=_never)
+    assert list(results) == [("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")]
+    assert dict(os.environ) == before
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_an_item_that_takes_too_long_is_ended_and_replaced() -> None:
+    """A second is enough for none of a minute's sleep."""
+    results = run_on_workers(
+        time.sleep, [60], workers=1, on_crash=_never, on_timeout=lambda item: item - 60, time_limit_s=1
+    )
+    assert list(results) == [(0, None)]
 
 
 def test_libraries_use_one_thread() -> None:

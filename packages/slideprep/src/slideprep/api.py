@@ -1,4 +1,4 @@
-"""slideprep from Python: open a slide, get its regions as images, exactly as ``build-shards`` would make them.
+"""Get an opened slide's regions as images, exactly as ``build-shards`` would make them.
 
     with slideprep.open_slide("case7.svs") as slide:
         for region in slideprep.extract(slide, magnifications=[1.25]):
@@ -15,27 +15,12 @@ from pathlib import Path
 
 from slideprep.errors import UsageError
 from slideprep.regions.extraction import Extraction
-from slideprep.regions.fast import FastDifference
-from slideprep.regions.images import RegionImage, RegionImages
 from slideprep.regions.layout import Grid
-from slideprep.regions.scan import FoundRegion, scan_opened, slide_scale
+from slideprep.regions.scan import scan_opened, slide_scale
 from slideprep.regions.settings import ReadSettings, ScanJob
 from slideprep.slides.fingerprint import fingerprint
-from slideprep.slides.opened import OpenedSlide, check_scale, open_file, open_slide
+from slideprep.slides.opened import OpenedSlide, check_scale
 from slideprep.tissue.annotations import find_annotations
-
-__all__ = [
-    "Extraction",
-    "FastDifference",
-    "FoundRegion",
-    "OpenedSlide",
-    "ReadSettings",
-    "RegionImage",
-    "RegionImages",
-    "extract",
-    "open_file",
-    "open_slide",
-]
 
 
 def extract(

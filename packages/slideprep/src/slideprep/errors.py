@@ -7,11 +7,15 @@ Messages say the rule, the reason, what was given and what to do.
 """
 
 
-class UsageError(Exception):
+class SlideprepError(Exception):
+    """What slideprep raises on purpose: each of the errors below, and :class:`slideprep.storage.files.OutputError`."""
+
+
+class UsageError(SlideprepError):
     """The command, its options, or files that describe the whole run (labels, configuration) cannot be used."""
 
 
-class InputError(Exception):
+class InputError(SlideprepError):
     """One slide, or one region of it, cannot be used; the others can."""
 
 
@@ -31,5 +35,5 @@ class TissueError(InputError):
     """Tissue detection cannot run on this slide, or found nothing usable."""
 
 
-class ClusterError(Exception):
+class ClusterError(SlideprepError):
     """Ray itself failed, through no fault of a slide: the run ends, and goes on when it is started again."""

@@ -22,7 +22,7 @@ from kdtrain.predict.answers.slide_images import (
 from kdtrain.predict.slides import name_problem, read_job, translated
 
 if TYPE_CHECKING:
-    from slideprep.api import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
+    from slideprep import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
 
 OVERVIEW_PX = 2048
 """Longer side of the picture of a whole slide."""
@@ -35,12 +35,10 @@ _UNMEASURED = (
 
 def read_slide(job: ReadJob) -> SlideImages | SlideUnread:
     """Read one slide; what is wrong with it is in the result. Runs in any process."""
-    from slideprep.api import open_file
-    from slideprep.errors import InputError
+    from slideprep import InputError, open_slide
 
-    job.access.apply()
     try:
-        with open_file(job.file, access=job.access) as slide:
+        with open_slide(job.file) as slide:
             return slide_images(slide, job)
     except InputError as error:
         return _unread(job.file.name, _stage(error), str(error))
@@ -61,8 +59,7 @@ def read_source(
     Raises:
         UsageError: The path leads to no slide, or to several.
     """
-    from slideprep.errors import InputError
-    from slideprep.slides.discover import find_slide
+    from slideprep import InputError, find_slide
 
     if isinstance(source, (str, Path)):
         try:
@@ -89,7 +86,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
     Raises:
         InputError: Its magnification is unknown or too low, or it has no tissue.
     """
-    from slideprep.api import extract
+    from slideprep import extract
 
     extraction = extract(
         slide,
@@ -139,7 +136,7 @@ def _read_regions(
     extraction: Extraction, job: ReadJob
 ) -> tuple[tuple[ReadRegion, ...], tuple[tuple[int, str], ...]]:
     """The regions, and number and reason of those that are damaged."""
-    from slideprep.errors import InputError
+    from slideprep import InputError
 
     regions, failed = [], []
     for found in extraction.laid_out:
@@ -169,7 +166,7 @@ def _read_region(made: RegionImages, job: ReadJob) -> ReadRegion:
 
 def _fast_field(extraction: Extraction, read: set[int]) -> FastField | None:
     """In the largest region whose middle can be read from level 0 too; None where there is none."""
-    from slideprep.errors import InputError
+    from slideprep import InputError
 
     def area(region: FoundRegion) -> int:
         assert region.layout is not None
@@ -194,7 +191,7 @@ def _overview(slide: OpenedSlide) -> bytes:
 
 
 def _stage(error: Exception) -> Stage:
-    from slideprep.errors import MagnificationError, SlideReadError, TissueError
+    from slideprep import MagnificationError, SlideReadError, TissueError
 
     if isinstance(error, MagnificationError):
         return "magnification"

@@ -185,15 +185,18 @@ def _read(
     """Slides as they are read; Ray is started only where there are several."""
     if not jobs:
         return
-    workers = 0 if request.workers is None and len(jobs) == 1 else request.workers
-    with slides.pool(workers, say) as pool:
-        results = pool.map(
+    from slideprep import run_on_workers
+
+    with slides.translated():
+        results = run_on_workers(
             read_slide,
             jobs,
+            workers=0 if request.workers is None and len(jobs) == 1 else request.workers,
             on_crash=faults.crashed,
-            on_wait=lambda: None,
+            on_timeout=faults.timed_out,
+            time_limit_s=faults.seconds,
             memory=faults.memory,
-            time_limit=faults,
+            say=say,
         )
         for job, images in results:
             yield job, images
@@ -235,10 +238,12 @@ class ReadFaults:
 
     Attributes:
         failures: Slides that were given up.
+        seconds: How long a slide may take; None for any time.
     """
 
     def __init__(self, minutes: float) -> None:
         self._minutes = minutes
+        self.seconds = minutes * 60 or None
         self.failures: list[Failure] = []
 
     def memory(self, job: ReadJob) -> int:
@@ -256,12 +261,8 @@ class ReadFaults:
         self.failures.append(Failure(slide=job.file.name, region=None, stage="crash", reason=text))
         return None
 
-    def over(self, begun: Sequence[tuple[ReadJob, float]]) -> Sequence[ReadJob]:
-        """Slides that have been read for longer than they may."""
-        return [job for job, seconds in begun if 0 < self._minutes * 60 <= seconds]
-
-    def without(self, job: ReadJob) -> None:
-        """Nothing is left of the task."""
+    def timed_out(self, job: ReadJob) -> None:
+        """Nothing is run in its place."""
         text = (
             f"slide '{job.file.name}' was not read within {self._minutes:g} minutes and was given up; check the file "
             "and the storage it lies on, or give it more time with --slide-minutes (0: no limit)"

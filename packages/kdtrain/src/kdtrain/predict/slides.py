@@ -1,4 +1,4 @@
-"""Which slides are read, and how: by slideprep, which is imported here and in ``read_images`` alone.
+"""Which slides are read, and how: by slideprep, of which this room alone knows, and its public names alone.
 
 The settings come from the bundle, which has them from the index of the set that the network was trained on, so a slide
 gives the same regions and the same bytes as it did, or would have done, in that set.
@@ -7,8 +7,7 @@ gives the same regions and the same bytes as it did, or would have done, in that
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +20,7 @@ from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import ReadJob
 
 if TYPE_CHECKING:
-    from slideprep.api import ReadSettings
-    from slideprep.slides.files import SlideFile
-    from slideprep.workers.executor import Executor
+    from slideprep import ReadSettings, SlideFile
 
 
 def require_slideprep() -> None:
@@ -42,14 +39,13 @@ def require_slideprep() -> None:
 @contextmanager
 def translated() -> Iterator[None]:
     """Slideprep's errors about a run as a whole, as ours."""
-    import slideprep.errors as theirs
-    from slideprep.storage.files import OutputError
+    import slideprep
 
     try:
         yield
-    except theirs.UsageError as error:
+    except slideprep.UsageError as error:
         raise UsageError(str(error)) from None
-    except (theirs.ClusterError, OutputError) as error:
+    except (slideprep.ClusterError, slideprep.OutputError) as error:
         raise TrainingError(str(error)) from None
 
 
@@ -68,7 +64,7 @@ def read_settings(config: Mapping[str, Any], options: ReadOptions) -> ReadSettin
     """
     from pydantic import ValidationError
 
-    from slideprep.api import ReadSettings as Settings
+    from slideprep import ReadSettings as Settings
 
     with translated():
         trained = Settings.of_config(config)
@@ -103,10 +99,10 @@ def discovered(inputs: Sequence[str]) -> tuple[list[SlideFile], list[Failure]]:
     Raises:
         UsageError: An input leads to nothing.
     """
-    from slideprep.slides.discover import discover
+    from slideprep import find_slides
 
     with translated():
-        found, rejected = discover(list(inputs))
+        found, rejected = find_slides(list(inputs))
     failures = [
         Failure(slide=item.path.name, region=None, stage="open", reason=item.reason) for item in rejected
     ]
@@ -158,12 +154,11 @@ def label_scales(labels: Path | None, names: Sequence[str]) -> Scales:
     """
     if labels is None:
         return {}
-    from slideprep.labels.match import match_labels
-    from slideprep.labels.table import read_labels
+    from slideprep import slide_labels
 
     with translated():
-        matched = match_labels(read_labels(labels), names)
-    return {entry.name: (entry.objective, entry.mpp) for entry in matched.entries}
+        entries = slide_labels(labels, names)
+    return {name: (entry.objective, entry.mpp) for name, entry in entries.items()}
 
 
 def read_job(
@@ -179,19 +174,17 @@ def read_job(
     Raises:
         UsageError: It has no annotations to choose from, or several.
     """
-    from slideprep.shards.format import key_for
-    from slideprep.storage.access import Access, store_settings
+    from slideprep import slide_key
 
     objective, mpp = scales.get(file.name, (None, None))
     return ReadJob(
         file=file,
-        key=key_for(file.name, 0).rpartition("-r")[0],
+        key=slide_key(file.name),
         settings=settings,
         magnification=magnification,
         annotations=_annotation_file(options.annotations, file.name),
         fast=options.fast,
         display=display,
-        access=Access(environment=store_settings(os.environ)),
         objective=objective,
         mpp=mpp,
     )
@@ -199,7 +192,7 @@ def read_job(
 
 def _annotation_file(given: Path | None, slide: str) -> Path | None:
     """The file itself, or in a folder the one named like the slide; None where it has none: reading will say so."""
-    from slideprep.tissue.annotations import find_annotations
+    from slideprep import find_annotations
 
     if given is None or given.is_file():
         return given and given.resolve()
@@ -217,8 +210,8 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
     Returns:
         SHA-256 (hex); None where the slide cannot be read, which reading it will say.
     """
-    from slideprep.errors import InputError
-    from slideprep.slides.fingerprint import fingerprint as of_content
+    from slideprep import InputError
+    from slideprep import fingerprint as of_content
 
     try:
         content = fingerprint or of_content(job.file)
@@ -226,12 +219,3 @@ def slide_mark(job: ReadJob, fingerprint: str | None = None) -> str | None:
     except (InputError, OSError):
         return None
     return hashlib.sha256(repr((content, job.objective, job.mpp, drawn)).encode()).hexdigest()
-
-
-@contextmanager
-def pool(workers: int | None, say: Callable[[str], None]) -> Iterator[Executor]:
-    """What runs a function on many slides."""
-    from slideprep.workers.executor import executor
-
-    with translated(), executor(workers=workers, ray_address=None, say=say) as running:
-        yield running

@@ -43,7 +43,7 @@ class Built:
     finished: Finished
 
 
-def build(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
+def build_shards(config: BuildConfig, prepared: Prepared, console: Console) -> Built:
     """Build a shard set.
 
     Args:

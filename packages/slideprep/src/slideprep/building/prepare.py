@@ -21,7 +21,7 @@ from slideprep.labels.split_plan import SplitPlan
 from slideprep.labels.splits import assign_splits
 from slideprep.labels.table import read_labels
 from slideprep.shards.records import Failure
-from slideprep.slides.discover import discover
+from slideprep.slides.discover import find_slides
 from slideprep.slides.files import SlideFile, redacted
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.storage.places import Place
@@ -54,6 +54,12 @@ class Prepared:
         """Names of the slides that a split holds."""
         return [name for name, slide in self.plan.slides.items() if slide.split is not None]
 
+    @property
+    def found_words(self) -> str:
+        """How many slides there are, and how many of them in which splits."""
+        splits = sorted({slide.split for slide in self.plan.slides.values() if slide.split})
+        return f"slides found: {len(self.files):,}, of these in a split: {len(self.wanted):,} ({', '.join(splits)})"
+
 
 Assign = Callable[[Sequence[SlideEntry], RegionClasses], SplitPlan]
 """Entries and the classes of annotated regions to a split; entries that it leaves out of the plan are passed over."""
@@ -71,7 +77,7 @@ def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
     """
     if not config.slides:
         raise UsageError("no slides were given; name files, folders, globs or a CSV with a column 'path'")
-    slides, rejected = discover(config.slides)
+    slides, rejected = find_slides(config.slides)
     matched, notes = _matched(config, [slide.name for slide in slides])
     failures = [
         Failure(slide=item.path.name, region=None, stage="open", reason=item.reason) for item in rejected

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from slideprep.errors import ClusterError, InputError, UsageError
+from slideprep.errors import SlideprepError, UsageError
 
 DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 
@@ -36,7 +36,7 @@ def exit_codes(kept: str) -> Iterator[None]:
         yield
     except UsageError as error:
         _stop(error, WRONG_USAGE)
-    except (InputError, ClusterError) as error:
+    except SlideprepError as error:
         _stop(error, FAILED)
     except KeyboardInterrupt:
         _stop(f"interrupted; {kept}", FAILED)
@@ -45,10 +45,6 @@ def exit_codes(kept: str) -> Iterator[None]:
         if "KeyboardInterrupt" not in str(error):
             raise
         _stop(f"interrupted; {kept}", FAILED)
-    except Exception as error:
-        if type(error).__name__ != "OutputError":
-            raise
-        _stop(error, FAILED)
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -21,12 +21,10 @@ from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exi
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
 from slideprep.cli.paths import PATH, PLACE
 from slideprep.cli.synthesize import synthesize_command
-from slideprep.errors import UsageError
 
 if TYPE_CHECKING:
     from slideprep.building.config import BuildConfig
     from slideprep.building.plan import Planned
-    from slideprep.building.prepare import Prepared
     from slideprep.shards.verify.report import Report
     from slideprep.storage.places import Place
 
@@ -104,22 +102,9 @@ def inspect_command(slide: Place, as_json: bool, objective: float | None, mpp: f
 def verify_command(directory: Place, quick: bool, workers: int | None, scratch: Path | None) -> None:
     """Check a shard set: checksums, pairing, order, records, every image, counts and statistics."""
     with exit_codes("nothing was written"):
-        from rich.progress import Progress
+        from slideprep.building.check import verify
 
-        from slideprep.shards.verify.verify import verify
-        from slideprep.workers.executor import usable_cores
-
-        if isinstance(directory, Path) and not directory.is_dir():
-            raise UsageError(f"{directory} is not a folder; give the folder that holds index.json")
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("Checking tars")
-            report = verify(
-                directory,
-                quick=quick,
-                workers=workers or usable_cores(),
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-                scratch=scratch,
-            )
+        report = verify(directory, quick=quick, workers=workers, scratch=scratch, progress=True)
         _print_report(directory, report)
         sys.exit(DONE if report.ok else FAILED)
 
@@ -145,23 +130,17 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 
 
 def _build(config: BuildConfig) -> int:
-    from slideprep.building.prepare import prepare
-    from slideprep.cli.summary import earlier_build, print_summary
-    from slideprep.shards.journal import refuse_unfinished
+    from slideprep.building.earlier import EarlierBuild
+    from slideprep.building.run import build_or_find
+    from slideprep.cli.summary import print_earlier, print_summary
 
-    console = Console(stderr=True)
     started = time.monotonic()
-    refuse_unfinished(config.out)
-    prepared = prepare(config)
-    _announce(console, prepared)
-    earlier = earlier_build(config, prepared)
-    if earlier is not None:
-        return earlier.report(Console())
-    from slideprep.building.build import build  # imports what reads slides, which takes a second
-
-    built = build(config, prepared, console)
-    print_summary(built, Console(), seconds=time.monotonic() - started)
-    return SOME_FAILED if built.finished.all_failures else DONE
+    done = build_or_find(config, Console(stderr=True))
+    if isinstance(done, EarlierBuild):
+        print_earlier(config.out, done, Console())
+        return SOME_FAILED if done.failures else DONE
+    print_summary(done, Console(), seconds=time.monotonic() - started)
+    return SOME_FAILED if done.finished.all_failures else DONE
 
 
 def _plan(config: BuildConfig) -> int:
@@ -172,17 +151,8 @@ def _plan(config: BuildConfig) -> int:
 
     console = Console(stderr=True)
     prepared = prepare(config)
-    _announce(console, prepared)
+    console.print(prepared.found_words, highlight=False)
     with executor(workers=config.workers, ray_address=config.ray_address, say=console.print) as pool:
         planned: Planned = plan_set(config, prepared, pool, console, None)
     print_plan(config, planned, Console())
     return SOME_FAILED if planned.failures else DONE
-
-
-def _announce(console: Console, prepared: Prepared) -> None:
-    splits = sorted({slide.split for slide in prepared.plan.slides.values() if slide.split})
-    console.print(
-        f"slides found: {len(prepared.files):,}, of these in a split: {len(prepared.wanted):,} "
-        f"({', '.join(splits)})",
-        highlight=False,
-    )

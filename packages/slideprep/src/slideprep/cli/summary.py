@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,14 +12,13 @@ from rich.text import Text
 
 from slideprep.building.config import BuildConfig
 from slideprep.building.plan import BYTES_PER_PX
-from slideprep.building.prepare import Prepared
 from slideprep.shards.format import INDEX_NAME, Index, magnification_name
-from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.units import grid_px
 
 if TYPE_CHECKING:
     from slideprep.building.build import Built
+    from slideprep.building.earlier import EarlierBuild
     from slideprep.building.plan import Planned
     from slideprep.regions.scan import Scan
 
@@ -149,58 +144,15 @@ def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
     _print_list(console, "failed", [failure.reason for failure in planned.failures], "red")
 
 
-@dataclass(frozen=True, kw_only=True)
-class EarlierBuild:
-    """A set that an earlier run of the same command finished.
-
-    Attributes:
-        out: Its folder.
-        failures: Rows of its failures.csv.
-    """
-
-    out: Place
-    failures: int
-
-    def report(self, console: Console) -> int:
-        """Say so; returns the exit code."""
+def print_earlier(out: Place, earlier: EarlierBuild, console: Console) -> None:
+    """Say that an earlier run finished the set in a folder."""
+    console.print(Text(f"{out} is complete: an earlier run of this command finished it, nothing to do"))
+    console.print(Text(f"check    slideprep verify {out}"))
+    if earlier.failures:
         console.print(
-            Text(f"{self.out} is complete: an earlier run of this command finished it, nothing to do")
-        )
-        console.print(Text(f"check    slideprep verify {self.out}"))
-        if self.failures:
-            console.print(
-                Text(
-                    f"{self.failures:,} inputs failed then: {self.out / 'failures.csv'}; to try them again, delete "
-                    f"{self.out / INDEX_NAME} and run the command once more",
-                    style="red",
-                )
+            Text(
+                f"{len(earlier.failures):,} inputs failed then: {out / 'failures.csv'}; to try them again, delete "
+                f"{out / INDEX_NAME} and run the command once more",
+                style="red",
             )
-        return 3 if self.failures else 0
-
-
-def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | None:
-    """The finished set in ``config.out``, if there is one of the same settings and slides.
-
-    Raises:
-        UsageError: There is one of other settings or slides.
-    """
-    store = open_store(config.out, scratch=config.scratch)
-    if store.stat(INDEX_NAME) is None:
-        return None
-    from slideprep.building.workspace import refuse_other_build
-
-    refuse_other_build(config, prepared)
-    try:
-        index = json.loads(store.read(INDEX_NAME))
-        files = [
-            (file["path"], file["bytes"]) for shard in index["shards"] for file in shard["files"].values()
-        ]
-        rows = io.StringIO(store.read("failures.csv").decode(), newline="")
-        failures = sum(1 for _ in csv.DictReader(rows))
-        folders = [magnification_name(magnification) for magnification in index["magnifications"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # damaged or incomplete: finish it again
-    there = {path: stored.bytes for folder in folders for path, stored in store.list(folder).items()}
-    if any(there.get(path) != size for path, size in files):
-        return None  # tars are missing or cut short: build them again
-    return EarlierBuild(out=config.out, failures=failures)
+        )

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from slideprep.errors import UsageError
 from slideprep.labels.columns import name_list
-from slideprep.labels.table import LabelFile, LabelRow, merge_rows
+from slideprep.labels.table import LabelFile, LabelRow, merge_rows, read_labels
+from slideprep.storage.places import Place
 
 _SUFFIX = re.compile(r"(\.ome)?\.[a-z][a-z0-9]{1,6}$", re.IGNORECASE)
 
@@ -102,6 +103,19 @@ def match_labels(labels: LabelFile, slide_names: Sequence[str]) -> Matched:
         without_row=without_row,
         warnings=_match_warnings(labels, without_slide, without_row, index),
     )
+
+
+def slide_labels(labels: Place | str, slide_names: Sequence[str]) -> dict[str, SlideEntry]:
+    """What labels.csv says of slides, by name; one that no row names is unlabelled and a patient of its own.
+
+    Args:
+        labels: The file or its address, as ``slideprep build-shards --labels`` takes it.
+        slide_names: Names of the slides, each once.
+
+    Raises:
+        UsageError: The file cannot be used, or names none of the slides.
+    """
+    return {entry.name: entry for entry in match_labels(read_labels(labels), slide_names).entries}
 
 
 def _entry(name: str, row: LabelRow | None) -> SlideEntry:

@@ -33,12 +33,14 @@ TissueMode = Literal["auto", "tissueloc", "whole", "annotations"]
 
 
 def listed(value: Any) -> Any:
-    """Options arrive as "10,5,2.5", YAML as a list or a single value."""
+    """Options arrive as "10,5,2.5", YAML as a list or a single value; a script has paths where options are texts."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, (int, float)):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, (int, float, Path)):
+        value = (value,)
+    if isinstance(value, (list, tuple)):
+        return tuple(str(part) if isinstance(part, Path) else part for part in value)
+    return value
 
 
 Numbers = Annotated[tuple[float, ...], BeforeValidator(listed)]

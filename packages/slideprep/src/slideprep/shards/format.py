@@ -71,6 +71,7 @@ __all__ = [
     "shard_name",
     "shard_path",
     "slide_hash",
+    "slide_key",
     "statistics_from_sums",
     "valid_box",
 ]
@@ -134,10 +135,19 @@ def key_for(slide_name: str, region_index: int) -> str:
         slide_name: File name of the slide, or its pseudonym.
         region_index: Number of the region on its slide, from 0.
     """
+    return f"{slide_key(slide_name)}-r{region_index:04d}"
+
+
+def slide_key(slide_name: str) -> str:
+    """What the keys of a slide's regions begin with, and a name for files about the slide: ``<slug>-<hash>``.
+
+    Args:
+        slide_name: File name of the slide, or its pseudonym.
+    """
     stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", slide_name)
     ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9_]+", "-", ascii_stem)[:MAX_SLUG_LENGTH].strip("-") or "slide"
-    return f"{slug}-{slide_hash(slide_name)}-r{region_index:04d}"
+    return f"{slug}-{slide_hash(slide_name)}"
 
 
 def keys_sha256(keys: Iterable[str]) -> str:

@@ -11,7 +11,14 @@ ATTEMPTS = 2
 
 
 class Failure(BaseModel):
-    """Something of the input that is not in the shards, and why."""
+    """Something of the input that is not in the shards, and why: a row of failures.csv or left_out.csv.
+
+    Attributes:
+        slide: Name of the slide, or its pseudonym.
+        region: Number of the region on its slide; None for the slide as a whole.
+        stage: What was being done.
+        reason: Why, and what to do.
+    """
 
     model_config = ConfigDict(frozen=True)
 

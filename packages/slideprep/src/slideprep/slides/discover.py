@@ -21,7 +21,7 @@ from slideprep.slides.files import (
     DICOM_SUFFIXES,
     INDEX_SUFFIXES,
     SUFFIXES,
-    Rejected,
+    RejectedFile,
     SlideFile,
     listed_slides,
     named_in,
@@ -32,14 +32,14 @@ from slideprep.storage.places import Place, SamePlace, Url, is_url, place
 if TYPE_CHECKING:
     from slideprep.slides.dicom import Instance, NoInstanceError
 
-_Discovered = tuple[list[SlideFile], list[Rejected]]
+_Discovered = tuple[list[SlideFile], list[RejectedFile]]
 
 _SHOWN = 5
 _HEAD_BYTES = 256 * 1024
 """Read of a DICOM object in a store: the tags that group files come first, and label texts before them are short."""
 
 
-def discover(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[Rejected]]:
+def find_slides(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[RejectedFile]]:
     """Find the slides that the inputs name.
 
     Args:
@@ -75,7 +75,7 @@ def find_slide(path: str | Path) -> SlideFile:
         UsageError: There is no slide, or more than one.
         InputError: What is there looks like a slide and is not usable.
     """
-    slides, rejected = discover([path])
+    slides, rejected = find_slides([path])
     if not slides:
         raise InputError("; ".join(item.reason for item in rejected))
     if len(slides) > 1:
@@ -249,7 +249,7 @@ def _group_dicom(
     from slideprep.slides.dicom import group_series
 
     instances, others = _read_dicom(listing, files)
-    rejected = [Rejected(path=path, reason=str(error)) for path, error in others.items()]
+    rejected = [RejectedFile(path=path, reason=str(error)) for path, error in others.items()]
     folders = sorted({file.parent for file in named & instances.keys()})
     siblings = _dicom_in(listing, folders, instances.keys() | others.keys())
     more, unreadable = _read_dicom(listing, siblings)
@@ -258,7 +258,7 @@ def _group_dicom(
     others |= unreadable
     series, without_pyramid = group_series(instances.values(), others)
     reason = "its series holds no image of the slide itself, only {}; export the series completely"
-    rejected += [Rejected(path=i.path, reason=reason.format(i.flavour)) for i in without_pyramid]
+    rejected += [RejectedFile(path=i.path, reason=reason.format(i.flavour)) for i in without_pyramid]
     in_folder = Counter(s.primary.parent for s in series)
     names = [
         s.primary.parent.name + (f"-{s.uid[-8:]}" if in_folder[s.primary.parent] > 1 else "") for s in series

@@ -1,7 +1,7 @@
 """The files of a slide, and how they are spoken of.
 
 Here are the records of what was found (:class:`SlideFile`, :class:`RemoteSource` for one in an object store,
-:class:`Rejected`), the suffixes of slide files, the names in the lists that a person or a scanner wrote (a CSV, the
+:class:`RejectedFile`), the suffixes of slide files, the names in the lists that a person or a scanner wrote (a CSV, the
 index of a VMS or VMU slide), and reasons of failures without real names and paths. Nothing is read here.
 """
 
@@ -63,8 +63,13 @@ class SlideFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejected:
-    """A file that looked like a slide or a part of one and is not usable; ``reason`` says why and what to do."""
+class RejectedFile:
+    """A file that looked like a slide or a part of one and is not usable.
+
+    Attributes:
+        path: Where it is.
+        reason: Why it is not usable, and what to do.
+    """
 
     path: Place
     reason: str

@@ -88,12 +88,15 @@ class OpenedSlide:
         self._closing.__exit__(kind, error, trace)
 
 
-def open_slide(path: str | Path, *, objective: float | None = None, mpp: float | None = None) -> OpenedSlide:
+def open_slide(
+    slide: str | Path | SlideFile, *, objective: float | None = None, mpp: float | None = None
+) -> OpenedSlide:
     """Open a slide of any format that slideprep reads.
 
     Args:
-        path: The slide, or the folder of a DICOM series; or an address such as ``s3://bucket/case7.svs``, whose files
-            are fetched to the system's temporary folder and removed when the slide is closed.
+        slide: The slide, or the folder of a DICOM series; or an address such as ``s3://bucket/case7.svs``, whose files
+            are fetched to the system's temporary folder and removed when the slide is closed; or what
+            :func:`slideprep.find_slides` found.
         objective: Objective power of level 0, where the file carries none; the file's own wins.
         mpp: Microns per level-0 pixel, where the file carries none; the file's own wins.
 
@@ -102,36 +105,14 @@ def open_slide(path: str | Path, *, objective: float | None = None, mpp: float |
         InputError: It cannot be opened.
         OutputError: A store does not answer.
     """
-    return open_file(find_slide(path), objective=objective, mpp=mpp)
-
-
-def open_file(
-    file: SlideFile,
-    *,
-    objective: float | None = None,
-    mpp: float | None = None,
-    access: Access | None = None,
-) -> OpenedSlide:
-    """Open a slide that :func:`slideprep.slides.discover.discover` found; the rest as for :func:`open_slide`.
-
-    Args:
-        file: The slide.
-        objective: Objective power of level 0, where the file carries none.
-        mpp: Microns per level-0 pixel, where the file carries none.
-        access: How one in an object store is reached.
-
-    Raises:
-        UsageError: A number is none that a slide can have.
-        InputError: It cannot be opened.
-        OutputError: A store does not answer.
-    """
     check_scale("objective", objective, 200)
     check_scale("mpp", mpp, 100)
+    file = slide if isinstance(slide, SlideFile) else find_slide(slide)
     with ExitStack() as stack:
-        local = stack.enter_context(fetched_for_once(file, access or Access()))
-        slide = open_reader(local)
-        stack.callback(slide.close)
-        return OpenedSlide(slide, local, stack.pop_all(), objective=objective, mpp=mpp)
+        local = stack.enter_context(fetched_for_once(file, Access()))
+        reader = open_reader(local)
+        stack.callback(reader.close)
+        return OpenedSlide(reader, local, stack.pop_all(), objective=objective, mpp=mpp)
 
 
 def check_scale(name: str, value: float | None, most: float) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slideprep.errors import SlideprepError
 from slideprep.storage.remote import UnansweredError
 
 
-class OutputError(Exception):
+class OutputError(SlideprepError):
     """A file or folder cannot be written: nothing more can be done until a person has looked."""
 
 

@@ -13,14 +13,16 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from slideprep.errors import UsageError
+from slideprep.storage.access import Access, store_settings
 from slideprep.workers.ray_run import OnCrash, RayRun, TimeLimit, first_line
 
 Item = TypeVar("Item")
@@ -132,6 +134,63 @@ class OnRay:
         return self._closing.enter_context(contextlib.closing(run.results()))
 
 
+def run_on_workers(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int | None = None,
+    on_crash: Callable[[Item, str], Item | None],
+    on_timeout: Callable[[Item], Item | None] = lambda _: None,
+    time_limit_s: float | None = None,
+    memory: Callable[[Item], int] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[Item, Result]]:
+    """Apply a function to every item, each in a worker process of this machine; Ray is started and ended for it.
+
+    What the environment says of object stores, credentials included, goes to the workers with the items. At most a few
+    items more than there are workers are on their way.
+
+    Args:
+        function: Importable by name; takes one item. What it raises ends the run.
+        items: What to apply it to, in the order in which to start; plain data, which crosses between processes.
+        workers: Worker processes; None for one per core; 0 to do everything in this process, where a crash takes it
+            along and no item can be ended.
+        on_crash: Called with an item whose worker died and the reason; returns what to run instead, or None.
+        on_timeout: Called with an item that was ended; likewise.
+        time_limit_s: Seconds after which an item is ended; None for any time.
+        memory: Bytes that an item needs; no more items run at a time than there is memory for.
+        say: Shows a person a sentence, such as what items wait for.
+
+    Raises:
+        ClusterError: Ray itself failed.
+
+    Yields:
+        (item, result) in the order in which they finish.
+    """
+    limit = None if time_limit_s is None else _Limit(time_limit_s, on_timeout)
+    there = partial(_with_stores, function, Access(environment=store_settings(os.environ)))
+    with executor(workers=workers, ray_address=None, say=say) as pool:
+        yield from pool.map(
+            there, items, on_crash=on_crash, on_wait=lambda: None, memory=memory, time_limit=limit
+        )
+
+
+def _with_stores(function: Callable[[Item], Result], access: Access, item: Item) -> Result:
+    access.apply()
+    return function(item)
+
+
+class _Limit(Generic[Item]):
+    """One time for every item; see :class:`slideprep.workers.ray_run.TimeLimit`."""
+
+    def __init__(self, seconds: float, without: Callable[[Item], Item | None]) -> None:
+        self._seconds = seconds
+        self.without = without
+
+    def over(self, begun: Sequence[tuple[Item, float]]) -> Sequence[Item]:
+        return [item for item, seconds in begun if seconds >= self._seconds]
+
+
 @contextmanager
 def executor(
     *, workers: int | None, ray_address: str | None, say: Callable[[str], None] = lambda _: None
@@ -149,19 +208,34 @@ def executor(
     if workers == 0:
         yield InProcess()
         return
-    os.environ.update({"RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **ONE_THREAD})
-    import ray
-    import ray.exceptions
+    with _environment({"RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **ONE_THREAD}):
+        import ray
+        import ray.exceptions
 
-    joined = ray.is_initialized()  # by a caller who shares one Ray among several builds
-    if not joined:
-        _start(ray, workers, ray_address)
-    try:
-        with ExitStack() as closing:
-            yield OnRay(ray, workers, say, closing)
-    finally:
+        joined = ray.is_initialized()  # by a caller who shares one Ray among several builds
         if not joined:
-            ray.shutdown()
+            _start(ray, workers, ray_address)
+        try:
+            with ExitStack() as closing:
+                yield OnRay(ray, workers, say, closing)
+        finally:
+            if not joined:
+                ray.shutdown()
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Variables for what is started inside; afterwards a script that called us has its own again."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _start(ray: Any, workers: int | None, ray_address: str | None) -> None:

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from kdtrain.predict.answers.prediction import Failure
 
 if TYPE_CHECKING:
-    from slideprep.api import FastDifference, OpenedSlide, ReadSettings
-    from slideprep.slides.files import SlideFile
-    from slideprep.storage.access import Access
+    from slideprep import FastDifference, OpenedSlide, ReadSettings, SlideFile
 
 Source: TypeAlias = "str | Path | OpenedSlide"
 """A slide by its path or address, or one that :func:`slideprep.open_slide` opened."""
@@ -35,7 +33,6 @@ class ReadJob:
         display: Magnification of pictures for people; None for none.
         objective: Objective power, where labels.csv corrects the file.
         mpp: Microns per level-0 pixel, likewise.
-        access: How a slide in an object store is reached.
         attempt: 0, or 1 after its worker crashed.
     """
 
@@ -46,7 +43,6 @@ class ReadJob:
     annotations: Path | None
     fast: bool
     display: float | None
-    access: Access
     objective: float | None = None
     mpp: float | None = None
     attempt: int = 0

@@ -23,7 +23,7 @@ def open_reader(file: SlideFile) -> Slide:
     plain images to libvips.
 
     Args:
-        file: As :func:`slideprep.slides.discover.discover` returns it.
+        file: As :func:`slideprep.slides.discover.find_slides` returns it.
 
     Raises:
         SlideOpenError: The file is missing, empty, truncated, damaged, too large or no image that can be read.
