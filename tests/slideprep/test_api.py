@@ -91,11 +91,7 @@ def test_type_checkers_see_what_python_finds() -> None:
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }
-    loaded = {
-        (name, f"slideprep.{module}")
-        for module, names in slideprep._MODULES.items()
-        for name in names.split()
-    }
+    loaded = {(name, f"slideprep.{module}") for name, module in slideprep._HOME_OF.items()}
     assert seen == loaded
     assert {name for name, _ in seen} == {*slideprep.__all__} - {"__version__"}
 

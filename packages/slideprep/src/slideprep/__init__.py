@@ -88,43 +88,51 @@ __all__ = [
     "verify",
 ]
 
-_MODULES = {
-    "api": "extract",
-    "building.check": "verify",
-    "building.config": "BuildConfig",
-    "building.run": "BuildResult build",
-    "errors": "ClusterError InputError MagnificationError SlideOpenError SlideReadError SlideprepError TissueError "
-    "UsageError",
-    "labels.match": "SlideEntry slide_labels",
-    "regions.extraction": "Extraction",
-    "regions.fast": "FastDifference",
-    "regions.images": "RegionImage RegionImages",
-    "regions.scan": "FoundRegion",
-    "regions.settings": "ReadSettings",
-    "shards.format": "slide_key",
-    "shards.records": "Failure",
-    "shards.verify.report": "Fault Report",
-    "slides.discover": "find_slide find_slides",
-    "slides.files": "RejectedFile SlideFile",
-    "slides.fingerprint": "fingerprint",
-    "slides.opened": "OpenedSlide open_slide",
-    "storage.files": "OutputError",
-    "tissue.annotations": "find_annotations",
-    "workers.executor": "run_on_workers",
+_HOMES = {
+    "api": ("extract",),
+    "building.check": ("verify",),
+    "building.config": ("BuildConfig",),
+    "building.run": ("BuildResult", "build"),
+    "errors": (
+        "ClusterError",
+        "InputError",
+        "MagnificationError",
+        "SlideOpenError",
+        "SlideReadError",
+        "SlideprepError",
+        "TissueError",
+        "UsageError",
+    ),
+    "labels.match": ("SlideEntry", "slide_labels"),
+    "regions.extraction": ("Extraction",),
+    "regions.fast": ("FastDifference",),
+    "regions.images": ("RegionImage", "RegionImages"),
+    "regions.scan": ("FoundRegion",),
+    "regions.settings": ("ReadSettings",),
+    "shards.format": ("slide_key",),
+    "shards.records": ("Failure",),
+    "shards.verify.report": ("Fault", "Report"),
+    "slides.discover": ("find_slide", "find_slides"),
+    "slides.files": ("RejectedFile", "SlideFile"),
+    "slides.fingerprint": ("fingerprint",),
+    "slides.opened": ("OpenedSlide", "open_slide"),
+    "storage.files": ("OutputError",),
+    "tissue.annotations": ("find_annotations",),
+    "workers.executor": ("run_on_workers",),
 }
 """Where each name is: so that no name loads the libraries of another."""
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __dir__() -> list[str]:
     """The public names alone."""
-    return __all__
+    return sorted(__all__)
 
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> Any:
         """A public name, loaded when it is first asked for."""
-        for module, names in _MODULES.items():
-            if name in names.split():
-                return getattr(import_module(f"slideprep.{module}"), name)
-        raise AttributeError(f"module 'slideprep' has no attribute '{name}'")
+        if name not in _HOME_OF:
+            raise AttributeError(f"module 'slideprep' has no attribute '{name}'")
+        return getattr(import_module(f"slideprep.{_HOME_OF[name]}"), name)
