@@ -93,7 +93,7 @@ def test_an_annotations_class_goes_before_the_slides_label(tmp_path: Path) -> No
         classes=("gland", "stroma"),
         magnifications=(10.0,),
     )
-    build(settings, prepare(settings), Console(file=io.StringIO()))
+    build_shards(settings, prepare(settings), Console(file=io.StringIO()))
     stored = members(tmp_path / "out/10x/train-000000.tar")
     found = set()
     for name in (name for name in stored if name.endswith(".json")):

@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kdtrain.api import Bundle, load_bundle
     from kdtrain.data.dataset import Dataset
     from kdtrain.data.samples import PairedSample
     from kdtrain.errors import TrainingError, UsageError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         SlideError,
         SlidePrediction,
     )
+    from kdtrain.predict.bundle import Bundle, load_bundle
     from kdtrain.shards.cache import CacheSettings, cache_settings
     from kdtrain.shards.error import ShardError
     from kdtrain.shards.index import Index, read_index
@@ -56,7 +56,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("Bundle", "load_bundle"),
     "data.dataset": ("Dataset",),
     "data.samples": ("PairedSample",),
     "errors": ("TrainingError", "UsageError"),
@@ -68,6 +67,7 @@ _HOMES = {
         "SlideError",
         "SlidePrediction",
     ),
+    "predict.bundle": ("Bundle", "load_bundle"),
     "shards.cache": ("CacheSettings", "cache_settings"),
     "shards.error": ("ShardError",),
     "shards.index": ("Index", "read_index"),

@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slideprep.api import extract
     from slideprep.building.check import verify
     from slideprep.building.config import BuildConfig
     from slideprep.building.run import BuildResult, build
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from slideprep.labels.match import SlideEntry, slide_labels
+    from slideprep.regions.extract import extract
     from slideprep.regions.extraction import Extraction
     from slideprep.regions.fast import FastDifference
     from slideprep.regions.images import RegionImage, RegionImages
@@ -89,7 +89,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("extract",),
     "building.check": ("verify",),
     "building.config": ("BuildConfig",),
     "building.run": ("BuildResult", "build"),
@@ -104,6 +103,7 @@ _HOMES = {
         "UsageError",
     ),
     "labels.match": ("SlideEntry", "slide_labels"),
+    "regions.extract": ("extract",),
     "regions.extraction": ("Extraction",),
     "regions.fast": ("FastDifference",),
     "regions.images": ("RegionImage", "RegionImages"),

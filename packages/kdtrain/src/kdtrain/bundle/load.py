@@ -1,6 +1,6 @@
 """A bundle's folder in, the checked :class:`OpenBundle` out, which hands out its network ready to be asked.
 
-It knows nothing of slides: :class:`kdtrain.api.Bundle` adds them.
+It knows nothing of slides: :class:`kdtrain.predict.bundle.Bundle` adds them.
 
 PyTorch is imported only where it is used: on a machine without a GPU, an answer by ONNX Runtime needs none of it.
 """

@@ -130,8 +130,7 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 
 
 def _build(config: BuildConfig) -> int:
-    from slideprep.building.earlier import EarlierBuild
-    from slideprep.building.run import build_or_find
+    from slideprep.building.run import EarlierBuild, build_or_find
     from slideprep.cli.summary import print_earlier, print_summary
 
     started = time.monotonic()

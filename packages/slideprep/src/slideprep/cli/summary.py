@@ -18,8 +18,8 @@ from slideprep.units import grid_px
 
 if TYPE_CHECKING:
     from slideprep.building.build import Built
-    from slideprep.building.earlier import EarlierBuild
     from slideprep.building.plan import Planned
+    from slideprep.building.run import EarlierBuild
     from slideprep.regions.scan import Scan
 
 _SHOWN = 8

@@ -3,5 +3,5 @@
 Reading order: ``settings`` (what decides regions and pixels), ``find`` (boxes of tissue or annotations), ``layout``
 (a box that nests at every magnification), ``scan`` (all that a plan needs to know of a slide), ``pixels`` (a region to
 rows of its images), ``images`` (rows to encoded images), ``extraction`` (one slide's regions, one after the other),
-``fast`` (what a coarser level would change).
+``extract`` (from Python), ``fast`` (what a coarser level would change).
 """
