@@ -35,7 +35,8 @@ def _install(session: nox.Session, lock: str) -> None:
 def tests(session: nox.Session) -> None:
     """All suites in one environment, against the installed packages, in a process for each core, up to four."""
     _install(session, "dev")
-    parallel = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+    # In the order of the folders the slow files, e2e's, come first, and none is left to run alone at the end.
+    parallel = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
     session.run("pytest", *parallel, *session.posargs, env=ONE_THREAD)
 
 

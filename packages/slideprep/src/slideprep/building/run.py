@@ -110,7 +110,8 @@ def build_or_find(config: BuildConfig, console: Console) -> Built | EarlierBuild
     earlier = earlier_build(config, prepared)
     if earlier is not None:
         return earlier
-    from slideprep.building.build import build_shards  # imports what reads slides, which takes a second
+    # Imported here, because it imports what reads slides, which takes a second.
+    from slideprep.building.build import build_shards
 
     return build_shards(config, prepared, console)
 
@@ -141,9 +142,8 @@ def earlier_build(config: BuildConfig, prepared: Prepared) -> EarlierBuild | Non
     store = open_store(config.out, scratch=config.scratch)
     if store.stat(INDEX_NAME) is None:
         return None
-    from slideprep.building.workspace import (
-        refuse_other_build,
-    )  # imports what reads slides, which takes a second
+    # Imported here, because it imports what reads slides, which takes a second.
+    from slideprep.building.workspace import refuse_other_build
 
     refuse_other_build(config, prepared)
     try:
