@@ -21,9 +21,9 @@ RULES = ROOT / ".importlinter"
 PICTURE = ROOT / "docs" / "rooms.svg"
 PACKAGES = ("slideprep", "kdtrain")
 
-BOX_W, BOX_H = 84, 30
+BOX_W, BOX_H = 80, 30
 ROW_H = 62
-PANEL_W = 620
+PANEL_W = 640
 TOP = 58
 
 STYLE = """
