@@ -33,10 +33,12 @@ def _install(session: nox.Session, lock: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All suites in one environment, against the installed packages, in a process for each core, up to four."""
+    """All suites in one environment, against the installed packages, in one process more than there are cores, up to four."""
     _install(session, "dev")
     # In the order of the folders the slow files, e2e's, come first, and none is left to run alone at the end.
-    parallel = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+    # One process more than cores, because many tests wait for programs that they started.
+    processes = min(4, (os.cpu_count() or 1) + 1)
+    parallel = (f"--numprocesses={processes}", "--dist=loadfile", "--no-loadscope-reorder")
     session.run("pytest", *parallel, *session.posargs, env=ONE_THREAD)
 
 
