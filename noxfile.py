@@ -33,7 +33,7 @@ def _install(session: nox.Session, lock: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All suites in one environment, against the installed packages, in one process more than there are cores, up to four."""
+    """All suites in one environment, against the installed packages, in up to four processes."""
     _install(session, "dev")
     # In the order of the folders the slow files, e2e's, come first, and none is left to run alone at the end.
     # One process more than cores, because many tests wait for programs that they started.
