@@ -36,8 +36,8 @@ def tests(session: nox.Session) -> None:
     """All suites in one environment, against the installed packages, in up to four processes."""
     _install(session, "dev")
     # In the order of the folders the slow files, e2e's, come first, and none is left to run alone at the end.
-    # One process more than cores, because many tests wait for programs that they started.
-    processes = min(4, (os.cpu_count() or 1) + 1)
+    # More processes than cores, because many tests wait for programs that they started.
+    processes = min(4, 2 * (os.cpu_count() or 1))
     parallel = (f"--numprocesses={processes}", "--dist=loadfile", "--no-loadscope-reorder")
     session.run("pytest", *parallel, *session.posargs, env=ONE_THREAD)
 
