@@ -90,6 +90,20 @@ def test_kdtrain_takes_public_names_of_slideprep_alone() -> None:
     assert {name: names - public for name, names in taken.items() if names - public} == {}
 
 
+@pytest.mark.parametrize("command", ["", "add-slides", "inspect", "verify"])
+def test_help_imports_no_library_but_clicks(command: str) -> None:
+    """What prints a result, reads settings or computes comes in when a command does it."""
+    program = (
+        "import sys\n"
+        "from slideprep.cli.main import main\n"
+        "try:\n"
+        "    main([*sys.argv[1:], '--help'])\n"
+        "except SystemExit:\n"
+        "    print([name for name in ('numpy', 'rich', 'pydantic', 'scipy') if name in sys.modules])"
+    )
+    assert _python(program, *command.split()).stdout.splitlines()[-1] == "[]"
+
+
 @pytest.fixture
 def slide(tmp_path: Path) -> str:
     """A PNG of a few bytes."""

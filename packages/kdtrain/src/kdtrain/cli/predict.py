@@ -1,40 +1,26 @@
-"""``kdtrain predict``: its options to a request, one call, what a person sees of it, an exit code."""
+"""``kdtrain predict``: its options to a request, one call, an exit code."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from kdtrain.cli.exit_codes import exit_codes
-from kdtrain.predict.answers.prediction import FastPrice, SlidePrediction, slide_key
 from kdtrain.predict.answers.request import (
     DISPLAY_MAGNIFICATION,
     OCCLUSION_PASSES,
-    PAGE_FILE,
     PAGE_MB,
     ExplainOptions,
     ReadOptions,
     Request,
 )
-from kdtrain.predict.run import Outcome
 
 SOME_FAILED = 3
 _KEPT = "slides that were finished are kept in --out, and the same command goes on with the others"
-
-SHOWN = 40
-"""Slides in the table; all of them are in predictions.csv."""
-COLUMNS = 6
-"""Classes with a column of their own; of more, the predicted one's probability is shown."""
-PAGES = 3
-"""Pages that are named one by one."""
 
 
 class _Positive(click.FloatRange):
@@ -141,6 +127,7 @@ def predict_command(as_json: bool, **options: Any) -> None:
         request = _request(**options)
         from rich.console import Console
 
+        from kdtrain.cli.predicted import print_outcome
         from kdtrain.predict.results import json_bytes
         from kdtrain.predict.run import predict_slides
 
@@ -189,85 +176,3 @@ def _explain(wanted: bool, **given: Any) -> ExplainOptions | None:
     """Any of its options asks for explanations too."""
     set_ones = {name: value for name, value in given.items() if value not in (None, ())}
     return ExplainOptions(**set_ones) if wanted or set_ones else None
-
-
-def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
-    """The slides' table, what is odd about them, what failed, and where the files are."""
-    if outcome.predictions:
-        console.print(_table(outcome))
-    for style, line in _lines(outcome):
-        console.print(_shown(line, style))
-    if request.out is not None:
-        console.print(_shown(f"files    {request.out}"))
-        for page in _pages(outcome, request, request.out):
-            console.print(_shown(f"page     {page}"))
-
-
-def _shown(text: str, style: str = "") -> Text:
-    """As it is: brackets are no mark-up, and what in a path is no UTF-8 is escaped."""
-    return Text(text.encode(errors="backslashreplace").decode(), style=style)
-
-
-def _table(outcome: Outcome) -> Table:
-    table = Table(
-        title=_shown(f"{outcome.bundle} at {outcome.magnification:g}x, {outcome.runtime}"),
-        title_justify="left",
-    )
-    table.add_column("slide", overflow="fold")
-    table.add_column("predicted")
-    narrow = len(outcome.classes) > COLUMNS
-    for name in ("probability",) if narrow else outcome.classes:
-        table.add_column(_shown(name), justify="right")
-    table.add_column("regions", justify="right")
-    for one in outcome.predictions[:SHOWN]:
-        values = (max(one.probabilities),) if narrow else one.probabilities
-        shares = (f"{100 * value:.1f} %" for value in values)
-        table.add_row(_shown(one.slide), _shown(one.label), *shares, str(len(one.regions)))
-    return table
-
-
-def _lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    shown = outcome.predictions[:SHOWN]
-    if len(outcome.predictions) > len(shown):
-        yield "", f"and {len(outcome.predictions) - len(shown):,} more slides"
-    for one in shown:
-        yield from (("yellow", f"{one.slide}: {text}") for text in _odd(one))
-        if one.fast is not None:
-            yield "", f"{one.slide}: {fast_words(one, one.fast)}"
-    for failure in outcome.failures[:SHOWN]:
-        region = "" if failure.region is None else f", region {failure.region}"
-        yield "red", f"failed   {failure.slide}{region}: {failure.reason}"
-
-
-def _pages(outcome: Outcome, request: Request, out: Path) -> list[Path]:
-    """The pages to open; of many slides, where they all are."""
-    if request.explain is None:
-        return []
-    keys = [slide_key(one) for one in outcome.predictions]
-    return [out / "explanations" / key / PAGE_FILE for key in (keys if len(keys) <= PAGES else ["*"])]
-
-
-def _odd(one: SlidePrediction) -> Iterable[str]:
-    yield from one.outside
-    beyond = [region for region in one.regions if region.outside]
-    if beyond:
-        more = "" if len(beyond) == 1 == len(beyond[0].outside) else "; the rest is in regions.csv"
-        yield (
-            f"{len(beyond)} of {len(one.regions)} regions lie outside the training data; region {beyond[0].index}: "
-            f"{beyond[0].outside[0]}{more}"
-        )
-    yield from one.warnings
-    yield from (f"region {index} is left out: {reason}" for index, reason in one.left_out)
-
-
-def fast_words(one: SlidePrediction, price: FastPrice) -> str:
-    """What ``--fast`` changed on a slide, in words."""
-    before, after = (
-        values[one.predicted] for values in (price.probabilities_level0, price.probabilities_fast)
-    )
-    return (
-        f"read from level {one.level} ({price.downsample:g} level-0 pixels a side) instead of level 0; in the middle "
-        f"of region {price.region} that moves pixels by {price.mean:.2f} grey levels on average (bias "
-        f"{price.bias:+.2f}, at most {price.largest:.0f}) and {one.label} from {100 * before:.1f} % to "
-        f"{100 * after:.1f} %"
-    )

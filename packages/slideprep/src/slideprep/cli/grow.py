@@ -1,7 +1,4 @@
-"""The commands that change a finished set; what takes long to import is imported by the command that needs them.
-
-What a person reads after a set was changed: before and after, split by split.
-"""
+"""The commands that change a finished set; what takes long to import is imported by the command that needs them."""
 
 from __future__ import annotations
 
@@ -9,9 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from slideprep.cli.exit_codes import DONE, SOME_FAILED, exit_codes
 from slideprep.cli.paths import LOCAL_PATH, PATH
@@ -19,10 +13,7 @@ from slideprep.storage.places import place
 
 if TYPE_CHECKING:
     from slideprep.growing.change import Outcome
-    from slideprep.shards.format import Index, SplitEntry
 
-_SHOWN = 8
-_MEASURES = ("shards", "samples", "slides", "patients")
 _KEPT = "the set is as it was, or is finished when the same command is run again"
 
 _pseudonymise = click.option(
@@ -77,6 +68,8 @@ def add_slides_command(directory: str, labels: str | None, **options: Any) -> No
     to its fractions, new unlabelled ones make the next auxiliary set.
     """
     with exit_codes(_KEPT):
+        from rich.console import Console
+
         from slideprep.growing.add import Addition, add_slides
 
         wish = Addition(labels=None if labels is None else place(labels), **options)
@@ -120,94 +113,9 @@ def relabel_command(directory: str, labels: str, **options: Any) -> None:
 
 
 def _end(outcome: Outcome) -> None:
+    from rich.console import Console
+
+    from slideprep.cli.changed import print_outcome
+
     print_outcome(outcome, Console())
     sys.exit(SOME_FAILED if outcome.failures else DONE)
-
-
-def print_outcome(outcome: Outcome, console: Console) -> None:
-    """Say what changed."""
-    for note in outcome.notes:
-        console.print(Text(f"note: {note}", style="yellow"))
-    failures = outcome.failures
-    for failure in failures[:_SHOWN]:
-        console.print(Text(f"failed: {failure.reason}", style="red"))
-    if len(failures) > _SHOWN:
-        console.print(Text(f"and {len(failures) - _SHOWN:,} more", style="red"))
-    if outcome.after is outcome.before:
-        return
-    console.print(_table(outcome.before, outcome.after))
-    for line in (*_classes(outcome), *_sets(outcome), *_statistics(outcome)):
-        console.print(Text(line))
-    shards = outcome.shards
-    more = f" and {len(shards) - _SHOWN:,} more" if len(shards) > _SHOWN else ""
-    console.print(
-        Text(f"shards written: {', '.join(shards[:_SHOWN]) or 'none'}{more}; all others keep every byte")
-    )
-    if failures:
-        console.print(Text(f"{len(failures):,} inputs failed: {outcome.out / 'failures.csv'}", style="red"))
-    console.print(Text(f"check    slideprep verify {outcome.out}"))
-
-
-def _table(before: Index, after: Index) -> Table:
-    table = Table(title="Before and after", title_justify="left", box=None, pad_edge=False)
-    table.add_column("split")
-    for measure in _MEASURES:
-        table.add_column(measure, justify="right")
-    for name in sorted({*before.splits, *after.splits}):
-        old, new = before.splits.get(name), after.splits.get(name)
-        table.add_row(name, *(_both(_count(old, measure), _count(new, measure)) for measure in _MEASURES))
-    return table
-
-
-def _count(split: SplitEntry | None, measure: str) -> int:
-    return 0 if split is None else int(getattr(split, measure))
-
-
-def _both(old: int, new: int) -> str:
-    return f"{new:,}" if old == new else f"{old:,} > {new:,}"
-
-
-def _classes(outcome: Outcome) -> list[str]:
-    before, after = outcome.before, outcome.after
-    lines = []
-    for name in after.classes:
-        old, new = (
-            {split: (entry.per_class or {}).get(name, 0) for split, entry in index.splits.items()}
-            for index in (before, after)
-        )
-        changes = [
-            f"{split} {_both(old.get(split, 0), new[split])}"
-            for split in new
-            if old.get(split, 0) != new[split]
-        ]
-        if changes:
-            lines.append(f"samples of class {name}: {', '.join(changes)}")
-    return lines
-
-
-def _sets(outcome: Outcome) -> list[str]:
-    new = [name for name in outcome.after.sets if name not in outcome.before.sets]
-    return [f"new set: {name} = {' + '.join(outcome.after.sets[name])}" for name in new]
-
-
-def _statistics(outcome: Outcome) -> list[str]:
-    before, after = outcome.before, outcome.after
-    if before.statistics != after.statistics:
-        values = [
-            f"{name} mean {_rgb(old.mean)} > {_rgb(new.mean)}"
-            for name, new in (after.statistics or {}).items()
-            if (old := (before.statistics or {}).get(name)) is not None
-        ]
-        told = f": {'; '.join(values)}" if values else ""
-        return [f"colour statistics are new{told}; runs made before used the old ones"]
-    counted, train = after.statistics_shards, after.splits.get("train")
-    if counted is None or train is None or len(counted) == train.shards:
-        return []
-    return [
-        f"colour statistics are those of {len(counted):,} of {train.shards:,} shards of train, as before; "
-        "--update-statistics computes them over all"
-    ]
-
-
-def _rgb(values: tuple[float, float, float]) -> str:
-    return "/".join(f"{value:.2f}" for value in values)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from slideprep import __version__
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
@@ -130,6 +129,8 @@ def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
 
 
 def _build(config: BuildConfig) -> int:
+    from rich.console import Console
+
     from slideprep.building.run import EarlierBuild, build_or_find
     from slideprep.cli.summary import print_earlier, print_summary
 
@@ -143,6 +144,8 @@ def _build(config: BuildConfig) -> int:
 
 
 def _plan(config: BuildConfig) -> int:
+    from rich.console import Console
+
     from slideprep.building.build import plan_set
     from slideprep.building.prepare import prepare
     from slideprep.cli.summary import print_plan

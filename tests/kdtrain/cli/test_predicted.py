@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fixtures.predictions import REGION, SLIDE
-from kdtrain.cli.predict import SHOWN, print_outcome
+from kdtrain.cli.predicted import SHOWN, print_outcome
 from kdtrain.predict.answers.prediction import Failure, FastPrice, SlidePrediction
 from kdtrain.predict.answers.request import ExplainOptions, Request
 from kdtrain.predict.run import Outcome
