@@ -1,4 +1,4 @@
-"""Truths about finding the same file in two splits."""
+"""Truths about finding the same file, or the same person, in two splits."""
 
 from __future__ import annotations
 
@@ -54,15 +54,80 @@ def test_slides_left_out_or_unread_cannot_leak() -> None:
     assert check_leaks(harmless, {"a": "1", "b": "1"}) == ()
 
 
-def test_patients_that_differ_only_in_case_or_spaces_are_a_warning() -> None:
-    """'P1', 'p1 ' and 'P 1' are probably one patient."""
-    (warning,) = check_leaks(
-        plan(
-            ("a", "P1", "X", "train"),
-            ("b", "p1 ", "X", "test"),
-            ("c", "P 1", "X", "val"),
-            ("d", "P2", "X", "val"),
-        ),
-        {},
-    )
-    assert "patients 'P 1', 'P1', 'p1 ' differ only in case or spaces" in warning
+ALIKE = {
+    "zeros": ("1", "001"),
+    "a decimal": ("1", "1.0"),
+    "decimals": ("1", "1.00"),
+    "a decimal comma": ("1", "1,0"),
+    "an exponent": ("12000", "12E3"),
+    "a hyphen": ("P1", "P-1"),
+    "an underscore": ("P1", "P_1"),
+    "a space": ("P1", "P 1"),
+    "a no-break space": ("P1", "P\u00a01"),
+    "a point": ("P1", "p.1"),
+    "case": ("P1", "p1"),
+    "zeros inside": ("P1", "P001"),
+    "a zero-width space": ("P1", "P1\u200b"),
+    "a byte-order mark": ("P1", "\ufeffP1"),
+    "a soft hyphen": ("Meier", "Mei\u00ader"),
+    "full-width digits": ("12", "\uff11\uff12"),
+    "full-width letters": ("P1", "\uff30\uff11"),
+    "Arabic digits": ("3", "\u0663"),
+    "accents in two codings": ("Jos\u00e9", "Jose\u0301"),
+    "a Cyrillic letter": ("P1", "\u04201"),
+}
+"""Names of one person that a spreadsheet program, a keyboard or a scanner made two of."""
+
+
+@pytest.mark.parametrize("pair", ALIKE.values(), ids=ALIKE)
+def test_names_of_probably_one_person_are_refused_in_two_splits(pair: tuple[str, str]) -> None:
+    """Both are named, with splits and slides, and the option that says that they differ."""
+    slides = (("a", pair[0], "X", "train"), ("b", pair[1], "X", "test"))
+    with pytest.raises(UsageError) as caught:
+        plan(*slides)
+    said = str(caught.value)
+    assert "(slide 'a') in train" in said
+    assert "(slide 'b') in test" in said
+    assert "--patients-differ" in said
+    assert not {"\u200b", "\ufeff", "\u00ad", "\u00a0", "\u0301"} & set(said)  # shown as escapes
+    entries = [SlideEntry(name=n, patient=p, label=c, split=s) for n, p, c, s in slides]
+    told = assign_splits(entries, {}, SplitSettings(patients_differ=True), seed=0)
+    assert [slide.split for slide in told.slides.values()] == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [("1", "2"), ("1-23", "12-3"), ("1.1", "1.10"), ("1.5", "15"), ("P1", "P10"), ("P1", "Q1"), ("10", "1"),
+     ("HER2+", "HER2-"), ("\u0930\u093e\u092e", "\u0930\u0940\u092e"), ("TCGA-05-4244", "TCGA-05-4249")],
+)  # fmt: skip
+def test_names_of_different_people_are_not_alike(pair: tuple[str, str]) -> None:
+    """Numbers that differ, dots between digits, vowel signs of other scripts tell people apart: nothing is said."""
+    warnings = plan(("a", pair[0], "X", "train"), ("b", pair[1], "X", "test")).warnings
+    assert not [text for text in warnings if "nearly the same name" in text]
+
+
+def test_names_of_probably_one_person_in_one_split_are_a_warning() -> None:
+    """No model is measured on whom it has seen, but the person counts twice; the hidden sign is shown."""
+    warnings = plan(("a", "P1", "X", "train"), ("b", "P1\u200b", "X", "train")).warnings
+    (told,) = [warning for warning in warnings if "nearly" in warning]
+    assert "patients 'P1', 'P1\\u200b' have nearly the same name and count as 2 patients" in told
+
+
+def test_auxiliary_sets_hold_each_other_so_that_a_person_may_be_in_two() -> None:
+    """Nothing is measured on an auxiliary set; in aux1 and aux2 a pair is a warning, in aux1 and test refused."""
+    warnings = plan(("a", "P1", "", "aux1"), ("b", "P-1", "", "aux2")).warnings
+    assert any("nearly the same name" in text for text in warnings)
+    with pytest.raises(UsageError, match="in aux1"):
+        plan(("a", "P1", "", "aux1"), ("b", "P-1", "X", "test"))
+
+
+def test_the_line_of_labels_csv_is_named() -> None:
+    """Who wrote the table finds both rows."""
+    entries = [
+        SlideEntry(name="a", patient="1", label="X", split="train", line=2),
+        SlideEntry(name="b", patient="001", label="X", split="test", line=7),
+    ]
+    with pytest.raises(
+        UsageError, match=r"'001' \(line 7, slide 'b'\) in test; '1' \(line 2, slide 'a'\) in train"
+    ):
+        assign_splits(entries, {}, SplitSettings(), seed=0)

@@ -13,11 +13,11 @@ from slideprep.labels.match import (
     match_labels,
     patient_classes,
     slide_labels,
-    slide_stem,
     slide_votes,
     unlabelled_slides,
 )
 from slideprep.labels.table import LabelFile, LabelRow
+from slideprep.text import slide_stem
 
 
 def labels(*rows: tuple[str, str | None]) -> LabelFile:
@@ -79,7 +79,7 @@ def test_slides_without_a_row_are_unlabelled_patients_of_their_own() -> None:
     matched = match_labels(labels(("a", "X")), ["b.svs", "a.svs"])
     assert matched.entries == (entry("b.svs", "b"), entry("a.svs", "P", "X"))
     assert matched.without_row == ("b.svs",)
-    assert "1 slides have no row in labels.csv" in matched.warnings[0]
+    assert "1 slide has no row in labels.csv" in matched.warnings[0]
     assert "'b.svs'" in matched.warnings[0]
 
 
@@ -100,7 +100,7 @@ def test_labels_for_slides_that_do_not_exist_are_listed_not_fatal() -> None:
     """A row too many is a warning that names it."""
     matched = match_labels(labels(("a", "X"), ("gone", "X")), ["a.svs"])
     assert [row.slide for row in matched.without_slide] == ["gone"]
-    assert "1 rows name slides that are not in this run: 'gone'" in matched.warnings[0]
+    assert "1 row names a slide that is not in this run: 'gone'" in matched.warnings[0]
 
 
 def test_a_row_that_fits_but_for_case_says_so() -> None:
@@ -189,3 +189,26 @@ def test_the_entries_of_a_file_by_slide(tmp_path: Path) -> None:
         "a.svs": SlideEntry(name="a.svs", patient="p", label="gland", mpp=0.5),
         "b.svs": SlideEntry(name="b.svs", patient="b"),
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("1", "001.svs"), ("A", "a.svs"), ("case 1", "case-1.svs"), ("\u200bb.svs", "b.svs"), ("x ", "X.svs")],
+)
+def test_a_row_that_nearly_fits_names_the_slide(written: str, name: str) -> None:
+    """Zeros that a spreadsheet program took, case, spaces and hidden signs: the warning shows what was meant."""
+    (warning, *_) = match_labels(labels(("fits", "X"), (written, "X")), ["fits.svs", name]).warnings
+    assert "1 row names a slide that is not in this run" in warning
+    assert f"for '{name}'; upper and lower case" in warning
+
+
+@pytest.mark.parametrize("written", ["latin\\xe9.tif", "latin\\xe9", "scans/latin\\xe9"])
+def test_a_name_that_is_shown_with_escapes_can_be_written_so(written: str) -> None:
+    """The backslash of an escape is not that of a folder."""
+    matched = match_labels(labels((written, "X")), ["latin\\xe9.tif"])
+    assert matched.entries[0].label == "X"
+
+
+def test_a_slide_whose_name_begins_like_a_written_formula_is_found() -> None:
+    """'=a.svs with its apostrophe is a file name too."""
+    assert match_labels(labels(("=a.svs", "X")), ["'=a.svs"]).entries[0].label == "X"

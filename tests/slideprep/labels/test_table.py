@@ -103,7 +103,7 @@ def test_rows_that_repeat_word_for_word_are_read_once(tmp_path: Path) -> None:
     """A repeated row does no harm; it is read once and noted."""
     labels = read_labels(write(tmp_path, PLAIN + "a.svs,Viable,P1\n"))
     assert labels.rows == ROWS
-    assert "1 rows repeat others" in labels.notes[0]
+    assert "1 row repeats another" in labels.notes[0]
 
 
 HEAD = "slide,label,patient,split,mpp,objective\n"
@@ -181,3 +181,34 @@ def test_real_labels_are_read_whole() -> None:
     assert len({row.patient for row in rows}) == 4
     splits = [row.split for row in rows]
     assert [splits.count(name) for name in ("train", "val", "test")] == [37, 8, 15]
+
+
+def test_every_slide_without_a_patient_is_named(tmp_path: Path) -> None:
+    """NA in many rows is not one patient, and an empty cell is none: all lines are told at once."""
+    text = "slide,label,patient\ns1,X,NA\ns2,X,P\ns3,X,\ns4,X,#N/A\n"
+    with pytest.raises(
+        UsageError,
+        match=r"lines 2, 4, 5: slides 's1' \(patient 'NA'\), 's3', 's4' \(patient '#N/A'\) have no patient",
+    ):
+        read_labels(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("value", ["0_5", "\uff11", "inf", "nan", "0x1", '"0,5"', "1e999"])
+def test_an_mpp_is_a_number_as_tables_hold_it(tmp_path: Path, value: str) -> None:
+    """0_5 is not 5, and what only Python takes for a number is none."""
+    with pytest.raises(UsageError, match=r"line 2: mpp .* is not a number between 0\.05 and 20 µm per pixel"):
+        read_labels(write(tmp_path, f"slide,label,patient,mpp\na,X,P,{value}\n"))
+
+
+def test_a_control_character_in_a_label_or_patient_is_refused_and_shown(tmp_path: Path) -> None:
+    """It would be printed, and nobody would see it; a line break is a space."""
+    with pytest.raises(UsageError, match=r"line 2: label 'X\\x1b\[31m' holds a control character"):
+        read_labels(write(tmp_path, "slide,label,patient\na,X\x1b[31m,P\n"))
+    (row,) = read_labels(write(tmp_path, 'slide,label,patient\na,"two\nlines",P\n')).rows
+    assert row.label == "two lines"
+
+
+def test_apostrophes_of_our_own_tables_are_taken_off(tmp_path: Path) -> None:
+    """slides.csv can be given back as labels: '=1 stands for =1 there."""
+    (row,) = read_labels(write(tmp_path, "slide,label,patient\n'=a.svs,'-,'+1\n")).rows
+    assert (row.slide, row.label, row.patient) == ("=a.svs", "-", "+1")

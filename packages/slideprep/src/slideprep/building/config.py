@@ -77,6 +77,7 @@ class BuildConfig(ReadSettings):
     labelled_per_class: int | None = None
     dev_per_class: int | None = None
     aux: Annotated[tuple[int, ...], BeforeValidator(listed)] = ()
+    patients_differ: Annotated[bool, _UNRECORDED] = False
     seed: int = 0
     shard_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
     save_masks: _LocalPath = None

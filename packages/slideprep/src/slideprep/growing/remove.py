@@ -12,11 +12,11 @@ from slideprep.growing.change import Changing, Outcome, changed_past, changing, 
 from slideprep.growing.current import CurrentSet, assemble, is_hidden, mapping_of
 from slideprep.growing.rewrite import edits_between, rewrite_shards
 from slideprep.labels.columns import name_list
-from slideprep.labels.match import slide_stem
 from slideprep.shards.format import shard_name
 from slideprep.shards.journal import NEXT, discard
 from slideprep.shards.records import ShardRecord
 from slideprep.storage.places import Place
+from slideprep.text import slide_stem
 
 OPERATION = "remove-slides"
 

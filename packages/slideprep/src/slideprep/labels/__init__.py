@@ -2,8 +2,8 @@
 
 Pure and seeded but for reading the table and writing pseudonyms: the same whatever order the slides come in.
 
-Reading order: ``columns`` and ``table`` (labels.csv), ``match`` (rows to slides, patients, classes), ``split_plan``
-(how patients are to be shared out), ``apportion`` (whole patients over splits), ``splits`` (which patient goes where),
-``split_table`` and ``split_warnings`` (what a person should see), ``leaks`` (the same image in two splits),
-``pseudonyms``.
+Reading order: ``alike`` (names that are probably one), ``columns`` and ``table`` (labels.csv), ``match`` (rows to
+slides, patients, classes), ``split_plan`` (how patients are to be shared out), ``apportion`` (whole patients over
+splits), ``leaks`` (the same image, or the same patient, in two splits), ``splits`` (which patient goes where),
+``split_table`` and ``split_warnings`` (what a person should see), ``pseudonyms``.
 """

@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from contextlib import suppress
 
 from slideprep.errors import UsageError
 from slideprep.storage.places import Place
+from slideprep.text import number, readable, revealed
 
 COLUMNS = ("slide", "label", "patient", "split", "mpp", "objective")
 """Columns that are read; any other is kept out with a note."""
@@ -52,7 +53,7 @@ OBJECTIVE_RANGE = (0.5, 200.0)
 
 def name_list(names: Iterable[str], limit: int = 10) -> str:
     """Names for a sentence, in quotes: all of them up to ``limit``, then how many more."""
-    quoted = [f"'{name}'" for name in names]
+    quoted = [f"'{readable(name)}'" for name in names]
     more = f" and {len(quoted) - limit} more" if len(quoted) > limit else ""
     return ", ".join(quoted[:limit]) + more
 
@@ -139,14 +140,11 @@ def read_number(
     if not value:
         return None
     low, high = allowed
-    try:
-        number = float(value)
-    except ValueError:
-        number = float("nan")
-    if isfinite(number) and low <= number <= high:
-        return number
+    with suppress(ValueError):
+        if low <= (found := number(value)) <= high:
+            return found
     unit = " µm per pixel" if column == "mpp" else ""
     raise UsageError(
-        f"{path} line {line}: {column} '{value}' is not a number between {low:g} and {high:g}{unit}; write "
+        f"{path} line {line}: {column} '{revealed(value)}' is not a number between {low:g} and {high:g}{unit}; write "
         f"it like {example}, with a point and without a unit, or leave it empty"
     )

@@ -1,18 +1,23 @@
-"""Refuse a split that leaks: the same image in two splits, under whatever name and patient.
+"""Refuse a split that leaks: the same image, or the same patient, in two splits under two names.
 
-Splitting by patient cannot see a file that was copied and renamed. Here fingerprints of the contents are
-compared; they come in ready-made (:mod:`slideprep.slides.fingerprint`), no file is opened.
+Splitting by patient cannot see a file that was copied and renamed, nor a patient whose name was written in two ways.
+Here fingerprints of the contents are compared, and names; the former come in ready-made
+(:mod:`slideprep.slides.fingerprint`), no file is opened.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from slideprep.errors import UsageError
+from slideprep.labels.alike import like_groups
 from slideprep.labels.columns import name_list
+from slideprep.labels.match import SlideEntry
 from slideprep.labels.split_plan import PlannedSlide, SplitPlan
+from slideprep.text import count, revealed
+
+_SHOWN = 10
 
 
 def check_leaks(plan: SplitPlan, fingerprints: Mapping[str, str]) -> tuple[str, ...]:
@@ -24,7 +29,7 @@ def check_leaks(plan: SplitPlan, fingerprints: Mapping[str, str]) -> tuple[str, 
             over.
 
     Returns:
-        Warnings: identical files within one split, and patients whose names differ only in case or spaces.
+        Warnings: identical files within one split.
 
     Raises:
         UsageError: Identical files are in different splits; the message names all of them.
@@ -34,11 +39,11 @@ def check_leaks(plan: SplitPlan, fingerprints: Mapping[str, str]) -> tuple[str, 
     if torn:
         listed = "\n".join("  " + "; ".join(map(_described, group)) for group in torn)
         raise UsageError(
-            f"{len(torn)} files are in two splits under different names, so a model would be measured on "
-            f"what it has seen:\n{listed}\ndelete the copy, or give both the same patient (and split) in "
+            f"{count(len(torn), 'file is', 'files are')} in two splits under different names, so a model would be "
+            f"measured on what it has seen:\n{listed}\ndelete the copy, or give both the same patient (and split) in "
             "labels.csv"
         )
-    return (*map(_copy_warning, groups), *_near_twins(slide.patient for slide in plan.slides.values()))
+    return tuple(map(_copy_warning, groups))
 
 
 def _identical(plan: SplitPlan, fingerprints: Mapping[str, str]) -> list[list[PlannedSlide]]:
@@ -66,14 +71,75 @@ def _copy_warning(group: Sequence[PlannedSlide]) -> str:
     return ", ".join(facts) + "; it counts that often unless the copies are deleted"
 
 
-def _near_twins(patients: Iterable[str]) -> list[str]:
-    """Patients that are probably one: equal but for case, spaces or the coding of accents."""
-    groups: defaultdict[str, set[str]] = defaultdict(set)
-    for patient in patients:
-        groups["".join(unicodedata.normalize("NFKC", patient).casefold().split())].add(patient)
-    return [
-        f"patients {name_list(sorted(names))} differ only in case or spaces and count as {len(names)} "
-        "patients; if they are one, write the name in one way, else their slides can land in two splits"
-        for names in groups.values()
-        if len(names) > 1
-    ]
+def check_alike(
+    entries: Sequence[SlideEntry],
+    split_of: Mapping[str, str],
+    *,
+    present: Mapping[str, str] | None = None,
+    differ: bool = False,
+) -> list[str]:
+    """Look for patients that are probably one and were taken for several.
+
+    Args:
+        entries: The slides.
+        split_of: Stored split by patient; patients that no split holds are missing.
+        present: Stored split by patient of a set that the slides are added to: only groups with a new patient count.
+        differ: Whether a person said that such patients are different people (``--patients-differ``).
+
+    Returns:
+        Warnings: groups that are in one split.
+
+    Raises:
+        UsageError: A group is in two splits.
+    """
+    if differ:
+        return []
+    before = dict(present or {})
+    splits = {**{entry.patient: split_of.get(entry.patient) for entry in entries}, **before}
+    new = {entry.patient for entry in entries} - before.keys()
+    groups = [group for group in like_groups(splits) if not new.isdisjoint(group)]
+    torn = [group for group in groups if len({_side(splits[name]) for name in group if splits[name]}) > 1]
+    if torn:
+        rows = _rows(entries)
+        listed = [
+            "  " + "; ".join(f"{_named(name, rows)} in {splits[name] or 'no split'}" for name in group)
+            for group in torn
+        ]
+        more = [f"  and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
+        raise UsageError(
+            "patients whose names are nearly alike are in two splits, and if they are one person, a model would be "
+            "measured on whom it has seen:\n"
+            + "\n".join(listed[:_SHOWN] + more)
+            + "\nwrite one person's name in one way, or, where all of these are different people, add --patients-differ"
+        )
+    return [_warning(group) for group in groups]
+
+
+def _side(split: str | None) -> str | None:
+    """Auxiliary sets hold each other, so a patient in two of them is measured on by none."""
+    return "aux" if split is not None and split.startswith("aux") else split
+
+
+def _rows(entries: Iterable[SlideEntry]) -> dict[str, SlideEntry]:
+    """The first slide of each patient."""
+    first: dict[str, SlideEntry] = {}
+    for entry in entries:
+        first.setdefault(entry.patient, entry)
+    return first
+
+
+def _named(patient: str, rows: Mapping[str, SlideEntry]) -> str:
+    entry = rows.get(patient)
+    if entry is None:
+        return f"'{revealed(patient)}' of the set"
+    line = "" if entry.line is None else f"line {entry.line}, "
+    return f"'{revealed(patient)}' ({line}slide '{entry.name}')"
+
+
+def _warning(group: Sequence[str]) -> str:
+    shown = ", ".join(f"'{revealed(name)}'" for name in group[:_SHOWN])
+    more = f" and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
+    return (
+        f"patients {shown}{more} have nearly the same name and count as {len(group)} patients; if they are one, write "
+        "the name in one way; if not, --patients-differ says so"
+    )

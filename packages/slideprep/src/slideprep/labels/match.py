@@ -7,18 +7,17 @@ patient's class. Which patient goes into which split is decided in :mod:`slidepr
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slideprep.errors import UsageError
+from slideprep.labels.alike import folded, likeness
 from slideprep.labels.columns import name_list
 from slideprep.labels.table import LabelFile, LabelRow, merge_rows, read_labels
 from slideprep.storage.places import Place
-
-_SUFFIX = re.compile(r"(\.ome)?\.[a-z][a-z0-9]{1,6}$", re.IGNORECASE)
+from slideprep.text import count, readable, revealed, slide_stem
 
 RegionClasses = Mapping[str, Sequence[str]]
 """Class of each annotated region by slide name; a slide that is absent or has none goes by its label."""
@@ -35,6 +34,8 @@ class SlideEntry:
         split: Split asked for by name (train, val, test, dev, aux1, ...), or None.
         mpp: Microns per level-0 pixel that correct the file's, or None.
         objective: Objective power that corrects the file's, or None.
+        line: Line of labels.csv that says so, for messages; None where there is none. Entries that say the same are
+            equal wherever they stand.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SlideEntry:
     split: str | None = None
     mpp: float | None = None
     objective: float | None = None
+    line: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +62,6 @@ class Matched:
     without_slide: tuple[LabelRow, ...] = ()
     without_row: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def slide_stem(name: str) -> str:
-    """A slide's name without its file suffix: 'a.1.svs' is 'a.1', and a folder '1.2.840' keeps its dots."""
-    return _SUFFIX.sub("", name) or name
 
 
 def unlabelled_slides(slide_names: Sequence[str]) -> Matched:
@@ -94,7 +91,7 @@ def match_labels(labels: LabelFile, slide_names: Sequence[str]) -> Matched:
             f"none of the {len(labels.rows)} rows of {labels.path} names a slide of this run: the file has "
             f"{name_list((row.slide for row in labels.rows), 3)}, the run has {name_list(slide_names, 3)}; "
             "write file "
-            "names or stems in the column 'slide'" + index.case_hint(without_slide)
+            "names or stems in the column 'slide'" + index.hint(without_slide)
         )
     without_row = tuple(name for name in slide_names if name not in rows)
     return Matched(
@@ -128,6 +125,7 @@ def _entry(name: str, row: LabelRow | None) -> SlideEntry:
         split=row.split,
         mpp=row.mpp,
         objective=row.objective,
+        line=row.line,
     )
 
 
@@ -137,38 +135,41 @@ def _match_warnings(
     warnings = []
     if without_slide:
         warnings.append(
-            f"{labels.path.name}: {len(without_slide)} rows name slides that are not in this run: "
+            f"{labels.path.name}: {count(len(without_slide), 'row names a slide', 'rows name slides')} that "
+            f"{'is' if len(without_slide) == 1 else 'are'} not in this run: "
             + name_list(row.slide for row in without_slide)
-            + index.case_hint(without_slide)
+            + index.hint(without_slide)
         )
     if without_row:
         warnings.append(
-            f"{len(without_row)} slides have no row in {labels.path.name}; each counts as unlabelled and as "
-            f"a patient of its own: {name_list(without_row)}"
+            f"{count(len(without_row), 'slide has', 'slides have')} no row in {labels.path.name}; each counts as "
+            f"unlabelled and as a patient of its own: {name_list(without_row)}"
         )
     return tuple(warnings)
 
 
 class _SlideIndex:
-    """Slides by file name, stem and case-folded name."""
+    """Slides by file name, by stem, and by what names that are nearly alike have in common."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.by_name: dict[str, str] = {}
         self.by_stem: defaultdict[str, list[str]] = defaultdict(list)
-        self.by_folded: dict[str, str] = {}
+        self.by_likeness: dict[str, str] = {}
         for name in names:
             key = _composed(name)
             self.by_name[key] = name
             self.by_stem[slide_stem(key)].append(name)
-            self.by_folded.setdefault(key.casefold(), name)
-            self.by_folded.setdefault(slide_stem(key).casefold(), name)
+            self.by_likeness.setdefault(likeness(key), name)
+            self.by_likeness.setdefault(likeness(slide_stem(key)), name)
 
     def find(self, row: LabelRow, labels: LabelFile) -> str | None:
         """The slide that a row means, or None."""
+        # A name that is shown with escapes (latin\\xe9) has backslashes of its own; one may begin with an apostrophe.
         key = _last_part(row.slide)
-        if key in self.by_name:
-            return self.by_name[key]
-        candidates = self.by_stem.get(key, [])
+        keys = (_composed(row.slide.rstrip("/").rpartition("/")[2]), key, f"'{key}")
+        if named := next((key for key in keys if key in self.by_name), None):
+            return self.by_name[named]
+        candidates = next((self.by_stem[key] for key in keys if key in self.by_stem), [])
         if len(candidates) > 1:
             raise UsageError(
                 f"{labels.path} line {row.line}: '{row.slide}' fits {len(candidates)} slides, "
@@ -176,14 +177,17 @@ class _SlideIndex:
             )
         return candidates[0] if candidates else None
 
-    def case_hint(self, rows: Sequence[LabelRow]) -> str:
-        """Says which rows would fit a slide if case did not matter; empty where none would."""
-        hits = [(row.slide, self.by_folded.get(_last_part(row.slide).casefold())) for row in rows]
-        pairs = [f"'{given}' for '{name}'" for given, name in hits if name is not None]
+    def hint(self, rows: Sequence[LabelRow]) -> str:
+        """Says which rows would fit a slide but for case, spaces, signs or zeros in front; empty where none would."""
+        hits = [(row.slide, self.by_likeness.get(likeness(_last_part(row.slide)))) for row in rows]
+        pairs = [f"'{revealed(given)}' for '{revealed(name)}'" for given, name in hits if name is not None]
         if not pairs:
             return ""
         more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
-        return f" (upper and lower case matter: {', '.join(pairs[:5])}{more})"
+        return (
+            f" (nearly alike: {', '.join(pairs[:5])}{more}; upper and lower case, spaces and zeros in front matter, "
+            "as they do in file names)"
+        )
 
 
 def _last_part(slide: str) -> str:
@@ -191,7 +195,7 @@ def _last_part(slide: str) -> str:
 
 
 def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", readable(name))
 
 
 def slide_votes(entry: SlideEntry, region_classes: RegionClasses) -> Sequence[str]:
@@ -227,11 +231,11 @@ def class_order(
 def _refuse_near_twins(names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        first = seen.setdefault("".join(_composed(name).casefold().split()), name)
+        first = seen.setdefault(folded(name), name)
         if first != name:
             raise UsageError(
-                f"classes '{first}' and '{name}' differ only in case or spaces and are probably one; write "
-                "one of them throughout, or name both in --classes"
+                f"classes '{revealed(first)}' and '{revealed(name)}' differ only in case or spaces and are probably "
+                "one; write one of them throughout, or name both in --classes"
             )
 
 

@@ -34,12 +34,15 @@ class SplitSettings:
         dev_per_class: Further patients per class for a development set. None: there is none.
         aux: Patients in nested unlabelled sets, such as 300,1004. They count from the first: ``aux1`` holds 300,
             ``aux2`` those and 704 more. Empty: every unlabelled patient is in ``aux1``.
+        patients_differ: Patients whose names are nearly alike (P1, P-1, 001) are different people. Else such patients
+            are refused where they are in two splits, since one of them would be trained on and the other tested.
     """
 
     split: tuple[float, ...] = DEFAULT_SPLIT
     labelled_per_class: int | None = None
     dev_per_class: int | None = None
     aux: tuple[int, ...] = ()
+    patients_differ: bool = False
 
     def __post_init__(self) -> None:
         _check_split(self.split)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from slideprep.errors import UsageError
 from slideprep.labels.apportion import apportion
+from slideprep.labels.leaks import check_alike
 from slideprep.labels.match import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
 from slideprep.labels.split_plan import (
     LABELLED_SPLITS,
@@ -63,7 +64,8 @@ def assign_splits(
 
     Raises:
         UsageError: A patient has two explicit splits, a class has too few patients, an auxiliary set is
-            larger than what is left, or the classes do not fit (see :func:`~slideprep.labels.match.class_order`).
+            larger than what is left, the classes do not fit (see :func:`~slideprep.labels.match.class_order`), or
+            patients that are probably one are in two splits (see :func:`~slideprep.labels.leaks.check_alike`).
     """
     entries = sorted(entries, key=lambda entry: entry.name)
     order = class_order(entries, region_classes, classes)
@@ -88,6 +90,7 @@ def assign_splits(
             ),
             *mixed_warnings(entries, region_classes),
             *left_out_warnings({s.name: s.left_out for s in slides.values() if s.left_out}),
+            *check_alike(entries, split_of, differ=settings.patients_differ),
         ),
     )
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slideprep.errors import UsageError
+from slideprep.labels.alike import is_nobody
 from slideprep.labels.columns import COLUMNS, MPP_RANGE, OBJECTIVE_RANGE, read_header, read_number, read_split
 from slideprep.storage.places import Place, Url, place
 from slideprep.storage.remote import read_bytes
+from slideprep.text import count, csv_value, readable
 
-_MISSING_WORDS = frozenset({"na", "n/a", "nan", "none", "null", "unknown", "missing", "?", "-"})
+_BREAKS = re.compile(r"[ ]*[\t\r\n]+[ ]*")
+"""Of a value that was wrapped in its cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +65,9 @@ class LabelFile:
 def read_labels(path: Place | str) -> LabelFile:
     """Read labels.csv.
 
-    A byte-order mark, CRLF, quoted fields, empty lines and spaces around values are accepted, and column
-    names in any case. Rows that repeat each other are read once.
+    A byte-order mark, CRLF, quoted fields, empty lines and spaces around values are accepted, column names in any
+    case, and the apostrophe that our own tables put before what would be a formula; a line break in a value is a
+    space. Rows that repeat each other are read once.
 
     Raises:
         UsageError: The file or one of its lines cannot be used; the message names the line, the rule, what
@@ -79,12 +84,14 @@ def read_labels(path: Place | str) -> LabelFile:
         _row(path, line, dict(zip(header, fields, strict=False)))
         for line, fields in _even(path, lines, header)
     ]
+    _refuse_nobody(path, rows)
     if not rows:
         raise UsageError(f"{path} names its columns but has no row below them; write one row per slide")
     unique = merge_rows(path, ((row.slide, row) for row in rows))
     if len(unique) < len(rows):
         notes.append(
-            f"{path.name}: {len(rows) - len(unique)} rows repeat others word for word and were read once"
+            f"{path.name}: {count(len(rows) - len(unique), 'row repeats another', 'rows repeat others')} word for "
+            "word and were read once"
         )
     notes += _doubtful_labels(path, unique.values())
     return LabelFile(path=path, rows=tuple(unique.values()), notes=tuple(notes))
@@ -143,7 +150,7 @@ def _lines(path: Place, text: str) -> Iterator[tuple[int, list[str]]]:
     start = 1
     try:
         for fields in reader:
-            trimmed = [field.strip() for field in fields]
+            trimmed = [_BREAKS.sub(" ", csv_value(field.strip())).strip() for field in fields]
             if any(trimmed):
                 yield start, trimmed
             start = reader.line_num + 1
@@ -180,12 +187,8 @@ def _even(
 def _row(path: Place, line: int, values: Mapping[str, str]) -> LabelRow:
     if not values["slide"]:
         raise UsageError(f"{path} line {line}: the column 'slide' is empty; write the slide's file name")
-    if values.get("patient") == "":
-        raise UsageError(
-            f"{path} line {line}: slide '{values['slide']}' has no patient, so it could share one with a "
-            "slide in another split; fill the column 'patient' (with the slide's name if no other slide is "
-            "of that patient)"
-        )
+    for column in ("label", "patient"):
+        _refuse_unseen(path, line, column, values.get(column, ""))
     return LabelRow(
         line=line,
         slide=values["slide"],
@@ -197,8 +200,35 @@ def _row(path: Place, line: int, values: Mapping[str, str]) -> LabelRow:
     )
 
 
+def _refuse_unseen(path: Place, line: int, column: str, value: str) -> None:
+    if readable(value) != value:
+        raise UsageError(
+            f"{path} line {line}: {column} '{readable(value)}' holds a control character or an override of the "
+            "direction of writing, shown here as an escape; write it without"
+        )
+
+
+def _refuse_nobody(path: Place, rows: Sequence[LabelRow]) -> None:
+    """A patient ``NA`` in many rows is not one person, and none of them may be taken for a person of its own."""
+    nobody = [row for row in rows if row.patient is not None and is_nobody(row.patient)]
+    if not nobody:
+        return
+    several = len(nobody) > 1
+    lines = ", ".join(str(row.line) for row in nobody[:10])
+    slides = ", ".join(
+        f"'{row.slide}'{f' (patient {row.patient!r})' if row.patient else ''}" for row in nobody[:10]
+    )
+    more = f" and {len(nobody) - 10} more" if len(nobody) > 10 else ""
+    raise UsageError(
+        f"{path} line{'s' * several} {lines}{more}: slide{'s' * several} {slides}{more} "
+        + ("have no patient, so they" if several else "has no patient, so it")
+        + " could share one with a slide in another split; fill the column 'patient' (with the slide's name if no "
+        "other slide is of that patient)"
+    )
+
+
 def _doubtful_labels(path: Place, rows: Iterable[LabelRow]) -> list[str]:
-    words = sorted({row.label for row in rows if row.label and row.label.casefold() in _MISSING_WORDS})
+    words = sorted({row.label for row in rows if row.label and is_nobody(row.label)})
     return [
         f"{path.name}: label '{word}' is taken as a class; leave the cell empty to mean an unlabelled slide"
         for word in words
