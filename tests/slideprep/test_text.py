@@ -94,7 +94,8 @@ def test_numbers_as_tables_hold_them(text: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["0_5", "1_000", "inf", "-inf", "Infinity", "nan", "NaN", "0x10", "\uff11", "\u0663", "1e999", "", "1 0", "5x", "1e",
+    ["0_5", "1_000", "inf", "-inf", "Infinity", "nan", "NaN", "0x10", "\uff11", "\u0663", "1e999", "", "1 0", "5x",
+     "1e",
      ".", "1'000", "0,5"],
 )  # fmt: skip
 def test_what_only_python_takes_for_a_number_is_none(text: str) -> None:

@@ -51,7 +51,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no slides": ({"slides": None}, ["--slides", "None"]),
     "upside down quality": ({"quality": 101}, ["--quality", "100", "101"]),
     "unknown tissue": ({"tissue": "magic"}, ["--tissue", "'annotations'", "'magic'"]),
-    "no number": ({"seed": "x"}, ["--seed", "integer", "'x'"]),
+    "no number": ({"seed": "x"}, ["--seed", "whole number", "'x'"]),
     "negative workers": ({"workers": -1}, ["--workers", "-1"]),
     "infinite sigma": ({"tissueloc_sigma": float("inf")}, ["--tissueloc-sigma", "finite"]),
     "no magnification": ({"magnifications": ""}, ["--magnifications", "such as 10,1.25"]),
@@ -98,6 +98,86 @@ def test_an_unknown_key_suggests_the_one_meant(tmp_path: Path) -> None:
         UsageError, match=r"'zzz' is no setting of build-shards; its settings are annotations"
     ):
         load_config(GIVEN, _yaml(tmp_path, "zzz: 10"))
+
+
+NO_NUMBERS = {
+    "underscore": "mpp: 0_5",
+    "quoted underscore": 'mpp: "0_5"',
+    "octal": "mpp: 010x",
+    "hexadecimal": "mpp: 0x10",
+    "sexagesimal": "objective: 1:30",
+    "infinity": "mpp: .inf",
+    "not a number": "slide_minutes: .nan",
+    "as words": "split: inf,0,0",
+    "in a list": "magnifications: [1_0, 5]",
+    "in a text": 'magnifications: "1_0,5"',
+    "full width": "mpp: \uff11",
+    "whole with underscore": "aux: [3_00, 1004]",
+    "a truth": "workers: true",
+}
+
+
+@pytest.mark.parametrize("case", NO_NUMBERS)
+def test_a_file_holds_numbers_as_people_write_them(case: str, tmp_path: Path) -> None:
+    """YAML would make 5 of 0_5 and 90 of 1:30; such a value is refused by the name of its setting."""
+    name = NO_NUMBERS[case].partition(":")[0].replace("_", "-")
+    with pytest.raises(UsageError, match=rf"--{name}: .* is not a (whole )?number"):
+        load_config(GIVEN, _yaml(tmp_path, NO_NUMBERS[case]))
+
+
+def test_numbers_of_a_file_are_taken(tmp_path: Path) -> None:
+    """Whole ones, decimals, exponents, signs, in lists and in texts."""
+    text = "mpp: 2.5e-1\nseed: -3\nmagnifications: [10, '5', 1.25]\nsplit: 0.5, .25, 25e-2\nworkers: 0\n"
+    config = load_config(GIVEN, _yaml(tmp_path, text))
+    assert (config.mpp, config.seed, config.workers) == (0.25, -3, 0)
+    assert config.magnifications == (10.0, 5.0, 1.25)
+    assert config.split == (0.5, 0.25, 0.25)
+
+
+BEYOND = {
+    "seed": 2**63,
+    "workers": -1,
+    "slide_minutes": "1e308",
+    "scratch_gb": "1e300",
+    "tissueloc_sigma": "1e9",
+    "tissueloc_min_px": 10**12,
+    "tissueloc_level_px": 0,
+    "mpp": 0,
+    "objective": -20,
+    "quality": 101,
+    "shard_mb": 0,
+    "tissueloc_threshold": 1,
+}
+
+
+@pytest.mark.parametrize("setting", BEYOND)
+def test_a_value_beyond_its_range_is_refused_with_the_range(setting: str) -> None:
+    """Nothing negative, nothing that no program could hold; the option, the limit and the value are named."""
+    with pytest.raises(UsageError, match=rf"--{setting.replace('_', '-')}: Input should be .* than .*given"):
+        load_config({**GIVEN, setting: BEYOND[setting]}, None)
+
+
+def test_a_class_that_no_label_can_have_is_refused() -> None:
+    """A name that is no UTF-8 would end the build at its index."""
+    with pytest.raises(UsageError, match=r"--classes: 'latin\\xe9' holds what cannot be shown"):
+        load_config({**GIVEN, "classes": ("a", "latin\udce9")}, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("[" * 20_000, "is nested too deeply"), ("seed: 2021-99-99", "holds a value")]
+)
+def test_a_file_that_yaml_stumbles_over_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """Twenty thousand brackets and a date that there is not end in a sentence."""
+    with pytest.raises(UsageError, match=rf"--config .*build\.yaml {words}"):
+        load_config(GIVEN, _yaml(tmp_path, text))
+
+
+def test_references_that_grow_without_bound_are_refused(tmp_path: Path) -> None:
+    """Ten lists that each hold the one before ten times: the message shows the beginning alone."""
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(UsageError) as refusal:
+        load_config(GIVEN, _yaml(tmp_path, "\n".join([*lines, "classes: *a9"])))
+    assert len(str(refusal.value)) < 10_000
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_slides_csv_has_a_row_per_slide(built: Built, folder: Path) -> None:
     assert (row["width"], row["objective"], row["objective_source"], row["mpp"]) == (
         "160",
         "20.0",
-        "--objective",
+        "'--objective",
         "",
     )
     assert rows["more0.png"]["label"] == rows[BROKEN]["width"] == ""

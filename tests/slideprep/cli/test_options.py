@@ -35,6 +35,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "labelled_per_class": (["--labelled-per-class", "5"], 5),
     "dev_per_class": (["--dev-per-class", "1"], 1),
     "aux": (["--aux", "300,1004"], (300, 1004)),
+    "patients_differ": (["--patients-differ"], True),
     "seed": (["--seed", "3"], 3),
     "image_format": (["--image-format", "webp"], "webp"),
     "quality": (["--quality", "80"], 80),

@@ -51,6 +51,15 @@ def test_one_at_a_time_ends_where_all_at_once_does(number: int) -> None:
     assert {name: together[name] for name in count} == count
 
 
+def test_a_patient_of_nearly_the_same_name_stays_where_the_set_has_one() -> None:
+    """'OLD' into train while 'old' is tested is refused; in one split it is told, unless they differ."""
+    with pytest.raises(UsageError, match="'old' of the set in test"):
+        assign(entry("OLD"), to="train")
+    plan = assign_added([entry("O-L-D")], {}, PRESENT, SplitSettings(), seed=0, to="test")
+    assert any("have nearly the same name" in text for text in plan.warnings)
+    assert assign(entry("OLD"), to="train", patients_differ=True) == {"OLD.svs": "train"}
+
+
 def test_a_split_that_was_switched_off_stays_empty() -> None:
     """A set of train and test alone gets no validation patient."""
     assert set(fill(list("abcdef"), {"train": 0, "test": 0, "val": 0}, {**WEIGHTS, "val": 0}).values()) == {

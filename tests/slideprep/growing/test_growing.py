@@ -202,6 +202,12 @@ REFUSED: Mapping[str, tuple[dict[str, str], list[str], str]] = {
         ["--pseudonymise", "m.csv"],
         "mix names and pseudonyms",
     ),
+    "alike": (
+        {"label": "b", "patient": "CLEO-patra", "split": "train"},
+        [],
+        "'CLEO-patra' (line 2, slide 'n1.png') in train; 'Cleopatra' of the set in test",
+    ),
+    "class alike": ({"label": "A ", "patient": "Yvette"}, [], "nearly alike: 'A' for 'a'"),
 }
 
 
@@ -525,20 +531,11 @@ def test_a_damaged_workspace_is_refused_before_any_work(content: str, folder: Pa
     assert files(folder / "out") == before
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        (("--workers", "-1"), "--workers: Input should be greater than or equal to 0"),
-        (("--annotations", "folder"), "--annotations is read only with --tissue annotations"),
-    ],
-)
-def test_an_option_that_does_not_go_with_the_set_is_named(
-    option: tuple[str, str], message: str, folder: Path
-) -> None:
+def test_an_option_that_does_not_go_with_the_set_is_named(folder: Path) -> None:
     """Exit 2 with the option, which is not called a setting of the set."""
-    result = run("add-slides", folder / "out", folder / "new", *option)
+    result = run("add-slides", folder / "out", folder / "new", "--annotations", "folder")
     assert result.exit_code == 2
-    assert f"do not go together: {message}" in said(result)
+    assert "do not go together: --annotations is read only with --tissue annotations" in said(result)
 
 
 def test_a_pseudonymised_set_keeps_names_out(built: Path, tmp_path: Path) -> None:
@@ -552,6 +549,11 @@ def test_a_pseudonymised_set_keeps_names_out(built: Path, tmp_path: Path) -> Non
     refused = run(*new)
     assert refused.exit_code == 2
     assert "add --pseudonymise FILE" in said(refused)
+    twin = write_labels(tmp_path / "twin.csv", [{"slide": "n0.png", "label": "b", "patient": "cleo_patra"}])
+    twins = ("add-slides", out, built / "new" / "n0.png", "--labels", twin, "--pseudonymise", mapping)
+    torn = run(*twins, "--to", "train", "--workers", "0")
+    assert torn.exit_code == 2
+    assert "'Cleopatra' of the set in test" in said(torn)
     added = run(*new, "--pseudonymise", mapping)
     assert added.exit_code == 0, added.output
     assert run("remove-slides", out, "s3.png", "--pseudonymise", mapping).exit_code == 0

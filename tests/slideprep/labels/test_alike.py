@@ -9,8 +9,11 @@ from slideprep.labels.alike import folded, is_nobody, like_groups, likeness
 
 @pytest.mark.parametrize(
     "cell",
-    ["", " ", "\u200b", "NA", "na", "N/A", "n.a.", "#N/A", "#N/A N/A", "<NA>", "nan", "NaN", "-nan", "-1.#IND", "#REF!",
-     "none", "None", "NULL", "unknown", "?", "-", "--", "\u2013", ".", "...", "not available", "ANONYMOUS", "\uff2e\uff21"],
+    [
+        "", " ", "\u200b", "NA", "na", "N/A", "n.a.", "#N/A", "#N/A N/A", "<NA>", "nan", "NaN", "-nan", "-1.#IND",
+        "#REF!", "none", "None", "NULL", "unknown", "?", "-", "--", "\u2013", ".", "...", "not available", "ANONYMOUS",
+        "\uff2e\uff21",
+    ],
 )  # fmt: skip
 def test_a_cell_that_says_nothing_names_nobody(cell: str) -> None:
     """What people, pandas and spreadsheet programs write where there is no patient is no patient."""

@@ -8,7 +8,9 @@ for a formula. A number is what a table holds as one, not all that Python would 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +28,7 @@ _UNSEEN = re.compile(
 """Controls of terminals, line separators, overrides of the direction of writing, tags, what is no character."""
 _UNSEEN_BUT_LINES = re.compile(_UNSEEN.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 _BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+_LONGEST_BYTES = 190
 _SUFFIX = re.compile(r"(\.ome)?\.[a-z][a-z0-9]{1,6}$", re.IGNORECASE)
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """What a spreadsheet program takes for the beginning of a formula (OWASP, "CSV Injection"), full-width signs too."""
@@ -53,9 +56,22 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def file_name(name: str) -> str:
+    """A file's name as Python gave it, readable, and the same in every locale: its bytes are taken for UTF-8."""
+    return readable(os.fsencode(name).decode("utf-8", "surrogateescape"))
+
+
 def as_on_disk(name: str) -> str:
     """A readable name as the file system has it, where escapes stand for bytes that are no UTF-8."""
     return _BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), name)
+
+
+def short_name(name: str) -> str:
+    """A name that a file may have with a suffix behind it: 255 bytes are the most, and some are needed for that."""
+    if len(name.encode()) <= _LONGEST_BYTES:
+        return name
+    start = name.encode()[:_LONGEST_BYTES].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def revealed(name: str) -> str:

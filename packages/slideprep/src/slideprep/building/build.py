@@ -27,6 +27,7 @@ from slideprep.shards.format import Index
 from slideprep.shards.journal import refuse_unfinished
 from slideprep.shards.records import ShardRecord
 from slideprep.slides.fetch import forget_idle
+from slideprep.text import sayer
 from slideprep.workers.executor import Executor, executor
 
 
@@ -56,13 +57,14 @@ def build_shards(config: BuildConfig, prepared: Prepared, console: Console) -> B
         OutputError: The folder cannot be written to.
     """
     workspace = Workspace(config.out, scratch=config.scratch)
-    with workspace.locked(console.print):
+    say = sayer(console)
+    with workspace.locked(say):
         refuse_unfinished(config.out)
         workspace.begin(identity(config, prepared))
         with ExitStack() as stack:
             with console.status("Starting workers"):
                 pool = stack.enter_context(
-                    executor(workers=config.workers, ray_address=config.ray_address, say=console.print)
+                    executor(workers=config.workers, ray_address=config.ray_address, say=say)
                 )
             planned = plan_set(config, prepared, pool, console, workspace)
             records = write_shards(config, planned, pool, console, workspace)

@@ -7,13 +7,13 @@ out from the defaults here; the reason for a default stands beside it.
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     BeforeValidator,
     Field,
@@ -22,14 +22,24 @@ from pydantic import (
     model_validator,
 )
 
+from slideprep.building.settings_file import read_settings
 from slideprep.errors import UsageError
 from slideprep.labels.split_plan import DEFAULT_SPLIT, SplitSettings
-from slideprep.regions.settings import Names, Numbers, ReadSettings, listed
+from slideprep.regions.settings import Names, Numbers, ReadSettings, Real, ShownNames, Whole, listed
 from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
 
 _UNRECORDED = Field(exclude=True)
 """For settings that cannot change a byte of a shard, and for paths, which tell of a machine and not of a set."""
+
+_LONGEST_SEED = 2**63 - 1
+"""What every program that reads index.json can hold."""
+
+_SHOWN = 10
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = 80
+"""How a refused value is shown: of lists within lists the beginning alone, whose whole can be without bound."""
 
 REPEATED = {"exclude_classes": "--exclude-class"}
 """Lists whose option takes one item, and may be repeated."""
@@ -72,22 +82,22 @@ class BuildConfig(ReadSettings):
     out: Annotated[_AnyPlace, _UNRECORDED]
     labels: Annotated[_AnyPlace | None, _UNRECORDED] = None
     annotations: _LocalPath = None
-    classes: Names | None = None
+    classes: ShownNames | None = None
     split: Numbers = DEFAULT_SPLIT
-    labelled_per_class: int | None = None
-    dev_per_class: int | None = None
-    aux: Annotated[tuple[int, ...], BeforeValidator(listed)] = ()
+    labelled_per_class: Whole | None = None
+    dev_per_class: Whole | None = None
+    aux: Annotated[tuple[Whole, ...], BeforeValidator(listed)] = ()
     patients_differ: Annotated[bool, _UNRECORDED] = False
-    seed: int = 0
-    shard_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
+    seed: Annotated[Whole, Field(ge=-_LONGEST_SEED, le=_LONGEST_SEED)] = 0
+    shard_mb: Annotated[Whole, Field(ge=1, le=100_000)] = 256
     save_masks: _LocalPath = None
     save_regions: _LocalPath = None
     pseudonymise: _LocalPath = None
-    workers: Annotated[int | None, Field(ge=0), _UNRECORDED] = None
+    workers: Annotated[Whole | None, Field(ge=0, le=100_000), _UNRECORDED] = None
     ray_address: Annotated[str | None, _UNRECORDED] = None
-    slide_minutes: Annotated[float, Field(ge=0), _UNRECORDED] = 120.0
+    slide_minutes: Annotated[Real, Field(ge=0, le=1_000_000), _UNRECORDED] = 120.0
     scratch: _LocalPath = None
-    scratch_gb: Annotated[float, Field(ge=0), _UNRECORDED] = SCRATCH_GB
+    scratch_gb: Annotated[Real, Field(ge=0, le=1_000_000), _UNRECORDED] = SCRATCH_GB
 
     @model_validator(mode="after")
     def _consistent(self) -> BuildConfig:
@@ -145,11 +155,13 @@ def load_config(options: Mapping[str, Any], config_file: Path | None) -> BuildCo
     Raises:
         UsageError: A value or a combination is refused; the message names the option or the key.
     """
-    given = _yaml(config_file) if config_file is not None else {}
+    given = read_settings(config_file) if config_file is not None else {}
     try:
         return BuildConfig(**{**given, **options})
     except ValidationError as error:
-        raise UsageError("; ".join(_plain(problem) for problem in error.errors())) from None
+        problems = error.errors(include_url=False)
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UsageError("; ".join(map(_plain, problems[:_SHOWN])) + more) from None
 
 
 def option_of(setting: str) -> str:
@@ -168,7 +180,7 @@ def _plain(problem: Any) -> str:
         )
     if problem["type"] == "extra_forbidden":
         return _unknown(name)
-    given = "" if problem["type"] == "value_error" else f" (given: {problem['input']!r})"
+    given = "" if problem["type"] == "value_error" else f" (given: {_SHORT.repr(problem['input'])})"
     return f"{option_of(name)}: {message}{given}"
 
 
@@ -177,21 +189,3 @@ def _unknown(name: str) -> str:
     near = get_close_matches(name, settings, n=1)
     meant = f" (did you mean '{near[0]}'?)" if near else ""
     return f"'{name}' is no setting of build-shards{meant}; its settings are {', '.join(settings)}"
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        local_path(path)
-    except ValueError as error:
-        raise UsageError(f"--config {error}") from None
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"--config {path} is not YAML: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"--config {path} must map settings to values, such as 'magnifications: [10, 1.25]'")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +20,7 @@ from slideprep.storage.files import output_errors, write_atomically
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import Store
+from slideprep.text import csv_text, short_name
 from slideprep.tissue.annotation_files import regions_geojson
 
 
@@ -87,13 +86,8 @@ def _thumbnails(workspaces: Sequence[Workspace]) -> Callable[[str], bytes | None
 
 
 def _rows_csv(rows: Iterable[Failure]) -> bytes:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["slide", "region", "stage", "reason"])
-    writer.writerows(
-        [row.slide, "" if row.region is None else row.region, row.stage, row.reason] for row in rows
-    )
-    return table.getvalue().encode()
+    header = ("slide", "region", "stage", "reason")
+    return csv_text([header, *([row.slide, row.region, row.stage, row.reason] for row in rows)]).encode()
 
 
 _SLIDE_COLUMNS = (
@@ -104,24 +98,19 @@ _SLIDE_COLUMNS = (
 
 def _slides_csv(finished: Finished) -> bytes:
     regions = Counter(sample.slide for sample in finished.samples.values())
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(_SLIDE_COLUMNS)
+    rows: list[Sequence[object]] = [_SLIDE_COLUMNS]
     for name, slide in sorted(finished.prepared.plan.slides.items()):
         scan = finished.scans.get(name)
-        known = [""] * 10
+        known: list[object] = [None] * 10
         if scan is not None:
             scale = scan.scale
             known = [
-                str("" if value is None else value)
-                for value in (
-                    scan.width, scan.height, scale.mpp, scale.mpp_source, scale.objective, scale.objective_source,
-                    scan.vendor, scan.reader, scan.fingerprint, "; ".join(scan.warnings),
-                )
+                scan.width, scan.height, scale.mpp, scale.mpp_source, scale.objective, scale.objective_source,
+                scan.vendor, scan.reader, scan.fingerprint, "; ".join(scan.warnings),
             ]  # fmt: skip
         label = slide.label if slide.keeps_label else None
-        writer.writerow([name, slide.patient, label or "", slide.split or "", regions[name], *known])
-    return table.getvalue().encode()
+        rows.append([name, slide.patient, label, slide.split, regions[name], *known])
+    return csv_text(rows).encode()
 
 
 def save_regions(scans: Iterable[Scan], folder: Path) -> None:
@@ -131,4 +120,4 @@ def save_regions(scans: Iterable[Scan], folder: Path) -> None:
             (region.tissue, region.class_name, region.name or f"r{region.index}") for region in scan.regions
         ]
         text = json.dumps(regions_geojson(regions), indent=1, ensure_ascii=False)
-        write_atomically(folder / f"{scan.name}.geojson", text.encode())
+        write_atomically(folder / f"{short_name(scan.name)}.geojson", text.encode())

@@ -21,6 +21,7 @@ from slideprep.shards.records import Failure
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import Store
+from slideprep.text import csv_value, sayer
 
 if TYPE_CHECKING:
     from slideprep.building.build import Built
@@ -106,7 +107,7 @@ def build_or_find(config: BuildConfig, console: Console) -> Built | EarlierBuild
     """
     refuse_unfinished(config.out)
     prepared = prepare(config)
-    console.print(prepared.found_words, highlight=False)
+    sayer(console)(prepared.found_words)
     earlier = earlier_build(config, prepared)
     if earlier is not None:
         return earlier
@@ -170,10 +171,10 @@ def _rows(store: Store, table: str) -> tuple[Failure, ...]:
     rows = csv.DictReader(io.StringIO(store.read(table).decode(), newline=""))
     return tuple(
         Failure(
-            slide=row.get("slide") or "",
+            slide=csv_value(row.get("slide") or ""),
             region=int(region) if (region := row.get("region") or "").isdecimal() else None,
             stage=row.get("stage") or "",
-            reason=row.get("reason") or "",
+            reason=csv_value(row.get("reason") or ""),
         )
         for row in rows
     )

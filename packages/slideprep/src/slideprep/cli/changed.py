@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from slideprep.cli.grouped import failure_lines
+from slideprep.text import count, screen_line
 
 if TYPE_CHECKING:
     from slideprep.growing.change import Outcome
@@ -19,25 +21,32 @@ _MEASURES = ("shards", "samples", "slides", "patients")
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """Say what changed."""
     for note in outcome.notes:
-        console.print(Text(f"note: {note}", style="yellow"))
+        console.print(screen_line(f"note: {note}", style="yellow"))
     failures = outcome.failures
-    for failure in failures[:_SHOWN]:
-        console.print(Text(f"failed: {failure.reason}", style="red"))
-    if len(failures) > _SHOWN:
-        console.print(Text(f"and {len(failures) - _SHOWN:,} more", style="red"))
+    lines = failure_lines(failures)
+    for line in lines[:_SHOWN]:
+        console.print(screen_line(f"failed: {line}", style="red"))
+    if len(lines) > _SHOWN:
+        console.print(screen_line(f"and {len(lines) - _SHOWN:,} more reasons", style="red"))
     if outcome.after is outcome.before:
         return
     console.print(_table(outcome.before, outcome.after))
     for line in (*_classes(outcome), *_sets(outcome), *_statistics(outcome)):
-        console.print(Text(line))
+        console.print(screen_line(line))
     shards = outcome.shards
     more = f" and {len(shards) - _SHOWN:,} more" if len(shards) > _SHOWN else ""
     console.print(
-        Text(f"shards written: {', '.join(shards[:_SHOWN]) or 'none'}{more}; all others keep every byte")
+        screen_line(
+            f"shards written: {', '.join(shards[:_SHOWN]) or 'none'}{more}; all others keep every byte"
+        )
     )
     if failures:
-        console.print(Text(f"{len(failures):,} inputs failed: {outcome.out / 'failures.csv'}", style="red"))
-    console.print(Text(f"check    slideprep verify {outcome.out}"))
+        console.print(
+            screen_line(
+                f"{count(len(failures), 'input')} failed: {outcome.out / 'failures.csv'}", style="red"
+            )
+        )
+    console.print(screen_line(f"check    slideprep verify {outcome.out}"))
 
 
 def _table(before: Index, after: Index) -> Table:

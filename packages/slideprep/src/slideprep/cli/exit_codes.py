@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from slideprep.errors import SlideprepError, UsageError
+from slideprep.text import for_terminal
 
 DONE, FAILED, WRONG_USAGE, SOME_FAILED = 0, 1, 2, 3
 
@@ -50,5 +51,5 @@ def exit_codes(kept: str) -> Iterator[None]:
 
 
 def _stop(message: object, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    click.echo(for_terminal(f"error: {message}"), err=True)
     sys.exit(code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slideprep.cli.exit_codes import DONE, SOME_FAILED, exit_codes
-from slideprep.cli.paths import LOCAL_PATH, PATH
+from slideprep.cli.paths import LOCAL_PATH, NUMBER, PATH, WHOLE, within
 from slideprep.storage.places import place
 
 if TYPE_CHECKING:
@@ -47,16 +47,23 @@ _scratch = click.option(
 )
 @_add_class
 @click.option(
+    "--patients-differ",
+    is_flag=True,
+    help="Patients whose names are nearly alike (P1, P-1, 001) are different people.",
+)
+@click.option(
     "--update-statistics",
     is_flag=True,
     help="Compute the colour statistics over all of train; may be given without SLIDES.",
 )
 @_pseudonymise
-@click.option("--workers", type=int, help="Worker processes; 0 for none.  [default: one per core]")
+@click.option(
+    "--workers", type=within(WHOLE, 0, 100_000), help="Worker processes; 0 for none.  [default: one per core]"
+)
 @click.option("--ray-address", help="Address of a Ray cluster.  [default: this machine alone]")
 @click.option(
     "--slide-minutes",
-    type=float,
+    type=within(NUMBER, 0, 1_000_000),
     help="Give a slide up that a task reads for longer; 0: never.  [default: 120]",
 )
 @_scratch

@@ -12,6 +12,7 @@ from slideprep.slides.reader import Slide
 from slideprep.slides.readers.choose import open_reader
 from slideprep.storage.access import Access
 from slideprep.storage.places import Place
+from slideprep.text import for_terminal
 from slideprep.units import Scale, resolve_scale
 
 
@@ -43,13 +44,14 @@ def inspect_slide(
                 run_mpp=mpp,
             )
         except MagnificationError as error:
-            return facts | {"magnifications": None, "warnings": [*slide.warnings, str(error)]}
+            told = [*map(for_terminal, slide.warnings), str(error)]
+            return facts | {"magnifications": None, "warnings": told}
         return facts | {
             "objective": scale.objective,
             "objective_source": scale.objective_source,
             "mpp": scale.mpp,
             "magnifications": _magnifications(scale, facts["width"], facts["height"]),
-            "warnings": [*slide.warnings, *([scale.warning] if scale.warning else [])],
+            "warnings": [*map(for_terminal, slide.warnings), *([scale.warning] if scale.warning else [])],
         }
 
 

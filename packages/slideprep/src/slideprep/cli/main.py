@@ -7,6 +7,7 @@ at once.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -18,8 +19,9 @@ import click
 from slideprep import __version__
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
-from slideprep.cli.paths import PATH, PLACE
+from slideprep.cli.paths import NUMBER, PATH, PLACE, WHOLE, within
 from slideprep.cli.synthesize import synthesize_command
+from slideprep.text import count, for_terminal, sayer
 
 if TYPE_CHECKING:
     from slideprep.building.config import BuildConfig
@@ -30,7 +32,18 @@ if TYPE_CHECKING:
 __all__ = ["DONE", "FAILED", "SOME_FAILED", "WRONG_USAGE", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Program(click.Group):
+    """The commands; what a terminal's encoding lacks is printed as an escape, and never ends one of them."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command that the arguments name."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # else somebody else's, as in a notebook
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **extra)
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="slideprep")
 def main() -> None:
     """Turn whole-slide images into verified WebDataset shards at several magnifications."""
@@ -78,21 +91,33 @@ def plan_command(config_file: Path | None, **options: Any) -> None:
 @main.command("inspect")
 @click.argument("slide", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-@click.option("--objective", type=float, help="Objective power, if the slide carries none.")
-@click.option("--mpp", type=float, help="Microns per level-0 pixel, if the slide carries none.")
+@click.option(
+    "--objective", type=within(NUMBER, 0, 200, above=True), help="Objective power, if the slide carries none."
+)
+@click.option(
+    "--mpp",
+    type=within(NUMBER, 0, 100, above=True),
+    help="Microns per level-0 pixel, if the slide carries none.",
+)
 def inspect_command(slide: Place, as_json: bool, objective: float | None, mpp: float | None) -> None:
     """Show what is known of one SLIDE: size, levels, mpp, objective, and the magnifications it allows."""
     with exit_codes("nothing was written"):
         from slideprep.cli.inspect import as_text, inspect_slide
 
         facts = inspect_slide(slide, objective=objective, mpp=mpp)
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else as_text(facts))
+        told = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else as_text(facts)
+        click.echo(for_terminal(told))
 
 
 @main.command("verify")
 @click.argument("directory", type=PLACE)
 @click.option("--quick", is_flag=True, help="Sizes and checksums only.")
-@click.option("--workers", type=int, default=None, help="Tars checked at a time.  [default: one per core]")
+@click.option(
+    "--workers",
+    type=within(WHOLE, 1, 1000),
+    default=None,
+    help="Tars checked at a time.  [default: one per core]",
+)
 @click.option(
     "--scratch",
     type=PATH,
@@ -110,15 +135,16 @@ def verify_command(directory: Place, quick: bool, workers: int | None, scratch: 
 
 def _print_report(directory: Place, report: Report) -> None:
     for fault in report.faults:
-        click.echo(str(fault))
+        click.echo(for_terminal(fault))
     for part in report.unchecked:
-        click.echo(f"not checked: {part}")
+        click.echo(for_terminal(f"not checked: {part}"))
     counts = report.counts
     checked = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
     if report.ok:
-        click.echo(f"{directory}: no faults ({checked})")
+        click.echo(for_terminal(f"{directory}: no faults ({checked})"))
     else:
-        click.echo(f"{directory}: {len(report.faults)} faults ({checked or 'no index'})", err=True)
+        faults = count(len(report.faults), "fault")
+        click.echo(for_terminal(f"{directory}: {faults} ({checked or 'no index'})"), err=True)
 
 
 def _config(options: dict[str, Any], config_file: Path | None) -> BuildConfig:
@@ -153,8 +179,9 @@ def _plan(config: BuildConfig) -> int:
 
     console = Console(stderr=True)
     prepared = prepare(config)
-    console.print(prepared.found_words, highlight=False)
-    with executor(workers=config.workers, ray_address=config.ray_address, say=console.print) as pool:
+    say = sayer(console)
+    say(prepared.found_words)
+    with executor(workers=config.workers, ray_address=config.ray_address, say=say) as pool:
         planned: Planned = plan_set(config, prepared, pool, console, None)
     print_plan(config, planned, Console())
     return SOME_FAILED if planned.failures else DONE

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from slideprep.building.config import REPEATED, BuildConfig, option_of
-from slideprep.cli.paths import PATH, PLACE
+from slideprep.cli.paths import NUMBER, PATH, PLACE, WHOLE
 from slideprep.labels.split_plan import SplitSettings
 from slideprep.regions.settings import ReadSettings
 from slideprep.storage.places import Url
@@ -85,4 +85,4 @@ def _click_type(kind: Any) -> Any:
         return PLACE
     if arguments:  # of Annotated, and of "or None"
         return _click_type(arguments[0])
-    return PATH if kind is Path else kind
+    return {Path: PATH, float: NUMBER, int: WHOLE}.get(kind, kind)

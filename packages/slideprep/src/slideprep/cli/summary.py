@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from slideprep.building.config import BuildConfig
 from slideprep.building.plan import BYTES_PER_PX
+from slideprep.cli.grouped import failure_lines
 from slideprep.shards.format import INDEX_NAME, Index, magnification_name
 from slideprep.storage.places import Place
+from slideprep.text import count, screen_line
 from slideprep.units import grid_px
 
 if TYPE_CHECKING:
@@ -34,23 +35,25 @@ def print_summary(built: Built, console: Console, *, seconds: float) -> None:
     console.print(_sizes(index))
     _print_list(console, "warning", finished.warnings, "yellow")
     _print_slide_warnings(console, finished.scans.values())
-    _print_list(console, "failed", [failure.reason for failure in finished.all_failures], "red")
+    _print_list(console, "failed", failure_lines(finished.all_failures), "red")
     out = finished.config.out
     counts = index.counts
     console.print(
-        Text(
-            f"{_count(counts.regions, 'region')} of {_count(counts.slides, 'slide')} and "
-            f"{_count(counts.patients, 'patient')} in {_count(len(index.shards), 'shard')}, {seconds:,.0f} s"
+        screen_line(
+            f"{count(counts.regions, 'region')} of {count(counts.slides, 'slide')} and "
+            f"{count(counts.patients, 'patient')} in {count(len(index.shards), 'shard')}, {seconds:,.0f} s"
         )
     )
     if finished.all_failures:
         console.print(
-            Text(f"{_count(len(finished.all_failures), 'input')} failed: {out / 'failures.csv'}", style="red")
+            screen_line(
+                f"{count(len(finished.all_failures), 'input')} failed: {out / 'failures.csv'}", style="red"
+            )
         )
     if finished.left_out:
-        console.print(Text(f"{len(finished.left_out):,} left out by rule: {out / 'left_out.csv'}"))
-    console.print(Text(f"look at  {out / 'preview.html'}"))
-    console.print(Text(f"check    slideprep verify {out}"))
+        console.print(screen_line(f"{len(finished.left_out):,} left out by rule: {out / 'left_out.csv'}"))
+    console.print(screen_line(f"look at  {out / 'preview.html'}"))
+    console.print(screen_line(f"check    slideprep verify {out}"))
 
 
 def _sizes(index: Index) -> Table:
@@ -71,10 +74,6 @@ def _sizes(index: Index) -> Table:
             _bytes(sum(shard.files[name].bytes for shard in index.shards)),
         )
     return table
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _bytes(count: float) -> str:
@@ -100,9 +99,9 @@ def _print_slide_warnings(console: Console, scans: Iterable[Scan]) -> None:
 
 def _print_list(console: Console, word: str, lines: Sequence[str], style: str) -> None:
     for line in lines[:_SHOWN]:
-        console.print(Text(f"{word}: {line}", style=style))
+        console.print(screen_line(f"{word}: {line}", style=style))
     if len(lines) > _SHOWN:
-        console.print(Text(f"and {len(lines) - _SHOWN:,} more", style=style))
+        console.print(screen_line(f"and {len(lines) - _SHOWN:,} more", style=style))
 
 
 def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
@@ -130,29 +129,37 @@ def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
         )
     console.print(table)
     shards = Counter(shard.split for shard in planned.shards)
-    console.print(Text("shards: " + ", ".join(f"{count} {split}" for split, count in sorted(shards.items()))))
+    console.print(
+        screen_line("shards: " + ", ".join(f"{count} {split}" for split, count in sorted(shards.items())))
+    )
     pixels = sum(
         shard_pixels(shard, planned.scanned.scans, config.magnifications) for shard in planned.shards
     )
     slides = sum(scan.width * scan.height for scan in planned.scanned.scans.values())
     if slides:
         console.print(
-            Text(f"to decode: {pixels / 1e6:,.0f} of {slides / 1e6:,.0f} megapixels ({pixels / slides:.0%})")
+            screen_line(
+                f"to decode: {pixels / 1e6:,.0f} of {slides / 1e6:,.0f} megapixels ({pixels / slides:.0%})"
+            )
         )
     _print_list(console, "warning", planned.warnings, "yellow")
     _print_slide_warnings(console, planned.scanned.scans.values())
-    _print_list(console, "failed", [failure.reason for failure in planned.failures], "red")
+    _print_list(console, "failed", failure_lines(planned.failures), "red")
+    if planned.failures:
+        console.print(screen_line(f"{count(len(planned.failures), 'input')} cannot be used", style="red"))
 
 
 def print_earlier(out: Place, earlier: EarlierBuild, console: Console) -> None:
     """Say that an earlier run finished the set in a folder."""
-    console.print(Text(f"{out} is complete: an earlier run of this command finished it, nothing to do"))
-    console.print(Text(f"check    slideprep verify {out}"))
+    console.print(
+        screen_line(f"{out} is complete: an earlier run of this command finished it, nothing to do")
+    )
+    console.print(screen_line(f"check    slideprep verify {out}"))
     if earlier.failures:
         console.print(
-            Text(
-                f"{len(earlier.failures):,} inputs failed then: {out / 'failures.csv'}; to try them again, delete "
-                f"{out / INDEX_NAME} and run the command once more",
+            screen_line(
+                f"{count(len(earlier.failures), 'input')} failed then: {out / 'failures.csv'}; to try them again, "
+                f"delete {out / INDEX_NAME} and run the command once more",
                 style="red",
             )
         )

@@ -9,23 +9,44 @@ from pathlib import Path
 
 import click
 
+from slideprep.cli.paths import NUMBER, WHOLE, within
 from slideprep.errors import UsageError
+from slideprep.text import for_terminal
+
+_PIECE_PX = within(WHOLE, 64, 20_000)
+_SHARE = within(NUMBER, 0, 1, above=True)
 
 
 @click.command("synthesize")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--slides", "n_slides", default=24, show_default=True, help="Labelled slides to make.")
 @click.option(
-    "--unlabelled", default=0, show_default=True, help="Further slides without a label, one patient each."
+    "--slides",
+    "n_slides",
+    type=within(WHOLE, 0, 100_000),
+    default=24,
+    show_default=True,
+    help="Labelled slides to make.",
+)
+@click.option(
+    "--unlabelled",
+    type=within(WHOLE, 0, 100_000),
+    default=0,
+    show_default=True,
+    help="Further slides without a label, one patient each.",
 )
 @click.option("--classes", default="normal,inflamed,atypical", show_default=True, help="Classes, in turn.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option(
-    "--workers", type=int, default=None, help="Processes [default: one per core]; changes no pixel."
+    "--seed", type=within(WHOLE, 0, 2**63 - 1), default=0, show_default=True, help="Same seed, same bytes."
+)
+@click.option(
+    "--workers",
+    type=within(WHOLE, 1, 1000),
+    default=None,
+    help="Processes [default: one per core]; changes no pixel.",
 )
 @click.option(
     "--piece-px",
-    type=(int, int),
+    type=(_PIECE_PX, _PIECE_PX),
     default=(1500, 2200),
     show_default=True,
     help="Least and most pixels a side of a piece of tissue at 20x (0.5 µm per pixel).",
@@ -37,7 +58,7 @@ from slideprep.errors import UsageError
 )
 @click.option(
     "--lesion-share",
-    type=(float, float),
+    type=(_SHARE, _SHARE),
     default=None,
     help="Least and most of a piece's area that its lesion takes, with --focal [default: 0.10 0.25].",
 )
@@ -92,9 +113,9 @@ def synthesize_command(
                 on_slide=lambda _: progress.advance(task),
             )
     except UsageError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(for_terminal(f"error: {error}"), err=True)
         sys.exit(2)
-    click.echo(_summary(out, paths, unlabelled, time.monotonic() - began))
+    click.echo(for_terminal(_summary(out, paths, unlabelled, time.monotonic() - began)))
 
 
 def _summary(out: Path, paths: list[Path], unlabelled: int, seconds: float) -> str:

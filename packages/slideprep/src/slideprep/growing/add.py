@@ -34,6 +34,7 @@ from slideprep.shards.format import shard_name
 from slideprep.shards.journal import discard
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.places import Place
+from slideprep.text import sayer
 from slideprep.workers.executor import Executor, executor
 
 OPERATION = "add-slides"
@@ -52,6 +53,7 @@ class Addition:
         pseudonymise: The mapping of a pseudonymised set.
         to: Named set that takes all new slides, or None to assign them.
         add_classes: New classes, numbered on in this order.
+        patients_differ: Patients whose names are nearly alike are different people.
         update_statistics: Compute the colour statistics over the whole of train.
         workers: As for a build.
         ray_address: As for a build.
@@ -66,6 +68,7 @@ class Addition:
     pseudonymise: Path | None = None
     to: str | None = None
     add_classes: tuple[str, ...] = ()
+    patients_differ: bool = False
     update_statistics: bool = False
     workers: int | None = None
     ray_address: str | None = None
@@ -176,6 +179,7 @@ def _config(current: CurrentSet, wish: Addition) -> BuildConfig:
         labels=wish.labels,
         annotations=wish.annotations,
         pseudonymise=wish.pseudonymise,
+        patients_differ=wish.patients_differ,
         workers=wish.workers,
         ray_address=wish.ray_address,
         slide_minutes=wish.slide_minutes,
@@ -198,7 +202,7 @@ def _written(
         with console.status("Starting workers"):
             workers = config.workers if prepared.wanted else 0
             pool = stack.enter_context(
-                executor(workers=workers, ray_address=config.ray_address, say=console.print)
+                executor(workers=workers, ray_address=config.ray_address, say=sayer(console))
             )
         planned = _planned(current, config, prepared, workspace, pool, console)
         records = write_shards(config, planned, pool, console, workspace)

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slideprep.errors import UsageError
+from slideprep.labels.alike import folded
 from slideprep.labels.columns import name_list
+from slideprep.labels.leaks import check_alike
 from slideprep.labels.match import RegionClasses, SlideEntry, class_order, patient_classes, slide_votes
 from slideprep.labels.split_plan import (
     LABELLED_SPLITS,
@@ -24,6 +26,7 @@ from slideprep.labels.split_plan import (
 )
 from slideprep.labels.split_warnings import left_out_warnings, mixed_warnings
 from slideprep.labels.splits import IMPORTANCE, explicit_splits, planned_slide, ranked
+from slideprep.text import revealed
 
 
 def _same(name: str) -> str:
@@ -39,12 +42,14 @@ class Present:
         class_of: Class by patient, of the same patients; None where a patient has none.
         classes: The classes, those that are being added among them.
         shown: A patient's name to the one in the set, which can be a pseudonym.
+        named: Stored split by the real name of each patient; empty where the set shows names anyway.
     """
 
     split_of: Mapping[str, str]
     class_of: Mapping[str, str | None]
     classes: tuple[str, ...]
     shown: Callable[[str], str] = field(default=_same)
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def count(self, name: str) -> Counter[str]:
         """Patients of a class by stored split."""
@@ -74,7 +79,8 @@ def assign_added(
         The plan of the new slides alone.
 
     Raises:
-        UsageError: A class is not the set's, or a patient of the set is asked to be in another split.
+        UsageError: A class is not the set's, a patient of the set is asked to be in another split, or one that is
+            probably a patient of the set comes into another split.
     """
     entries = sorted(entries, key=lambda entry: entry.name)
     check_classes({vote for entry in entries for vote in slide_votes(entry, region_classes)}, present.classes)
@@ -96,6 +102,9 @@ def assign_added(
         warnings=(
             *mixed_warnings(entries, region_classes),
             *left_out_warnings({s.name: s.left_out for s in slides.values() if s.left_out}),
+            *check_alike(
+                entries, split_of, present=present.named or present.split_of, differ=settings.patients_differ
+            ),
         ),
     )
 
@@ -108,8 +117,14 @@ def check_classes(found: Iterable[str], classes: Sequence[str]) -> None:
     """
     unknown = sorted(set(found) - set(classes))
     if unknown:
+        known = {folded(name): name for name in classes}
+        near = [
+            f"'{revealed(name)}' for '{known[folded(name)]}'" for name in unknown if folded(name) in known
+        ]
+        meant = f" (nearly alike: {', '.join(near)})" if near else ""
         raise UsageError(
-            f"the set's classes are {name_list(classes)}, and the labels name {name_list(unknown)}; correct them, or, "
+            f"the set's classes are {name_list(classes)}, and the labels name {name_list(unknown)}{meant}; correct "
+            "them, or, "
             f"for classes that are really new, add {' '.join(f'--add-class {name!r}' for name in unknown)}"
         )
 

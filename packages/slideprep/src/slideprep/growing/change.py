@@ -29,6 +29,7 @@ from slideprep.shards.records import Failure
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place
 from slideprep.storage.store import PARTIAL, Held, Store
+from slideprep.text import for_terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def changing(out: Place, *, scratch: Path | None = None) -> Iterator[Changing]:
 
 
 def _say(message: str) -> None:
-    click.echo(message, err=True)
+    click.echo(for_terminal(message), err=True)
 
 
 def changed_past(

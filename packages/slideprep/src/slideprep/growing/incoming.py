@@ -6,6 +6,7 @@ Names are those that the set shows: file names, or the pseudonyms of its mapping
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +82,10 @@ def _assigner(
     current: CurrentSet, config: BuildConfig, classes: tuple[str, ...], shown: ShownName, to: str | None
 ) -> Callable[[Sequence[SlideEntry], RegionClasses], SplitPlan]:
     present = present_in(current, classes, shown)
+    if config.pseudonymise is not None:
+        known = mapping_of(current, config.pseudonymise).known("patient")
+        named = {name: present.split_of[other] for name, other in known.items() if other in present.split_of}
+        present = replace(present, named=named)
     held = current.held
 
     def assign(entries: Sequence[SlideEntry], region_classes: RegionClasses) -> SplitPlan:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slideprep.errors import UsageError
 from slideprep.storage.files import write_atomically
+from slideprep.text import csv_text, csv_value
 
 _HEADER = ["kind", "name", "pseudonym"]
 
@@ -37,7 +38,7 @@ class Pseudonyms:
 
     def _read(self) -> None:
         try:
-            rows = list(csv.reader(io.StringIO(self._path.read_text(encoding="utf-8"))))
+            rows = list(csv.reader(io.StringIO(self._path.read_bytes().decode(), newline="")))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UsageError(f"--pseudonymise {self._path} cannot be read: {error}") from None
         if (
@@ -51,7 +52,7 @@ class Pseudonyms:
                 "salt); give the mapping of an earlier run, or a new file name"
             )
         self._salt = rows[1][2]
-        self._rows = {(kind, name): pseudonym for kind, name, pseudonym in rows[2:]}
+        self._rows = {(kind, csv_value(name)): pseudonym for kind, name, pseudonym in rows[2:]}
 
     def of(self, kind: str, name: str) -> str:
         """The pseudonym of a "slide" or "patient"."""
@@ -71,8 +72,6 @@ class Pseudonyms:
         Raises:
             OutputError: It cannot be written.
         """
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerows([_HEADER, ["salt", "", self._salt]])
-        writer.writerows([*key, pseudonym] for key, pseudonym in sorted(self._rows.items()))
-        write_atomically(self._path, table.getvalue().encode(), mode=0o600)
+        rows = ([*key, pseudonym] for key, pseudonym in sorted(self._rows.items()))
+        table = csv_text([_HEADER, ["salt", "", self._salt], *rows])
+        write_atomically(self._path, table.encode(), mode=0o600)

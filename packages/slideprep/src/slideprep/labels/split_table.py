@@ -7,17 +7,15 @@ Class counts of auxiliary sets are for reference only: their samples carry no la
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from slideprep.labels.split_plan import LABELLED_SPLITS, PlannedSlide, SplitPlan
+from slideprep.text import csv_text, screen_line
 
 MEASURES = ("tissues", "slides", "patients")
 TOTAL = "total"
@@ -66,11 +64,8 @@ class SplitTable:
 
     def as_csv(self) -> str:
         """CSV text: one line per measure and class, one column per set."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         content = self.as_dict()
-        writer.writerows([content["header"], *content["rows"]])
-        return text.getvalue()
+        return csv_text([content["header"], *content["rows"]])
 
     def as_rich(self) -> Table:
         """For the terminal: at most 100 columns wide with up to six sets and seven-digit counts."""
@@ -82,7 +77,7 @@ class SplitTable:
         for measure in MEASURES:
             table.add_row(measure.capitalize(), style="bold")
             for row in (row for row in self.rows if row.measure == measure):
-                table.add_row(Text(f"  {row.name}"), *(f"{count:,}" for count in row.counts))
+                table.add_row(screen_line(f"  {row.name}"), *(f"{count:,}" for count in row.counts))
             table.add_section()
         return table
 

@@ -13,6 +13,7 @@ from slideprep.regions.settings import ScanJob
 from slideprep.slides.overview import read_level, read_overview, small_overview
 from slideprep.slides.reader import Slide
 from slideprep.storage.files import output_errors
+from slideprep.text import short_name
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.tissue.annotations import AnnotatedRegion, leave_out, overlapping
 from slideprep.tissue.auto import OVERVIEW_MPP, auto_mask, auto_regions
@@ -153,4 +154,4 @@ def _save_mask(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], job: ScanJ
     if folder is not None:
         with output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{job.shown_name}.png")
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{short_name(job.shown_name)}.png")

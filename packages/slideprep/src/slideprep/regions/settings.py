@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,6 +28,7 @@ from slideprep.errors import UsageError
 from slideprep.shards.models import ImageFormat
 from slideprep.slides.files import SlideFile, shown_reason
 from slideprep.storage.access import Access
+from slideprep.text import number, readable, whole_number
 from slideprep.units import MagnificationMode, grid_px
 
 TissueMode = Literal["auto", "tissueloc", "whole", "annotations"]
@@ -43,8 +45,32 @@ def listed(value: Any) -> Any:
     return value
 
 
-Numbers = Annotated[tuple[float, ...], BeforeValidator(listed)]
+def _real(value: Any) -> Any:
+    """A text is a number only where a table would have it as one; yes and no are none."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number")
+    return number(value) if isinstance(value, str) else value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a whole number")
+    return whole_number(value) if isinstance(value, str) else value
+
+
+def _shown(value: str) -> str:
+    if readable(value) != value:
+        raise ValueError(
+            f"'{readable(value)}' holds what cannot be shown, here as an escape, so no label has it; write it without"
+        )
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_real)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Numbers = Annotated[tuple[Real, ...], BeforeValidator(listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
+ShownNames = Annotated[tuple[Annotated[str, AfterValidator(_shown)], ...], BeforeValidator(listed)]
 
 
 class ReadSettings(BaseModel):
@@ -76,17 +102,17 @@ class ReadSettings(BaseModel):
 
     magnifications: Numbers = (10.0, 5.0, 2.5, 1.25, 0.625)
     magnification_by: MagnificationMode = "objective"
-    objective: Annotated[float, Field(gt=0, le=200)] | None = None
-    mpp: Annotated[float, Field(gt=0, le=100)] | None = None
+    objective: Annotated[Real, Field(gt=0, le=200)] | None = None
+    mpp: Annotated[Real, Field(gt=0, le=100)] | None = None
     tissue: TissueMode = "auto"
-    tissueloc_sigma: Annotated[float, Field(gt=0)] = 13.0
-    tissueloc_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.80
-    tissueloc_min_px: Annotated[int, Field(ge=0)] = 10_000
-    tissueloc_level_px: Annotated[int, Field(ge=1)] = 2048
-    exclude_classes: Names = ()
+    tissueloc_sigma: Annotated[Real, Field(gt=0, le=1000)] = 13.0
+    tissueloc_threshold: Annotated[Real, Field(gt=0, lt=1)] = 0.80
+    tissueloc_min_px: Annotated[Whole, Field(ge=0, le=1_000_000_000)] = 10_000
+    tissueloc_level_px: Annotated[Whole, Field(ge=1, le=1_000_000)] = 2048
+    exclude_classes: ShownNames = ()
     mask_outside: bool = False
     image_format: ImageFormat = "jpeg"
-    quality: Annotated[int, Field(ge=1, le=100)] = 95
+    quality: Annotated[Whole, Field(ge=1, le=100)] = 95
 
     @field_validator("magnifications")
     @classmethod

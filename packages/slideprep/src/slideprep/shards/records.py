@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from slideprep.shards.models import ShardFile
+from slideprep.text import for_terminal, readable
 
 ATTEMPTS = 2
 """A slide that brings its worker down is tried once more, then left out."""
@@ -12,6 +15,8 @@ ATTEMPTS = 2
 
 class Failure(BaseModel):
     """Something of the input that is not in the shards, and why: a row of failures.csv or left_out.csv.
+
+    Whatever was in the way of a name or a reason can be written and printed: escapes stand for what could not.
 
     Attributes:
         slide: Name of the slide, or its pseudonym.
@@ -22,10 +27,10 @@ class Failure(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    slide: str
+    slide: Annotated[str, AfterValidator(readable)]
     region: int | None
     stage: str
-    reason: str
+    reason: Annotated[str, AfterValidator(for_terminal)]
 
 
 class Sums(BaseModel):

@@ -28,6 +28,7 @@ from slideprep.slides.files import (
 )
 from slideprep.slides.listing import Listing, in_store, on_disk
 from slideprep.storage.places import Place, SamePlace, Url, is_url, place
+from slideprep.text import as_on_disk, csv_value
 
 if TYPE_CHECKING:
     from slideprep.slides.dicom import Instance, NoInstanceError
@@ -114,7 +115,7 @@ def _listed(table: Place, content: bytes) -> list[Place]:
         elif isinstance(table, Url):
             places.append(table.parent / value.removeprefix("./"))
         else:
-            places.append(table.parent / Path(place(value)))
+            places.append(_on_disk(table.parent, value))
     missing = [str(item) for item in places if isinstance(item, Path) and not item.exists()]
     if missing:
         raise UsageError(
@@ -123,6 +124,12 @@ def _listed(table: Place, content: bytes) -> list[Place]:
             "folder, and the table with --labels"
         )
     return places
+
+
+def _on_disk(folder: Path, value: str) -> Path:
+    """What a table means: a name as it is, or as our own tables write it, with an apostrophe or escapes."""
+    written = [folder / Path(place(text)) for text in (value, csv_value(value), as_on_disk(csv_value(value)))]
+    return next((path for path in written if path.exists()), written[0])
 
 
 def _search(listing: Listing[SamePlace], given: Sequence[SamePlace]) -> _Discovered:

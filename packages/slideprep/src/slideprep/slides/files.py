@@ -17,6 +17,7 @@ from pathlib import Path
 from slideprep.errors import UsageError
 from slideprep.storage.access import short_hash
 from slideprep.storage.places import Place, Url
+from slideprep.text import for_terminal, readable, revealed
 
 INDEX_SUFFIXES = (".vms", ".vmu")
 
@@ -41,7 +42,8 @@ class SlideFile:
 
     Attributes:
         name: File name; of a DICOM series its folder's name, with the end of the series UID where several series
-            share a folder.
+            share a folder. What of it cannot be written as text is an escape (:func:`slideprep.text.readable`); the
+            paths keep the bytes.
         path: The file to open, symbolic links resolved.
         files: Every file that pixels come from, ``path`` among them, sorted.
         remote: Where the files are to be fetched from; their paths are relative until they are. None for local ones.
@@ -119,6 +121,8 @@ def redacted(text: str, names: Mapping[str, str], paths: Iterable[Place]) -> str
         known |= {str(path): path.suffix or "a file", str(path.parent): "its folder"}
         known.setdefault(path.name, path.suffix or "a file")
     known |= {Path(name).stem: pseudonym for name, pseudonym in names.items()} | dict(names)
+    for shown in (readable, revealed):  # as a message may have them
+        known = {shown(name): word for name, word in known.items()} | known
     longest_first = sorted(filter(None, known), key=len, reverse=True)
     if not longest_first:
         return text
@@ -137,9 +141,9 @@ def shown_reason(text: str, file: SlideFile, shown_name: str, *others: Place) ->
     """
     if file.remote is not None:
         text = file.remote.shown(text)
-    if shown_name == file.name:
-        return text
-    return redacted(text, {file.name: shown_name}, (*file.places, *others))
+    if shown_name != file.name:
+        text = redacted(text, {file.name: shown_name}, (*file.places, *others))
+    return for_terminal(text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from slideprep.slides.files import RemoteSource, SlideFile
 from slideprep.storage import remote
 from slideprep.storage.places import SamePlace, Url
 from slideprep.storage.remote import Stored
+from slideprep.text import file_name, readable
 
 _LIST_FROM = 10
 """So many objects of one folder are looked up by listing it: a listing tells of a thousand at once."""
@@ -102,7 +103,7 @@ class _Local:
         return b""
 
     def slide(self, name: str, first: Path, files: Sequence[Path]) -> SlideFile:
-        return SlideFile(name=name, path=first, files=tuple(files))
+        return SlideFile(name=file_name(name), path=first, files=tuple(files))
 
 
 class _Remote:
@@ -155,7 +156,7 @@ class _Remote:
         ordered = sorted(files)
         stored = [self._known[url] for url in ordered]
         return SlideFile(
-            name=name,
+            name=readable(name),
             path=Path(first.removeprefix(f"{base}/")),
             files=tuple(Path(url.removeprefix(f"{base}/")) for url in ordered),
             remote=RemoteSource(

@@ -12,8 +12,6 @@ more slides leaves the first ones as they were.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +26,7 @@ from slideprep.errors import UsageError
 from slideprep.synthetic.lesion import LesionSize, truth_geojson
 from slideprep.synthetic.recipe import CLASSES, class_recipe
 from slideprep.synthetic.slide import SlideSize, draw_slide, write_pyramid
+from slideprep.text import csv_text
 
 _README = """\
 THESE SLIDES ARE SYNTHETIC.
@@ -218,11 +217,8 @@ def _make_planned(path: Path, slide: PlannedSlide, size: SlideSize, lesion_size:
 
 
 def _labels_csv(plan: list[PlannedSlide]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["slide", "label", "patient"])
-    table.writerows([f"{slide.name}.tiff", slide.label, slide.patient] for slide in plan)
-    return text.getvalue()
+    rows = ((f"{slide.name}.tiff", slide.label, slide.patient) for slide in plan)
+    return csv_text([("slide", "label", "patient"), *rows])
 
 
 def _write_whole(path: Path, text: str) -> None:

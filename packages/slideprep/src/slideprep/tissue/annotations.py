@@ -7,6 +7,8 @@ lie inside. The rules that every outline must keep, whatever its format, stand h
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slideprep.errors import InputError, UsageError
+from slideprep.text import as_on_disk, short_name, slide_stem
 from slideprep.units import Box
 
 Ring = tuple[tuple[float, float], ...]
@@ -25,6 +28,9 @@ Ring = tuple[tuple[float, float], ...]
 
 ANNOTATION_SUFFIXES = (".geojson", ".json", ".xml")
 """Files that may hold a slide's annotations."""
+
+_NAME_BYTES = 255
+"""A file system takes no longer name, and says so where one asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +100,8 @@ class AnnotatedRegion:
 def find_annotations(folder: Path, slide_name: str) -> Path | None:
     """The annotation file of a slide: ``case7.svs.geojson`` or ``case7.geojson`` for ``case7.svs``, or None.
 
+    For ``case.ome.tif`` it may be ``case.geojson`` as well.
+
     Raises:
         UsageError: The folder does not exist, or several files fit.
     """
@@ -101,12 +109,17 @@ def find_annotations(folder: Path, slide_name: str) -> Path | None:
         raise UsageError(
             f"--annotations {folder} is not a folder; give the folder that holds the annotation files"
         )
-    stems = dict.fromkeys((slide_name, Path(slide_name).stem))
+    names = (slide_name, Path(slide_name).stem, slide_stem(slide_name))
+    # As the slide's file has it, and as people and programs write it: other bytes, accents coded otherwise, cut short.
+    written = (as_on_disk(name) for name in names)
+    coded = (unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in names)
+    stems = dict.fromkeys([*names, *written, *coded, short_name(slide_name)])
     found = [
         path
         for stem in stems
         for suffix in ANNOTATION_SUFFIXES
-        if (path := folder / f"{stem}{suffix}").is_file()
+        if len(os.fsencode(f"{stem}{suffix}")) <= _NAME_BYTES
+        and (path := folder / f"{stem}{suffix}").is_file()
     ]
     if len(found) > 1:
         raise UsageError(

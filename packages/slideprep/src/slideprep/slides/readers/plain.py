@@ -92,7 +92,15 @@ def _load(path: Path) -> Any:
     import pyvips
 
     pyvips.cache_set_max(0)  # a cached image would be shown again after its file was replaced
-    return pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # pyvips hands over names as UTF-8, and a file's name need not be any
+        pass
+    else:
+        return pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
+    with path.open("rb") as stream:
+        source = pyvips.Source.new_from_descriptor(stream.fileno())  # keeps a descriptor of its own
+    return pyvips.Image.new_from_source(source, "", access="sequential", fail_on="warning")
 
 
 def _one_line(error: Exception) -> str:
@@ -197,7 +205,7 @@ class _Streamed(PlainSlide):
     reader = "libvips"
 
     def __init__(self, file: SlideFile, image: Any) -> None:
-        vendor = str(image.get("vips-loader")).removesuffix("load")
+        vendor = str(image.get("vips-loader")).removesuffix("_source").removesuffix("load")
         super().__init__(file.name, vendor, image.width, image.height, _tiff_mpp(image, vendor))
         self._path = file.path
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
