@@ -17,6 +17,11 @@ from slideprep.units import Box
 
 NAMES = [f"Eva-{number}.png" for number in range(6)]
 SQUARE = Box(x=0, y=0, width=80, height=80)
+COLLECTION_ALONE = {
+    "type": "Feature",
+    "geometry": {"type": "GeometryCollection", "geometries": []},
+    "properties": {"classification": {"name": "acinar"}},
+}
 
 
 def _labels(folder: Path, names: list[str] = NAMES, **columns: str) -> Path:
@@ -88,7 +93,16 @@ def test_annotated_classes_override_the_label(tmp_path: Path, slides: Path) -> N
     [
         (None, "has no annotation file"),
         ("{", "broken JSON"),
-        (json.dumps(regions_geojson([(SQUARE, "Benign", None)])), "no annotated region left"),
+        (
+            json.dumps(regions_geojson([(SQUARE, "Benign", None)])),
+            "--exclude-class leaves out 1 region of Eva-0.geojson, which are all ('Benign' 1)",
+        ),
+        ("[]", "Eva-0.geojson holds no region: it is empty"),
+        (json.dumps(COLLECTION_ALONE), "1 GeometryCollection geometries left out, only polygons are regions"),
+        (
+            json.dumps(regions_geojson([(SQUARE, "Ignore*", None)])),
+            "1 annotation of class 'Ignore*' left out",
+        ),
     ],
 )
 def test_a_slide_without_usable_annotations_fails_alone(
@@ -109,6 +123,38 @@ def test_a_slide_without_usable_annotations_fails_alone(
     assert [(f.slide, f.region, f.stage) for f in prepared.failures] == [("Eva-0.png", None, "annotations")]
     assert reason in prepared.failures[0].reason
     assert sorted(prepared.wanted) == NAMES[1:]
+
+
+def test_a_class_to_leave_out_that_is_misspelt_is_refused(tmp_path: Path, slides: Path) -> None:
+    """'Begnin' would leave Benign among the classes: the classes that were perhaps meant are named."""
+    for number in range(6):
+        _annotate(tmp_path / "annotations", f"Eva-{number}", "acinar", "Benign")
+    options: dict[str, Any] = {"tissue": "annotations", "annotations": tmp_path / "annotations"}
+    with pytest.raises(
+        UsageError, match=r"--exclude-class 'Begnin' is the class of no annotation, and 'Benign' would"
+    ):
+        _prepare(tmp_path, slides, exclude_classes=("Begnin",), **options)
+    prepared = _prepare(tmp_path, slides, exclude_classes=("Necrosis", "benign", "Ignore*"), **options)
+    (told,) = [warning for warning in prepared.warnings if "--exclude-class" in warning]
+    assert told == (
+        "--exclude-class 'Necrosis' is the class of no annotation, so nothing is left out by it; the classes are "
+        "'Benign', 'acinar'"
+    )
+
+
+def test_classes_that_qupath_ignores_are_none(tmp_path: Path, slides: Path) -> None:
+    """Ignore* and classes derived from it are not among the classes of the set."""
+    for number in range(6):
+        _annotate(
+            tmp_path / "annotations",
+            f"Eva-{number}",
+            "acinar",
+            "Ignore*",
+            "Tumor: Region*",
+            "Ignore*: Positive",
+        )
+    options: dict[str, Any] = {"tissue": "annotations", "annotations": tmp_path / "annotations"}
+    assert _prepare(tmp_path, slides, **options).plan.classes == ("acinar",)
 
 
 def test_a_missing_annotation_folder_is_wrong_usage(tmp_path: Path, slides: Path) -> None:

@@ -140,8 +140,8 @@ def test_annotations_give_class_name_and_outline(tmp_path: Path) -> None:
 
 def test_overlapping_classes_are_warned_of(tmp_path: Path) -> None:
     """The same tissue under two labels is said, once."""
-    box = Box(x=0, y=0, width=150, height=150)
-    drawn = _geojson(tmp_path / "Eva.geojson", (box, "acinar", None), (box, "solid", None))
+    one, other = (Box(x=0, y=0, width=150, height=side) for side in (150, 90))
+    drawn = _geojson(tmp_path / "Eva.geojson", (one, "acinar", None), (other, "solid", None))
     scan = _scanned(_job(_slide(tmp_path), tissue="annotations", annotations=drawn))
     assert len([warning for warning in scan.warnings if "overlap" in warning]) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +342,51 @@ def test_export_colours_do_not_depend_on_order() -> None:
     ]
     assert colours[0] == colours[1]
     assert colours[0]["A"] != colours[0]["B"]
+
+
+@pytest.mark.parametrize("far", ["1e308", "-1e308", "1e10", "2000000000"])
+def test_a_corner_beyond_every_slide_is_refused(tmp_path: Path, far: str) -> None:
+    """Its square would overflow; no slide has a thousand million pixels a side."""
+    ring = f"[[0, 0], [{far}, 0], [10, 10], [0, 0]]"
+    text = f'{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": [{ring}]}}, "properties": {{}}}}'
+    refused(tmp_path, text, "at most 1,000,000,000")
+    xml = document(layer_xml(region_xml([(0, 0), (far, 0), (10, 10)])))
+    refused(tmp_path, xml, "at most 1,000,000,000", "case7.xml")
+
+
+@pytest.mark.parametrize("number", ["1_0", "\uff11", "0x10", "nan", "Infinity", "", "1,5"])
+def test_a_corner_in_xml_is_a_number_as_tables_hold_it(tmp_path: Path, number: str) -> None:
+    """What only Python takes for a number is none."""
+    xml = document(layer_xml(region_xml([(0, 0), (number, 0), (10, 10)])))
+    refused(tmp_path, xml, "coordinates must be finite numbers", "case7.xml")
+
+
+def test_thousands_of_regions_and_negative_ones_are_read_in_seconds(tmp_path: Path) -> None:
+    """2 000 outlines with a hole each take a few seconds; as many holes in every one are refused."""
+    began = time.monotonic()
+    side = [(0, 0), (10, 0), (10, 10), (0, 10)]
+    apart = [region_xml([(x + 20 * n, y) for x, y in side]) for n in range(2000)]
+    holes = [region_xml([(x / 2 + 20 * n, y / 2) for x, y in side], negative="1") for n in range(2000)]
+    found = read(tmp_path, document(layer_xml(*apart, *holes)), "case7.xml")
+    assert {len(region.polygons[0].holes) for region in found.regions} == {1}
+    together = [region_xml(side)] * 1100 + [region_xml(side, negative="1")] * 1100
+    refused(tmp_path, document(layer_xml(*together)), "in more than 1,000,000 pairs", "case7.xml")
+    assert time.monotonic() - began < 20
+
+
+def test_classes_that_qupath_ignores_are_left_out_with_a_note(tmp_path: Path) -> None:
+    """Names that end in *, derived ones too, are no classes of anybody's."""
+    names = ("Tumor", "Ignore*", "Tumor: Ignore*", "Region*: Positive", "a * b")
+    found = read(tmp_path, collection(*(feature(classification={"name": name}) for name in names)))
+    assert [region.class_name for region in found.regions] == ["Tumor", "a * b"]
+    assert found.notes[0] == (
+        "case7.geojson: 1 annotation of class 'Ignore*' left out, as QuPath itself ignores classes whose name ends in *"
+    )
+    assert len(found.notes) == 3
+
+
+def test_names_that_no_file_can_hold_are_escaped(tmp_path: Path) -> None:
+    """JSON may hold half a pair of surrogates, and control characters: they are shown as escapes."""
+    text = json.dumps(collection(feature(classification={"name": "\ud800\x1b[31mA"}, name="two\nlines")))
+    (region,) = read(tmp_path, text).regions
+    assert (region.class_name, region.name) == ("\\ud800\\x1b[31mA", "two lines")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideprep.errors import InputError, UsageError
+from slideprep.text import short_name
 from slideprep.tissue.annotations import (
     AnnotatedRegion,
     Polygon,
@@ -17,7 +18,6 @@ from slideprep.tissue.annotations import (
     find_annotations,
     inside_mask,
     leave_out,
-    overlapping,
 )
 from slideprep.units import Box
 
@@ -62,6 +62,32 @@ def test_finds_the_annotations_of_a_slide(tmp_path: Path, file: str) -> None:
     assert find_annotations(tmp_path, "case7.svs") == tmp_path / file
 
 
+@pytest.mark.parametrize(
+    ("slide", "file"),
+    [
+        ("case.ome.tif", "case.geojson"),
+        ("case.ome.tiff", "case.ome.xml"),
+        ("case.ome.tif", "case.ome.tif.json"),
+        ("latin\\xe9.tif", "latin\udce9.geojson"),
+        ("latin\\xe9.tif", "latin\\xe9.tif.geojson"),
+        ("n\u00e9.svs", "ne\u0301.geojson"),
+        ("ne\u0301.svs", "n\u00e9.svs.xml"),
+    ],
+)
+def test_a_slide_and_its_annotations_may_be_named_in_two_ways(tmp_path: Path, slide: str, file: str) -> None:
+    """Two suffixes, bytes that are no UTF-8, accents in two codings: what a person would take for one name is one."""
+    (tmp_path / file).touch()
+    assert find_annotations(tmp_path, slide) == tmp_path / file
+
+
+def test_the_longest_name_of_a_slide_has_annotations_too(tmp_path: Path) -> None:
+    """A name of 255 bytes has no room for a suffix; its stem has, and so has the shortened name that we write."""
+    slide = "x" * 251 + ".svs"
+    assert find_annotations(tmp_path, slide) is None
+    (tmp_path / f"{short_name(slide)}.geojson").touch()
+    assert find_annotations(tmp_path, slide) == tmp_path / f"{short_name(slide)}.geojson"
+
+
 def test_finds_no_annotations_for_another_slide(tmp_path: Path) -> None:
     """Other slides' files are not taken."""
     (tmp_path / "case77.geojson").touch()
@@ -86,16 +112,6 @@ def test_leaves_classes_out_whatever_their_case() -> None:
     """'benign ' leaves Benign out; other classes and unclassed regions stay, in order."""
     regions = [region(class_name=name) for name in ("Benign", "Tumor", None, "BENIGN")]
     assert [r.class_name for r in leave_out(regions, ["benign "])] == ["Tumor", None]
-
-
-def test_overlapping_boxes_of_different_classes() -> None:
-    """Only pairs of different classes whose boxes share area are reported; touching is not sharing."""
-    first = region(Polygon(exterior=square(0, 0, 10)), class_name="A")
-    same = region(Polygon(exterior=square(5, 5, 10)), class_name="A")
-    other = region(Polygon(exterior=square(8, 8, 10)), class_name="B")
-    touching = region(Polygon(exterior=square(18, 8, 5)), class_name="C")
-    assert overlapping([first, same, other, touching]) == [(first, other), (same, other)]
-    assert overlapping([]) == []
 
 
 def test_inside_a_square_by_hand() -> None:

@@ -29,6 +29,7 @@ _UNSEEN = re.compile(
 _UNSEEN_BUT_LINES = re.compile(_UNSEEN.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 _BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 _LONGEST_BYTES = 190
+_BREAKS = re.compile(r"[ ]*[\t\r\n]+[ ]*")
 _SUFFIX = re.compile(r"(\.ome)?\.[a-z][a-z0-9]{1,6}$", re.IGNORECASE)
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """What a spreadsheet program takes for the beginning of a formula (OWASP, "CSV Injection"), full-width signs too."""
@@ -89,6 +90,11 @@ def revealed(name: str) -> str:
 def _named(sign: str) -> str:
     code = ord(sign)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def unbroken(text: str) -> str:
+    """A text of one line: breaks and tabs, and the spaces around them, as one space."""
+    return _BREAKS.sub(" ", text).strip()
 
 
 def slide_stem(name: str) -> str:

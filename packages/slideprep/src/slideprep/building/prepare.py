@@ -7,13 +7,14 @@ written and before Ray starts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from slideprep.building.config import BuildConfig
 from slideprep.errors import InputError, UsageError
+from slideprep.labels.columns import name_list
 from slideprep.labels.leaks import check_leaks
 from slideprep.labels.match import Matched, RegionClasses, SlideEntry, match_labels, unlabelled_slides
 from slideprep.labels.pseudonyms import Pseudonyms
@@ -25,6 +26,7 @@ from slideprep.slides.discover import find_slides
 from slideprep.slides.files import SlideFile, redacted
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.storage.places import Place
+from slideprep.tissue.annotation_checks import nothing_left, unmatched_classes
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.tissue.annotations import find_annotations, leave_out
 
@@ -84,6 +86,7 @@ def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
     ]
     annotated = _annotated(config, slides)
     failures += annotated.failures
+    vain = _excluded_in_vain(config, annotated.found, strict=assign is None)
     unusable = {failure.slide for failure in annotated.failures}
     entries = [entry for entry in matched.entries if entry.name not in unusable]
     if assign is None:
@@ -95,7 +98,7 @@ def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
         annotations=annotated.files,
         plan=plan,
         failures=tuple(failures),
-        warnings=(*notes, *matched.warnings, *plan.warnings),
+        warnings=(*notes, *matched.warnings, *vain, *plan.warnings),
     )
     _check_copies(prepared)
     if config.pseudonymise is None:
@@ -114,12 +117,14 @@ def _matched(config: BuildConfig, names: Sequence[str]) -> tuple[Matched, tuple[
 class _Annotated:
     files: Mapping[str, Path]
     classes: Mapping[str, Sequence[str]]
+    found: Set[str]
     failures: tuple[Failure, ...]
 
 
 def _annotated(config: BuildConfig, slides: Sequence[SlideFile]) -> _Annotated:
     files: dict[str, Path] = {}
     classes: dict[str, list[str]] = {}
+    found: set[str] = set()
     failures = []
     for slide in slides if config.annotations is not None else ():
         assert config.annotations is not None
@@ -130,11 +135,13 @@ def _annotated(config: BuildConfig, slides: Sequence[SlideFile]) -> _Annotated:
                     f"slide '{slide.name}' has no annotation file in {config.annotations}; add its GeoJSON or XML, "
                     "named like the slide, or leave the slide out"
                 )
-            regions = leave_out(read_annotations(path).regions, config.exclude_classes)
+            read = read_annotations(path)
+            found.update(region.class_name for region in read.regions if region.class_name is not None)
+            regions = leave_out(read.regions, config.exclude_classes)
             if not regions:
+                reason = nothing_left(path.name, read.notes, read.regions)
                 raise InputError(
-                    f"slide '{slide.name}' has no annotated region left in {path.name}; check --exclude-class, or "
-                    "leave the slide out"
+                    f"slide '{slide.name}' has no annotated region: {reason}; correct that, or leave the slide out"
                 )
         except InputError as error:
             failures.append(Failure(slide=slide.name, region=None, stage="annotations", reason=str(error)))
@@ -142,7 +149,21 @@ def _annotated(config: BuildConfig, slides: Sequence[SlideFile]) -> _Annotated:
         files[slide.name] = path
         if named := [region.class_name for region in regions if region.class_name is not None]:
             classes[slide.name] = named
-    return _Annotated(files=files, classes=classes, failures=tuple(failures))
+    return _Annotated(files=files, classes=classes, found=frozenset(found), failures=tuple(failures))
+
+
+def _excluded_in_vain(config: BuildConfig, found: Set[str], *, strict: bool) -> list[str]:
+    """Warnings of classes to leave out that no annotation has; one that is probably misspelt would be trained on."""
+    warnings = []
+    for name, meant in unmatched_classes(config.exclude_classes, found):
+        told = f"--exclude-class {name!r} is the class of no annotation"
+        there = f"the classes are {name_list(sorted(found))}" if found else "no annotation has a class"
+        if meant and strict:
+            raise UsageError(
+                f"{told}, and {name_list(meant)} would stay; write the name as it is, or leave the option out ({there})"
+            )
+        warnings.append(f"{told}, so nothing is left out by it; {there}")
+    return warnings
 
 
 def _check_copies(prepared: Prepared) -> None:

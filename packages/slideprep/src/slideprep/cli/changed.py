@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from slideprep.cli.foreign import about_options
 from slideprep.cli.grouped import failure_lines
 from slideprep.text import count, screen_line
 
@@ -28,6 +29,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print(screen_line(f"failed: {line}", style="red"))
     if len(lines) > _SHOWN:
         console.print(screen_line(f"and {len(lines) - _SHOWN:,} more reasons", style="red"))
+    if (told := about_options("\n".join(lines))) is not None:
+        console.print(screen_line(told))
     if outcome.after is outcome.before:
         return
     console.print(_table(outcome.before, outcome.after))

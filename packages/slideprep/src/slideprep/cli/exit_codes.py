@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import click
 
+from slideprep.cli.foreign import about_options
 from slideprep.errors import SlideprepError, UsageError
 from slideprep.text import for_terminal
 
@@ -52,4 +53,6 @@ def exit_codes(kept: str) -> Iterator[None]:
 
 def _stop(message: object, code: int) -> NoReturn:
     click.echo(for_terminal(f"error: {message}"), err=True)
+    if (told := about_options(str(message))) is not None:
+        click.echo(told, err=True)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -20,13 +21,18 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
     """
     groups: defaultdict[tuple[str, str], list[Failure]] = defaultdict(list)
     for failure in failures:
-        groups[failure.stage, failure.reason.replace(failure.slide, "\0")].append(failure)
+        groups[failure.stage, _named(failure).sub("\0", failure.reason)].append(failure)
     return [_line(group) for group in groups.values()]
+
+
+def _named(failure: Failure) -> re.Pattern[str]:
+    """The slide's name as a whole word."""
+    return re.compile(rf"(?<![^\W_]){re.escape(failure.slide)}(?![^\W_])")
 
 
 def _line(group: list[Failure]) -> str:
     first, *others = group
-    if first.slide in first.reason:
+    if _named(first).search(first.reason):
         return first.reason + (f" (and {_names(others)} likewise)" if others else "")
     return f"{_names(group)}: {first.reason}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slideprep.building.config import BuildConfig
+from slideprep.cli.foreign import about_options
 from slideprep.errors import MagnificationError
 from slideprep.slides.discover import find_slide
 from slideprep.slides.fetch import fetched_for_once
@@ -44,7 +45,10 @@ def inspect_slide(
                 run_mpp=mpp,
             )
         except MagnificationError as error:
-            told = [*map(for_terminal, slide.warnings), str(error)]
+            told = [
+                *map(for_terminal, slide.warnings),
+                *filter(None, (str(error), about_options(str(error)))),
+            ]
             return facts | {"magnifications": None, "warnings": told}
         return facts | {
             "objective": scale.objective,

@@ -23,6 +23,7 @@ from slideprep.building.state import STATE_PATH, dump_state
 from slideprep.building.workspace import BUILD_PATH, Workspace, record_path, scan_path
 from slideprep.errors import UsageError
 from slideprep.growing.current import CurrentSet, open_set
+from slideprep.shards.absent import why_no_index
 from slideprep.shards.format import INDEX_NAME, SIDECARS, Change, Index, dump_index
 from slideprep.shards.journal import Journal, Request, begin, commit, finish, read_journal
 from slideprep.shards.records import Failure
@@ -112,10 +113,7 @@ def changing(out: Place, *, scratch: Path | None = None) -> Iterator[Changing]:
     """
     store = open_store(out, scratch=scratch)
     if read_journal(store) is None and store.stat(INDEX_NAME) is None:
-        raise UsageError(
-            f"{out} holds no finished shard set ({INDEX_NAME} is missing); give the --out folder of a build that has "
-            "ended, or run that build-shards command again to finish it"
-        )
+        raise UsageError(f"{out} holds no finished shard set: {why_no_index(store)}")
     with store.locked(_say) as lock:
         done = finish(store)
         if done is not None:

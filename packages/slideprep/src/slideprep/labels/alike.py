@@ -19,6 +19,8 @@ _LATIN_OF = str.maketrans("авекмнорстухіјѕαβεηικμνορτ�
 
 _DECIMAL = re.compile(r"\+?[0-9]{1,30}(?:[.,][0-9]{1,30})?(?:e\+?[0-9]{1,2})?")
 
+_ASCII_RUN = re.compile(r"[0-9]+|[a-z+]+")
+
 _NOBODY = frozenset(
     {
         "na", "nan", "none", "null", "nil", "unknown", "unk", "missing", "empty", "blank", "undefined", "unspecified",
@@ -50,19 +52,28 @@ def likeness(name: str) -> str:
     Besides what :func:`folded` passes over: zeros before a number and after its point, ``1e3`` for 1000, signs between
     letters and digits, letters of other scripts that look the same. ``1-23`` and ``12-3`` stay different.
     """
-    plain = "".join(map(_ascii_digit, _plain(name))).translate(_LATIN_OF).strip()
+    if name.isascii() and name.isprintable():  # nearly all are: an archive's are compared in a second
+        plain = name.strip().lower()
+    else:
+        plain = "".join(map(_ascii_digit, _plain(name))).translate(_LATIN_OF).strip()
     if _DECIMAL.fullmatch(plain) and (value := Decimal(plain.replace(",", "."))) == value.to_integral_value():
         return f"{value:.0f}"
     parts: list[str] = []
-    for kind, signs in groupby(plain, _kind):
-        text = "".join(signs)
-        if kind == "digits":
+    for text in _runs(plain):
+        if text[0].isdigit() and text.isascii():
             if parts and parts[-1][-1].isdigit():
                 parts.append("-")
             parts.append(text.lstrip("0") or "0")
-        elif kind == "letters":
+        else:
             parts.append(text)
     return "".join(parts) or plain
+
+
+def _runs(plain: str) -> list[str]:
+    """Runs of digits and of letters; what stands between them is passed over."""
+    if plain.isascii():
+        return _ASCII_RUN.findall(plain)
+    return ["".join(signs) for kind, signs in groupby(plain, _kind) if kind != "between"]
 
 
 def _ascii_digit(sign: str) -> str:

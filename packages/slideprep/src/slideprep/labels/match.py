@@ -149,18 +149,15 @@ def _match_warnings(
 
 
 class _SlideIndex:
-    """Slides by file name, by stem, and by what names that are nearly alike have in common."""
+    """Slides by file name and by stem."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.by_name: dict[str, str] = {}
         self.by_stem: defaultdict[str, list[str]] = defaultdict(list)
-        self.by_likeness: dict[str, str] = {}
         for name in names:
             key = _composed(name)
             self.by_name[key] = name
             self.by_stem[slide_stem(key)].append(name)
-            self.by_likeness.setdefault(likeness(key), name)
-            self.by_likeness.setdefault(likeness(slide_stem(key)), name)
 
     def find(self, row: LabelRow, labels: LabelFile) -> str | None:
         """The slide that a row means, or None."""
@@ -179,7 +176,13 @@ class _SlideIndex:
 
     def hint(self, rows: Sequence[LabelRow]) -> str:
         """Says which rows would fit a slide but for case, spaces, signs or zeros in front; empty where none would."""
-        hits = [(row.slide, self.by_likeness.get(likeness(_last_part(row.slide)))) for row in rows]
+        if not rows:
+            return ""
+        by_likeness: dict[str, str] = {}
+        for key, name in self.by_name.items():
+            by_likeness.setdefault(likeness(key), name)
+            by_likeness.setdefault(likeness(slide_stem(key)), name)
+        hits = [(row.slide, by_likeness.get(likeness(_last_part(row.slide)))) for row in rows]
         pairs = [f"'{revealed(given)}' for '{revealed(name)}'" for given, name in hits if name is not None]
         if not pairs:
             return ""

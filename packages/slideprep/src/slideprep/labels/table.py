@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,10 +17,7 @@ from slideprep.labels.alike import is_nobody
 from slideprep.labels.columns import COLUMNS, MPP_RANGE, OBJECTIVE_RANGE, read_header, read_number, read_split
 from slideprep.storage.places import Place, Url, place
 from slideprep.storage.remote import read_bytes
-from slideprep.text import count, csv_value, readable
-
-_BREAKS = re.compile(r"[ ]*[\t\r\n]+[ ]*")
-"""Of a value that was wrapped in its cell."""
+from slideprep.text import count, csv_value, readable, unbroken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +146,7 @@ def _lines(path: Place, text: str) -> Iterator[tuple[int, list[str]]]:
     start = 1
     try:
         for fields in reader:
-            trimmed = [_BREAKS.sub(" ", csv_value(field.strip())).strip() for field in fields]
+            trimmed = [unbroken(csv_value(field.strip())) for field in fields]
             if any(trimmed):
                 yield start, trimmed
             start = reader.line_num + 1

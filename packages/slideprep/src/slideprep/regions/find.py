@@ -14,8 +14,9 @@ from slideprep.slides.overview import read_level, read_overview, small_overview
 from slideprep.slides.reader import Slide
 from slideprep.storage.files import output_errors
 from slideprep.text import short_name
+from slideprep.tissue.annotation_checks import annotation_notes, nothing_left
 from slideprep.tissue.annotation_files import read_annotations
-from slideprep.tissue.annotations import AnnotatedRegion, leave_out, overlapping
+from slideprep.tissue.annotations import AnnotatedRegion, leave_out
 from slideprep.tissue.auto import OVERVIEW_MPP, auto_mask, auto_regions
 from slideprep.tissue.boxes import regions_from_mask
 from slideprep.tissue.tissueloc import tissueloc_level, tissueloc_mask
@@ -123,15 +124,13 @@ def _annotated(slide: Slide, _scale: Scale, job: ScanJob) -> FoundBoxes:
     if outside:
         raise TissueError("; ".join(outside))
     if not items:
-        raise TissueError(
-            f"slide '{job.shown_name}' has no annotated region left ({job.annotations.name} holds "
-            f"{len(read.regions)}, --exclude-class removed {len(read.regions) - len(kept)})"
-        )
-    notes += [
-        f"boxes of {a.label} and {b.label} overlap although their classes differ"
-        for a, b in overlapping(kept)
-    ]
-    return FoundBoxes(items=items, notes=notes, overview=small_overview(slide))
+        reason = nothing_left(job.annotations.name, read.notes, read.regions)
+        raise TissueError(f"slide '{job.shown_name}' has no annotated region: {reason}")
+    overview = small_overview(slide)
+    notes += annotation_notes(
+        kept, overview, width_l0=slide.levels[0].width, height_l0=slide.levels[0].height
+    )
+    return FoundBoxes(items=items, notes=notes, overview=overview)
 
 
 def _nameless(region: AnnotatedRegion, job: ScanJob) -> AnnotatedRegion:

@@ -2,5 +2,6 @@
 
 Reading order: ``models`` (a sample's JSON and index.json), ``format`` (names, numbers, keys), ``tar`` (members to a
 tar), ``tar_copy`` (a tar without some samples), ``records`` (what a build remembers of a shard), ``journal`` (how files
-of a set are exchanged so that a kill loses nothing), ``verify`` (every rule on every byte).
+of a set are exchanged so that a kill loses nothing), ``absent`` (what to say where there is no index), ``verify``
+(every rule on every byte).
 """

@@ -4,5 +4,6 @@ Pure: arrays and text in, values out; no slide is opened. Lengths of the detecto
 
 Reading order: ``background`` and ``padding`` (what is glass, what is nothing), ``artefacts`` (ink and edges), ``auto``
 (our detector), ``tissueloc`` (the published algorithm), ``boxes`` (from a mask to boxes, for both); ``annotations``
-(outlines and what a build asks of them), ``geojson`` and ``imagescope`` (the two formats), ``annotation_files``.
+(outlines and what a build asks of them), ``geojson`` and ``imagescope`` (the two formats), ``annotation_files``,
+``annotation_checks`` (what a person should know of them).
 """

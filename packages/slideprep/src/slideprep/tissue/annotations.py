@@ -1,15 +1,15 @@
 """Annotated regions: polygons drawn by a pathologist, in level-0 pixels, and what a build asks of them.
 
-In: an :class:`AnnotatedRegion` per polygon, read by
-``annotation_files``. Out: its box, which regions to leave out, which ones collide, and which pixels of an output image
-lie inside. The rules that every outline must keep, whatever its format, stand here too. No file and no slide is read.
+In: an :class:`AnnotatedRegion` per polygon, read by ``annotation_files``. Out: its box, which regions to leave out,
+and which pixels of an output image lie inside. The rules that every outline must keep, whatever its format, stand
+here too. No file and no slide is read.
 """
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, isfinite
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slideprep.errors import InputError, UsageError
-from slideprep.text import as_on_disk, short_name, slide_stem
+from slideprep.text import as_on_disk, number, short_name, slide_stem
 from slideprep.units import Box
 
 Ring = tuple[tuple[float, float], ...]
@@ -28,6 +28,9 @@ Ring = tuple[tuple[float, float], ...]
 
 ANNOTATION_SUFFIXES = (".geojson", ".json", ".xml")
 """Files that may hold a slide's annotations."""
+
+FARTHEST_PX = 1_000_000_000
+"""No slide is larger, and the square of such a number can still be computed exactly enough."""
 
 _NAME_BYTES = 255
 """A file system takes no longer name, and says so where one asks for it."""
@@ -139,24 +142,6 @@ def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
-def overlapping(regions: Sequence[AnnotatedRegion]) -> list[tuple[AnnotatedRegion, AnnotatedRegion]]:
-    """Pairs of regions of different classes whose bounding boxes overlap, in the order given.
-
-    Each region's sample is its bounding box with the surroundings kept, so such a pair shows the same tissue
-    under two labels. Boxes that only touch do not overlap.
-    """
-    if not regions:
-        return []
-    left, top, right, bottom = np.array([region.bounds for region in regions]).T
-    pairs = []
-    for i, region in enumerate(regions):
-        hits = (left[i] < right) & (left < right[i]) & (top[i] < bottom) & (top < bottom[i])
-        hits[: i + 1] = False
-        others = (regions[j] for j in np.flatnonzero(hits).tolist())
-        pairs += [(region, other) for other in others if other.class_name != region.class_name]
-    return pairs
-
-
 def inside_mask(
     region: AnnotatedRegion,
     *,
@@ -228,15 +213,21 @@ def checked_number(value: Any, where: str) -> float:
         InputError: It is none.
     """
     try:
-        number = float("nan") if isinstance(value, bool) or value is None else float(value)
+        found = _plain_number(value)
     except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not isfinite(number):
+        found = float("nan")
+    if not isfinite(found) or abs(found) > FARTHEST_PX:
         raise InputError(
-            f"{where}: coordinates must be finite numbers in level-0 pixels, and one is {str(value)[:40]!r}; "
-            "correct or remove this annotation"
+            f"{where}: coordinates must be finite numbers in level-0 pixels, at most {FARTHEST_PX:,}, and one is "
+            f"{str(value)[:40]!r}; correct or remove this annotation"
         )
-    return number
+    return found
+
+
+def _plain_number(value: Any) -> float:
+    if isinstance(value, str):
+        return number(value)
+    return float("nan") if isinstance(value, bool) or value is None else float(value)
 
 
 def checked_ring(corners: list[tuple[float, float]], where: str) -> Ring:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from slideprep.errors import InputError
+from slideprep.text import count, readable, unbroken
 from slideprep.tissue.annotations import AnnotatedRegion, Polygon, Ring, checked_number, checked_ring
 
 _NO_REGIONS = {"detection", "cell", "tile", "PathDetectionObject", "PathCellObject", "PathTileObject"}
@@ -24,7 +25,7 @@ def regions_from_geojson(data: bytes, file_name: str) -> tuple[list[AnnotatedReg
         InputError: Broken JSON, a structure that is not GeoJSON, coordinates that are not pixels, or a bad
         outline.
     """
-    regions, skipped = [], Counter[str]()
+    regions, skipped, ignored = [], Counter[str](), Counter[str]()
     for number, feature in enumerate(_features(_parsed(data, file_name), file_name), start=1):
         where = f"{file_name}, feature {number}"
         geometry, properties = _parts(feature, where)
@@ -33,13 +34,28 @@ def regions_from_geojson(data: bytes, file_name: str) -> tuple[list[AnnotatedReg
         if object_type in _NO_REGIONS:
             skipped[f"{object_type} objects"] += 1
         elif kind in ("Polygon", "MultiPolygon"):
-            regions.append(_region(geometry, properties, where))
+            region = _region(geometry, properties, where)
+            if is_ignored(region.class_name):
+                ignored[region.class_name or ""] += 1
+            else:
+                regions.append(region)
         else:
-            skipped[f"{kind} geometries"] += 1
+            skipped[f"{readable(kind)} geometries"] += 1
     notes = [
-        f"{file_name}: {count} {what} left out, only polygons are regions" for what, count in skipped.items()
+        f"{file_name}: {number} {what} left out, only polygons are regions"
+        for what, number in skipped.items()
+    ]
+    notes += [
+        f"{file_name}: {count(number, 'annotation')} of class '{name}' left out, as QuPath itself ignores classes "
+        "whose name ends in *"
+        for name, number in ignored.items()
     ]
     return regions, notes
+
+
+def is_ignored(class_name: str | None) -> bool:
+    """Whether QuPath takes a class for one to be ignored: its name, or a part of a derived one, ends in ``*``."""
+    return class_name is not None and any(part.strip().endswith("*") for part in class_name.split(": "))
 
 
 def _parsed(data: bytes, file_name: str) -> Any:
@@ -115,7 +131,7 @@ def _class_name(classification: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    return readable(unbroken(value.strip())) or None if isinstance(value, str) else None
 
 
 def _polygon(rings: Any, where: str) -> Polygon:

@@ -12,13 +12,21 @@ from dataclasses import dataclass, replace
 from math import cos, pi, sin
 from xml.etree import ElementTree
 
+import numpy as np
+import numpy.typing as npt
+
 from slideprep.errors import InputError
+from slideprep.text import readable, unbroken
 from slideprep.tissue.annotations import AnnotatedRegion, Polygon, Ring, checked_number, checked_ring
 
 _FREEHAND, _RECTANGLE, _ELLIPSE = "0", "1", "2"
 
 ELLIPSE_CORNERS = 72
 """Corners of the polygon that stands for an ellipse: at 5 degrees each, within 0.1 % of its half axes."""
+
+
+MOST_HOLES = 1_000_000
+"""Pairs of a region and a hole in it that a layer may have: each is kept, and thousands of both would be millions."""
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -135,16 +143,23 @@ def _layer_class(layer: ElementTree.Element) -> str | None:
 
 
 def _text(value: str | None) -> str | None:
-    return (value or "").strip() or None
+    return readable(unbroken((value or "").strip())) or None
 
 
 def _with_holes(outlines: list[_Outline]) -> tuple[list[AnnotatedRegion], list[str]]:
     """The positive outlines, each with the negative ones whose boxes overlap its own."""
     negatives = [o for o in outlines if o.negative]
-    regions, used = [], set[int]()
+    bounds = np.array([hole.region.bounds for hole in negatives]).reshape(-1, 4)
+    regions, used, pairs = [], set[int](), 0
     for outline in (o for o in outlines if not o.negative):
-        holes = [i for i, hole in enumerate(negatives) if _overlap(outline.region.bounds, hole.region.bounds)]
+        holes = np.flatnonzero(_overlaps(outline.region.bounds, bounds)).tolist()
         used.update(holes)
+        pairs += len(holes)
+        if pairs > MOST_HOLES:
+            raise InputError(
+                f"{outline.region.where}: the regions of its layer and the negative ones overlap in more than "
+                f"{MOST_HOLES:,} pairs, which nobody draws; save the annotations again without what a program made"
+            )
         polygon = Polygon(exterior=outline.ring, holes=tuple(negatives[i].ring for i in holes))
         regions.append(replace(outline.region, polygons=(polygon,)))
     notes = [
@@ -155,5 +170,10 @@ def _with_holes(outlines: list[_Outline]) -> tuple[list[AnnotatedRegion], list[s
     return regions, notes
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _overlaps(
+    box: tuple[float, float, float, float], others: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Which of the boxes, (left, top, right, bottom) a row, overlap one."""
+    left, top, right, bottom = others.T
+    overlaps: npt.NDArray[np.bool_] = (box[0] < right) & (left < box[2]) & (box[1] < bottom) & (top < box[3])
+    return overlaps

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slideprep.shards.absent import why_no_index
 from slideprep.shards.format import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -32,15 +33,17 @@ def load_index(directory: Place) -> tuple[Index | None, list[Fault]]:
     Raises:
         OutputError: The store does not answer, so nothing can be said of the set.
     """
+    store = open_store(directory)
     try:
-        data = open_store(directory).read(INDEX_NAME)
+        data = store.read(INDEX_NAME)
     except UnansweredError as error:
         raise OutputError(
             f"cannot read {directory}/{INDEX_NAME}: {error.strerror}; check the network and the store, then try again"
         ) from error
     except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         message = (
-            f"{error.strerror}; it is written last: run the same build-shards command again to finish the set"
+            f"{error.strerror}; {why_no_index(store) if missing else 'check its permissions and the disk'}"
         )
         return None, [_fault("F01 index-present", message)]
     try:
