@@ -82,3 +82,42 @@ def test_help_is_the_first_sentence_and_the_default() -> None:
     assert shown["workers"] == "Worker processes; 0 for none.  [default: one per core]"
     assert shown["mask_outside"] == "Blank what lies outside an annotation."
     assert shown["aux"] == "Patients in nested unlabelled sets, such as 300,1004."
+
+
+COMMANDS = sorted(commands.main.commands)
+
+
+def _numbers(command: str) -> list[tuple[str, int]]:
+    """Options of a command that take numbers, and how many."""
+    with click.Context(commands.main.commands[command]) as context:
+        parameters = commands.main.commands[command].get_params(context)
+    of_config = {"split": 3, "magnifications": 1, "aux": 1}  # texts until the configuration takes them apart
+    found = []
+    for parameter in parameters:
+        kinds = getattr(parameter.type, "types", [parameter.type])
+        if parameter.name in of_config:
+            found.append((parameter.opts[0], of_config[parameter.name]))
+        elif all(kind.name in ("float", "integer") for kind in kinds):
+            found.append((parameter.opts[0], len(kinds)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "value", ["0_5", "nan", "inf", "-1", "1e400", "\uff11", "99999999999999999999", "0x10", ""]
+)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_takes_what_is_no_sensible_number(command: str, value: str, tmp_path: Path) -> None:
+    """Every option that takes numbers refuses it by name, before any work."""
+    alone = command in ("inspect", "relabel", "synthesize", "verify")
+    given = [tmp_path] if alone else [tmp_path, tmp_path / "a"]
+    out = ["--out", tmp_path / "out"] if command == "build-shards" else []
+    for option, number in _numbers(command):
+        if option == "--seed" and value == "-1" and command != "synthesize":
+            continue  # a seed of a build may be any number of 64 bits
+        values = [",".join([value] * number)] if option == "--split" else [value] * number
+        if option in ("--aux", "--magnifications") and value == "":
+            continue  # none
+        result = invoked(commands.main, command, *given, *out, option, *values)
+        assert result.exit_code == 2, (option, result.output)
+        assert option in result.output, (option, result.output)
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ from pydantic import (
 
 from slideprep.building.settings_file import read_settings
 from slideprep.errors import UsageError
-from slideprep.labels.split_plan import DEFAULT_SPLIT, SplitSettings
+from slideprep.labels.split_plan import DEFAULT_SPLIT, MOST_PATIENTS, SplitSettings
 from slideprep.regions.settings import Names, Numbers, ReadSettings, Real, ShownNames, Whole, listed
 from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
@@ -46,6 +46,7 @@ REPEATED = {"exclude_classes": "--exclude-class"}
 
 _AnyPlace = Annotated[Path | Url, PlainValidator(place)]
 """A local path or an address."""
+_Patients = Annotated[Whole, Field(le=MOST_PATIENTS)]
 _LocalPath = Annotated[Path | None, BeforeValidator(local_path), _UNRECORDED]
 
 
@@ -84,9 +85,9 @@ class BuildConfig(ReadSettings):
     annotations: _LocalPath = None
     classes: ShownNames | None = None
     split: Numbers = DEFAULT_SPLIT
-    labelled_per_class: Whole | None = None
-    dev_per_class: Whole | None = None
-    aux: Annotated[tuple[Whole, ...], BeforeValidator(listed)] = ()
+    labelled_per_class: _Patients | None = None
+    dev_per_class: _Patients | None = None
+    aux: Annotated[tuple[_Patients, ...], BeforeValidator(listed)] = ()
     patients_differ: Annotated[bool, _UNRECORDED] = False
     seed: Annotated[Whole, Field(ge=-_LONGEST_SEED, le=_LONGEST_SEED)] = 0
     shard_mb: Annotated[Whole, Field(ge=1, le=100_000)] = 256

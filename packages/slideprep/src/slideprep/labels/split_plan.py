@@ -17,6 +17,9 @@ from slideprep.units import exact
 DEFAULT_SPLIT = (0.7, 0.15, 0.15)
 """Training, validation and testing fractions of the paper (section 4.2)."""
 
+MOST_PATIENTS = 100_000_000
+"""More than any archive has."""
+
 _AUX = re.compile(r"aux([0-9]+)(?:_added)?")
 
 LABELLED_SPLITS = ("train", "val", "test", "dev")
@@ -91,6 +94,8 @@ def _check_split(split: Sequence[float]) -> None:
             f"--split {given} has {len(split)} values; give three, train,val,test, with 0 for a split that "
             "is not wanted"
         )
+    if max(split) > MOST_PATIENTS:
+        raise UsageError(f"--split {given}: there are no more than {MOST_PATIENTS:,} patients; give fewer")
     if not all(isfinite(value) and value >= 0 for value in split) or split[0] == 0:
         raise UsageError(
             f"--split {given}: no value may be negative and train must not be 0; give e.g. 0.7,0.15,0.15"
