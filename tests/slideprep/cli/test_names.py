@@ -142,3 +142,12 @@ def test_a_folder_of_such_a_name_can_hold_a_set(folder: Path, tmp_path: Path) ->
     assert_plain(report.output)
     assert "F10 foreign-file: f\\xf6reign\\x1b[0m" in report.output
     assert "1 fault (" in report.output
+
+
+def test_a_terminal_without_the_signs_gets_escapes(folder: Path) -> None:
+    """In plain ASCII, twelve columns wide, a table is cut with a sign that is not there: nothing ends by that."""
+    runner = CliRunner(charset="ascii", env={"COLUMNS": "12"})
+    options = (*TINY, "--labels", folder / "labels.csv")
+    result = runner.invoke(main, ["plan", *map(str, (folder / "slides", *options))], catch_exceptions=False)
+    assert result.exit_code == 3
+    assert result.stdout_bytes.isascii()

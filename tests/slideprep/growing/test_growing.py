@@ -246,7 +246,7 @@ def test_a_name_that_is_taken_by_another_file_is_refused(folder: Path) -> None:
     before = files(folder / "out")
     result = add(folder, slides="one")
     assert result.exit_code == 2
-    assert "have the name of a slide in the set and another content: 's0.png'" in said(result)
+    assert "has the name of a slide in the set and another content: 's0.png'" in said(result)
     assert files(folder / "out") == before
 
 
@@ -448,7 +448,7 @@ def test_a_table_that_says_what_is_there_changes_nothing(folder: Path) -> None:
     ("row", "message"),
     [
         ({"label": "c", "patient": "Adalbert"}, "--add-class 'c'"),
-        ({"label": "", "patient": "Adalbert"}, "would lose their label"),
+        ({"label": "", "patient": "Adalbert"}, "would lose the label"),
         ({"label": "b", "patient": "Bea"}, "'s0.png' of 'Adalbert'"),
     ],
 )

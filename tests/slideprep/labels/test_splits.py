@@ -153,7 +153,7 @@ def test_explicit_splits_are_kept_for_every_slide_of_their_patient() -> None:
     assert {name: slide.split for name, slide in plan.slides.items()} == expected
     assert plan.sets["aux2"] == ("aux1", "aux2_added")
     assert not plan.slides["e"].keeps_label
-    assert any("1 patients have a split on some of their slides only" in warning for warning in plan.warnings)
+    assert any("1 patient has a split on some of their slides only" in warning for warning in plan.warnings)
 
 
 def test_patients_without_an_explicit_split_are_shared_out_among_themselves() -> None:
@@ -285,7 +285,7 @@ def test_a_single_class_and_mixed_patients_are_pointed_out() -> None:
     assert "there is one class only, 'A'" in assign_splits(cohort({"A": 9}), {}, DEFAULTS, seed=0).warnings[0]
     mixed = assign_splits(cohort({"A": 9, "B": 9}), {"A0.svs": ["A", "B"]}, DEFAULTS, seed=0)
     assert mixed.warnings == (
-        "1 patients have more than one class; each was balanced by its most frequent one",
+        "1 patient has more than one class; each was balanced by its most frequent one",
     )
 
 

@@ -27,7 +27,7 @@ from slideprep.shards.format import Index
 from slideprep.shards.journal import refuse_unfinished
 from slideprep.shards.records import ShardRecord
 from slideprep.slides.fetch import forget_idle
-from slideprep.text import sayer
+from slideprep.text import count, sayer
 from slideprep.workers.executor import Executor, executor
 
 
@@ -72,7 +72,7 @@ def build_shards(config: BuildConfig, prepared: Prepared, console: Console) -> B
         if not planned.shards:
             write_sidecars(finished, config.out, scratch=config.scratch)
             raise InputError(
-                f"nothing can be written: no region of the {len(prepared.files)} slides is usable; "
+                f"nothing can be written: no region of {count(len(prepared.files), 'slide')} is usable; "
                 f"{config.out / 'failures.csv'} and {config.out / 'left_out.csv'} say why"
             )
         workspace.check_held()

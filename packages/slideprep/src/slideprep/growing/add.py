@@ -34,7 +34,7 @@ from slideprep.shards.format import shard_name
 from slideprep.shards.journal import discard
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.places import Place
-from slideprep.text import sayer
+from slideprep.text import count, sayer
 from slideprep.workers.executor import Executor, executor
 
 OPERATION = "add-slides"
@@ -147,7 +147,7 @@ def _add(held: Changing, wish: Addition, console: Console) -> Outcome:
     if not is_nothing(prepared) and not made.slides:
         discard(held.store)
         raise InputError(
-            f"none of {len(made.tried)} slides has a usable region, and the set is as it was: "
+            f"none of {count(len(made.tried), 'slide')} has a usable region, and the set is as it was: "
             + ("; ".join(failure.reason for failure in made.failures[:5]) or "all were left out by rule")
         )
     forgotten = rewrite_shards(current, Edits(labels={}, forget=made.tried), held.store, workspace)

@@ -26,7 +26,7 @@ from slideprep.labels.split_plan import (
 )
 from slideprep.labels.split_warnings import left_out_warnings, mixed_warnings
 from slideprep.labels.splits import IMPORTANCE, explicit_splits, planned_slide, ranked
-from slideprep.text import revealed
+from slideprep.text import count, revealed
 
 
 def _same(name: str) -> str:
@@ -163,7 +163,9 @@ def _refuse_moves(kept: Mapping[str, str], asked: Mapping[str, str]) -> None:
     if moved:
         listed = "; ".join(f"'{p}' is in {kept[p]}, asked for {asked[p]}" for p in moved[:5])
         raise UsageError(
-            f"{len(moved)} patients are in the set and never change their split, since a model may have seen them: "
+            f"{count(len(moved), 'patient is', 'patients are')} "
+            f"in the set and will not change the split, since a model may have "
+            "seen them: "
             f"{listed}; give their slides no split, or leave them out"
         )
 

@@ -20,6 +20,7 @@ from slideprep.labels.columns import name_list
 from slideprep.labels.match import RegionClasses, SlideEntry, patient_classes
 from slideprep.labels.split_plan import SplitPlan
 from slideprep.slides.fingerprint import fingerprint
+from slideprep.text import count
 
 ShownName = Callable[[str, str], str]
 """("slide" or "patient", real name) to the name as a set shows it."""
@@ -68,7 +69,7 @@ def is_nothing(prepared: Prepared) -> bool:
 
 def _notes(known: Sequence[str], current: CurrentSet, prepared: Prepared) -> Iterable[str]:
     if known:
-        yield f"{len(known)} slides are in the set already, the same files: {name_list(known)}"
+        yield f"{count(len(known), 'slide is', 'slides are')} in the set already, the same files: {name_list(known)}"
     if is_nothing(prepared):
         yield "there is nothing to add"
     elif current.identity.get("versions") != created_by().model_dump():
@@ -100,7 +101,8 @@ def _refuse_others(known: Iterable[str], current: CurrentSet, prepared: Prepared
     other = [name for name in known if fingerprint(prepared.files[name]) != scans[name].fingerprint]
     if other:
         raise UsageError(
-            f"{len(other)} slides have the name of a slide in the set and another content: {name_list(other)}; rename "
+            f"{count(len(other), 'slide has', 'slides have')} "
+            f"the name of a slide in the set and another content: {name_list(other)}; rename "
             "the new files, or take the old ones out with remove-slides first"
         )
 

@@ -18,6 +18,7 @@ from slideprep.labels.split_plan import PlannedSlide, stored_split
 from slideprep.labels.table import LabelFile, read_labels
 from slideprep.shards.format import shard_name
 from slideprep.storage.places import Place
+from slideprep.text import count
 
 OPERATION = "relabel"
 
@@ -112,7 +113,8 @@ def _left_out(new: Mapping[str, str | None], slides: Mapping[str, PlannedSlide])
     if not waiting:
         return []
     return [
-        f"{len(waiting)} slides have a label now and are still left out; add-slides puts them in: {name_list(waiting)}"
+        f"{count(len(waiting), 'slide has', 'slides have')} "
+        f"a label now and still no place in the set; add-slides gives one: " + name_list(waiting)
     ]
 
 
@@ -139,17 +141,22 @@ def new_labels(
     emptied = [name for name, label in new.items() if label is None and slides[name].keeps_label]
     if emptied:
         raise UsageError(
-            f"{len(emptied)} slides would lose their label in a labelled split: {name_list(emptied)}; give them one, "
+            f"{count(len(emptied), 'slide')} "
+            f"would lose the label in a labelled split: {name_list(emptied)}; give them one, "
             "or remove them with remove-slides"
         )
     notes = [note for note in labels.notes if "column 'patient'" not in note]  # no patient moves here
     moved = [n for n, e in named.items() if e.split and slides[n].split not in (None, stored_split(e.split))]
     if moved:
         notes.append(
-            f"{len(moved)} slides have another split in the table; they stay where they are: {name_list(moved)}"
+            f"{count(len(moved), 'slide has', 'slides have')} "
+            f"another split in the table and will not move: {name_list(moved)}"
         )
     if matched.without_slide:
-        notes.append(f"{len(matched.without_slide)} rows name slides that the set does not hold")
+        notes.append(
+            f"{count(len(matched.without_slide), 'row names a slide', 'rows name slides')} "
+            f"that the set does not hold"
+        )
     return new, tuple(notes)
 
 
@@ -163,6 +170,7 @@ def _refuse_patients(
     ]
     if other:
         raise UsageError(
-            f"{len(other)} slides have another patient in the table than in the set: {', '.join(other[:10])}; "
+            f"{count(len(other), 'slide has', 'slides have')} "
+            f"another patient in the table than in the set: {', '.join(other[:10])}; "
             "relabel changes labels alone. Remove such slides and add them again, so that leaks are looked for"
         )

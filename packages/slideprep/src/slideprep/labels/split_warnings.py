@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import RegionClasses, SlideEntry, slide_votes
 from slideprep.labels.split_plan import DEFAULT_SPLIT, SplitSettings
+from slideprep.text import count
 
 Classes = Mapping[str, str | None]
 """Class by patient, None for an unlabelled one."""
@@ -30,14 +31,16 @@ def explicit_warnings(
     warnings = _overruled(free, settings)
     if free:
         warnings.append(
-            f"{len(free)} labelled patients have no split in labels.csv; the options share them out among "
-            "themselves"
+            f"{count(len(free), 'labelled patient has', 'labelled patients have')} "
+            f"no split in labels.csv; the options "
+            "share them out among themselves"
         )
     part = {entry.patient for entry in entries if entry.split is None and entry.patient in explicit}
     if part:
         warnings.append(
-            f"{len(part)} patients have a split on some of their slides only; it holds for all their slides: "
-            + name_list(sorted(part))
+            f"{count(len(part), 'patient has', 'patients have')} "
+            f"a split on some of their slides only; it holds for all "
+            "their slides: " + name_list(sorted(part))
         )
     return warnings
 
@@ -95,16 +98,16 @@ def class_warnings(
     warnings = []
     if len(classes) == 1:
         warnings.append(f"there is one class only, '{classes[0]}'; a classifier needs two")
-    counts = {name: Counter(reach.get(name, {}).values()) for name in classes}
+    numbers = {name: Counter(reach.get(name, {}).values()) for name in classes}
     expected = [
         split
         for split in ("train", "val", "test")
-        if split in wanted or any(count[split] for count in counts.values())
+        if split in wanted or any(number[split] for number in numbers.values())
     ]
-    for name, count in counts.items():
-        missing = [split for split in expected if not count[split]]
+    for name, number in numbers.items():
+        missing = [split for split in expected if not number[split]]
         if missing:
-            warnings.append(_unreached(name, count, missing))
+            warnings.append(_unreached(name, number, missing))
     return warnings
 
 
@@ -124,7 +127,8 @@ def mixed_warnings(entries: Iterable[SlideEntry], region_classes: RegionClasses)
     mixed = sum(len(names) > 1 for names in classes.values())
     if not mixed:
         return []
-    return [f"{mixed} patients have more than one class; each was balanced by its most frequent one"]
+    have = count(mixed, "patient has", "patients have")
+    return [f"{have} more than one class; each was balanced by its most frequent one"]
 
 
 def left_out_warnings(reasons: Mapping[str, str]) -> list[str]:

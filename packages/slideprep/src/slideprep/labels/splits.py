@@ -32,6 +32,7 @@ from slideprep.labels.split_warnings import (
     mixed_warnings,
     share_warnings,
 )
+from slideprep.text import count
 
 IMPORTANCE = ("train", "test", "val")
 """A class not trained on is lost, one not tested says nothing, one not validated costs least."""
@@ -142,8 +143,8 @@ def explicit_splits(entries: Iterable[SlideEntry], present: int = 0) -> dict[str
     if torn:
         listed = "; ".join(f"'{patient}' in {' and '.join(sorted(named[patient]))}" for patient in torn)
         raise UsageError(
-            f"{len(torn)} patients have slides in two splits, which leaks what is learnt into what is "
-            f"measured: {listed}; give all slides of a patient one split"
+            f"{count(len(torn), 'patient has', 'patients have')} slides in two splits, which leaks what is learnt into "
+            f"what is measured: {listed}; give all slides of a patient one split"
         )
     names = {next(iter(splits)) for splits in named.values()}
     numbers = sorted(int(name.removeprefix("aux")) for name in names if name.startswith("aux"))
