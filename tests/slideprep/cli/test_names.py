@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from fixtures.build_inputs import write_labels, write_slides
 from slideprep.cli.main import main
 from slideprep.shards.verify.verify import verify
 from slideprep.text import csv_value
+from slideprep.tissue.annotation_files import regions_geojson
+from slideprep.units import Box
 
 TINY = ("--tissue", "whole", "--objective", "20", "--magnifications", "10,5", "--workers", "0")
 LATIN = os.fsdecode(b"latin\xe9.png")
@@ -151,3 +154,31 @@ def test_a_terminal_without_the_signs_gets_escapes(folder: Path) -> None:
     result = runner.invoke(main, ["plan", *map(str, (folder / "slides", *options))], catch_exceptions=False)
     assert result.exit_code == 3
     assert result.stdout_bytes.isascii()
+
+
+def test_a_slide_is_removed_by_its_bytes_or_as_it_is_shown(folder: Path, tmp_path: Path) -> None:
+    """What a shell completes and what slides.csv says name the same slide."""
+    for number, name in enumerate((LATIN, NAMES[LATIN], "=1+1.png")):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder / "out", copy)
+        result = run("remove-slides", copy, "--", name)
+        assert result.exit_code == 0, result.output
+        assert NAMES.get(name, name) not in {csv_value(row["slide"]) for row in table(copy / "slides.csv")}
+
+
+def test_a_class_that_cannot_be_shown_is_not_added(folder: Path, tmp_path: Path) -> None:
+    """It would end the change at the index."""
+    result = run("relabel", folder / "out", "--labels", folder / "labels.csv", "--add-class", "c\udce9")
+    assert result.exit_code == 2
+    assert "--add-class 'c\\xe9' is empty or holds what cannot be shown" in " ".join(result.output.split())
+
+
+def test_an_outline_of_a_file_of_any_name_is_kept(folder: Path, tmp_path: Path) -> None:
+    """--mask-outside keeps outlines with the file that they came from, in a record that is UTF-8."""
+    slides = write_slides(tmp_path / "slides", [LATIN])
+    drawn = json.dumps(regions_geojson([(Box(x=0, y=0, width=140, height=140), "a", "x\udce9")]))
+    (tmp_path / os.fsdecode(b"latin\xe9.geojson")).write_text(drawn)
+    options = ("--tissue", "annotations", "--annotations", tmp_path, "--mask-outside", *TINY[2:])
+    built = run("build-shards", slides, *options, "--out", tmp_path / "out")
+    assert built.exit_code == 0, built.output
+    assert verify(tmp_path / "out").ok

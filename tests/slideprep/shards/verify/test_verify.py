@@ -122,8 +122,9 @@ def test_sidecars_are_no_foreign_files(golden: Path) -> None:
     assert [fault.path for fault in verify(golden).faults] == ["notes.txt"]
 
 
-def test_an_empty_folder_is_an_unfinished_set(tmp_path: Path) -> None:
-    """Without an index the report says how to finish the build, and that nothing was checked."""
+def test_a_workspace_without_an_index_is_an_unfinished_set(tmp_path: Path) -> None:
+    """The report says how to finish the build, and that nothing was checked."""
+    (tmp_path / ".slideprep").mkdir()
     report = verify(tmp_path)
     assert [fault.rule for fault in report.faults] == ["F01 index-present"]
     assert "run the same build-shards command again" in report.faults[0].message

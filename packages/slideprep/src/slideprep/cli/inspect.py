@@ -63,7 +63,7 @@ def _facts(slide: Slide) -> dict[str, Any]:
     """What the file itself says."""
     return {
         "slide": slide.name,
-        "vendor": slide.vendor,
+        "vendor": for_terminal(slide.vendor),
         "reader": slide.reader,
         "width": slide.levels[0].width,
         "height": slide.levels[0].height,

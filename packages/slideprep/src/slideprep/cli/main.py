@@ -105,8 +105,9 @@ def inspect_command(slide: Place, as_json: bool, objective: float | None, mpp: f
         from slideprep.cli.inspect import as_text, inspect_slide
 
         facts = inspect_slide(slide, objective=objective, mpp=mpp)
-        told = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else as_text(facts)
-        click.echo(for_terminal(told))
+        click.echo(
+            json.dumps(facts, indent=2, ensure_ascii=False) if as_json else for_terminal(as_text(facts))
+        )
 
 
 @main.command("verify")

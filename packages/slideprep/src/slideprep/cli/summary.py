@@ -13,6 +13,7 @@ from slideprep.building.config import BuildConfig
 from slideprep.building.plan import BYTES_PER_PX
 from slideprep.cli.grouped import failure_lines
 from slideprep.shards.format import INDEX_NAME, Index, magnification_name
+from slideprep.shards.records import Failure
 from slideprep.storage.places import Place
 from slideprep.text import count, screen_line
 from slideprep.units import grid_px
@@ -142,11 +143,22 @@ def print_plan(config: BuildConfig, planned: Planned, console: Console) -> None:
                 f"to decode: {pixels / 1e6:,.0f} of {slides / 1e6:,.0f} megapixels ({pixels / slides:.0%})"
             )
         )
+    _print_list(console, "left out by rule", _left_out(planned), "")
     _print_list(console, "warning", planned.warnings, "yellow")
     _print_slide_warnings(console, planned.scanned.scans.values())
     _print_list(console, "failed", failure_lines(planned.failures), "red")
     if planned.failures:
         console.print(screen_line(f"{count(len(planned.failures), 'input')} cannot be used", style="red"))
+
+
+def _left_out(planned: Planned) -> list[str]:
+    """Regions that would not be written, by reason."""
+    return failure_lines(
+        Failure(slide=scan.name, region=region.index, stage="layout", reason=region.left_out)
+        for scan in planned.scanned.scans.values()
+        for region in scan.regions
+        if region.left_out is not None
+    )
 
 
 def print_earlier(out: Place, earlier: EarlierBuild, console: Console) -> None:

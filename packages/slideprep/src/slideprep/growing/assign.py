@@ -26,7 +26,7 @@ from slideprep.labels.split_plan import (
 )
 from slideprep.labels.split_warnings import left_out_warnings, mixed_warnings
 from slideprep.labels.splits import IMPORTANCE, explicit_splits, planned_slide, ranked
-from slideprep.text import count, revealed
+from slideprep.text import count, readable, revealed
 
 
 def _same(name: str) -> str:
@@ -133,8 +133,12 @@ def with_classes(classes: Sequence[str], added: Sequence[str]) -> tuple[str, ...
     """The classes of a set and new ones behind them, so that no class changes its number.
 
     Raises:
-        UsageError: A class is there already, or twice.
+        UsageError: A class is there already, or twice, or no label can have it.
     """
+    if unseen := [name for name in added if readable(name) != name or not name.strip()]:
+        raise UsageError(
+            f"--add-class '{readable(unseen[0])}' is empty or holds what cannot be shown, here as an escape; correct it"
+        )
     together = (*classes, *added)
     twice = sorted(name for name, count in Counter(together).items() if count > 1)
     if twice:

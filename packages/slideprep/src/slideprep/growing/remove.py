@@ -16,7 +16,7 @@ from slideprep.shards.format import shard_name
 from slideprep.shards.journal import NEXT, discard
 from slideprep.shards.records import ShardRecord
 from slideprep.storage.places import Place
-from slideprep.text import slide_stem
+from slideprep.text import file_name, slide_stem
 
 OPERATION = "remove-slides"
 
@@ -150,13 +150,14 @@ def _left_over(held: Changing, wish: Removal) -> str:
 
 
 def _shown(current: CurrentSet, wish: Removal) -> tuple[Sequence[str], Sequence[str]]:
+    given = tuple(map(file_name, wish.slides))
     if wish.pseudonymise is None:
-        return wish.slides, wish.patients
+        return given, wish.patients
     pseudonyms = mapping_of(current, wish.pseudonymise)
     slides = pseudonyms.known("slide")
     stems = {slide_stem(name): shown for name, shown in slides.items()}
     return (
-        [slides.get(name) or stems.get(name, name) for name in wish.slides],
+        [slides.get(name) or stems.get(name, name) for name in given],
         [pseudonyms.known("patient").get(name, name) for name in wish.patients],
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slideprep.errors import InputError
+from slideprep.text import file_name
 from slideprep.tissue.annotations import ANNOTATION_SUFFIXES, AnnotatedRegion
 from slideprep.tissue.geojson import regions_from_geojson
 from slideprep.tissue.imagescope import regions_from_xml
@@ -65,7 +66,7 @@ def read_annotations(path: Path) -> Annotations:
         )
     data = _bytes(path)
     read = regions_from_xml if suffix == ".xml" else regions_from_geojson
-    regions, notes = read(data, path.name)
+    regions, notes = read(data, file_name(path.name))
     return Annotations(regions=tuple(regions), notes=tuple(notes))
 
 
