@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
@@ -155,12 +156,15 @@ def is_on_glass(
         width_l0: Width of the slide, level-0 pixels.
         height_l0: Height of the slide, level-0 pixels.
     """
-    rows, columns = overview.shape[:2]
-    factor = max(width_l0 / columns, height_l0 / rows)
-    inside = inside_mask(region, x_l0=0, y_l0=0, factor=factor, width=columns, height=rows)
+    factor = max(width_l0 / overview.shape[1], height_l0 / overview.shape[0])
+    left, top, right, bottom = (edge / factor for edge in region.bounds)
+    x, y = max(0, floor(left)), max(0, floor(top))
+    part = overview[y : max(y, ceil(bottom)), x : max(x, ceil(right))]
+    height, width = part.shape[:2]
+    inside = inside_mask(region, x_l0=x * factor, y_l0=y * factor, factor=factor, width=width, height=height)
     if inside.sum() < _LEAST_PX:
         return False
-    distance = np.abs(overview[inside].astype(np.float64) - glass).max(axis=1)
+    distance = np.abs(part[inside].astype(np.float64) - glass).max(axis=1)
     return bool((distance > GLASS_LEVELS).mean() < 0.01)
 
 
