@@ -182,3 +182,14 @@ def test_an_outline_of_a_file_of_any_name_is_kept(folder: Path, tmp_path: Path) 
     built = run("build-shards", slides, *options, "--out", tmp_path / "out")
     assert built.exit_code == 0, built.output
     assert verify(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize(
+    "arguments", [("inspect", "a", "b\x1b[31m\udce9"), ("inspect", "--x\x1b[31m"), ("\x1b[31m",)]
+)
+def test_arguments_that_are_refused_are_shown_plainly(arguments: tuple[str, ...]) -> None:
+    """A shell puts every file name of a folder behind a command; what is refused of them moves no cursor."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert_plain(result.output)
+    assert "\\x1b[31m" in result.output

@@ -42,6 +42,14 @@ class _Program(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*args, **extra)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; what click says of arguments that it refuses, names of files among them, is printed plainly."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error)["message"] = for_terminal(error.message)  # click declares it final
+            raise
+
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="slideprep")
