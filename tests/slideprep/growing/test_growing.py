@@ -554,6 +554,10 @@ def test_a_pseudonymised_set_keeps_names_out(built: Path, tmp_path: Path) -> Non
     torn = run(*twins, "--to", "train", "--workers", "0")
     assert torn.exit_code == 2
     assert "'Cleopatra' of the set in test" in said(torn)
+    same = run(*twins, "--to", "test", "--workers", "0")
+    assert "have nearly the same name" in said(same)
+    assert "leopatra" not in said(same)
+    assert run("remove-slides", out, "n0.png", "--pseudonymise", mapping).exit_code == 0
     added = run(*new, "--pseudonymise", mapping)
     assert added.exit_code == 0, added.output
     assert run("remove-slides", out, "s3.png", "--pseudonymise", mapping).exit_code == 0
@@ -563,7 +567,8 @@ def test_a_pseudonymised_set_keeps_names_out(built: Path, tmp_path: Path) -> Non
     assert run("relabel", out, "--labels", relabelled, "--pseudonymise", mapping).exit_code == 0
     assert verify(out).ok
     index = Index.model_validate_json((out / "index.json").read_bytes())
-    assert [change.operation for change in index.changes] == ["add-slides", "remove-slides", "relabel"]
+    operations = [change.operation for change in index.changes]
+    assert operations == ["add-slides", "remove-slides"] * 2 + ["relabel"]
     assert index.splits["test"].per_class == {"a": 0, "b": 2}
     for name, data in files(out).items():
         assert not [word for word in (b"Cleopatra", b"Dorothea", b"s4.png", b"n0.png") if word in data], name

@@ -5,7 +5,7 @@ Names are those that the set shows: file names, or the pseudonyms of its mapping
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from slideprep.growing.current import NO_ANNOTATIONS, CurrentSet, is_hidden, map
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import RegionClasses, SlideEntry, patient_classes
 from slideprep.labels.split_plan import SplitPlan
+from slideprep.slides.files import redacted
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.text import count
 
@@ -83,6 +84,7 @@ def _assigner(
     current: CurrentSet, config: BuildConfig, classes: tuple[str, ...], shown: ShownName, to: str | None
 ) -> Callable[[Sequence[SlideEntry], RegionClasses], SplitPlan]:
     present = present_in(current, classes, shown)
+    known: Mapping[str, str] = {}
     if config.pseudonymise is not None:
         known = mapping_of(current, config.pseudonymise).known("patient")
         named = {name: present.split_of[other] for name, other in known.items() if other in present.split_of}
@@ -91,7 +93,9 @@ def _assigner(
 
     def assign(entries: Sequence[SlideEntry], region_classes: RegionClasses) -> SplitPlan:
         new = [entry for entry in entries if shown("slide", entry.name) not in held]
-        return assign_added(new, region_classes, present, config.splitting, seed=config.seed, to=to)
+        plan = assign_added(new, region_classes, present, config.splitting, seed=config.seed, to=to)
+        # of the new patients' names the preparation takes care, which does not know those that the set holds
+        return replace(plan, warnings=tuple(redacted(text, known, ()) for text in plan.warnings))
 
     return assign
 

@@ -121,8 +121,9 @@ def redacted(text: str, names: Mapping[str, str], paths: Iterable[Place]) -> str
         known |= {str(path): path.suffix or "a file", str(path.parent): "its folder"}
         known.setdefault(path.name, path.suffix or "a file")
     known |= {Path(name).stem: pseudonym for name, pseudonym in names.items()} | dict(names)
+    strange = {name: word for name, word in known.items() if not (name.isascii() and name.isprintable())}
     for shown in (readable, revealed):  # as a message may have them
-        known = {shown(name): word for name, word in known.items()} | known
+        known = {shown(name): word for name, word in strange.items()} | known
     longest_first = sorted(filter(None, known), key=len, reverse=True)
     if not longest_first:
         return text
