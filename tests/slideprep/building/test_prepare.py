@@ -98,7 +98,7 @@ def test_annotated_classes_override_the_label(tmp_path: Path, slides: Path) -> N
             "--exclude-class leaves out 1 region of Eva-0.geojson, which are all ('Benign' 1)",
         ),
         ("[]", "Eva-0.geojson holds no region: it is empty"),
-        (json.dumps(COLLECTION_ALONE), "1 GeometryCollection geometries left out, only polygons are regions"),
+        (json.dumps(COLLECTION_ALONE), "1 GeometryCollection geometry left out, only polygons are regions"),
         (
             json.dumps(regions_geojson([(SQUARE, "Ignore*", None)])),
             "1 annotation of class 'Ignore*' left out",

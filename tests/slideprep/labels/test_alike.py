@@ -21,7 +21,7 @@ def test_a_cell_that_says_nothing_names_nobody(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["0", "1", "X", "N", "NA-1", "Nana", "Ann", "name", "value", "None Such", "P?", "\u738b"]
+    "cell", ["0", "1", "X", "N", "NA-1", "Nana", "Ann", "name", "value", "None Such", "P?", "+", "\u738b"]
 )
 def test_short_and_strange_names_are_names(cell: str) -> None:
     """A patient called 0 or X is one."""

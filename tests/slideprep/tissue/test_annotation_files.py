@@ -127,10 +127,10 @@ def test_skips_what_is_no_region_with_a_note(tmp_path: Path) -> None:
     result = read(tmp_path, content)
     assert [region.where for region in result.regions] == ["case7.geojson, feature 6"]
     assert [note.split(": ")[1].split(" left out")[0] for note in result.notes] == [
-        "1 LineString geometries",
+        "1 LineString geometry",
         "2 Point geometries",
-        "1 detection objects",
-        "1 PathCellObject objects",
+        "1 detection object",
+        "1 PathCellObject object",
     ]
 
 

@@ -90,7 +90,7 @@ def _kind(sign: str) -> str:
 def is_nobody(patient: str) -> bool:
     """Whether a patient's cell says that no patient is given: empty, ``NA``, ``nan``, ``#N/A``, ``-``, ``unknown``."""
     plain = _plain(patient).strip()
-    letters = "".join(sign for sign in plain if sign.isalnum())
+    letters = "".join(sign for sign in plain if sign.isalnum() or sign == "+")
     return not letters or letters in _NOBODY or ("#" in plain and letters in _FAULTY_CELLS)
 
 

@@ -25,14 +25,14 @@ def regions_from_geojson(data: bytes, file_name: str) -> tuple[list[AnnotatedReg
         InputError: Broken JSON, a structure that is not GeoJSON, coordinates that are not pixels, or a bad
         outline.
     """
-    regions, skipped, ignored = [], Counter[str](), Counter[str]()
+    regions, skipped, ignored = [], Counter[tuple[str, str]](), Counter[str]()
     for number, feature in enumerate(_features(_parsed(data, file_name), file_name), start=1):
         where = f"{file_name}, feature {number}"
         geometry, properties = _parts(feature, where)
         kind = str(geometry.get("type"))
         object_type = str(properties.get("objectType", feature.get("id")))
         if object_type in _NO_REGIONS:
-            skipped[f"{object_type} objects"] += 1
+            skipped[f"{object_type} object", f"{object_type} objects"] += 1
         elif kind in ("Polygon", "MultiPolygon"):
             region = _region(geometry, properties, where)
             if is_ignored(region.class_name):
@@ -40,10 +40,10 @@ def regions_from_geojson(data: bytes, file_name: str) -> tuple[list[AnnotatedReg
             else:
                 regions.append(region)
         else:
-            skipped[f"{readable(kind)} geometries"] += 1
+            skipped[f"{readable(kind)} geometry", f"{readable(kind)} geometries"] += 1
     notes = [
-        f"{file_name}: {number} {what} left out, only polygons are regions"
-        for what, number in skipped.items()
+        f"{file_name}: {count(number, *nouns)} left out, only polygons are regions"
+        for nouns, number in skipped.items()
     ]
     notes += [
         f"{file_name}: {count(number, 'annotation')} of class '{name}' left out, as QuPath itself ignores classes "
