@@ -131,3 +131,22 @@ def test_the_line_of_labels_csv_is_named() -> None:
         UsageError, match=r"'001' \(line 7, slide 'b'\) in test; '1' \(line 2, slide 'a'\) in train"
     ):
         assign_splits(entries, {}, SplitSettings(), seed=0)
+
+
+def test_however_many_groups_there_are_one_sentence_is_said() -> None:
+    """An archive of thousands of doubtful names shall not fill the screen; the first ten groups are shown."""
+    slides = [(f"{n}-{way}", f"P{way}{n}", "X", "train") for n in range(1, 30) for way in ("", "-")]
+    (told,) = [warning for warning in plan(*slides).warnings if "nearly" in warning]
+    assert "and 19 groups more have nearly the same name and count as 58 patients" in told
+
+
+def test_a_slide_without_a_patient_is_called_that() -> None:
+    """Whoever gave no patients learns why slides are spoken of as patients."""
+    entries = [
+        SlideEntry(name="a-1.svs", patient="a-1", label="X", split="train"),
+        SlideEntry(name="a1.svs", patient="a1", label="X", split="test", line=3),
+    ]
+    with pytest.raises(UsageError) as caught:
+        assign_splits(entries, {}, SplitSettings(), seed=0)
+    assert "'a-1' (slide 'a-1.svs', which nothing gives a patient) in train" in str(caught.value)
+    assert "'a1' (line 3, slide 'a1.svs', named like it) in test" in str(caught.value)

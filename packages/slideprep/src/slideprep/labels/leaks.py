@@ -15,7 +15,7 @@ from slideprep.labels.alike import like_groups
 from slideprep.labels.columns import name_list
 from slideprep.labels.match import SlideEntry
 from slideprep.labels.split_plan import PlannedSlide, SplitPlan
-from slideprep.text import count, revealed
+from slideprep.text import count, revealed, slide_stem
 
 _SHOWN = 10
 
@@ -112,7 +112,7 @@ def check_alike(
             + "\n".join(listed[:_SHOWN] + more)
             + "\nwrite one person's name in one way, or, where all of these are different people, add --patients-differ"
         )
-    return [_warning(group) for group in groups]
+    return _alike_warnings(groups)
 
 
 def _side(split: str | None) -> str | None:
@@ -132,14 +132,24 @@ def _named(patient: str, rows: Mapping[str, SlideEntry]) -> str:
     entry = rows.get(patient)
     if entry is None:
         return f"'{revealed(patient)}' of the set"
-    line = "" if entry.line is None else f"line {entry.line}, "
-    return f"'{revealed(patient)}' ({line}slide '{entry.name}')"
+    where = [f"line {entry.line}"] if entry.line is not None else []
+    where.append(f"slide '{entry.name}'")
+    if patient == slide_stem(entry.name):
+        where.append("which nothing gives a patient" if entry.line is None else "named like it")
+    return f"'{revealed(patient)}' ({', '.join(where)})"
 
 
-def _warning(group: Sequence[str]) -> str:
-    shown = ", ".join(f"'{revealed(name)}'" for name in group[:_SHOWN])
-    more = f" and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
-    return (
-        f"patients {shown}{more} have nearly the same name and count as {len(group)} patients; if they are one, write "
-        "the name in one way; if not, --patients-differ says so"
-    )
+def _alike_warnings(groups: Sequence[Sequence[str]]) -> list[str]:
+    """One sentence, however many groups there are."""
+    if not groups:
+        return []
+    shown = [
+        "; ".join(", ".join(f"'{revealed(name)}'" for name in group[:_SHOWN]) for group in groups[:_SHOWN])
+    ]
+    if len(groups) > _SHOWN:
+        shown.append(f"and {len(groups) - _SHOWN} groups more")
+    patients = sum(map(len, groups))
+    return [
+        f"patients {' '.join(shown)} have nearly the same name and count as {patients} patients; if they are one, "
+        "write the name in one way; if not, --patients-differ says so"
+    ]
