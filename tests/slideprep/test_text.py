@@ -112,6 +112,14 @@ def test_a_decimal_comma_has_a_hint_of_its_own() -> None:
         number("0,25")
 
 
+def test_a_number_without_end_is_shown_by_its_beginning() -> None:
+    """Five thousand digits are neither counted out nor repeated."""
+    with pytest.raises(ValueError, match=r"^'9{40}\.\.\.' is not a number"):
+        number("9" * 5000)
+    with pytest.raises(ValueError, match=r"^'9{40}\.\.\.' is not a whole number"):
+        whole_number("9" * 5000)
+
+
 def test_whole_numbers() -> None:
     """Digits, perhaps after a sign, and no point."""
     assert [whole_number(text) for text in ("12", "-3", "+4", "007")] == [12, -3, 4, 7]

@@ -200,6 +200,12 @@ def test_an_mpp_is_a_number_as_tables_hold_it(tmp_path: Path, value: str) -> Non
         read_labels(write(tmp_path, f"slide,label,patient,mpp\na,X,P,{value}\n"))
 
 
+def test_a_decimal_comma_is_answered_with_the_number_that_was_meant(tmp_path: Path) -> None:
+    """Where fields have semicolons between them, people write 0,25."""
+    with pytest.raises(UsageError, match=r"mpp '0,25' is not a number .*; write it like 0\.25, with a point"):
+        read_labels(write(tmp_path, "slide;label;patient;mpp\na;X;P;0,25\n"))
+
+
 def test_a_control_character_in_a_label_or_patient_is_refused_and_shown(tmp_path: Path) -> None:
     """It would be printed, and nobody would see it; a line break is a space."""
     with pytest.raises(UsageError, match=r"line 2: label 'X\\x1b\[31m' holds a control character"):

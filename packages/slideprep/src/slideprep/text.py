@@ -172,7 +172,7 @@ def number(text: str) -> float:
         hint = (
             f", and with a point: {given.replace(',', '.')}" if _COMMA.fullmatch(given) else ", such as 0.5"
         )
-        raise ValueError(f"'{readable(given)}' is not a number; write it in digits{hint}")
+        raise ValueError(f"'{_shortened(given)}' is not a number; write it in digits{hint}")
     return value
 
 
@@ -184,5 +184,9 @@ def whole_number(text: str) -> int:
     """
     given = text.strip()
     if _WHOLE.fullmatch(given) is None:
-        raise ValueError(f"'{readable(given)}' is not a whole number; write it in digits, such as 12")
+        raise ValueError(f"'{_shortened(given)}' is not a whole number; write it in digits, such as 12")
     return int(given)
+
+
+def _shortened(given: str) -> str:
+    return readable(given if len(given) <= 40 else f"{given[:40]}...")

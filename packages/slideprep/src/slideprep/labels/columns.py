@@ -144,6 +144,8 @@ def read_number(
         if low <= (found := number(value)) <= high:
             return found
     unit = " µm per pixel" if column == "mpp" else ""
+    if value.count(",") == 1 and value.replace(",", "").isdecimal():
+        example = value.replace(",", ".")
     raise UsageError(
         f"{path} line {line}: {column} '{revealed(value)}' is not a number between {low:g} and {high:g}{unit}; write "
         f"it like {example}, with a point and without a unit, or leave it empty"
