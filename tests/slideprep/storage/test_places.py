@@ -55,3 +55,16 @@ def test_an_address_without_a_bucket_is_refused(given: str) -> None:
     """What is left of it would be shown as "s3:" and looked for in vain."""
     with pytest.raises(UsageError, match="names no bucket"):
         place(given)
+
+
+@pytest.mark.parametrize("given", ["a\0b", "s3://bucket/a\0b", "", 5, None])
+def test_what_no_path_can_be_is_refused(given: object) -> None:
+    """The operating system would refuse it in its own words, deep inside."""
+    with pytest.raises(UsageError, match="is no place; give a path"):
+        place(given)
+
+
+def test_a_local_path_holds_no_nul() -> None:
+    """YAML and tables can."""
+    with pytest.raises(ValueError, match="is no path"):
+        local_path("a\0b")

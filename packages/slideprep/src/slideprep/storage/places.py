@@ -75,7 +75,7 @@ def place(given: object) -> Place:
     """
     if isinstance(given, Path | Url):
         return given
-    if not isinstance(given, str) or not given:
+    if not isinstance(given, str) or not given or "\0" in given:
         raise UsageError(f"{given!r} is no place; give a path, or an address such as s3://bucket/folder")
     if _PASSWORD.search(given):
         raise UsageError(
@@ -97,6 +97,8 @@ def local_path(given: object) -> object:
     Raises:
         ValueError: It is an address.
     """
+    if "\0" in str(given):
+        raise ValueError(f"{given!r} is no path")
     if _SHORTENED.match(str(given)):
         raise ValueError(f"{given} is an address, and this has to be a file or folder on this machine")
     return given
