@@ -69,6 +69,14 @@ class Slide(Protocol):
     background: tuple[int, int, int]
     warnings: list[str]
 
+    def keep_levels(self, indices: Sequence[int]) -> None:
+        """Keep some levels only, which are numbered anew.
+
+        Args:
+            indices: Into ``levels``, ascending; the first is 0.
+        """
+        ...
+
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
         """Read a box of a level as consecutive horizontal strips, top to bottom.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_reader(file: SlideFile) -> Slide:
-    """Open a slide with the strictest reader that can read it.
+    """Open a slide with the strictest reader that can read it, and keep those of its levels that are level 0 reduced.
 
     TIFF, Aperio SVS and DICOM with tiles of JPEG, SVS with tiles of JPEG 2000 and TIFF with tiles of deflate go to the
     strict tile readers, everything else that OpenSlide knows to OpenSlide, plain JPEG to a strict JPEG decoder, other
@@ -28,6 +28,14 @@ def open_reader(file: SlideFile) -> Slide:
     Raises:
         SlideOpenError: The file is missing, empty, truncated, damaged, too large or no image that can be read.
     """
+    from slideprep.slides.readers.believed_levels import keep_believed_levels
+
+    slide = _strictest(file)
+    keep_believed_levels(slide)
+    return slide
+
+
+def _strictest(file: SlideFile) -> Slide:
     from slideprep.slides.readers.openslide import detect_vendor, open_openslide
     from slideprep.slides.readers.plain import open_jpeg, open_plain_tiff, open_vips
     from slideprep.slides.readers.tiff import open_tiff_tiles

@@ -11,7 +11,7 @@ that begins below the top can lie off by less than one level-0 pixel, so small l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -199,7 +199,14 @@ class OpenSlideSlide(ClosingSlide):
         self._handle: openslide.OpenSlide | None = handle
         self._ycbcr_levels = ycbcr_levels
         self._tiles = [_tile_size(handle.properties, level) for level in range(len(self.levels))]
+        self._numbers = list(range(len(self.levels)))  # of the levels, as OpenSlide counts them
         note_converted(self.warnings, len(ycbcr_levels), len(self.levels))
+
+    def keep_levels(self, indices: Sequence[int]) -> None:
+        """Keep some levels only; see :meth:`slideprep.slides.reader.Slide.keep_levels`."""
+        self.levels = tuple(self.levels[index] for index in indices)
+        self._tiles = [self._tiles[index] for index in indices]
+        self._numbers = [self._numbers[index] for index in indices]
 
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
         """Read a box of a level; see :meth:`slideprep.slides.reader.Slide.strips`."""
@@ -226,13 +233,13 @@ class OpenSlideSlide(ClosingSlide):
 
     def _block(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """One call of OpenSlide, flattened and with its colours set right; frame: level pixels."""
-        size = self.levels[level]
+        size, number = self.levels[level], self._numbers[level]
         location_l0 = (round(x * size.downsample_x), round(y * size.downsample_y))
         if self._handle is None:
             self._handle = open_handle(self._file)
         try:
             with decoder_warnings() as heard:
-                rgba = np.asarray(self._handle.read_region(location_l0, level, (width, height)))
+                rgba = np.asarray(self._handle.read_region(location_l0, number, (width, height)))
         except openslide.OpenSlideError as error:
             # OpenSlide answers every later call with the same error; a new handle can still read other boxes
             self.close()
@@ -240,7 +247,7 @@ class OpenSlideSlide(ClosingSlide):
         if heard:
             self.close()  # its cache holds the tile as it was decoded, and would give it without a word
             raise self._refusal(level, x, y, width, height, "; ".join(dict.fromkeys(heard)))
-        return flatten(rgba, self.background, ycbcr=level in self._ycbcr_levels)
+        return flatten(rgba, self.background, ycbcr=number in self._ycbcr_levels)
 
     def _refusal(self, level: int, x: int, y: int, width: int, height: int, words: str) -> SlideReadError:
         return SlideReadError(

@@ -9,7 +9,7 @@ followed and ICC profiles are not applied, so that boxes and annotations fit wha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,9 @@ class PlainSlide(ClosingSlide):
         self.objective: float | None = None
         self.background = _WHITE
         self.warnings: list[str] = []
+
+    def keep_levels(self, indices: Sequence[int]) -> None:
+        """Nothing to do: there is one level."""
 
     def strips(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[Pixels]:
         """Read a box of the image; see :meth:`slideprep.slides.reader.Slide.strips`."""

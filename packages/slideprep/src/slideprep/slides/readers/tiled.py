@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +60,11 @@ class TiledSlide(ClosingSlide):
                 f"{empty} of {len(pages[0].byte_counts)} tiles of level 0 are not stored in the file; they are shown "
                 "as background."
             )
+
+    def keep_levels(self, indices: Sequence[int]) -> None:
+        """Keep some levels only; see :meth:`slideprep.slides.reader.Slide.keep_levels`."""
+        self.levels = tuple(self.levels[index] for index in indices)
+        self.pages = [self.pages[index] for index in indices]
 
     @abstractmethod
     def decode(self, page: TiledPage, data: bytes, step: int, *, strict: bool) -> Pixels:
