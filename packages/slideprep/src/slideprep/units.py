@@ -127,6 +127,7 @@ def resolve_scale(
     label_mpp: float | None = None,
     run_objective: float | None = None,
     run_mpp: float | None = None,
+    slide_doubts: Sequence[str] = (),
 ) -> Scale:
     """Settle a slide's objective and mpp: labels.csv first, then the slide's own tags, then the run's options.
 
@@ -142,6 +143,7 @@ def resolve_scale(
         label_mpp: The ``mpp`` column of labels.csv for this slide.
         run_objective: ``--objective``.
         run_mpp: ``--mpp``.
+        slide_doubts: Why something that the file says is not believed; sentences for the messages.
 
     Raises:
         MagnificationError: What the mode needs is not known; the message names the option and the column.
@@ -150,23 +152,26 @@ def resolve_scale(
         (label_objective, "labels.csv"), (slide_objective, "slide"), (run_objective, "--objective")
     )
     mpp, mpp_source = _first((label_mpp, "labels.csv"), (slide_mpp, "slide"), (run_mpp, "--mpp"))
+    believed = " that can be believed" if slide_doubts else ""
+    doubts = f". {' '.join(slide_doubts).rstrip('.')}" if slide_doubts else ""
     if mode == "mpp" and mpp is None:
         raise MagnificationError(
             f"slide '{name}' has no mpp and magnifications are physical (--magnification-by mpp); pass --mpp 0.25 "
-            "(its µm per pixel) or fill the column 'mpp' of labels.csv"
+            f"(its µm per pixel) or fill the column 'mpp' of labels.csv{doubts}"
         )
     if mode == "objective" and objective is None:
         if mpp is None:
             raise MagnificationError(
-                f"slide '{name}' carries neither an objective power nor an mpp, so its magnification is unknown; "
-                "pass --objective 20 (or --mpp 0.5) or fill the column 'objective' (or 'mpp') of labels.csv"
+                f"slide '{name}' carries neither an objective power nor an mpp{believed}, so its magnification is "
+                "unknown; "
+                f"pass --objective 20 (or --mpp 0.5) or fill the column 'objective' (or 'mpp') of labels.csv{doubts}"
             )
         objective, objective_source = standard_objective_from_mpp(mpp), "derived from mpp"
         if objective is None:
             raise MagnificationError(
                 f"slide '{name}' has no objective power, and no standard objective lies within 10 % of its "
                 f"{magnification_from_mpp(mpp):.3g}x (mpp {mpp:g}); pass --objective 20, fill the column 'objective' "
-                "of labels.csv, or use --magnification-by mpp"
+                f"of labels.csv, or use --magnification-by mpp{doubts}"
             )
     return Scale(
         mode=mode,

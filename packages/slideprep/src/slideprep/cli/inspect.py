@@ -43,10 +43,11 @@ def inspect_slide(
                 slide_mpp=slide.mpp,
                 run_objective=objective,
                 run_mpp=mpp,
+                slide_doubts=slide.scale_doubts,
             )
         except MagnificationError as error:
             told = [
-                *map(for_terminal, slide.warnings),
+                *map(for_terminal, _others(slide)),
                 *filter(None, (str(error), about_options(str(error)))),
             ]
             return facts | {"magnifications": None, "warnings": told}
@@ -57,6 +58,11 @@ def inspect_slide(
             "magnifications": _magnifications(scale, facts["width"], facts["height"]),
             "warnings": [*map(for_terminal, slide.warnings), *([scale.warning] if scale.warning else [])],
         }
+
+
+def _others(slide: Slide) -> list[str]:
+    """The slide's warnings but those that the error repeats."""
+    return [warning for warning in slide.warnings if warning not in slide.scale_doubts]
 
 
 def _facts(slide: Slide) -> dict[str, Any]:

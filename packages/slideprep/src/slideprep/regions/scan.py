@@ -196,6 +196,7 @@ def slide_scale(slide: Slide, job: ScanJob) -> Scale:
         label_mpp=job.label_mpp,
         run_objective=job.settings.objective,
         run_mpp=job.settings.mpp,
+        slide_doubts=slide.scale_doubts,
     )
 
 

@@ -58,6 +58,7 @@ class Slide(Protocol):
         objective: Objective power as the file says, or None. Never guessed.
         background: (red, green, blue) of the slide's background.
         warnings: Plain sentences about what is odd in the file; reading an overview can add to them.
+        scale_doubts: Those that say why ``mpp`` or ``objective`` is not what the file says.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Slide(Protocol):
     objective: float | None
     background: tuple[int, int, int]
     warnings: list[str]
+    scale_doubts: tuple[str, ...]
 
     def keep_levels(self, indices: Sequence[int]) -> None:
         """Keep some levels only, which are numbered anew.

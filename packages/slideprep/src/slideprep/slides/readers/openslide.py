@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from PIL import Image
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, grid_cells, levels_from_sizes
 from slideprep.slides.readers.openslide_warnings import ask_for_warnings, decoder_warnings
+from slideprep.slides.readers.stated_scale import stated_scale
 from slideprep.units import Pixels
 
 if TYPE_CHECKING:
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 ask_for_warnings()  # it looks only while it is loaded
 import openslide  # noqa: E402
-
-PLAUSIBLE_MPP = (0.05, 20.0)
-"""µm per pixel outside of which a tag is a mistake: a TIFF without a unit, or with 72 dpi, says 352.8."""
-
-MPP_ANISOTROPY = 0.02
-"""Relative difference of mpp-x and mpp-y beyond which a warning says that the pixels are not square."""
 
 _BLOCK_COLUMNS = 4096
 _ONE_PIECE_PX = 16_000_000
@@ -53,6 +47,7 @@ class Metadata:
         objective: Objective power, or None.
         background: (red, green, blue), white where the slide names none.
         warnings: Plain sentences.
+        scale_doubts: Those of them that say why mpp or objective is not what the file says.
     """
 
     vendor: str
@@ -60,6 +55,7 @@ class Metadata:
     objective: float | None
     background: tuple[int, int, int]
     warnings: tuple[str, ...]
+    scale_doubts: tuple[str, ...]
 
 
 def detect_vendor(file: SlideFile) -> str | None:
@@ -92,44 +88,16 @@ def open_handle(file: SlideFile) -> openslide.OpenSlide:
 
 def metadata_from_properties(properties: Mapping[str, str]) -> Metadata:
     """Take vendor, mpp, objective and background from OpenSlide's properties, distrusting what cannot be."""
-    warnings: list[str] = []
+    scale = stated_scale(properties)
     background = properties.get("openslide.background-color", "FFFFFF")
     return Metadata(
         vendor=properties.get("openslide.vendor", "unknown"),
-        mpp=_mpp(properties, warnings),
-        objective=_positive(properties.get("openslide.objective-power")),
+        mpp=scale.mpp,
+        objective=scale.objective,
         background=(int(background[0:2], 16), int(background[2:4], 16), int(background[4:6], 16)),
-        warnings=tuple(warnings),
+        warnings=scale.doubts,
+        scale_doubts=scale.doubts,
     )
-
-
-def plausible_mpp(mpp: float) -> bool:
-    """Whether a pixel size in µm can be that of a microscope image."""
-    return PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
-
-
-def _mpp(properties: Mapping[str, str], warnings: list[str]) -> float | None:
-    mpp_x = _positive(properties.get("openslide.mpp-x"))
-    mpp_y = _positive(properties.get("openslide.mpp-y"))
-    if mpp_x is None or mpp_y is None:
-        return None
-    if not (plausible_mpp(mpp_x) and plausible_mpp(mpp_y)):
-        warnings.append(
-            f"The file's mpp of {mpp_x:g} is outside {PLAUSIBLE_MPP[0]:g}-{PLAUSIBLE_MPP[1]:g} µm and is taken as "
-            "absent."
-        )
-        return None
-    if abs(mpp_x - mpp_y) > MPP_ANISOTROPY * max(mpp_x, mpp_y):
-        warnings.append(f"The pixels are not square: mpp {mpp_x:g} in x, {mpp_y:g} in y; their mean is used.")
-    return (mpp_x + mpp_y) / 2
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if isfinite(value) and value > 0 else None
 
 
 def open_openslide(file: SlideFile) -> OpenSlideSlide:
@@ -195,6 +163,7 @@ class OpenSlideSlide(ClosingSlide):
         self.objective = metadata.objective
         self.background = metadata.background
         self.warnings = list(metadata.warnings)
+        self.scale_doubts = metadata.scale_doubts
         self._file = file
         self._handle: openslide.OpenSlide | None = handle
         self._ycbcr_levels = ycbcr_levels

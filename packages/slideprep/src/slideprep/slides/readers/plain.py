@@ -1,4 +1,4 @@
-"""Read plain PNG, JPEG and TIFF images: one level, no scale except what a TIFF's resolution tags plausibly say.
+"""Read plain PNG, JPEG and TIFF images: one level, no scale except what a TIFF plausibly says.
 
 JPEG up to 200 megapixels is decoded whole and strictly, so damage is refused, and kept until the slide is closed.
 Everything else streams through libvips, with every warning an error. Pixels are as stored: EXIF orientation is not
@@ -18,7 +18,7 @@ import simplejpeg
 
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, grid_cells, levels_from_sizes
-from slideprep.slides.readers.openslide import plausible_mpp
+from slideprep.slides.readers.stated_scale import StatedScale, stated_scale
 from slideprep.slides.readers.tiff_pages import directory_is_complete
 from slideprep.slides.readers.tile_codecs import read_jpeg_header
 from slideprep.units import Pixels
@@ -142,15 +142,18 @@ class PlainSlide(ClosingSlide):
 
     reader: str
 
-    def __init__(self, name: str, vendor: str, width: int, height: int, mpp: float | None = None) -> None:
+    def __init__(
+        self, name: str, vendor: str, width: int, height: int, scale: StatedScale | None = None
+    ) -> None:
         """Record what is known of the image."""
         self.name = name
         self.vendor = vendor
         self.levels = levels_from_sizes([(width, height)])
-        self.mpp = mpp
-        self.objective: float | None = None
+        self.mpp = scale.mpp if scale else None
+        self.objective = scale.objective if scale else None
         self.background = _WHITE
-        self.warnings: list[str] = []
+        self.scale_doubts = scale.doubts if scale else ()
+        self.warnings = list(self.scale_doubts)
 
     def keep_levels(self, indices: Sequence[int]) -> None:
         """Nothing to do: there is one level."""
@@ -209,7 +212,7 @@ class _Streamed(PlainSlide):
 
     def __init__(self, file: SlideFile, image: Any) -> None:
         vendor = str(image.get("vips-loader")).removesuffix("_source").removesuffix("load")
-        super().__init__(file.name, vendor, image.width, image.height, _tiff_mpp(image, vendor))
+        super().__init__(file.name, vendor, image.width, image.height, _tiff_scale(image, vendor))
         self._path = file.path
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         if pages > 1:
@@ -235,9 +238,20 @@ class _Streamed(PlainSlide):
         """Nothing is held between reads: each call of ``strips`` opens the file for itself."""
 
 
-def _tiff_mpp(image: Any, vendor: str) -> float | None:
-    """µm per pixel of a TIFF whose resolution has a unit and is that of a microscope, else None."""
-    if vendor != "tiff" or not image.get_typeof("resolution-unit") or image.xres <= 0:
-        return None
-    mpp = 1000 / image.xres  # libvips keeps pixels per millimetre
-    return mpp if plausible_mpp(mpp) else None
+def _tiff_scale(image: Any, vendor: str) -> StatedScale:
+    """The scale of a TIFF, by its description and by resolution tags that have a unit; of other images none."""
+    properties: dict[str, str] = {}
+    if vendor == "tiff":
+        properties |= {
+            "openslide.level[0].width": str(image.width),
+            "openslide.level[0].height": str(image.height),
+        }
+        if image.get_typeof("image-description"):
+            properties["tiff.ImageDescription"] = str(image.get("image-description"))
+        if image.get_typeof("resolution-unit") and image.xres > 0 and image.yres > 0:
+            # libvips keeps pixels per millimetre
+            properties |= {
+                "openslide.mpp-x": repr(1000 / image.xres),
+                "openslide.mpp-y": repr(1000 / image.yres),
+            }
+    return stated_scale(properties)

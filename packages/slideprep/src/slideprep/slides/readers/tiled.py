@@ -52,6 +52,7 @@ class TiledSlide(ClosingSlide):
         self.objective = metadata.objective
         self.background = metadata.background
         self.warnings = list(metadata.warnings)
+        self.scale_doubts = metadata.scale_doubts
         self.pages = pages
         self._descriptors = {path: os.open(path, os.O_RDONLY) for path in {page.path for page in pages}}
         empty = int((pages[0].byte_counts == 0).sum())
