@@ -3,6 +3,6 @@
 Reading order: ``choose`` (which reader opens which file), ``believed_levels`` (which of its images are levels),
 ``stated_scale`` with ``ome_scale`` (which of its scales counts). Strict tile readers: ``tiff_pages`` (where tiles lie),
 ``tile_codecs`` and ``jpeg2000`` (how one tile is decoded), ``tiled`` (tiles to strips), ``tiff`` (TIFF and SVS, held
-against OpenSlide), ``dicom_frames``, ``dicom_colours`` and ``dicom`` (DICOM). The rest: ``openslide`` with
-``openslide_warnings``, and ``plain`` (JPEG, PNG, one-level TIFF).
+against OpenSlide), ``dicom_kind``, ``dicom_frames``, ``dicom_colours`` and ``dicom`` (DICOM). The rest: ``openslide``
+with ``openslide_warnings``, ``dicom_sparse`` (frames that are left out), and ``plain`` (JPEG, PNG, one-level TIFF).
 """

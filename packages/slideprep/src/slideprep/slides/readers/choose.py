@@ -48,8 +48,9 @@ def _strictest(file: SlideFile) -> Slide:
     vendor = detect_vendor(file)
     if vendor == "dicom":
         from slideprep.slides.readers.dicom import open_dicom_jpeg
+        from slideprep.slides.readers.dicom_sparse import open_dicom_openslide
 
-        return open_dicom_jpeg(file) or open_openslide(file)
+        return open_dicom_jpeg(file) or open_dicom_openslide(file)
     if vendor in ("aperio", "generic-tiff"):
         return open_tiff_tiles(file) or open_openslide(file)
     if vendor is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from slideprep.errors import SlideOpenError
 from slideprep.slides.dicom import UNREADABLE
+from slideprep.slides.readers.dicom_kind import KIND_TAGS, refusal
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
@@ -24,16 +25,12 @@ if TYPE_CHECKING:
 _ITEM, _PIXEL_DATA = b"\xfe\xff\x00\xe0", b"\xe0\x7f\x10\x00"
 _ENCAPSULATED = b"\xff\xff\xff\xff"
 _TAGS = [
-    "BitsAllocated",
+    *KIND_TAGS,
     "Columns",
     "DimensionOrganizationType",
     "NumberOfFrames",
-    "NumberOfOpticalPaths",
-    "PhotometricInterpretation",
     "Rows",
-    "SamplesPerPixel",
     "TotalPixelMatrixColumns",
-    "TotalPixelMatrixFocalPlanes",
     "TotalPixelMatrixRows",
 ]
 
@@ -63,16 +60,22 @@ def read_frames(file: SlideFile, path: Path) -> Frames | None:
     """Find the frames of a file; None where they are not one item each.
 
     Raises:
-        SlideOpenError: The file cannot be read as DICOM, or its list of frames is damaged.
+        SlideOpenError: The file cannot be read as DICOM, is none of a stained slide in colour, or its list of frames
+            is damaged.
     """
     try:
         with path.open("rb") as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
             tags = {name: dataset.get(name) for name in _TAGS}  # pydicom decodes a value when it is asked for
+            reason = refusal(tags)
+            if reason:
+                raise _OtherKindError(reason)
             tags["TransferSyntaxUID"] = dataset.file_meta.TransferSyntaxUID
             size = _positive(tags["TotalPixelMatrixColumns"]), _positive(tags["TotalPixelMatrixRows"])
             tile = _positive(tags["Columns"]), _positive(tags["Rows"])
             spans = _spans(stream, _positive(tags["NumberOfFrames"] or 1), path.stat().st_size)
+    except _OtherKindError as error:
+        raise SlideOpenError(f"slide '{file.name}': {path.name} {error}") from error
     except _DamagedError as error:
         raise SlideOpenError(
             f"slide '{file.name}': the list of frames in {path.name} is damaged ({error}); copy it again from its "
@@ -92,6 +95,10 @@ def _positive(value: Any) -> int:
     if number < 1:
         raise ValueError(f"a number of pixels or frames is {number}")
     return number
+
+
+class _OtherKindError(Exception):
+    """Why a file is no stained slide in colour."""
 
 
 class _DamagedError(Exception):

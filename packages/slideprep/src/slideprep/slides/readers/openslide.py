@@ -11,6 +11,7 @@ that begins below the top can lie off by less than one level-0 pixel, so small l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,13 @@ _ONE_PIECE_PX = 16_000_000
 """A coarse level up to this area is read in one piece (64 MB of RGBA), hence exactly."""
 
 _TALLEST_STRIP = 2048
+
+_DAMAGED = "it is probably truncated or damaged, copy it again from its source"
+_OPENSLIDES_WORDS = {
+    "concatenation": "one level is spread over several files and one of these is not there, copy the others beside it",
+    "unexpected image": "its series holds two images of one size, as of two focal planes, so leave one of them out",
+}
+"""What is wrong where OpenSlide's words do not mean damage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +88,9 @@ def open_handle(file: SlideFile) -> openslide.OpenSlide:
                 f"slide '{file.name}' is coded in a way that OpenSlide does not read ('{error}'); convert it to a "
                 f"pyramidal TIFF with JPEG tiles ({file.path})"
             ) from error
+        reason = next((why for words, why in _OPENSLIDES_WORDS.items() if words in str(error)), _DAMAGED)
         raise SlideOpenError(
-            f"slide '{file.name}' cannot be opened: OpenSlide says '{error}'; it is probably truncated or damaged, "
-            f"copy it again from its source ({file.path})"
+            f"slide '{file.name}' cannot be opened: OpenSlide says '{error}'; {reason} ({file.path})"
         ) from error
 
 
@@ -95,9 +103,21 @@ def metadata_from_properties(properties: Mapping[str, str]) -> Metadata:
         mpp=scale.mpp,
         objective=scale.objective,
         background=(int(background[0:2], 16), int(background[2:4], 16), int(background[4:6], 16)),
-        warnings=scale.doubts,
+        warnings=(*scale.doubts, *_illumination(properties)),
         scale_doubts=scale.doubts,
     )
+
+
+def _illumination(properties: Mapping[str, str]) -> Iterator[str]:
+    """A warning of a DICOM slide that was not lit from behind."""
+    said = properties.get(
+        "dicom.OpticalPathSequence[0].IlluminationTypeCodeSequence[0].CodeMeaning", "Brightfield"
+    )
+    if re.search("fluoresc|dark", said, re.IGNORECASE):
+        yield (
+            f"The file's illumination is '{said[:60]}', and tissue is looked for as stain on bright glass; look at it "
+            "in preview.html."
+        )
 
 
 def open_openslide(file: SlideFile) -> OpenSlideSlide:
