@@ -217,3 +217,11 @@ def test_pseudonymised_failures_and_warnings_name_nobody(tmp_path: Path, slides:
     assert len(prepared.failures) >= 5
     said = repr((prepared.failures, prepared.warnings, prepared.plan, dict(prepared.entries)))
     assert [name for name in ("Eva", "Kern", str(slides)) if name in said] == []
+
+
+def test_files_that_nothing_reads_are_counted(tmp_path: Path, slides: Path) -> None:
+    """Slides of another format in the folder are no failures; the run's warnings count them."""
+    (slides / "x.vsi").write_bytes(b"x")
+    prepared = _prepare(tmp_path, slides)
+    assert prepared.failures == ()
+    assert prepared.warnings[0].startswith("files passed over: 1 .vsi")

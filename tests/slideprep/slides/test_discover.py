@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.slides import overwrite, picture, table, write_dicom
 from slideprep.errors import UsageError
-from slideprep.slides.discover import find_slides
+from slideprep.slides.discover import find_slides, look_for_slides
 
 
 def _touch(folder: Path, *names: str) -> list[Path]:
@@ -104,12 +104,59 @@ def test_same_name_in_two_folders_is_refused(tmp_path: Path) -> None:
         find_slides([tmp_path])
 
 
-@pytest.mark.parametrize("column", ["path", "slide"])
-def test_csv_paths_are_relative_to_it(tmp_path: Path, column: str) -> None:
-    """A CSV lists slides by path, seen from where the CSV lies; a byte order mark does no harm."""
+@pytest.mark.parametrize("column", ["path", "slide", "Path", " SLIDE ", "filename", "file_path"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv_paths_are_relative_to_it(tmp_path: Path, column: str, separator: str) -> None:
+    """A table lists slides by path, seen from where it lies; a byte order mark, semicolons or tabs do no harm."""
     _touch(tmp_path, "slides/a.svs", "slides/sub/b.svs")
-    listing = table(tmp_path / "list.csv", f"\ufeff{column},label", ["slides/a.svs,x", "slides/sub,y"])
+    rows = [separator.join(row) for row in (["slides/a.svs", "x"], ["slides/sub", "y"])]
+    listing = table(tmp_path / "list.csv", f"\ufeff{column}{separator}label", rows)
     assert _names(listing) == ["a.svs", "b.svs"]
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.txt"])
+@pytest.mark.parametrize("first", [["Path"], []], ids=["header", "no header"])
+def test_a_text_may_list_one_slide_a_line(tmp_path: Path, name: str, first: list[str]) -> None:
+    """With a header or without, blank lines between them."""
+    _touch(tmp_path, "slides/a.svs", "slides/b.svs")
+    header, *rows = [*first, "slides/a.svs", "", "slides/b.svs"]
+    assert _names(table(tmp_path / name, header, rows)) == ["a.svs", "b.svs"]
+
+
+def test_a_note_among_the_named_files_is_no_list(tmp_path: Path) -> None:
+    """A text without paths is taken at its word as a slide, which opening will refuse, so that the others are built."""
+    (tmp_path / "notes.txt").write_text("scanned on Monday\n")
+    _touch(tmp_path, "a.svs")
+    assert _names(tmp_path / "notes.txt", tmp_path / "a.svs") == ["a.svs", "notes.txt"]
+
+
+def test_what_a_folder_holds_besides_is_counted(tmp_path: Path) -> None:
+    """Slides of formats that nothing reads, images and archives are counted by suffix, each kind with what to do."""
+    _touch(
+        tmp_path, "a.svs", "b.vsi", "sub/c.VSI", "d.isyntax", "e.bmp", "f.jp2", "g.zip", "notes.txt", ".h.zip"
+    )
+    found = look_for_slides([tmp_path])
+    assert [slide.name for slide in found.slides] == ["a.svs"]
+    said = str(found.passed_over)
+    assert "1 .isyntax, 2 .vsi (slides of a format that nothing here reads: export them" in said
+    assert "1 .bmp, 1 .jp2 (images of a format" in said
+    assert "1 .zip (archives: unpack them first)" in said
+
+
+def test_nothing_besides_is_said_of_a_folder_of_slides(tmp_path: Path) -> None:
+    """Notes, tables and annotations are no slides; a .qptiff is a TIFF, and read as one."""
+    _touch(tmp_path, "a.svs", "b.qptiff", "notes.txt", "labels.csv", "a.geojson", "a.xml")
+    found = look_for_slides([tmp_path])
+    assert [slide.name for slide in found.slides] == ["a.svs", "b.qptiff"]
+    assert found.passed_over is None
+
+
+@pytest.mark.parametrize("pattern", ["", "/*", "/*.vsi"])
+def test_a_folder_of_other_formats_says_what_is_in_it(tmp_path: Path, pattern: str) -> None:
+    """Where there is no slide that can be read the error counts what there is."""
+    _touch(tmp_path, "a.vsi", "b.vsi")
+    with pytest.raises(UsageError, match=r"Files passed over: 2 \.vsi \(slides of a format"):
+        find_slides([f"{tmp_path}{pattern}"])
 
 
 def test_csv_of_names_is_explained(tmp_path: Path) -> None:
@@ -124,6 +171,8 @@ def test_csv_of_names_is_explained(tmp_path: Path) -> None:
     ("header", "rows", "says"),
     [
         ("name", ["a.svs"], "column 'path' or 'slide'"),
+        ("Name;Label", ["a.svs;x"], r"first line is 'Name;Label'"),
+        ("Path;label", ["a.svs;x", ";y"], "line 3 has an empty 'Path'"),
         ("slide,label", ["a.svs,x", ",y"], "line 3 has an empty 'slide'"),
         ("slide", [], "no rows"),
     ],

@@ -22,7 +22,7 @@ from slideprep.labels.split_plan import SplitPlan
 from slideprep.labels.splits import assign_splits
 from slideprep.labels.table import read_labels
 from slideprep.shards.records import Failure
-from slideprep.slides.discover import find_slides
+from slideprep.slides.discover import look_for_slides
 from slideprep.slides.files import SlideFile, redacted
 from slideprep.slides.fingerprint import fingerprint
 from slideprep.storage.places import Place
@@ -79,7 +79,8 @@ def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
     """
     if not config.slides:
         raise UsageError("no slides were given; name files, folders, globs or a CSV with a column 'path'")
-    slides, rejected = find_slides(config.slides)
+    found = look_for_slides(config.slides)
+    slides, rejected = found.slides, found.rejected
     matched, notes = _matched(config, [slide.name for slide in slides])
     failures = [
         Failure(slide=item.path.name, region=None, stage="open", reason=item.reason) for item in rejected
@@ -98,7 +99,13 @@ def prepare(config: BuildConfig, assign: Assign | None = None) -> Prepared:
         annotations=annotated.files,
         plan=plan,
         failures=tuple(failures),
-        warnings=(*notes, *matched.warnings, *vain, *plan.warnings),
+        warnings=(
+            *filter(None, [found.passed_over]),
+            *notes,
+            *matched.warnings,
+            *vain,
+            *plan.warnings,
+        ),
     )
     _check_copies(prepared)
     if config.pseudonymise is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from slideprep.errors import InputError, UsageError
 from slideprep.slides.files import (
     DICOM_SUFFIXES,
     INDEX_SUFFIXES,
+    LIST_SUFFIXES,
     SUFFIXES,
     RejectedFile,
     SlideFile,
@@ -27,6 +29,7 @@ from slideprep.slides.files import (
     named_in,
 )
 from slideprep.slides.listing import Listing, in_store, on_disk
+from slideprep.slides.passed_over import is_noted, passed_over
 from slideprep.storage.places import Place, SamePlace, Url, is_url, place
 from slideprep.text import as_on_disk, csv_value
 
@@ -40,30 +43,58 @@ _HEAD_BYTES = 256 * 1024
 """Read of a DICOM object in a store: the tags that group files come first, and label texts before them are short."""
 
 
-def find_slides(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[RejectedFile]]:
-    """Find the slides that the inputs name.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the inputs of a command lead to.
 
-    Args:
-        inputs: Files; folders, searched recursively for :data:`SUFFIXES` (hidden files and folders are passed over);
-            globs, ``**`` included; CSV files with a column ``path`` or ``slide`` of paths relative to the CSV. Each of
-            them, and what a CSV lists, may be an address in an object store.
+    Attributes:
+        slides: Sorted by name, each file once however often it was reached.
+        rejected: Files that look like slides and are none, sorted by path.
+        passed_over: A sentence about files in searched folders that a person might take for slides and that nothing
+            here reads, with how many there are of each suffix; None where there are none.
+    """
+
+    slides: list[SlideFile]
+    rejected: list[RejectedFile]
+    passed_over: str | None
+
+
+def find_slides(inputs: Sequence[str | Path]) -> tuple[list[SlideFile], list[RejectedFile]]:
+    """Find the slides that the inputs name; see :func:`look_for_slides`.
 
     Returns:
         Slides sorted by name, each file once however often it was reached; and rejected files sorted by path.
+    """
+    found = look_for_slides(inputs)
+    return found.slides, found.rejected
+
+
+def look_for_slides(inputs: Sequence[str | Path]) -> Found:
+    """Find the slides that the inputs name, and what was passed over.
+
+    Args:
+        inputs: Files; folders, searched recursively for :data:`SUFFIXES` (hidden files and folders are passed over);
+            globs, ``**`` included; tables (CSV, TSV, text) with a column ``path`` or ``slide`` of paths relative to the
+            table, or with one path a line. Each of them, and what a table lists, may be an address in an object store.
 
     Raises:
         UsageError: A named path does not exist, a folder or glob holds no slide, a CSV names no files, two
             different slides have the same name, or a store does not let us look.
     """
     given = [place(str(item)) for item in inputs]
+    noted: Counter[str] = Counter()
     named = _with_listed(on_disk(), [item for item in given if isinstance(item, Path)])
-    slides, rejected = _search(on_disk(), [item for item in named if isinstance(item, Path)])
+    slides, rejected = _search(on_disk(), [item for item in named if isinstance(item, Path)], noted)
     urls = [item for item in given + named if isinstance(item, Url)]
     if urls:
-        others, refused = _search_store(urls)
+        others, refused = _search_store(urls, noted)
         slides, rejected = slides + others, rejected + refused
     _refuse_same_names(slides)
-    return sorted(slides, key=lambda s: s.name), sorted(rejected, key=lambda r: str(r.path))
+    return Found(
+        slides=sorted(slides, key=lambda s: s.name),
+        rejected=sorted(rejected, key=lambda r: str(r.path)),
+        passed_over=passed_over(noted),
+    )
 
 
 def find_slide(path: str | Path) -> SlideFile:
@@ -84,10 +115,10 @@ def find_slide(path: str | Path) -> SlideFile:
     return slides[0]
 
 
-def _search_store(urls: Sequence[Url]) -> _Discovered:
+def _search_store(urls: Sequence[Url], noted: Counter[str]) -> _Discovered:
     try:
         named = _with_listed(in_store(), urls)
-        return _search(in_store(), [item for item in named if isinstance(item, Url)])
+        return _search(in_store(), [item for item in named if isinstance(item, Url)], noted)
     except OSError as error:
         where = error.filename or ", ".join(urls[:_SHOWN])
         raise UsageError(
@@ -96,20 +127,33 @@ def _search_store(urls: Sequence[Url]) -> _Discovered:
 
 
 def _with_listed(listing: Listing[SamePlace], given: Sequence[SamePlace]) -> list[Place]:
-    """What was named, with what CSV files list in their place; a local CSV may list addresses."""
+    """What was named, with what tables list in their place; a local table may list addresses."""
     named: list[Place] = []
     listed: list[Place] = []
     for item in given:
-        if item.suffix.lower() == ".csv" and (isinstance(item, Url) or item.is_file()):
-            listed += _listed(item, listing.read(item))
-        else:
+        values = None
+        if item.suffix.lower() in LIST_SUFFIXES and (isinstance(item, Url) or item.is_file()):
+            values = _values(item, listing.read(item))
+        if values is None:
             named.append(item)
+        else:
+            listed += _listed(item, values)
     return named + listed
 
 
-def _listed(table: Place, content: bytes) -> list[Place]:
+def _values(table: Place, content: bytes) -> list[str] | None:
+    """What a table lists; None of a text that is no table, such as a note that a shell's wildcard named as well."""
+    try:
+        return listed_slides(content, table)
+    except UsageError:
+        if table.suffix.lower() == ".txt":
+            return None
+        raise
+
+
+def _listed(table: Place, values: Sequence[str]) -> list[Place]:
     places: list[Place] = []
-    for value in listed_slides(content, table):
+    for value in values:
         if is_url(value):
             places.append(Url(value))
         elif isinstance(table, Url):
@@ -120,7 +164,7 @@ def _listed(table: Place, content: bytes) -> list[Place]:
     if missing:
         raise UsageError(
             f"{len(missing)} of {len(places)} slides that {table} lists do not exist: {_list(missing)}; its paths are "
-            "taken relative to the CSV. A table of labels names slides without saying where they are: pass the slides' "
+            "taken relative to it. A table of labels names slides without saying where they are: pass the slides' "
             "folder, and the table with --labels"
         )
     return places
@@ -132,8 +176,8 @@ def _on_disk(folder: Path, value: str) -> Path:
     return next((path for path in written if path.exists()), written[0])
 
 
-def _search(listing: Listing[SamePlace], given: Sequence[SamePlace]) -> _Discovered:
-    """The slides at files, folders and globs."""
+def _search(listing: Listing[SamePlace], given: Sequence[SamePlace], noted: Counter[str]) -> _Discovered:
+    """The slides at files, folders and globs; what else lies there is counted in ``noted``."""
     plain = dict.fromkeys(item for item in given if not _is_glob(item))
     globs = [item for item in given if item not in plain]
     files = listing.files(plain)
@@ -141,10 +185,12 @@ def _search(listing: Listing[SamePlace], given: Sequence[SamePlace]) -> _Discove
     _add(found, [item for item in plain if item in files])
     named = set(found)
     folders = [item for item in plain if item not in files]
-    missing = [folder for folder in folders if not _add(found, _candidates_below(listing, folder))]
-    missing += [pattern for pattern in globs if not _add(found, _candidates_matching(listing, pattern))]
+    missing = [folder for folder in folders if not _add(found, _candidates_below(listing, folder, noted))]
+    missing += [
+        pattern for pattern in globs if not _add(found, _candidates_matching(listing, pattern, noted))
+    ]
     if missing:
-        raise _nothing_at(missing)
+        raise _nothing_at(missing, passed_over(noted))
     return _group(listing, found, named)
 
 
@@ -166,35 +212,51 @@ def _is_glob(named: Place) -> bool:
     return any(sign in named for sign in "*?[") if isinstance(named, Url) else not named.exists()
 
 
-def _candidates_below(listing: Listing[SamePlace], folder: SamePlace) -> list[SamePlace]:
-    return [file for file in listing.files_below(folder) if _is_candidate(listing, file)]
+def _candidates_below(listing: Listing[SamePlace], folder: SamePlace, noted: Counter[str]) -> list[SamePlace]:
+    return _candidates(listing, listing.files_below(folder), noted)
 
 
-def _candidates_matching(listing: Listing[SamePlace], pattern: SamePlace) -> list[SamePlace]:
+def _candidates_matching(
+    listing: Listing[SamePlace], pattern: SamePlace, noted: Counter[str]
+) -> list[SamePlace]:
     """Files that a glob matches, and those in folders that it matches."""
     matches = listing.matches(pattern)
     files = listing.files(matches)
-    found = [match for match in matches if match in files and _is_candidate(listing, match)]
+    found = _candidates(listing, [match for match in matches if match in files], noted)
     for folder in (match for match in matches if match not in files):
-        found += _candidates_below(listing, folder)
+        found += _candidates_below(listing, folder, noted)
     return found
 
 
-def _nothing_at(missing: Sequence[Place]) -> UsageError:
-    """What to say of places without a slide."""
+def _candidates(
+    listing: Listing[SamePlace], files: Iterable[SamePlace], noted: Counter[str]
+) -> list[SamePlace]:
+    found = []
+    for file in files:
+        if _is_candidate(listing, file):
+            found.append(file)
+        elif is_noted(file.suffix.lower()):
+            noted[file.suffix.lower()] += 1
+    return found
+
+
+def _nothing_at(missing: Sequence[Place], others: str | None) -> UsageError:
+    """What to say of places without a slide; ``others`` are the files that were passed over."""
+    besides = f". {others[0].upper()}{others[1:]}" if others else ""
     names = list(map(str, missing))
     if isinstance(missing[0], Url):
         return UsageError(
-            f"nothing to read at {_list(names)}: no such object, or a folder without slides; check the spelling"
+            f"nothing to read at {_list(names)}: no such object, or a folder without slides; check the "
+            f"spelling{besides}"
         )
     folder = next((item for item in missing if isinstance(item, Path) and item.is_dir()), None)
     if folder is None:
         return UsageError(
-            f"no such file or folder, and no slide matches: {', '.join(names)}; check the spelling"
+            f"no such file or folder, and no slide matches: {', '.join(names)}; check the spelling{besides}"
         )
     return UsageError(
         f"the folder {folder} holds no slide; looked in it and below for files ending in {' '.join(SUFFIXES)} "
-        "(hidden ones are passed over); name a file explicitly if it ends otherwise"
+        f"(hidden ones are passed over); name a file explicitly if it ends otherwise{besides}"
     )
 
 

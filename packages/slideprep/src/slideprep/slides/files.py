@@ -22,12 +22,17 @@ from slideprep.text import for_terminal, readable, revealed
 INDEX_SUFFIXES = (".vms", ".vmu")
 
 SUFFIXES = (
-    ".bif", ".btf", ".czi", ".dcm", ".dicom", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".png", ".scn", ".svs", ".svslide",
-    ".tif", ".tiff", ".vms", ".vmu",
+    ".bif", ".btf", ".czi", ".dcm", ".dicom", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".png", ".qptiff", ".scn", ".svs",
+    ".svslide", ".tif", ".tiff", ".vms", ".vmu",
 )  # fmt: skip
 """What a folder is searched for; a file named explicitly may have any suffix."""
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
+
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")
+"""Tables that list slides, where they are named themselves."""
+
+_LIST_COLUMNS = ("path", "slide", "filename", "file", "filepath", "file_path", "file_name", "slide_path")
 
 
 def named_in(index: str) -> list[str]:
@@ -78,31 +83,39 @@ class RejectedFile:
 
 
 def listed_slides(content: bytes, table: Place) -> list[str]:
-    """The values of a CSV's column ``path`` or ``slide``.
+    """The slides that a table lists: its column ``path`` or ``slide``, or each line of a table that has no header.
 
     Args:
-        content: The CSV, UTF-8 with or without a byte order mark.
+        content: UTF-8 with or without a byte order mark; cells are separated by commas, semicolons or tabs.
         table: Where it is, for messages.
 
     Raises:
-        UsageError: It is no CSV, there is no such column, or a row has no value in it.
+        UsageError: It is no table, there is no such column, or a row has no value in it.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        text = content.decode("utf-8-sig")
+        first = next((line for line in text.splitlines() if line.strip()), "")
+        separator = max(",;\t", key=first.count)
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
             f"{table} cannot be read as CSV ({error}); save it as comma-separated UTF-8"
         ) from error
-    column = next((name for name in ("path", "slide") if rows and name in rows[0]), None)
-    if column is None:
+    header = [cell.strip().casefold() for cell in rows[0]] if rows else []
+    if len(header) == 1 and header[0].endswith(SUFFIXES):
+        return [row[0].strip() for row in rows]
+    column = next((header.index(name) for name in _LIST_COLUMNS if name in header), None)
+    if column is None or len(rows) == 1:
         raise UsageError(
-            f"{table} has no rows under a column 'path' or 'slide'; its first line must name one of them, and the "
-            "lines below hold paths relative to the CSV"
+            f"{table} has no rows under a column 'path' or 'slide' (its first line is '{first.strip()[:60]}'); its "
+            "first line must name one of them, and the lines below hold paths relative to the table"
         )
-    values = [(row[column] or "").strip() for row in rows]
+    values = [row[column].strip() if column < len(row) else "" for row in rows[1:]]
     if "" in values:
         line = values.index("") + 2
-        raise UsageError(f"{table} line {line} has an empty '{column}'; fill it or delete the line")
+        raise UsageError(
+            f"{table} line {line} has an empty '{rows[0][column].strip()}'; fill it or delete the line"
+        )
     return values
 
 
