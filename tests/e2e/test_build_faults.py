@@ -132,8 +132,8 @@ def test_labels_and_slides_that_do_not_match(tmp_path: Path) -> None:
     )
     run = build(tmp_path / "slides", "--out", tmp_path / "out", "--labels", labels)
     assert run.code == 0
-    assert "1 rows name slides that are not in this run: 'gone'" in run.said
-    assert "1 slides have no row in labels.csv" in run.said and "slide-3.svs" in run.said
+    assert "1 row names a slide that is not in this run: 'gone'" in run.said
+    assert "1 slide has no row in labels.csv" in run.said and "slide-3.svs" in run.said
     assert_verified(tmp_path / "out")
 
 
