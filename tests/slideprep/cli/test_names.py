@@ -134,6 +134,15 @@ def test_add_slides_and_a_list_of_them(folder: Path, tmp_path: Path) -> None:
     assert "2 slides are in the set already, the same files" in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize("pair", [("n\u00e9.png", "ne\u0301.png"), ("x\\xe9.png", "x\udce9.png")])
+def test_two_names_that_would_be_one_are_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+    """Accents in two codings, and an escape beside the byte that it stands for, would give two slides one key."""
+    result = run("plan", write_slides(tmp_path / "twins", pair), *TINY)
+    assert result.exit_code == 2
+    assert "different slides have the same name" in result.output
+    assert_plain(result.output)
+
+
 def test_a_folder_of_such_a_name_can_hold_a_set(folder: Path, tmp_path: Path) -> None:
     """The messages show its name, and a file in it that nobody asked for is told of by verify."""
     out = tmp_path / os.fsdecode(b"s\xe9t\x1b[31m")

@@ -250,6 +250,18 @@ def test_a_name_that_is_taken_by_another_file_is_refused(folder: Path) -> None:
     assert files(folder / "out") == before
 
 
+def test_a_name_with_its_accents_in_another_coding_is_refused(folder: Path) -> None:
+    """Both would have one key; the set is as it was."""
+    slide(folder / "one", "n\u00e9.png")
+    assert add(folder, slides="one").exit_code == 0
+    before = files(folder / "out")
+    slide(folder / "two", "x.png").rename(folder / "two" / "ne\u0301.png")
+    result = add(folder, slides="two")
+    assert result.exit_code == 2
+    assert "1 slide has the name of a slide in the set and another content" in said(result)
+    assert files(folder / "out") == before
+
+
 def test_to_and_a_new_class(folder: Path) -> None:
     """--to puts all new slides into one set, and --add-class numbers the new class behind the old ones."""
     rows = [{"slide": "n1.png", "label": "c", "patient": "Yvette"}]
@@ -495,7 +507,7 @@ def test_a_build_never_undoes_a_change(folder: Path) -> None:
         "build-shards", folder / "old", "--labels", folder / "labels.csv", *TINY, "--out", folder / "out"
     )
     assert result.exit_code == 2
-    assert "the set was changed after its build (remove-slides (1 slides))" in said(result)
+    assert "the set was changed after its build (remove-slides (1 slide))" in said(result)
     assert tars(folder / "out") == before
 
 

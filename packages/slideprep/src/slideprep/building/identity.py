@@ -17,6 +17,7 @@ import slideprep
 from slideprep.building.config import BuildConfig
 from slideprep.building.prepare import Prepared, total_bytes
 from slideprep.shards.format import CreatedBy
+from slideprep.text import count
 
 LIBRARIES = (
     "imagecodecs", "llvmlite", "numpy", "openslide-bin", "openslide-python", "pillow", "pydicom", "pyvips-binary",
@@ -72,7 +73,7 @@ def growth_hint(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
         wanted: What the build would write there.
     """
     if changes := begun.get(CHANGED):
-        done = ", ".join(f"{operation} ({slides} slides)" for operation, slides in changes)
+        done = ", ".join(f"{operation} ({count(slides, 'slide')})" for operation, slides in changes)
         return (
             f"the set was changed after its build ({done}), so no build makes it again: go on with add-slides, "
             "remove-slides and relabel"

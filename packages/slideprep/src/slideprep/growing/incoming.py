@@ -5,6 +5,7 @@ Names are those that the set shows: file names, or the pseudonyms of its mapping
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -103,6 +104,13 @@ def _assigner(
 def _refuse_others(known: Iterable[str], current: CurrentSet, prepared: Prepared) -> None:
     scans = current.finished.scans
     other = [name for name in known if fingerprint(prepared.files[name]) != scans[name].fingerprint]
+    # Keys follow from the composed name, so accents in two codings would give two slides one key.
+    composed = {unicodedata.normalize("NFC", name): name for name in current.plan.slides}
+    other += [
+        name
+        for name in prepared.plan.slides
+        if composed.get(unicodedata.normalize("NFC", name), name) != name
+    ]
     if other:
         raise UsageError(
             f"{count(len(other), 'slide has', 'slides have')} "

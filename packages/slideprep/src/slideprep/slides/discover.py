@@ -11,6 +11,7 @@ The rules stand here once; how a folder on disk or in a store is looked through 
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from slideprep.slides.files import (
 from slideprep.slides.listing import Listing, in_store, on_disk
 from slideprep.slides.passed_over import is_noted, passed_over
 from slideprep.storage.places import Place, SamePlace, Url, is_url, place
-from slideprep.text import as_on_disk, csv_value
+from slideprep.text import as_on_disk, csv_value, revealed
 
 if TYPE_CHECKING:
     from slideprep.slides.dicom import Instance, NoInstanceError
@@ -363,8 +364,9 @@ def _read_dicom(
 
 def _refuse_same_names(slides: Iterable[SlideFile]) -> None:
     by_name: dict[str, list[str]] = {}
-    for slide in slides:
-        by_name.setdefault(slide.name, []).append(str(slide.places[0]))
+    for slide in slides:  # accents in two codings are one name, from which keys follow
+        name = unicodedata.normalize("NFC", slide.name)
+        by_name.setdefault(name, []).append(revealed(str(slide.places[0])))
     clashes = [
         f"'{name}' is {' and '.join(sorted(paths))}"
         for name, paths in sorted(by_name.items())
