@@ -107,3 +107,15 @@ def test_progress_is_what_the_command_shows(
     slideprep.build(config(tmp_path / "out", slides), progress=True)
     printed = capfd.readouterr()
     assert (printed.out, "slides found: 5, of these in a split: 5" in printed.err) == ("", True)
+
+
+def test_failures_of_names_that_look_like_formulas_come_back(slides: Path, tmp_path: Path) -> None:
+    """The second call reads them out of tables in which they have an apostrophe in front."""
+    for name in ("=1+1.svs", "'=2.svs", "-x.svs", "@y.svs"):
+        (slides / name).write_bytes(b"no slide")
+    settings = config(tmp_path / "out", slides)
+    first, again = slideprep.build(settings), slideprep.build(settings)
+    assert again.already_finished
+    assert again.failures == first.failures
+    assert {"=1+1.svs", "'=2.svs", "-x.svs", "@y.svs"} < {failure.slide for failure in again.failures}
+    assert again.left_out == first.left_out

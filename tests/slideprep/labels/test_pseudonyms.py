@@ -86,3 +86,15 @@ def test_a_reason_is_shown_with_the_pseudonym(tmp_path: Path) -> None:
     shown = shown_reason(text, file, "slide-aaa", tmp_path / "Eva.xml")
     assert shown == "slide 'slide-aaa' lacks .dat and .xml (.mrxs)"
     assert shown_reason(text, file, "Eva.mrxs") == text
+
+
+def test_names_that_look_like_formulas_come_back(tmp_path: Path) -> None:
+    """The mapping shows no formula to a spreadsheet program, and gives every name its pseudonym again."""
+    names = ["=1+1", "+a", "-b", "@c", "\td", "\re", "'=f", "\uff1dg", 'h"', "i,j", "k\nl"]
+    first = Pseudonyms(tmp_path / "m.csv")
+    given = {name: first.of("patient", name) for name in names}
+    first.save()
+    assert Pseudonyms(tmp_path / "m.csv").known("patient") == given
+    assert not [
+        line for line in (tmp_path / "m.csv").read_text().splitlines() if ",=" in line or ",@" in line
+    ]
