@@ -2,6 +2,5 @@
 
 Reading order: ``exit_codes``, ``paths`` and ``options`` (the fields of a configuration as options), ``main`` (the
 commands), ``grow`` and ``changed`` (a finished set changed, and what is said of it), ``inspect``, ``synthesize``,
-``summary`` (the last screen of a build), ``grouped`` (failures as lines) and ``foreign`` (options that a message names
-and a command lacks).
+``summary`` (the last screen of a build) and ``foreign`` (options that a message names and a command lacks).
 """

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slideprep.cli.foreign import about_options
-from slideprep.cli.grouped import failure_lines
+from slideprep.shards.grouped import failure_lines
 from slideprep.text import count, screen_line
 
 if TYPE_CHECKING:

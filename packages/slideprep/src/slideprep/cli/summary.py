@@ -11,8 +11,8 @@ from rich.table import Table
 
 from slideprep.building.config import BuildConfig
 from slideprep.building.plan import BYTES_PER_PX
-from slideprep.cli.grouped import failure_lines
 from slideprep.shards.format import INDEX_NAME, Index, magnification_name
+from slideprep.shards.grouped import failure_lines
 from slideprep.shards.records import Failure
 from slideprep.storage.places import Place
 from slideprep.text import count, screen_line

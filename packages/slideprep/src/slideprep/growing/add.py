@@ -31,6 +31,7 @@ from slideprep.labels.leaks import check_leaks
 from slideprep.regions.layout import Layout
 from slideprep.regions.scan import Scan
 from slideprep.shards.format import shard_name
+from slideprep.shards.grouped import failure_lines
 from slideprep.shards.journal import discard
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.places import Place
@@ -148,7 +149,7 @@ def _add(held: Changing, wish: Addition, console: Console) -> Outcome:
         discard(held.store)
         raise InputError(
             f"none of {count(len(made.tried), 'slide')} has a usable region, and the set is as it was: "
-            + ("; ".join(failure.reason for failure in made.failures[:5]) or "all were left out by rule")
+            + ("; ".join(failure_lines(made.failures)[:5]) or "all were left out by rule")
         )
     forgotten = rewrite_shards(current, Edits(labels={}, forget=made.tried), held.store, workspace)
     index = put_in_place(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slideprep.cli.grouped import failure_lines
+from slideprep.shards.grouped import failure_lines
 from slideprep.shards.records import Failure
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from slideprep.shards.records import Failure
+from slideprep.shards.records import Failure
 
 _NAMES = 3
 
