@@ -30,5 +30,7 @@ def about_options(message: str) -> str | None:
     kind = "are options" if len(foreign) > 1 else "is an option"
     told = f"({' and '.join(foreign)} {kind} of build-shards, not of {context.info_name}"
     if context.info_name in _GROWING:
-        told += ": a set keeps the settings of its build, and labels.csv has columns for one slide's mpp and objective"
+        told += ": a set keeps the settings of its build"
+        if {"--mpp", "--objective"} & set(foreign):
+            told += ", and labels.csv has columns for one slide's mpp and objective"
     return told + ")"

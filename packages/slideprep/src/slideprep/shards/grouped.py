@@ -29,10 +29,10 @@ def _named(failure: Failure) -> re.Pattern[str]:
 
 
 def _line(group: list[Failure]) -> str:
-    first, *others = group
+    first, *others = sorted(group, key=lambda failure: (failure.slide, failure.region or 0))
     if _named(first).search(first.reason):
         return first.reason + (f" (and {_names(others)} likewise)" if others else "")
-    return f"{_names(group)}: {first.reason}"
+    return f"{_names([first, *others])}: {first.reason}"
 
 
 def _names(failures: list[Failure]) -> str:
