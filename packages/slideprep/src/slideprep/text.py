@@ -69,10 +69,10 @@ def as_on_disk(name: str) -> str:
 
 def short_name(name: str) -> str:
     """A name that a file may have with a suffix behind it: 255 bytes are the most, and some are needed for that."""
-    if len(name.encode()) <= _LONGEST_BYTES:
+    data = name.encode("utf-8", "surrogatepass")
+    if len(data) <= _LONGEST_BYTES:
         return name
-    start = name.encode()[:_LONGEST_BYTES].decode(errors="ignore")
-    return f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{data[:_LONGEST_BYTES].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:8]}"
 
 
 def revealed(name: str) -> str:

@@ -150,15 +150,16 @@ def _left_over(held: Changing, wish: Removal) -> str:
 
 
 def _shown(current: CurrentSet, wish: Removal) -> tuple[Sequence[str], Sequence[str]]:
-    given = tuple(map(file_name, wish.slides))
+    # as the set shows them: a shell gives the bytes of a name
+    given, patients = tuple(map(file_name, wish.slides)), tuple(map(file_name, wish.patients))
     if wish.pseudonymise is None:
-        return given, wish.patients
+        return given, patients
     pseudonyms = mapping_of(current, wish.pseudonymise)
     slides = pseudonyms.known("slide")
     stems = {slide_stem(name): shown for name, shown in slides.items()}
     return (
         [slides.get(name) or stems.get(name, name) for name in given],
-        [pseudonyms.known("patient").get(name, name) for name in wish.patients],
+        [pseudonyms.known("patient").get(name, name) for name in patients],
     )
 
 
