@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from slideprep.slides.readers.openslide_warnings import ask_for_warnings
-from slideprep.workers.executor import ONE_THREAD
+from slideprep.workers.surroundings import ONE_THREAD
 
 # Messages name temporary folders, whose names differ in length: at 80 columns their words would break anywhere.
 os.environ["COLUMNS"] = "160"

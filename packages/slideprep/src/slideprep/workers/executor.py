@@ -1,4 +1,4 @@
-"""Plain functions on many items, in parallel, on this machine or a cluster: what starts Ray, or joins it.
+"""Plain functions on many items, in parallel, on this machine or a cluster.
 
 What goes wrong with one item stays with it. A worker process that dies (a decoder's crash, the kernel's memory killer)
 is reported to the caller, who decides whether to try again; an exception ends the run. At most a few items more than
@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,22 +18,15 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from slideprep.errors import UsageError
+from slideprep.errors import ClusterError
 from slideprep.storage.access import Access, store_settings
+from slideprep.workers.cluster import joined_cluster
+from slideprep.workers.own_ray import START_SECONDS, own_ray
 from slideprep.workers.ray_run import OnCrash, RayRun, TimeLimit, first_line
+from slideprep.workers.surroundings import ONE_THREAD, environment
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-ONE_THREAD: Mapping[str, str] = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "VIPS_CONCURRENCY": "1",
-}
-"""Libraries' threads multiply by the workers: each worker gets one."""
-
-_CONNECT_SECONDS = 10.0
 
 
 class Executor(Protocol):
@@ -143,6 +133,7 @@ def run_on_workers(
     on_timeout: Callable[[Item], Item | None] = lambda _: None,
     time_limit_s: float | None = None,
     memory: Callable[[Item], int] | None = None,
+    start_seconds: float = START_SECONDS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Item, Result]]:
     """Apply a function to every item, each in a worker process of this machine; Ray is started and ended for it.
@@ -159,17 +150,18 @@ def run_on_workers(
         on_timeout: Called with an item that was ended; likewise.
         time_limit_s: Seconds after which an item is ended; None for any time.
         memory: Bytes that an item needs; no more items run at a time than there is memory for.
+        start_seconds: How long worker processes may take to start.
         say: Shows a person a sentence, such as what items wait for.
 
     Raises:
-        ClusterError: Ray itself failed.
+        ClusterError: Worker processes do not start, or Ray itself failed.
 
     Yields:
         (item, result) in the order in which they finish.
     """
     limit = None if time_limit_s is None else _Limit(time_limit_s, on_timeout)
     there = partial(_with_stores, function, Access(environment=store_settings(os.environ)))
-    with executor(workers=workers, ray_address=None, say=say) as pool:
+    with executor(workers=workers, ray_address=None, start_seconds=start_seconds, say=say) as pool:
         yield from pool.map(
             there, items, on_crash=on_crash, on_wait=lambda: None, memory=memory, time_limit=limit
         )
@@ -193,112 +185,50 @@ class _Limit(Generic[Item]):
 
 @contextmanager
 def executor(
-    *, workers: int | None, ray_address: str | None, say: Callable[[str], None] = lambda _: None
+    *,
+    workers: int | None,
+    ray_address: str | None,
+    start_seconds: float = START_SECONDS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Executor]:
     """Start what runs the tasks; Ray takes some seconds, so ask only when there is work.
 
     Args:
         workers: Worker processes; None for one per core, of a cluster as many as it has at the time; 0 for none.
         ray_address: Address of a cluster that runs already; None to use this machine alone.
+        start_seconds: How long worker processes of this machine may take to start.
         say: Shows a person a sentence, such as what tasks wait for.
 
     Raises:
+        ClusterError: Worker processes do not start.
         UsageError: No cluster answers at the address.
     """
     if workers == 0:
         yield InProcess()
         return
-    with _environment({"RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **ONE_THREAD}):
+    with environment({"RAY_DEDUP_LOGS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **ONE_THREAD}):
+        ray = _ray()
+        with ExitStack() as stack:
+            if not ray.is_initialized():  # else a caller shares one Ray among several builds
+                stack.enter_context(
+                    own_ray(ray, cores=workers or usable_cores(), seconds=start_seconds)
+                    if ray_address is None
+                    else joined_cluster(ray, ray_address)
+                )
+            closing = stack.enter_context(ExitStack())
+            yield OnRay(ray, workers, say, closing)
+
+
+def _ray() -> Any:
+    try:
         import ray
         import ray.exceptions
-
-        joined = ray.is_initialized()  # by a caller who shares one Ray among several builds
-        if not joined:
-            _start(ray, workers, ray_address)
-        try:
-            with ExitStack() as closing:
-                yield OnRay(ray, workers, say, closing)
-        finally:
-            if not joined:
-                ray.shutdown()
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Variables for what is started inside; afterwards a script that called us has its own again."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _start(ray: Any, workers: int | None, ray_address: str | None) -> None:
-    if ray_address is None:
-        with _signals_kept():
-            ray.init(**_ray_options(workers, None))
-        return
-    _check_answers(ray_address)
-    try:
-        with _signals_kept():
-            ray.init(**_ray_options(workers, ray_address))
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _no_cluster(ray_address, first_line(error)) from None
-
-
-def _check_answers(address: str) -> None:
-    """Refuse in seconds an address where nothing listens: Ray itself tries for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and port.isdigit()):
-        return  # "auto", "local": Ray's own words
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, str(error)) from None
-
-
-def _no_cluster(address: str, reason: str) -> UsageError:
-    return UsageError(
-        f"--ray-address {address}: no cluster answers ({reason}); start one with 'ray start --head', check the "
-        "address, or leave the option out to use this machine"
-    )
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray takes over the termination signal and would end the program in silence, or with a dump."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit as ended:  # Ray's handler, while it starts
-        raise KeyboardInterrupt from ended
-    finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-def _ray_options(workers: int | None, ray_address: str | None) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-        "include_dashboard": False,
-    }
-    if ray_address is not None:
-        return {
-            "address": ray_address,
-            "log_to_driver": False,
-            "logging_level": "ERROR",
-            "runtime_env": {"env_vars": dict(ONE_THREAD)},
-        }
-    options["address"] = "local"  # whatever RAY_ADDRESS says: a cluster is joined when it is asked for
-    options["num_cpus"] = workers or usable_cores()
-    options["object_store_memory"] = 200 * 1024 * 1024  # results are small records
-    return options
+    except (ImportError, OSError) as error:
+        raise ClusterError(
+            f"Ray cannot be loaded ({first_line(error)}); install it anew, or give --workers 0 to do everything in one "
+            "process without it"
+        ) from None
+    return ray
 
 
 def usable_cores() -> int:
