@@ -202,7 +202,7 @@ def test_the_record_holds_no_path() -> None:
     two = load_config({**GIVEN, "workers": 5, "labels": Path("b.csv"), "out": Path("elsewhere")}, None)
     assert one.record == two.record
     paths = "slides out labels annotations save_masks save_regions pseudonymise scratch"
-    machine = "workers ray_address slide_minutes scratch_gb patients_differ"
+    machine = "workers ray_address start_seconds slide_minutes scratch_gb patients_differ"
     assert set(one.record) == set(BuildConfig.model_fields) - {*paths.split(), *machine.split()}
     assert not [value for value in one.record.values() if isinstance(value, Path)]
 

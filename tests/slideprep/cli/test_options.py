@@ -45,6 +45,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "pseudonymise": (["--pseudonymise", "names.csv"], Path("names.csv")),
     "workers": (["--workers", "2"], 2),
     "ray_address": (["--ray-address", "auto"], "auto"),
+    "start_seconds": (["--start-seconds", "600"], 600.0),
     "slide_minutes": (["--slide-minutes", "0.5"], 0.5),
     "scratch": (["--scratch", "tmp"], Path("tmp")),
     "scratch_gb": (["--scratch-gb", "4"], 4.0),

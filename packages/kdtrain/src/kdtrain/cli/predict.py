@@ -110,6 +110,13 @@ _POSITIVE = _Positive()
     help="Processes that read slides; 0: none.  [default: one per core, none for a single slide]",
 )
 @click.option(
+    "--start-seconds",
+    type=click.FloatRange(1, 86_400),
+    default=120.0,
+    show_default=True,
+    help="How long these processes may take to start, seconds.",
+)
+@click.option(
     "--slide-minutes",
     type=click.FloatRange(0),
     default=120.0,

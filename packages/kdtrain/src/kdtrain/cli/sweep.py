@@ -40,6 +40,13 @@ from kdtrain.shards.locations import location_of
     type=click.IntRange(1),
     help="Cores that a run asks of the cluster.  [default: 1, and 1 for each loader process]",
 )
+@click.option(
+    "--start-seconds",
+    type=click.FloatRange(1, 86_400),
+    default=120.0,
+    show_default=True,
+    help="How long Ray may take to start, with --ray-address local.",
+)
 @click.option("--dry-run", is_flag=True, help="Show runs, GFLOPs, memory and time; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def sweep_command(dry_run: bool, seeds: str | None, shards: str | None, **given: Any) -> None:

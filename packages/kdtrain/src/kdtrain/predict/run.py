@@ -196,6 +196,7 @@ def _read(
             on_timeout=faults.timed_out,
             time_limit_s=faults.seconds,
             memory=faults.memory,
+            start_seconds=request.start_seconds,
             say=say,
         )
         for job, images in results:

@@ -94,6 +94,7 @@ def _launcher(plan: Plan, options: Options) -> AbstractContextManager[Launcher]:
             address=options.ray_address,
             gpus_per_run=options.gpus_per_run,
             cpus_per_run=options.cpus_per_run,
+            start_seconds=options.start_seconds,
             **where,
         )
     gpus = () if all(job.config and job.config.device == "cpu" for job in plan.jobs) else visible_gpus()

@@ -32,6 +32,7 @@ class Options:
         ray_address: Address of a cluster to run on.
         gpus_per_run: On a cluster.
         cpus_per_run: On a cluster.
+        start_seconds: How long a Ray of this machine may take to start.
         as_json: Machine-readable output.
     """
 
@@ -44,6 +45,7 @@ class Options:
     ray_address: str | None = None
     gpus_per_run: float | None = None
     cpus_per_run: int | None = None
+    start_seconds: float = 120.0
     as_json: bool = False
 
 

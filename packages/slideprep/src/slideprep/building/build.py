@@ -64,7 +64,12 @@ def build_shards(config: BuildConfig, prepared: Prepared, console: Console) -> B
         with ExitStack() as stack:
             with console.status("Starting workers"):
                 pool = stack.enter_context(
-                    executor(workers=config.workers, ray_address=config.ray_address, say=say)
+                    executor(
+                        workers=config.workers,
+                        ray_address=config.ray_address,
+                        start_seconds=config.start_seconds,
+                        say=say,
+                    )
                 )
             planned = plan_set(config, prepared, pool, console, workspace)
             records = write_shards(config, planned, pool, console, workspace)

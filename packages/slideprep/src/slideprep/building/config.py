@@ -28,6 +28,7 @@ from slideprep.labels.split_plan import DEFAULT_SPLIT, MOST_PATIENTS, SplitSetti
 from slideprep.regions.settings import Names, Numbers, ReadSettings, Real, ShownNames, Whole, listed
 from slideprep.storage.access import SCRATCH_GB, Access, store_settings
 from slideprep.storage.places import Url, local_path, place
+from slideprep.workers.own_ray import START_SECONDS
 
 _UNRECORDED = Field(exclude=True)
 """For settings that cannot change a byte of a shard, and for paths, which tell of a machine and not of a set."""
@@ -70,6 +71,7 @@ class BuildConfig(ReadSettings):
         pseudonymise: CSV, outside --out, that maps names to pseudonyms; made if missing.
         workers: Worker processes; 0 for none; None for one per core. With none, this process does all, for debugging.
         ray_address: Address of a Ray cluster; None for this machine alone.
+        start_seconds: How long worker processes of this machine may take to start, seconds. A busy machine needs more.
         slide_minutes: Give a slide up that a task reads for longer; 0: never; not with --workers 0. The slowest
             reader needs two hours for 100 gigapixels, more than a slide has. Without worker processes there is nobody
             to end a reader that hangs.
@@ -96,6 +98,7 @@ class BuildConfig(ReadSettings):
     pseudonymise: _LocalPath = None
     workers: Annotated[Whole | None, Field(ge=0, le=100_000), _UNRECORDED] = None
     ray_address: Annotated[str | None, _UNRECORDED] = None
+    start_seconds: Annotated[Real, Field(gt=0, le=86_400), _UNRECORDED] = START_SECONDS
     slide_minutes: Annotated[Real, Field(ge=0, le=1_000_000), _UNRECORDED] = 120.0
     scratch: _LocalPath = None
     scratch_gb: Annotated[Real, Field(ge=0, le=1_000_000), _UNRECORDED] = SCRATCH_GB

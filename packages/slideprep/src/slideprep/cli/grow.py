@@ -62,6 +62,11 @@ _scratch = click.option(
 )
 @click.option("--ray-address", help="Address of a Ray cluster.  [default: this machine alone]")
 @click.option(
+    "--start-seconds",
+    type=float,
+    help="How long worker processes of this machine may take to start, seconds.  [default: 120]",
+)
+@click.option(
     "--slide-minutes",
     type=within(NUMBER, 0, 1_000_000),
     help="Give a slide up that a task reads for longer; 0: never.  [default: 120]",

@@ -190,7 +190,12 @@ def _plan(config: BuildConfig) -> int:
     prepared = prepare(config)
     say = sayer(console)
     say(prepared.found_words)
-    with executor(workers=config.workers, ray_address=config.ray_address, say=say) as pool:
+    with executor(
+        workers=config.workers,
+        ray_address=config.ray_address,
+        start_seconds=config.start_seconds,
+        say=say,
+    ) as pool:
         planned: Planned = plan_set(config, prepared, pool, console, None)
     print_plan(config, planned, Console())
     return SOME_FAILED if planned.failures else DONE

@@ -58,6 +58,7 @@ class Addition:
         update_statistics: Compute the colour statistics over the whole of train.
         workers: As for a build.
         ray_address: As for a build.
+        start_seconds: As for a build.
         slide_minutes: As for a build.
         scratch: Local folder for what grows, where the set is not a local one.
         abandon: Give up another change that was begun and not finished.
@@ -73,6 +74,7 @@ class Addition:
     update_statistics: bool = False
     workers: int | None = None
     ray_address: str | None = None
+    start_seconds: float | None = None
     slide_minutes: float | None = None
     scratch: Path | None = None
     abandon: bool = False
@@ -183,6 +185,7 @@ def _config(current: CurrentSet, wish: Addition) -> BuildConfig:
         patients_differ=wish.patients_differ,
         workers=wish.workers,
         ray_address=wish.ray_address,
+        start_seconds=wish.start_seconds,
         slide_minutes=wish.slide_minutes,
         scratch=wish.scratch,
     )
@@ -203,7 +206,12 @@ def _written(
         with console.status("Starting workers"):
             workers = config.workers if prepared.wanted else 0
             pool = stack.enter_context(
-                executor(workers=workers, ray_address=config.ray_address, say=sayer(console))
+                executor(
+                    workers=workers,
+                    ray_address=config.ray_address,
+                    start_seconds=config.start_seconds,
+                    say=sayer(console),
+                )
             )
         planned = _planned(current, config, prepared, workspace, pool, console)
         records = write_shards(config, planned, pool, console, workspace)

@@ -78,6 +78,7 @@ class Request:
         backend: Which library computes the network.
         device: Where.
         workers: Processes that read slides; None for one per core, 0 for none.
+        start_seconds: How long these may take to start.
         slide_minutes: How long a slide may be read; 0 for any time.
     """
 
@@ -90,6 +91,7 @@ class Request:
     backend: Backend = "auto"
     device: Device = "auto"
     workers: int | None = None
+    start_seconds: float = 120.0
     slide_minutes: float = 120.0
 
     @property

@@ -1,4 +1,4 @@
-"""Runs spread over a cluster: the same processes, each kept by a Ray task. The only import of Ray in kdtrain.
+"""Runs spread over a cluster: the same processes, each kept by a Ray task. It and ``own_ray`` alone import Ray.
 
 Ray decides where a run goes and gives it its GPU. A run whose machine is lost is started again elsewhere and goes on
 from its last checkpoint, so the sweep's folder and the shards must lie on storage that every machine sees under one
@@ -7,11 +7,10 @@ path.
 
 from __future__ import annotations
 
-import signal
-import threading
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from kdtrain.shards.locations import Location
 from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.sweep.runners.local import Ended, Process, environment, request_of
+from kdtrain.sweep.runners.own_ray import START_SECONDS, own_ray, signal_kept
 
 RETRIES = 3
 """Times that a run is started again after its machine or its worker was lost."""
@@ -35,6 +35,7 @@ def ray_launcher(
     evaluate: EvaluateRecipe,
     gpus_per_run: float | None,
     cpus_per_run: int | None,
+    start_seconds: float = START_SECONDS,
 ) -> Iterator[RayLauncher]:
     """Join a cluster for as long as a sweep takes.
 
@@ -45,18 +46,22 @@ def ray_launcher(
         evaluate: How runs are measured.
         gpus_per_run: None for one where the cluster has GPUs, else none.
         cpus_per_run: None for one, and one for each loader process.
+        start_seconds: How long a Ray of this machine may take to start.
 
     Raises:
-        UsageError: Ray is not installed, or no cluster answers.
+        UsageError: Ray is not installed, no cluster answers, or it does not take our token.
+        TrainingError: A Ray of this machine does not start.
     """
     try:
         import ray
+        import ray.exceptions
     except ImportError:
         raise UsageError('--ray-address needs Ray: pip install "kdtrain[cluster]"') from None
-    joined = ray.is_initialized()  # by a caller who shares one Ray
-    if not joined:
-        _join(ray, address)
-    try:
+    with ExitStack() as stack:
+        if not ray.is_initialized():  # else a caller shares one Ray
+            stack.enter_context(
+                own_ray(ray, seconds=start_seconds) if address == "local" else _joined(ray, address)
+            )
         yield RayLauncher(
             ray,
             shards=shards,
@@ -65,27 +70,47 @@ def ray_launcher(
             gpus_per_run=gpus_per_run,
             cpus_per_run=cpus_per_run,
         )
-    finally:
-        if not joined:
-            ray.shutdown()
 
 
-def _join(ray: Any, address: str) -> None:
-    options = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        options["include_dashboard"] = False
-    before = signal.getsignal(signal.SIGTERM)
+@contextmanager
+def _joined(ray: Any, address: str) -> Iterator[None]:
+    _check_token()
     try:
-        ray.init(**options)
+        with signal_kept():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except ray.exceptions.AuthenticationError as error:
+        raise UsageError(
+            f"--ray-address {address}: the cluster does not take this user's token ({_first_line(error)}); set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file with the cluster's token, as where it was started"
+        ) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"--ray-address {address}: no cluster answers ({str(error).splitlines()[0]}); start one with 'ray start', "
-            "or leave the option out"
+            f"--ray-address {address}: no cluster answers ({_first_line(error)}); start one with 'ray start', or leave "
+            "the option out"
         ) from None
+    try:
+        yield
     finally:
-        # Ray puts its own handler in place, and a sweep stops its runs by its own.
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        ray.shutdown()
+
+
+def _check_token() -> None:
+    """Refuse a token's file that Ray cannot read: it would abort the program with a dump."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not path or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return
+    try:
+        token = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise UsageError(
+            f"RAY_AUTH_TOKEN_PATH {path} cannot be read ({error.strerror}); give the file with the cluster's token"
+        ) from None
+    if not token:
+        raise UsageError(f"RAY_AUTH_TOKEN_PATH {path} is empty; give the file with the cluster's token")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class RayLauncher:
@@ -149,8 +174,7 @@ class RayLauncher:
         try:
             reason = str(self._ray.get(reference))
         except self._ray.exceptions.RayError as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = f"lost {RETRIES + 1} times: {lines[0] if lines else type(error).__name__}"
+            reason = f"lost {RETRIES + 1} times: {_first_line(error)}"
         return Ended(name=name, reason=reason, seconds=time.monotonic() - began)
 
     def _check_place(self, name: str, wanted: Mapping[str, float]) -> None:
