@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fixtures.waiting import PATIENCE_S
 from slideprep.slides.readers.openslide_warnings import ask_for_warnings
+from slideprep.workers.own_ray import own_ray
 from slideprep.workers.surroundings import ONE_THREAD
 
 # Messages name temporary folders, whose names differ in length: at 80 columns their words would break anywhere.
@@ -24,8 +27,11 @@ ask_for_warnings()  # before a test module loads OpenSlide, which looks once
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[None]:
-    """Two worker processes; :func:`slideprep.workers.executor.executor` joins a Ray that runs already."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Two worker processes; :func:`slideprep.workers.executor.executor` joins a Ray that runs already.
+
+    It starts as where the home folder cannot be written to: nothing is left there.
+    """
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         # Workers import the doubles by name, and the packages from where this process does.
         tests = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
         settings = {**ONE_THREAD, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": tests}
@@ -33,13 +39,7 @@ def shared_ray() -> Iterator[None]:
             patch.setitem(os.environ, name, value)
         import ray
 
-        ray.init(
-            address="local",  # whatever other Ray runs on this machine
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=200 * 1024 * 1024,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+        with pytest.MonkeyPatch.context() as meanwhile:
+            meanwhile.setenv("HOME", "/proc/nobody")
+            stack.enter_context(own_ray(ray, cores=2, seconds=PATIENCE_S))
         yield
-        ray.shutdown()

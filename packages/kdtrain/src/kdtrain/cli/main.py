@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from kdtrain import __version__
+from kdtrain.cli.docstrings import restore_help
 from kdtrain.cli.evaluate import compare_command, evaluate_command, report_command
 from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.export import export_command
@@ -125,3 +126,4 @@ for command in (
     predict_command,
 ):
     main.add_command(command)
+restore_help(main)

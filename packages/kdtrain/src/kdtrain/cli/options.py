@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import types
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
+from kdtrain.cli.docstrings import docstring_of
 from kdtrain.config.phases import SetConfig
 from kdtrain.shards.locations import Location
 
@@ -29,7 +29,7 @@ def config_options(kind: type[SetConfig]) -> Callable[[Command], Command]:
         )(command)
         sentences = field_sentences(kind)
         for name in reversed(kind.model_fields):
-            command = _option(kind, name, sentences[name])(command)
+            command = _option(kind, name, sentences.get(name, name))(command)
         return command
 
     return decorate
@@ -41,8 +41,7 @@ def field_sentences(kind: type[SetConfig]) -> dict[str, str]:
     for base in reversed(kind.__mro__):
         if not issubclass(base, SetConfig):
             continue
-        # Python 3.13 takes the indentation off docstrings, earlier ones keep it; cleandoc gives the same for both.
-        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:")[2]
+        section = docstring_of(base).partition("Attributes:")[2]
         for name, sentence in re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w+: |\Z)", section + "\n", re.M | re.S):
             found[name] = " ".join(sentence.split())
     return found

@@ -175,7 +175,8 @@ class SampleStream:
             group = AccumulationGroup(plan, samples)
             yield group
             assert group.used_up, "a group is used up before the next is asked for"
-        assert next(samples, None) is None, "the loader gives as many samples as the plan has"
+        left_over = next(samples, None)
+        assert left_over is None, "the loader gives as many samples as the plan has"
 
     def close(self) -> None:
         """End the loader's workers."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slideprep import __version__
+from slideprep.cli.docstrings import restore_help
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
 from slideprep.cli.paths import NUMBER, PATH, PLACE, WHOLE, within
@@ -199,3 +200,6 @@ def _plan(config: BuildConfig) -> int:
         planned: Planned = plan_set(config, prepared, pool, console, None)
     print_plan(config, planned, Console())
     return SOME_FAILED if planned.failures else DONE
+
+
+restore_help(main)

@@ -5,7 +5,6 @@ The first sentence of a field's docstring is the option's help; what it says Non
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from slideprep.building.config import REPEATED, BuildConfig, option_of
+from slideprep.cli.docstrings import docstring_of
 from slideprep.cli.paths import NUMBER, PATH, PLACE, WHOLE
 from slideprep.labels.split_plan import SplitSettings
 from slideprep.regions.settings import ReadSettings
@@ -36,9 +36,9 @@ def build_parameters(*, with_out: bool) -> list[click.Parameter]:
     sentences = field_sentences()
     return [
         click.Argument(["slides"], nargs=-1),
-        *(_option(name, sentences[name]) for name in names),
+        *(_option(name, sentences.get(name, name)) for name in names),
         click.Option(["--config", "config_file"], type=PATH, help="YAML file with any of these settings."),
-        *([_option("out", sentences["out"])] if with_out else []),
+        *([_option("out", sentences.get("out", "out"))] if with_out else []),
     ]
 
 
@@ -46,8 +46,7 @@ def field_sentences() -> dict[str, str]:
     """The first sentence that the docstrings say of each field, without its full stop."""
     found: dict[str, str] = {}
     for kind in (ReadSettings, SplitSettings, BuildConfig):
-        # Python 3.13 takes the indentation off docstrings, earlier ones keep it; cleandoc gives the same for both.
-        section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+        section = docstring_of(kind).partition("Attributes:")[2].partition("Raises:")[0]
         sentences = re.findall(r"^ {4}(\w+): (.*?)\.(?:\s|\Z)", section, re.M | re.S)
         found |= {name: " ".join(sentence.split()) for name, sentence in sentences}
     return found

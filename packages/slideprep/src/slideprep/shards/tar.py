@@ -73,8 +73,8 @@ class ShardTar:
         self._file.seek(image.header_at)
         self._file.write(header)
         self._file.seek(self._tar.offset)
-        after = iter(image.after.items())
-        assert self._add_until_image(after) == "", "a sample has one image"
+        second_image = self._add_until_image(iter(image.after.items()))
+        assert not second_image, "a sample has one image"
         self._image = None
         if self._tar.offset - self._hashed >= HASHED_BYTES:
             self._hash()

@@ -50,7 +50,10 @@ class TiffJp2kSlide(TiledSlide):
                 raise ValueError("; ".join(heard) or str(error)) from error
         if strict and heard:
             raise ValueError("; ".join(heard))
-        assert image.shape == (page.tile_height, page.tile_width, 3), "its header said so"
+        if image.shape != (page.tile_height, page.tile_width, 3):
+            raise ValueError(
+                f"it was decoded to {image.shape}, and its header said {page.tile_width} x {page.tile_height} px"
+            )
         return rgb_from_ycbcr(image) if page.codec == "jp2k-ycbcr" else image
 
 

@@ -69,7 +69,8 @@ class TiffJpegSlide(TiledSlide):
         expected = (page.tile_height // step, page.tile_width // step, 3)
         least = expected[:2] if step > 1 else (0, 0)  # 0: as stored
         image: Pixels = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1], strict=strict)
-        assert image.shape == expected, "its header said so"
+        if image.shape != expected:
+            raise ValueError(f"it was decoded to {image.shape}, and its header said {expected}")
         return image
 
 
