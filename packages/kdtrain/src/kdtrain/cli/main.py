@@ -19,6 +19,7 @@ from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.export import export_command
 from kdtrain.cli.options import config_options
 from kdtrain.cli.predict import predict_command
+from kdtrain.cli.streams import Program
 from kdtrain.cli.sweep import sweep_command
 from kdtrain.config.phases import (
     BaselineConfig,
@@ -33,7 +34,7 @@ from kdtrain.config.phases import (
 from kdtrain.errors import UsageError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="kdtrain")
 # The deepspeed launcher puts this before the command; the environment says the same.
 @click.option("--local_rank", type=int, hidden=True, expose_value=False)

@@ -7,7 +7,6 @@ at once.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import time
@@ -21,6 +20,7 @@ from slideprep.cli.docstrings import restore_help
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
 from slideprep.cli.paths import NUMBER, PATH, PLACE, WHOLE, within
+from slideprep.cli.streams import Program
 from slideprep.cli.synthesize import synthesize_command
 from slideprep.text import count, for_terminal, sayer
 
@@ -33,26 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["DONE", "FAILED", "SOME_FAILED", "WRONG_USAGE", "main"]
 
 
-class _Program(click.Group):
-    """The commands; what a terminal's encoding lacks is printed as an escape, and never ends one of them."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command that the arguments name."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # else somebody else's, as in a notebook
-                stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run it; what click says of arguments that it refuses, names of files among them, is printed plainly."""
-        try:
-            return super().invoke(ctx)
-        except click.ClickException as error:
-            vars(error)["message"] = for_terminal(error.message)  # click declares it final
-            raise
-
-
-@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="slideprep")
 def main() -> None:
     """Turn whole-slide images into verified WebDataset shards at several magnifications."""
