@@ -12,8 +12,12 @@ from slideprep.errors import UsageError
 from slideprep.workers.cluster import joined_cluster
 
 
-class _RefusedError(Exception):
+class _RayError(Exception):
     pass
+
+
+class _RefusedError(_RayError):
+    message = "InvalidAuthToken"
 
 
 def cluster(error: Exception) -> Any:
@@ -22,14 +26,16 @@ def cluster(error: Exception) -> Any:
     def init(**_: Any) -> None:
         raise error
 
-    return SimpleNamespace(init=init, exceptions=SimpleNamespace(AuthenticationError=_RefusedError))
+    return SimpleNamespace(
+        init=init, exceptions=SimpleNamespace(AuthenticationError=_RefusedError, RayError=_RayError)
+    )
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (
-            _RefusedError("InvalidAuthToken\nlong help"),
+            _RefusedError("InvalidAuthToken and long help"),
             r"does not take .*\(InvalidAuthToken\); set RAY_AUTH_MODE=token",
         ),
         (

@@ -31,6 +31,7 @@ def joined_cluster(ray: Any, address: str) -> Iterator[None]:
     _check_answers(address)
     try:
         with signals_kept():
+            _knock(ray, address)
             ray.init(
                 address=address,
                 log_to_driver=False,
@@ -38,8 +39,8 @@ def joined_cluster(ray: Any, address: str) -> Iterator[None]:
                 runtime_env={"env_vars": dict(ONE_THREAD)},
             )
     except ray.exceptions.AuthenticationError as error:
-        raise _no_entry(address, first_line(error)) from None
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_entry(address, error.message) from None
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise _no_cluster(address, first_line(error)) from None
     try:
         yield
@@ -60,6 +61,12 @@ def _check_token() -> None:
         ) from None
     if empty:
         raise UsageError(f"RAY_AUTH_TOKEN_PATH {path} holds no token; give the file with the cluster's token")
+
+
+def _knock(ray: Any, address: str) -> None:
+    """Have a cluster refuse our token at once: Ray itself tries for minutes."""
+    if "://" not in address and ":" in address:  # "auto" is for Ray to resolve
+        ray._raylet.GcsClient(address=address)
 
 
 def _check_answers(address: str) -> None:

@@ -77,13 +77,17 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
     _check_token()
     try:
         with signal_kept():
+            if (
+                "://" not in address and ":" in address
+            ):  # refuses our token at once: Ray itself tries for minutes
+                ray._raylet.GcsClient(address=address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except ray.exceptions.AuthenticationError as error:
         raise UsageError(
-            f"--ray-address {address}: the cluster does not take this user's token ({_first_line(error)}); set "
+            f"--ray-address {address}: the cluster does not take this user's token ({error.message}); set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file with the cluster's token, as where it was started"
         ) from None
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise UsageError(
             f"--ray-address {address}: no cluster answers ({_first_line(error)}); start one with 'ray start', or leave "
             "the option out"
