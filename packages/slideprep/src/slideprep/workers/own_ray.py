@@ -59,12 +59,12 @@ def own_ray(ray: Any, *, cores: int, seconds: float) -> Iterator[None]:
     except OSError as error:
         raise _not_started(error, seconds) from None
     with ExitStack() as stack:
-        stack.callback(_forget_settings)
         leftovers = stack.enter_context(ExitStack())
         leftovers.callback(shutil.rmtree, folder, ignore_errors=True)
-        with environment(_settings(seconds)), signals_kept(), _loopback(), _patience(seconds):
-            _forget_settings()  # of another Ray in this process
-            try:
+        try:
+            with environment(_settings(seconds)), signals_kept(), _loopback(), _patience(seconds):
+                _forget_settings()  # of another Ray in this process
+                stack.callback(_forget_settings)
                 ray.init(
                     address="local",  # whatever RAY_ADDRESS says: a cluster is joined when it is asked for
                     num_cpus=cores,
@@ -74,10 +74,10 @@ def own_ray(ray: Any, *, cores: int, seconds: float) -> Iterator[None]:
                     logging_level="ERROR",
                     _temp_dir=str(folder / _INNER),
                 )
-            except Exception as error:  # noqa: BLE001 - Ray raises plain ones, too
-                leftovers.pop_all()
-                raise _not_started(error, seconds, logs=folder) from None
-        leftovers.callback(ray.shutdown)
+        except Exception as error:  # noqa: BLE001 - Ray raises plain ones, too, and a later one may hide what we change
+            leftovers.pop_all()
+            raise _not_started(error, seconds, logs=folder) from None
+        stack.callback(ray.shutdown)
         yield
 
 

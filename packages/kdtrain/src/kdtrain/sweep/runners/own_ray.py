@@ -46,12 +46,12 @@ def own_ray(ray: Any, *, seconds: float) -> Iterator[None]:
             folder = Path(tempfile.mkdtemp(prefix="ray-", dir=short))
         except OSError as error:
             raise _not_started(error, seconds) from None
-        stack.callback(_forget_settings)
         leftovers = stack.enter_context(ExitStack())
         leftovers.callback(shutil.rmtree, folder, ignore_errors=True)
-        with _environment(_settings(seconds)), signal_kept(), _loopback(), _patience(seconds):
-            _forget_settings()
-            try:
+        try:
+            with _environment(_settings(seconds)), signal_kept(), _loopback(), _patience(seconds):
+                _forget_settings()
+                stack.callback(_forget_settings)
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -59,10 +59,10 @@ def own_ray(ray: Any, *, seconds: float) -> Iterator[None]:
                     logging_level="ERROR",
                     _temp_dir=str(folder / _INNER),
                 )
-            except Exception as error:  # noqa: BLE001 - Ray raises plain ones, too
-                leftovers.pop_all()
-                raise _not_started(error, seconds, logs=folder) from None
-        leftovers.callback(ray.shutdown)
+        except Exception as error:  # noqa: BLE001 - Ray raises plain ones, too, and a later one may hide what we change
+            leftovers.pop_all()
+            raise _not_started(error, seconds, logs=folder) from None
+        stack.callback(ray.shutdown)
         yield
 
 
