@@ -3,8 +3,8 @@
     python benchmarks/faults.py --fault kill --times 20
     sudo python benchmarks/faults.py --fault full        # mounts small disks in memory
 
-Each command of ``COMMANDS`` is killed (SIGKILL, the whole tree) at random moments after the first ``.partial`` file is
-there; or runs on a disk that holds only a part of what it needs, and again after the disk has grown. The second run
+Each command of ``COMMANDS`` is killed (SIGKILL, the whole tree) at random moments after the first ``.tar.partial`` file
+is there; or runs on a disk that holds only a part of what it needs, and again after the disk has grown. The second run
 must end with 0, every file must have the undisturbed run's SHA-256, and ``slideprep verify`` must find nothing. A full
 disk must be said in words. Exit code 1 otherwise.
 """
@@ -150,8 +150,8 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def is_writing(out: Path) -> bool:
-    """Whether a file has been begun and not finished."""
-    return any(path.suffix == ".partial" for path in files(out))
+    """Whether a tar has been begun and not finished; ``build.json`` is written before workers start."""
+    return any(path.name.endswith(".tar.partial") for path in files(out))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class Quiet:
 
     Attributes:
         sums: Of its files.
-        writing_seconds: From the first ``.partial`` to its end.
+        writing_seconds: From the first ``.tar.partial`` to its end.
         before_kb: What its disk held before.
         most_kb: What its disk held at most.
     """
@@ -266,7 +266,7 @@ def killed(command: Command, inputs: Path, base: Path, folder: Path, quiet: Quie
     wait_for_end(below)
     finished = len(list(out.glob("*x/*.tar")))
     said = f"killed, {finished} tars there" if hit else f"ended before, with {process.returncode}"
-    fault = f"kill, first .partial + {delay:.2f} s"
+    fault = f"kill, first .tar.partial + {delay:.2f} s"
     return second_run(command, inputs, out, quiet.sums, fault=fault, said=said, hit=hit)
 
 
