@@ -56,7 +56,7 @@ def own_ray(ray: Any, *, seconds: float) -> Iterator[None]:
                     address="local",
                     include_dashboard=False,
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level="CRITICAL",  # what fails here is said once, in our words
                     _temp_dir=str(folder / _INNER),
                 )
         except Exception as error:  # noqa: BLE001 - Ray raises plain ones, too, and a later one may hide what we change
