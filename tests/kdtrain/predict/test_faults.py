@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures.slides import slide_file
+from kdtrain.predict import run
+from kdtrain.predict.answers.request import Request
 from kdtrain.predict.answers.slide_images import ReadJob
 from kdtrain.predict.run import WORKER_BYTES, ReadFaults
 from slideprep import ReadSettings
@@ -45,3 +49,18 @@ def test_a_slide_that_takes_too_long_is_given_up(job: ReadJob) -> None:
     assert (faults.seconds, ReadFaults(0).seconds) == (120, None)
     faults.timed_out(job)
     assert "within 2 minutes" in faults.failures[0].reason
+
+
+def test_the_time_to_start_reaches_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What --start-seconds says is what those that read slides are given."""
+    seen: dict[str, Any] = {}
+
+    def run_on_workers(*_: Any, **options: Any) -> Iterator[Any]:
+        seen.update(options)
+        return iter(())
+
+    monkeypatch.setattr("slideprep.run_on_workers", run_on_workers)
+    request = Request(bundle=Path("b"), slides=("a.svs",), start_seconds=7.0)
+    jobs: Any = [object(), object()]
+    assert list(run._read(jobs, ReadFaults(0), request, lambda _: None, lambda: None)) == []
+    assert seen["start_seconds"] == 7.0

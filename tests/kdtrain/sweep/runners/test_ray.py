@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from kdtrain.errors import TrainingError, UsageError
+from kdtrain.sweep import command
+from kdtrain.sweep.plan import Options
 from kdtrain.sweep.runners import own_ray
 from kdtrain.sweep.runners.ray import ray_launcher
 
@@ -85,3 +87,12 @@ def test_a_token_file_that_cannot_be_read_is_refused(launch: Any, monkeypatch: p
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/proc/none")
     with pytest.raises(UsageError, match="RAY_AUTH_TOKEN_PATH /proc/none cannot be read"):
         launch(ConnectionError("never asked"), "auto")
+
+
+def test_the_time_to_start_reaches_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """What --start-seconds says is what the launcher is given."""
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr("kdtrain.sweep.runners.ray.ray_launcher", lambda **options: seen.update(options))
+    plan: Any = SimpleNamespace(shards=tmp_path, out=tmp_path, recipe=SimpleNamespace(evaluate=None))
+    command._launcher(plan, Options(recipe=tmp_path, ray_address="local", start_seconds=7.0))
+    assert seen["start_seconds"] == 7.0

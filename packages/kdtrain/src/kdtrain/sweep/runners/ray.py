@@ -101,7 +101,8 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
 def _check_token() -> None:
     """Refuse a token's file that Ray cannot read: it would abort the program with a dump."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if not path or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+    unused = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
+    if not path or unused:
         return
     try:
         token = Path(path).read_bytes().strip()
