@@ -187,6 +187,9 @@ def test_read_level_refuses_what_does_not_fit(tmp_path: Path) -> None:
     ("name", "content", "says"),
     [
         ("text.svs", b"patient,label\n", "no format that OpenSlide reads"),
+        ("a.bmp", b"BM" + bytes(100), "is a BMP image"),
+        ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100), "is a JPEG 2000 image"),
+        ("zipped.svs", b"PK\x03\x04" + bytes(100), "is an archive; unpack it"),
         ("empty.tif", b"", "0 bytes"),
         ("cut.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF", "damaged JPEG"),
         ("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00", "libvips says"),

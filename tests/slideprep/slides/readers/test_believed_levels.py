@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from fixtures.slides import Pixels, jpeg, slide_file, write_dicom
 from slideprep.slides.overview import read_level, read_overview
 from slideprep.slides.reader import Slide, levels_from_sizes
-from slideprep.slides.readers.believed_levels import contrasting_places, geometry_fault
+from slideprep.slides.readers.believed_levels import geometry_fault
 from slideprep.slides.readers.choose import open_reader
 
 WIDTH, HEIGHT = 640, 512
@@ -253,11 +253,3 @@ def test_damage_contradicts_nothing(tmp_path: Path) -> None:
             stream.write(bytes(count - count // 2))
     with open_reader(slide_file(path)) as slide:
         assert len(slide.levels) == 2
-
-
-def test_places_come_from_all_parts_of_a_level() -> None:
-    """The place of the strongest pattern in each ninth of a picture comes first; bare ninths give none."""
-    image = np.full((144, 144, 3), 240, np.uint8)
-    image[4:12, 4:12] = 0
-    image[132:140, 132:140] = 100
-    assert contrasting_places(image) == [(17 / 18, 17 / 18), (1 / 18, 1 / 18)]

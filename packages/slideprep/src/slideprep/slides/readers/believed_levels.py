@@ -16,15 +16,20 @@ In: an opened slide. Out: the slide with the levels that are believed, and warni
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, zip_longest
-from math import ceil, floor
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slideprep.errors import SlideReadError
+from slideprep.slides.readers.level_patterns import (
+    PATCH_PX,
+    Cells,
+    Floats,
+    Place,
+    contrasting_places,
+    reduced_cells,
+    same_pattern,
+)
 
 if TYPE_CHECKING:
     from slideprep.slides.reader import Level, Slide
@@ -32,9 +37,6 @@ if TYPE_CHECKING:
 
 _ROUNDING_PX = 2.0
 """Level pixels by which a side may miss level 0's, reduced: rounded up or down at every one of several steps."""
-
-_PATCH_PX = 16
-"""Side of a place, level pixels."""
 
 _SHIFT_PX = 3
 """Level pixels by which a place may lie off: rounding of sizes, and tiles that a scanner laid side by side."""
@@ -45,36 +47,17 @@ _WHOLE_PX = 1_000_000
 _FINER_PX = 16_000_000
 """Largest area of the finer level that is read for one place: a step of 200 between two levels."""
 
-_LEAST_CONTRAST = 5.0
-"""Standard deviation, grey levels, from which a place shows more than noise and the blocks of JPEG."""
-
-_LEAST_CORRELATION = 0.5
-"""Patterns are the same from here on. On real tissue, reduced 2 to 16 times, 99 % of the places of averaged, sharpened
-and strongly compressed levels lie above, 94 % of those of mirrored, moved and smaller pictures below; of 1 044 such
-levels none was taken away, of 696 such pictures one was kept, moved by 9 pixels."""
-
-_COLOUR_DIFFERENCE = 40.0
-"""Grey levels of a channel's mean beyond which a place has another colour, whatever its pattern."""
-
 _LEAST_OTHER = 2
 """So many places at least must differ: one may be a damage that decodes, or a hole."""
 
 _GRID = tuple(((2 * x + 1) / 10, (2 * y + 1) / 10) for y in range(5) for x in range(5))
 """Places to look at where nothing tells where there is a pattern."""
 
-_PER_SECTOR = 4
-_SECTORS = ((2, 2), (0, 0), (2, 0), (0, 2), (1, 1), (1, 0), (0, 1), (2, 1), (1, 2))
-"""(column, row) of nine parts of the slide, corners first: where a frame does not fit they differ most."""
-
 _PHASES = (None, 0.0, 0.5)
 """How a level may be made of the finer one: by means, or of the first or the middle one of every so many pixels."""
 
 _ENOUGH = 4
 """So many places that agree are enough, and two more for each that does not: outlines of tissue are easily alike."""
-
-Floats = NDArray[np.float32]
-Place = tuple[float, float]
-"""Middle of a place in parts of the slide's width and height."""
 
 
 def keep_believed_levels(slide: Slide) -> None:
@@ -133,7 +116,7 @@ class _Looks:
             finer: The coarsest level before it that is believed.
         """
         level = self._slide.levels[index]
-        if min(level.width, level.height) < _PATCH_PX + 2 * _SHIFT_PX:
+        if min(level.width, level.height) < PATCH_PX + 2 * _SHIFT_PX:
             return None  # too few pixels to show a pattern
         same = other = 0
         for place in self._places(index):
@@ -165,14 +148,14 @@ class _Looks:
         left = _first(place[0], level.width)
         top = _first(place[1], level.height)
         pitch_x, pitch_y = ground.width / level.width, ground.height / level.height
-        side = _PATCH_PX + 2 * _SHIFT_PX
+        side = PATCH_PX + 2 * _SHIFT_PX
         if side * side * pitch_x * pitch_y > _FINER_PX:
             return None
         try:
-            patch = np.concatenate(list(self._strips(index, left, top, _PATCH_PX, _PATCH_PX)))
+            patch = np.concatenate(list(self._strips(index, left, top, PATCH_PX, PATCH_PX)))
             for phase in _PHASES:
-                down = _cells((top - _SHIFT_PX) * pitch_y, pitch_y, side, ground.height, phase)
-                across = _cells((left - _SHIFT_PX) * pitch_x, pitch_x, side, ground.width, phase)
+                down = reduced_cells((top - _SHIFT_PX) * pitch_y, pitch_y, side, ground.height, phase)
+                across = reduced_cells((left - _SHIFT_PX) * pitch_x, pitch_x, side, ground.width, phase)
                 verdict = same_pattern(patch.astype(np.float32), self._reduced(finer, down, across))
                 if verdict is not False:
                     break
@@ -180,7 +163,7 @@ class _Looks:
             return None  # damage is told of where it is read for good
         return verdict
 
-    def _reduced(self, index: int, down: _Cells, across: _Cells) -> Floats:
+    def _reduced(self, index: int, down: Cells, across: Cells) -> Floats:
         """A box of a level, made smaller: (cells down, cells across, 3)."""
         total = np.zeros((len(down.weights), len(across.weights), 3), np.float32)
         row = 0
@@ -213,90 +196,6 @@ class _Looks:
         return self._whole[index]
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """A row of pixels, from ``first`` on, to cells: ``weights`` is (cells, pixels), each of its rows adds up to 1."""
-
-    first: int
-    weights: Floats
-
-
-def _cells(start: float, pitch: float, cells: int, size: int, phase: float | None) -> _Cells:
-    """Cells of ``pitch`` pixels from ``start`` on, of a side of ``size`` pixels that they may leave by a little.
-
-    Args:
-        start: Where the first cell begins, pixels.
-        pitch: Pixels per cell.
-        cells: How many.
-        size: Pixels of the whole side.
-        phase: None for the mean of each cell's pixels; else the one pixel that lies so far in it, in parts of it.
-    """
-    first = min(size - 1, max(0, floor(start)))
-    stop = min(size, max(first + 1, ceil(start + cells * pitch)))
-    pixels = np.arange(first, stop)[None, :]
-    edges = start + np.arange(cells + 1) * pitch
-    if phase is not None:
-        chosen = np.clip(np.floor(edges[:-1, None] + phase * pitch + 1e-6), first, stop - 1)
-        return _Cells(first, (pixels == chosen).astype(np.float32))
-    low, high = np.clip(edges[:-1, None], first, stop - 1), np.clip(edges[1:, None], first + 1, stop)
-    covered = np.clip(np.minimum(pixels + 1, high) - np.maximum(pixels, low), 0, None)
-    return _Cells(first, (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32))
-
-
 def _first(middle: float, size: int) -> int:
     """First pixel of a place on a side of ``size`` pixels, so that it lies inside with what may shift."""
-    return min(size - _PATCH_PX - _SHIFT_PX, max(_SHIFT_PX, round(middle * size) - _PATCH_PX // 2))
-
-
-def contrasting_places(picture: Pixels) -> list[Place]:
-    """Places of a small level with the strongest patterns, from all parts of it: middles in parts of its sides.
-
-    Args:
-        picture: (rows, columns, 3) uint8, the whole level.
-    """
-    rows, columns = picture.shape[0] // _PATCH_PX, picture.shape[1] // _PATCH_PX
-    green = picture[: rows * _PATCH_PX, : columns * _PATCH_PX, 1].astype(
-        np.float32
-    )  # what stains darken most
-    contrast = green.reshape(rows, _PATCH_PX, columns, _PATCH_PX).std(axis=(1, 3))
-    by_sector = []
-    for column, row in _SECTORS:
-        part = np.zeros_like(contrast)
-        part[_third(row, rows), _third(column, columns)] = contrast[
-            _third(row, rows), _third(column, columns)
-        ]
-        strongest = np.argsort(-part, axis=None, kind="stable")[:_PER_SECTOR]
-        by_sector.append([divmod(int(i), columns) for i in strongest if part.flat[i] >= _LEAST_CONTRAST])
-    return [
-        ((j + 0.5) * _PATCH_PX / picture.shape[1], (i + 0.5) * _PATCH_PX / picture.shape[0])
-        for i, j in filter(None, chain.from_iterable(zip_longest(*by_sector)))
-    ]
-
-
-def _third(number: int, count: int) -> slice:
-    return slice(number * count // 3, (number + 1) * count // 3)
-
-
-def same_pattern(patch: Floats, around: Floats) -> bool | None:
-    """Whether a place of a level shows what the finer level shows there, or as little beside it as may be.
-
-    Args:
-        patch: (side, side, 3), grey levels.
-        around: The finer level reduced to the same pixels, as many more on all sides as the place may lie off.
-
-    Returns:
-        None where both are bare and of one colour, which proves nothing.
-    """
-    side = len(patch)
-    views = np.lib.stride_tricks.sliding_window_view(around, (side, side), axis=(0, 1))
-    windows = views.reshape(-1, 3, side * side)
-    colours = np.abs(windows.mean(axis=2) - patch.mean(axis=(0, 1))).max(axis=1)
-    if colours.min() > _COLOUR_DIFFERENCE:
-        return False
-    ours, theirs = patch.mean(axis=2).reshape(-1), windows.mean(axis=1)
-    ours, theirs = ours - ours.mean(), theirs - theirs.mean(axis=1, keepdims=True)
-    if max(ours.std(), theirs.std(axis=1).min()) < _LEAST_CONTRAST:
-        return None
-    spread = ours.std() * theirs.std(axis=1)
-    correlation = (theirs @ ours / side**2) / np.maximum(spread, 1e-6)
-    return bool(correlation[colours <= _COLOUR_DIFFERENCE].max() >= _LEAST_CORRELATION)
+    return min(size - PATCH_PX - _SHIFT_PX, max(_SHIFT_PX, round(middle * size) - PATCH_PX // 2))

@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
 
 
+_UNREAD = "which no reader here opens; "
+_OTHER_FORMATS = {
+    b"\0\0\0\x0cjP  ": f"a JPEG 2000 image, {_UNREAD}convert it to TIFF",
+    b"\xff\x4f\xff\x51": f"a JPEG 2000 image, {_UNREAD}convert it to TIFF",
+    b"BM": f"a BMP image, {_UNREAD}convert it to PNG or TIFF",
+    b"GIF8": f"a GIF image, {_UNREAD}convert it to PNG or TIFF",
+    b"RIFF": f"a WebP image, {_UNREAD}convert it to PNG or TIFF",
+    b"PK\x03\x04": "an archive; unpack it",
+    b"\x1f\x8b": "an archive; unpack it",
+    b"7z\xbc\xaf": "an archive; unpack it",
+}
+"""What files begin with that OpenSlide does not know, and that are often among slides."""
+
+
 def open_reader(file: SlideFile) -> Slide:
     """Open a slide with the strictest reader that can read it, and keep those of its levels that are level 0 reduced.
 
@@ -57,6 +71,9 @@ def _strictest(file: SlideFile) -> Slide:
         return open_openslide(file)
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return open_plain_tiff(file)
+    known = next((what for mark, what in _OTHER_FORMATS.items() if start.startswith(mark)), None)
+    if known is not None:
+        raise SlideOpenError(f"slide '{file.name}' is {known} ({file.path})")
     raise SlideOpenError(
         f"slide '{file.name}' is no format that OpenSlide reads and no plain JPEG, PNG or TIFF image (its first bytes "
         f"are {start[:8]!r}); if it opens in another program, convert it there to a pyramidal TIFF ({file.path})"
