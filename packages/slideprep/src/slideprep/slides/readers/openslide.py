@@ -85,8 +85,8 @@ def open_handle(file: SlideFile) -> openslide.OpenSlide:
     except openslide.OpenSlideError as error:
         if "nsupported" in str(error):
             raise SlideOpenError(
-                f"slide '{file.name}' is coded in a way that OpenSlide does not read ('{error}'); convert it to a "
-                f"pyramidal TIFF with JPEG tiles ({file.path})"
+                f"slide '{file.name}' is coded in a way that OpenSlide does not read, or its pages do not go from the "
+                f"largest to the smallest ('{error}'); convert it to a pyramidal TIFF with JPEG tiles ({file.path})"
             ) from error
         reason = next((why for words, why in _OPENSLIDES_WORDS.items() if words in str(error)), _DAMAGED)
         raise SlideOpenError(
