@@ -63,7 +63,7 @@ _scratch = click.option(
 @click.option("--ray-address", help="Address of a Ray cluster.  [default: this machine alone]")
 @click.option(
     "--start-seconds",
-    type=float,
+    type=within(NUMBER, 0.001, 86_400),
     help="How long worker processes of this machine may take to start, seconds.  [default: 120]",
 )
 @click.option(

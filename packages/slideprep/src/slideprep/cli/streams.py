@@ -70,9 +70,12 @@ class _Remarks(io.FileIO):
 
 @contextmanager
 def kept_streams() -> Iterator[None]:
-    """Let a program run on such streams; those that a caller has put in place are left alone."""
+    """Let a program run on such streams; those that a caller has put in place only learn to write escapes."""
     before = sys.stdout, sys.stderr
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        for stream in before:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         yield
         return
     _open_closed()
