@@ -21,12 +21,17 @@ def _outcomes(size: int, classes: int, *, seed: int, units: int | None = None) -
 
 
 def _resample_slowly(outcomes: Outcomes, draws: int, seed: int) -> list[dict[str, float]]:
-    """Macro metrics of every draw by indexing the table and asking scikit-learn, with the same random numbers."""
+    """Macro metrics of every draw by indexing the table and asking scikit-learn, with the same random numbers.
+
+    NaN where the draw lacks a class of the table.
+    """
     generator = np.random.default_rng(seed)
     found = []
     for drawn in generator.integers(0, outcomes.units, size=(draws, outcomes.units)):
         chosen = np.concatenate([np.flatnonzero(outcomes.unit_of == unit) for unit in drawn])
-        found.append(_macro(outcomes.labels[chosen], outcomes.probabilities[chosen]))
+        whole = set(outcomes.labels[chosen]) == set(outcomes.labels)
+        macro = _macro(outcomes.labels[chosen], outcomes.probabilities[chosen])
+        found.append(macro if whole else dict.fromkeys(macro, np.nan))
     return found
 
 
@@ -47,7 +52,7 @@ def _macro(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dic
 
 @pytest.mark.parametrize(("size", "units"), [(60, None), (60, 12), (7, None), (6, 3)])
 def test_every_draw_is_that_of_a_slow_loop(size: int, units: int | None) -> None:
-    """Draw by draw, by sample and by cluster, tied and with absent classes, macros are those of resampled tables."""
+    """Draw by draw, by sample and by cluster, tied, macros are those of resampled tables, or NaN without a class."""
     outcomes = _outcomes(size, 3, seed=1, units=units)
     slow = _resample_slowly(outcomes, 60, seed=5)
     fast = bootstrap([outcomes], iterations=60, seed=5)[0]
@@ -137,15 +142,81 @@ def test_units_are_drawn_evenly() -> None:
 
 
 def test_draws_without_a_class_are_left_out_and_counted() -> None:
-    """A class of one item in five is missing from about (4/5)^5 of draws; its recall has no value there."""
+    """A class of two items in five is missing from about (3/5)^5 of draws; its recall has no value there."""
     outcomes = Outcomes(
-        labels=np.array([0, 0, 0, 0, 1]), probabilities=np.tile([0.4, 0.6], (5, 1)), unit_of=np.arange(5)
+        labels=np.array([0, 0, 0, 1, 1]), probabilities=np.tile([0.4, 0.6], (5, 1)), unit_of=np.arange(5)
     )
     draws = bootstrap([outcomes], iterations=2000, seed=0)[0]
     found = interval(draws.per_class["recall"][:, 1])
     assert found.undefined_draws == int((~draws.present[:, 1]).sum())
-    assert found.undefined_draws / 2000 == pytest.approx(0.8**5, abs=0.03)
+    assert found.undefined_draws / 2000 == pytest.approx(0.6**5, abs=0.03)
     assert (found.low, found.high) == (1, 1)
+
+
+def _all_called_first(*counts: int) -> Outcomes:
+    """So many items of each class, each of its own patient, all given to the first class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    said = np.tile(np.eye(len(counts))[0] * 0.5 + 0.5 / len(counts), (len(labels), 1))
+    return Outcomes(labels=labels, probabilities=said, unit_of=np.arange(len(labels)))
+
+
+def test_a_draw_of_one_class_alone_does_not_score_100() -> None:
+    """4:2:2, all called the first: F1 is (2a / (a + 8)) / 3, a of the first drawn; at most six are, 28.6 %.
+
+    By hand over the same draws: those that lack a class are left out, and the rest gives the percentiles.
+    """
+    outcomes = _all_called_first(4, 2, 2)
+    drawn = outcomes.labels[np.random.default_rng(0).integers(0, 8, size=(4000, 8))]
+    counts = np.stack([(drawn == k).sum(axis=1) for k in range(3)], axis=1)
+    whole = counts[(counts > 0).all(axis=1), 0]
+    by_hand = np.percentile(2 * whole / (whole + 8) / 3, [2.5, 97.5])
+    found = interval(bootstrap([outcomes], iterations=4000, seed=0)[0].macro["f1"])
+    assert [found.low, found.high] == pytest.approx(by_hand.tolist(), abs=1e-12)
+    assert found.undefined_draws == 4000 - len(whole)
+    assert found.high is not None and found.high <= 2 / 7 + 1e-12
+
+
+def test_a_class_of_one_patient_leaves_the_means_without_interval() -> None:
+    """4:1:1: no mean over classes and nothing of the two single ones has an interval; the first class and plain have.
+
+    By hand: plain accuracy is the share of the first class in a draw of six, of four in six.
+    """
+    outcomes = _all_called_first(4, 1, 1)
+    draws = bootstrap([outcomes], iterations=4000, seed=0)[0]
+    for name in CLASS_METRICS:
+        assert interval(draws.macro[name]).low is None
+        assert [interval(draws.per_class[name][:, k]).low for k in (1, 2)] == [None, None]
+        assert interval(draws.per_class[name][:, 0]).low is not None
+    assert interval(draws.balanced_accuracy).low is None
+    drawn = np.random.default_rng(0).integers(0, 6, size=(4000, 6))
+    by_hand = np.percentile((drawn < 4).mean(axis=1), [2.5, 97.5])
+    found = interval(draws.plain_accuracy)
+    assert [found.low, found.high] == pytest.approx(by_hand.tolist(), abs=1e-12)
+
+
+def test_the_area_needs_two_patients_on_either_side() -> None:
+    """4:1: the first class's recall has an interval, but not its AUC, which is against one patient alone."""
+    draws = bootstrap([_all_called_first(4, 1)], iterations=200, seed=0)[0]
+    assert interval(draws.per_class["recall"][:, 0]).low == 1
+    assert interval(draws.per_class["auc"][:, 0]).low is None
+
+
+def test_patients_of_several_classes_count_for_each() -> None:
+    """Three patients with a sample of both classes, one all right: every draw has both, and of 1 in 27 recall is 1."""
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
+    outcomes = Outcomes(labels=np.array([0, 1] * 3), probabilities=probabilities, unit_of=np.arange(6) // 2)
+    assert outcomes.units_with_class.tolist() == outcomes.units_with_others.tolist() == [3, 3]
+    found = interval(bootstrap([outcomes], iterations=4000, seed=0)[0].macro["recall"])
+    assert (found.low, found.high, found.undefined_draws) == (0.5, 1, 0)
+
+
+def test_an_area_of_one_class_is_undefined() -> None:
+    """Items of one class alone, all right: recall is 1 with an interval, and the area has no value at all."""
+    outcomes = _all_called_first(5, 0)
+    assert float(score(outcomes).macro["recall"]) == 1
+    assert np.isnan(score(outcomes).macro["auc"])
+    draws = bootstrap([outcomes], iterations=50, seed=0)[0]
+    assert (interval(draws.macro["recall"]).low, interval(draws.macro["auc"]).low) == (1, None)
 
 
 def test_interval_of_nothing_is_none() -> None:

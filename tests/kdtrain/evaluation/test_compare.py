@@ -155,9 +155,12 @@ def test_table_shows_percent_and_notes() -> None:
     console.print(found.as_rich())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "B b against A [red]a, test" in text
-    assert "by sample (4 of 1 patients)" in text
-    assert "by patient (0; 1 of mixed labels left out; absent: A, B)" in " ".join(
-        text.replace("│", " ").split()
+    assert "by sample (4 of 1 patient)" in text
+    said = " ".join(text.split())
+    assert (
+        "samples: one patient, which says nothing of others, so there are no intervals; --unit sample" in said
     )
+    assert "patients: nothing is measured, since the one patient has samples of several classes" in said
+    assert "paired draws" not in said
     accuracy = next(line for line in text.splitlines() if "plain accuracy" in line)
     assert accuracy.replace("│", " ").split() == ["plain", "accuracy", "75.00", "100.00", "+25.00", "-"]

@@ -137,16 +137,45 @@ def test_one_patient_gives_values_without_intervals() -> None:
 
 
 def test_classes_never_predicted_and_draws_without_a_class_are_counted() -> None:
-    """Class B is never predicted, and absent from the draws that miss its one patient of four: about (3/4)^4."""
+    """Class B is never predicted, and absent from the draws that miss both its patients of four: about (2/4)^4."""
     predictions = [
-        _prediction(2 * number, label=int(number == 3), probabilities=(0.6, 0.3, 0.1), patient=number)
+        _prediction(2 * number, label=int(number > 1), probabilities=(0.6, 0.3, 0.1), patient=number)
         for number in range(4)
     ]
     sample = evaluate_predictions(predictions, CLASSES, iterations=4000)["levels"]["sample"]
     assert sample["never_predicted"] == ["B"]
-    expected = 0.75**4 + 0.25**4  # A, the other class, is absent where only that one patient is drawn
+    assert sample["single_unit_classes"] == []
+    expected = 2 * 0.5**4  # A, the other class, is absent as often
     assert sample["draws_with_absent_classes"] / 4000 == pytest.approx(expected, abs=0.03)
-    assert sample["per_class"]["B"]["recall"]["undefined_draws"] / 4000 == pytest.approx(0.75**4, abs=0.03)
+    assert sample["per_class"]["B"]["recall"]["undefined_draws"] / 4000 == pytest.approx(0.5**4, abs=0.03)
+    macro = sample["macro"]["f1"]
+    assert macro["undefined_draws"] == sample["draws_with_absent_classes"]
+    assert macro["high"] is not None and macro["high"] <= (2 * 3 / 7) / 2 + 1e-12  # three of A, one of B
+
+
+def test_a_class_of_one_patient_is_named() -> None:
+    """A has two patients, B one: B is named, and the mean over both has its value and no interval."""
+    predictions = [
+        _prediction(2 * number, label=int(number == 2), probabilities=(0.6, 0.3, 0.1), patient=number)
+        for number in range(3)
+    ]
+    sample = evaluate_predictions(predictions, CLASSES, iterations=40)["levels"]["sample"]
+    assert sample["single_unit_classes"] == ["B"]
+    recall = {"value": 0.5, "low": None, "high": None, "undefined_draws": 40}
+    assert sample["macro"]["recall"] == sample["balanced_accuracy"] == recall
+    assert sample["plain_accuracy"]["low"] is not None
+
+
+def test_a_class_of_mixed_patients_alone_is_hidden_and_not_absent() -> None:
+    """B is there, in a patient that has A too: by patient it is absent and hidden; C is absent and nowhere."""
+    predictions = [
+        _prediction(0, label=0, probabilities=(0.6, 0.3, 0.1), patient=0),
+        _prediction(2, label=0, probabilities=(0.6, 0.3, 0.1), patient=1),
+        _prediction(4, label=1, probabilities=(0.6, 0.3, 0.1), patient=1),
+    ]
+    levels = evaluate_predictions(predictions, CLASSES, iterations=10)["levels"]
+    assert (levels["patient"]["absent_classes"], levels["patient"]["hidden_classes"]) == (["B", "C"], ["B"])
+    assert (levels["sample"]["absent_classes"], levels["sample"]["hidden_classes"]) == (["C"], [])
 
 
 def test_files_hold_the_record_and_the_predictions(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtrain.evaluation.evaluate import Evaluation
+from kdtrain.evaluation.notes import LevelCounts, level_notes
 from kdtrain.phases.cache_teacher import CacheSummary
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE
@@ -75,7 +76,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     metrics = evaluation.metrics
     levels = metrics["levels"]
     table = Table(
-        title=Text(f"{evaluation.run.name} on {evaluation.split}: % with 95 % intervals"),
+        title=Text(f"{evaluation.run.name} on {evaluation.split}: %{_with_intervals(levels)}"),
         title_justify="left",
     )
     table.add_column("macro average")
@@ -88,7 +89,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     )
     console.print(table)
     for level, record in levels.items():
-        for sentence in _notes(record):
+        for sentence in _notes(level, record, metrics["bootstrap"]):
             console.print(Text(f"{level}s: {sentence}", style="yellow"))
     cost = metrics["cost"]
     console.print(
@@ -100,14 +101,21 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(Text(f"look at  {evaluation.folder / 'metrics.json'} and predictions.csv beside it"))
 
 
-def _notes(record: Mapping[str, Any]) -> Iterator[str]:
-    """What the averages leave out or punish, where they do."""
-    if record["absent_classes"]:
-        yield f"no {', '.join(record['absent_classes'])} in this split; left out of the averages"
+def _with_intervals(levels: Mapping[str, Mapping[str, Any]]) -> str:
+    """Only where there is one."""
+    estimates = [
+        one for record in levels.values() for one in (record["plain_accuracy"], *record["macro"].values())
+    ]
+    return " with 95 % intervals" if any(one["low"] is not None for one in estimates) else ""
+
+
+def _notes(level: str, record: Mapping[str, Any], bootstrap: Mapping[str, Any]) -> Iterator[str]:
+    """What the averages leave out or punish, and what has no interval."""
+    yield from level_notes(
+        LevelCounts.of(record, level=level, unit=bootstrap["unit"], iterations=bootstrap["iterations"])
+    )
     if record["never_predicted"]:
         yield f"{', '.join(record['never_predicted'])} never predicted; counted with precision 0"
-    if record["mixed_left_out"]:
-        yield f"{record['mixed_left_out']:,} left out, whose samples have several labels"
 
 
 def _estimate(estimate: dict[str, Any]) -> str:

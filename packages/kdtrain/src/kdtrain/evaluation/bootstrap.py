@@ -8,18 +8,30 @@ A draw of U units with replacement is a vector of counts, so its confusion is th
 units, and its ROC AUC a weighted rank sum: 10 000 draws are a few matrix products, not 10 000 resampled tables.
 Memory is bounded by drawing in chunks; the draws depend on the number of units, of draws and the seed alone.
 
+Units are drawn from all of them, not class by class, so a draw may lack a class that the items have. A mean over the
+classes would there be of fewer classes, and 100 % where only the easy one is left: it counts as undefined, and the
+interval is over the draws that have all classes, with the others counted. Drawing class by class (Davison and Hinkley
+1997, Bootstrap Methods and their Application, chapter 3) would lose no class, but it holds the class counts fixed, and
+each class's variance falls short by a factor of (n - 1) / n: ``benchmarks/intervals.py`` measures both. Patients of
+several classes could not be drawn so at all; drawn whole they are clusters (Field and Welsh 2007, Bootstrapping
+clustered data).
+
+Of a class with fewer than two units nothing can be said of others of its class, however many units there are in all:
+its metrics, and the means over classes, have no interval.
+
 Legend: N items, U units, B draws, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from kdtrain.evaluation.metrics import (
+    BoolArray,
     ClassRanks,
     FloatArray,
     IntArray,
@@ -37,6 +49,9 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 ITERATIONS = 10_000
 """The paper's."""
 CONFIDENCE = 0.95
+
+LEAST_UNITS = 2
+"""Of a class, for an interval: one unit is the same in every draw that has it."""
 
 _CHUNK_CELLS = 1 << 18  # items times draws of a chunk: 2 MB of float64, which stays in a core's cache
 
@@ -68,13 +83,29 @@ class Outcomes:
         """U."""
         return int(self.unit_of.max(initial=-1)) + 1
 
+    @property
+    def units_with_class(self) -> IntArray:
+        """(K): units that have an item of each class; a unit of several classes counts for each."""
+        return self._units_having(self.labels[:, None] == np.arange(self.classes))
+
+    @property
+    def units_with_others(self) -> IntArray:
+        """(K): units that have an item of any other class."""
+        return self._units_having(self.labels[:, None] != np.arange(self.classes))
+
+    def _units_having(self, items_NK: BoolArray) -> IntArray:
+        units_UK = np.zeros((self.units, self.classes), dtype=bool)
+        np.logical_or.at(units_UK, self.unit_of, items_NK)
+        units_K: IntArray = units_UK.sum(axis=0, dtype=np.int64)
+        return units_K
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """A percentile interval at CONFIDENCE, over the draws in which the metric is defined."""
 
     low: float | None
-    """None where no draw defines it."""
+    """None where no draw defines it, as with a class of a single unit."""
     high: float | None
     undefined_draws: int
 
@@ -97,7 +128,8 @@ def bootstrap(models: Sequence[Outcomes], *, iterations: int, seed: int) -> list
         seed: Seed of the draws.
 
     Returns:
-        One Scores per model, with leading axis (B), or (0) where no draw is made.
+        One Scores per model, with leading axis (B), or (0) where no draw is made. NaN where undefined: the means over
+        classes in draws that lack a class, and all that hangs on a class of fewer than LEAST_UNITS units.
 
     Raises:
         ValueError: The models have different numbers of units.
@@ -118,7 +150,23 @@ def bootstrap(models: Sequence[Outcomes], *, iterations: int, seed: int) -> list
         for model, confusion_BKK, auc_BK in zip(ready, confusions, areas, strict=True):
             confusion_BKK[chunk] = model.confusion_of(counts_UB)
             auc_BK[chunk] = roc_auc(model.ranks, counts_UB)
-    return [scores_from(*arrays) for arrays in zip(confusions, areas, strict=True)]
+    scores = [scores_from(*arrays) for arrays in zip(confusions, areas, strict=True)]
+    return [_defined(*pair) for pair in zip(scores, models, strict=True)]
+
+
+def _defined(draws: Scores, outcomes: Outcomes) -> Scores:
+    """The scores of draws, less what says nothing of other units: see the head of this file."""
+    with_class_K = outcomes.units_with_class
+    there_K = with_class_K > 0
+    enough_K = with_class_K >= LEAST_UNITS
+    told_apart_K = enough_K & (outcomes.units_with_others >= LEAST_UNITS)
+    per_class = {
+        name: np.where(told_apart_K if name == "auc" else enough_K, values, np.nan)
+        for name, values in draws.per_class.items()
+    }
+    whole_B = (draws.present | ~there_K).all(axis=-1) & enough_K[there_K].all()
+    macro = {name: np.where(whole_B, values, np.nan) for name, values in draws.macro.items()}
+    return replace(draws, per_class=per_class, macro=macro, balanced_accuracy=macro["recall"])
 
 
 def draw_counts(units: int, *, iterations: int, seed: int, at_once: int) -> Iterator[FloatArray]:

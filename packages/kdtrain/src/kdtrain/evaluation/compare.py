@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit, bootstrap, interval, score
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
+from kdtrain.evaluation.notes import level_notes
 from kdtrain.evaluation.predictions import (
     LEVELS,
     Level,
@@ -34,6 +34,7 @@ from kdtrain.evaluation.record import (
     BootstrapRecord,
     bootstrap_record,
     evaluation_folder,
+    level_counts,
     null_if_nan,
     outcomes_of,
 )
@@ -57,7 +58,8 @@ class Difference:
     difference: float | None
     """B minus A."""
     low: float | None
-    """Lower end of the 95 % interval of the difference; None also where there are fewer than two units."""
+    """Lower end of the 95 % interval of the difference; None also where there are fewer than two units, of any class
+    for a mean over classes."""
     high: float | None
     undefined_draws: int
     """Draws that the interval leaves out because the metric is undefined there."""
@@ -77,6 +79,8 @@ class LevelComparison:
     """Classes that no item has; left out of every macro mean."""
     metrics: dict[str, Difference]
     """By macro_<name> for each name of CLASS_METRICS, plain_accuracy and balanced_accuracy."""
+    notes: tuple[str, ...]
+    """What is to be known before they are read, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +99,18 @@ class Comparison:
         """JSON-able, with the names of the fields."""
         return asdict(self)
 
+    @property
+    def _has_intervals(self) -> bool:
+        return any(one.low is not None for level in self.levels.values() for one in level.metrics.values())
+
     def as_rich(self) -> Table:
         """For the terminal, in percent; differences whose interval leaves out 0 are bold."""
         made = self.bootstrap
-        caption = f"95 % intervals: {made['iterations']:,} paired draws by {made['unit']}"
+        notes = [f"{name}s: {note}" for name, level in self.levels.items() for note in level.notes]
+        drawn = f"95 % intervals: {made['iterations']:,} paired draws by {made['unit']}"
+        caption = "\n".join([*([drawn] if self._has_intervals else []), *notes])
         title = Text(f"B {self.b} against A {self.a}, {self.split}")
-        table = Table(title=title, caption=caption, title_justify="left")
+        table = Table(title=title, caption=Text(caption), title_justify="left", caption_justify="left")
         table.add_column("")
         for name in ("A, %", "B, %", "B - A", "95 % interval"):
             table.add_column(name, justify="right", no_wrap=True)
@@ -223,11 +233,15 @@ def _compare_level(
     a, b = (score(one) for one in outcomes)
     draws = bootstrap(outcomes, iterations=iterations, seed=seed)
     draws_a, draws_b = (_overall(scores) for scores in draws)
+    counts = level_counts(
+        items[0], outcomes[0], draws[0], {one.label for one in models[0]}, classes, level=level, unit=unit
+    )
     return LevelComparison(
-        n=len(items[0].names),
-        units=outcomes[0].units,
-        mixed_left_out=len(items[0].mixed),
-        absent_classes=tuple(np.array(classes)[~a.present].tolist()),
+        n=counts.n,
+        units=counts.units,
+        mixed_left_out=counts.mixed_left_out,
+        absent_classes=counts.absent_classes,
+        notes=tuple(level_notes(counts)),
         metrics={
             name: _difference(value, _overall(b)[name], draws_b[name] - draws_a[name])
             for name, value in _overall(a).items()
@@ -256,12 +270,8 @@ def _difference(a: FloatArray, b: FloatArray, draws: FloatArray) -> Difference:
 
 
 def _heading(name: Level, level: LevelComparison) -> str:
-    notes = [f"{level.n} of {level.units} patients"] if level.units != level.n else [str(level.n)]
-    if level.mixed_left_out:
-        notes.append(f"{level.mixed_left_out} of mixed labels left out")
-    if level.absent_classes:
-        notes.append(f"absent: {', '.join(level.absent_classes)}")
-    return f"by {name} ({'; '.join(notes)})"
+    patients = f" of {level.units} patient{'' if level.units == 1 else 's'}" * (level.units != level.n)
+    return f"by {name} ({level.n}{patients})"
 
 
 def _cells(difference: Difference) -> list[Text]:

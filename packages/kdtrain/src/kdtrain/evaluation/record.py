@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
 from kdtrain.evaluation.bootstrap import CONFIDENCE, ITERATIONS, Outcomes, Unit, bootstrap, interval, score
-from kdtrain.evaluation.metrics import CLASS_METRICS, BoolArray, FloatArray, confusion_matrix
+from kdtrain.evaluation.metrics import CLASS_METRICS, BoolArray, FloatArray, Scores, confusion_matrix
+from kdtrain.evaluation.notes import LevelCounts
 from kdtrain.evaluation.predictions import (
     LEVELS,
     Level,
@@ -40,7 +41,8 @@ class EstimateRecord(TypedDict):
 
     value: float | None
     low: float | None
-    """Null where there are fewer than two units: one patient says nothing about others."""
+    """Null where there are fewer than two units, of the class or, for a mean over classes, of any class that is there:
+    one patient says nothing about others."""
     high: float | None
     undefined_draws: int
     """Draws that the interval leaves out because the metric is undefined there."""
@@ -57,10 +59,14 @@ class LevelRecord(TypedDict):
     """Slides or patients left out because their samples have several labels."""
     absent_classes: list[str]
     """Classes that no item has; left out of every macro mean."""
+    hidden_classes: list[str]
+    """Those of them that samples have, of slides or patients that have several and so were left out."""
     never_predicted: list[str]
     """Classes that some item has and none was given; their precision counts as 0."""
     draws_with_absent_classes: int
-    """Draws in which a class is absent that the level has; the macro means of these are over fewer classes."""
+    """Draws in which a class is absent that the level has; the intervals of the macro means leave them out."""
+    single_unit_classes: list[str]
+    """Classes that only one unit has; with such a class the macro means have no interval."""
     plain_accuracy: EstimateRecord
     balanced_accuracy: EstimateRecord
     macro: dict[str, EstimateRecord]
@@ -111,12 +117,13 @@ def evaluate_predictions(
         PredictionsError: As ``check_predictions``.
     """
     ordered = check_predictions(predictions, classes)
+    there = {one.label for one in ordered}
     return {
         "classes": list(classes),
         "bootstrap": bootstrap_record(iterations=iterations, seed=seed, unit=unit),
         "levels": {
             level: _level_record(
-                items_at(level, ordered), classes, iterations=iterations, seed=seed, unit=unit
+                level, items_at(level, ordered), classes, there, iterations=iterations, seed=seed, unit=unit
             )
             for level in LEVELS
         },
@@ -172,20 +179,71 @@ def write_evaluation(
     write_atomically(folder / METRICS_FILE, text.encode())
 
 
+def level_counts(
+    items: LevelItems,
+    outcomes: Outcomes,
+    draws: Scores,
+    there: Container[int],
+    classes: Sequence[str],
+    *,
+    level: Level,
+    unit: Unit,
+) -> LevelCounts:
+    """What decides how far a level's numbers may be trusted.
+
+    Args:
+        items: Of the level.
+        outcomes: What a model said about them.
+        draws: Its scores over the bootstrap's draws.
+        there: Classes that samples have, from 0.
+        classes: Names.
+        level: What the items are.
+        unit: What was drawn.
+    """
+    present_K = np.bincount(items.labels, minlength=len(classes)) > 0
+    absent = _named(classes, ~present_K)
+    return LevelCounts(
+        level=level,
+        unit=unit,
+        iterations=len(draws.present),
+        n=len(items.names),
+        units=outcomes.units,
+        class_counts=_class_counts(items, classes),
+        mixed_left_out=len(items.mixed),
+        absent_classes=absent,
+        hidden_classes=tuple(name for name in absent if classes.index(name) in there),
+        single_unit_classes=_named(classes, outcomes.units_with_class == 1),
+        draws_with_absent_classes=int((present_K & ~draws.present).any(axis=-1).sum()),
+    )
+
+
+def _class_counts(items: LevelItems, classes: Sequence[str]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(items.labels, minlength=len(classes)).tolist(), strict=True))
+
+
 def _level_record(
-    items: LevelItems, classes: Sequence[str], *, iterations: int, seed: int, unit: Unit
+    level: Level,
+    items: LevelItems,
+    classes: Sequence[str],
+    there: Container[int],
+    *,
+    iterations: int,
+    seed: int,
+    unit: Unit,
 ) -> LevelRecord:
     outcomes = outcomes_of(items, unit)
     scores = score(outcomes)
     draws = bootstrap([outcomes], iterations=iterations, seed=seed)[0]
-    counts = confusion_matrix(items.labels, outcomes.predicted, len(classes))
+    counts = level_counts(items, outcomes, draws, there, classes, level=level, unit=unit)
     return {
-        "n": len(items.names),
-        "units": outcomes.units,
-        "mixed_left_out": len(items.mixed),
-        "absent_classes": _named(classes, ~scores.present),
-        "never_predicted": _named(classes, scores.never_predicted),
-        "draws_with_absent_classes": int((scores.present & ~draws.present).any(axis=-1).sum()),
+        "n": counts.n,
+        "units": counts.units,
+        "mixed_left_out": counts.mixed_left_out,
+        "absent_classes": list(counts.absent_classes),
+        "hidden_classes": list(counts.hidden_classes),
+        "never_predicted": list(_named(classes, scores.never_predicted)),
+        "single_unit_classes": list(counts.single_unit_classes),
+        "draws_with_absent_classes": counts.draws_with_absent_classes,
         "plain_accuracy": _estimate(scores.plain_accuracy, draws.plain_accuracy),
         "balanced_accuracy": _estimate(scores.balanced_accuracy, draws.balanced_accuracy),
         "macro": {name: _estimate(scores.macro[name], draws.macro[name]) for name in CLASS_METRICS},
@@ -196,8 +254,8 @@ def _level_record(
             }
             for number, label in enumerate(classes)
         },
-        "class_counts": dict(zip(classes, counts.sum(axis=1).tolist(), strict=True)),
-        "confusion": counts.tolist(),
+        "class_counts": dict(counts.class_counts),
+        "confusion": confusion_matrix(items.labels, outcomes.predicted, len(classes)).tolist(),
     }
 
 
@@ -216,5 +274,5 @@ def null_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _named(classes: Sequence[str], chosen_K: BoolArray) -> list[str]:
-    return [name for name, yes in zip(classes, chosen_K, strict=True) if yes]
+def _named(classes: Sequence[str], chosen_K: BoolArray) -> tuple[str, ...]:
+    return tuple(name for name, yes in zip(classes, chosen_K, strict=True) if yes)
