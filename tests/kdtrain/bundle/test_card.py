@@ -104,6 +104,52 @@ def test_numbers_of_training_images_are_called_so(document):
         assert "other patients" not in text
 
 
+def test_levels_say_what_their_intervals_leave_out(document):
+    """Draws that lack a class, a class of one patient, and mixed patients, level by level; names are not markup."""
+    levels = dict(document.metrics.levels)
+    levels["slide"] = levels["slide"].model_copy(update={"draws_with_absent_classes": 25})
+    levels["sample"] = levels["sample"].model_copy(
+        update={"single_unit_classes": ("gl_and",), "class_counts": {"gl_and": 2}}
+    )
+    levels["patient"] = levels["patient"].model_copy(
+        update={"mixed_left_out": 3, "absent_classes": ("stroma",), "hidden_classes": ("stroma",)}
+    )
+    text = text_of(
+        document.model_copy(update={"metrics": document.metrics.model_copy(update={"levels": levels})})
+    )
+    assert "- By slide: 25 of 100 draws (25.0%) lack a class; the intervals of the averages are over" in text
+    assert "- By sample: one patient of gl\\_and, which says nothing of others, so the averages" in text
+    assert (
+        "- By patient: 3 left out, with samples of several classes, among them all that have stroma" in text
+    )
+    assert "no stroma" not in text
+
+
+def test_without_intervals_the_card_names_none(document):
+    """One patient: values alone, no "95 % intervals" over them, and no word of what intervals are over."""
+    none = {"low": None, "high": None}
+    levels = {
+        name: level.model_copy(
+            update={
+                "units": 1,
+                "plain_accuracy": level.plain_accuracy.model_copy(update=none),
+                "macro": {key: one.model_copy(update=none) for key, one in level.macro.items()},
+            }
+        )
+        for name, level in document.metrics.levels.items()
+    }
+    text = text_of(
+        document.model_copy(update={"metrics": document.metrics.model_copy(update={"levels": levels})})
+    )
+    assert "On the test split, in per cent, without intervals:" in text
+    assert "% intervals" not in text
+    assert "The intervals are over" not in text
+    assert (
+        "By slide: one patient, which says nothing of others, so there are no intervals; --unit sample"
+        in text
+    )
+
+
 def test_it_says_what_a_magnification_is(document):
     """Of the objective, or a size in micrometres."""
     assert "| magnification | of the scan's objective" in text_of(document)

@@ -17,8 +17,9 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from kdtrain.bundle.document import BundleDocument
-from kdtrain.bundle.entries import EstimateEntry, LevelEntry, MetricsEntry, TrainingEntry
+from kdtrain.bundle.entries import EstimateEntry, MetricsEntry, TrainingEntry
 from kdtrain.bundle.training_data import Extent
+from kdtrain.evaluation.notes import LevelCounts, level_notes
 from kdtrain.pages import visible
 
 LEVEL = "slide"
@@ -58,6 +59,7 @@ def card(document: BundleDocument, *, license_id: str | None, notes: str | None)
         objectives=_objectives(document.training_data.level0_objectives),
         rows=list(_metric_rows(document)),
         cautions=list(_cautions(document)),
+        intervals=_has_intervals(document.metrics),
         notes=None if notes is None else notes.strip(),
     )
     return body.rstrip() + "\n"
@@ -169,10 +171,11 @@ def _cautions(document: BundleDocument) -> Iterator[str]:
     if metrics is None:
         return
     level = metrics.levels[LEVEL]
-    unit = f"{metrics.bootstrap.unit}s" if level.units != 1 else metrics.bootstrap.unit
-    yield f"The intervals are over {level.units:,} {unit}, and say nothing of patients unlike these."
+    if level.units > 1:
+        unit = f"{metrics.bootstrap.unit}s"
+        yield f"The intervals are over {level.units:,} {unit}, and say nothing of patients unlike these."
     yield _kinship(metrics, document.training)
-    yield from _absent(metrics.levels)
+    yield from _notes(metrics)
 
 
 def _kinship(metrics: MetricsEntry, training: TrainingEntry) -> str:
@@ -192,7 +195,17 @@ def _kinship(metrics: MetricsEntry, training: TrainingEntry) -> str:
     )
 
 
-def _absent(levels: dict[str, LevelEntry]) -> Iterator[str]:
-    for name, level in levels.items():
-        if level.absent_classes:
-            yield f"No {name} was of class {', '.join(map(plain, level.absent_classes))}: not in the averages."
+def _notes(metrics: MetricsEntry) -> Iterator[str]:
+    """What averages and intervals leave out, level by level."""
+    made = metrics.bootstrap
+    for name, level in metrics.levels.items():
+        counts = LevelCounts.of(level.model_dump(), level=name, unit=made.unit, iterations=made.iterations)
+        for sentence in level_notes(counts):
+            yield f"By {name}: {plain(sentence)}."
+
+
+def _has_intervals(metrics: MetricsEntry | None) -> bool:
+    levels = () if metrics is None else metrics.levels.values()
+    return any(
+        one.low is not None for level in levels for one in (level.plain_accuracy, *level.macro.values())
+    )

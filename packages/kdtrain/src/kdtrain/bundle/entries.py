@@ -120,6 +120,10 @@ class LevelEntry(Entry):
         units: Bootstrap units among them.
         class_counts: Items of each class.
         absent_classes: That no item has.
+        mixed_left_out: Slides or patients left out because their samples have several labels.
+        hidden_classes: Those of absent_classes that samples of these have.
+        single_unit_classes: That a single unit has, so that means over classes have no interval.
+        draws_with_absent_classes: Draws that lack a class, and that intervals of means over classes leave out.
         plain_accuracy: Share of items that are right.
         balanced_accuracy: Mean over the classes of the share that is right.
         macro: Means over the classes of one-vs-rest metrics.
@@ -130,6 +134,10 @@ class LevelEntry(Entry):
     units: Count
     class_counts: dict[str, Count]
     absent_classes: tuple[str, ...]
+    mixed_left_out: Count = 0
+    hidden_classes: tuple[str, ...] = ()
+    single_unit_classes: tuple[str, ...] = ()
+    draws_with_absent_classes: Count = 0
     plain_accuracy: EstimateEntry
     balanced_accuracy: EstimateEntry
     macro: dict[str, EstimateEntry]
