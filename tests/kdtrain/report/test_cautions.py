@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,46 @@ def test_too_few_patients(tmp_path: Path, said: list[Prediction], counts: str) -
     """Fewer than 30 patients in all, or 10 of a class, are counted and called too few."""
     report = _report(*_seeds(tmp_path, "baseline", said))
     assert _warned(report, f"Too few patients: the split test has {counts}; below 30 in all or 10 of a class")
+
+
+def test_a_class_of_one_patient_has_no_interval(tmp_path: Path) -> None:
+    """Thirty patients of one class and one of the other: no mean has an interval, and no caption speaks of one."""
+    said = predictions(rights(60, 2))[::2] + predictions(rights(60, 2))[-1:]
+    report = _report(*_seeds(tmp_path, "baseline", said), write_run(tmp_path / "t", "teacher", 10, said))
+    words = (
+        "one patient of tumour, which says nothing of others, so the averages over classes have no interval."
+    )
+    assert _warned(report, f"By tissue sample: {words}")
+    assert _warned(report, f"By patient: {words}")
+    differences = next(table for table in report.tables() if table.name == "differences-teacher")
+    assert differences.caption.startswith("Percentage points, without intervals: there are too few patients.")
+    table = next(table for table in report.tables() if table.name == "table-4")
+    texts = {row.heading: row.cells[0].text for row in table.rows if row.cells}
+    assert "(" not in texts["F1-score"]
+    assert "(" in texts["Plain accuracy"]
+
+
+def test_patients_of_several_classes_are_not_measured_by_patient(tmp_path: Path) -> None:
+    """A lone patient with samples of both classes is mixed: the report says so, not that the split lacks classes."""
+    said = [replace(one, patient="p") for one in predictions(rights(60, 2))]
+    report = _report(*_seeds(tmp_path, "baseline", said))
+    assert _warned(
+        report, "By patient: nothing is measured, since the one patient has samples of several classes."
+    )
+    assert _warned(
+        report, "so there are no intervals; --unit sample draws samples, as if those of a patient were"
+    )
+    assert not _warned(report, "has no sample of")
+    table = next(table for table in report.tables() if table.name == "table-4")
+    assert "interval" not in table.caption
+
+
+def test_draws_that_lack_a_class_are_counted(tmp_path: Path) -> None:
+    """Two patients of a class among thirty: about one draw in eight lacks them, and the report says how many."""
+    said = predictions(rights(56, 2))[::2] + predictions(rights(60, 2))[-3::2]
+    counted = [w for w in _report(*_seeds(tmp_path, "baseline", said)).warnings if "of 200 draws (" in w]
+    assert len(counted) == 2
+    assert counted[0].endswith("lack a class; the intervals of the averages are over the others.")
 
 
 def test_one_seed(tmp_path: Path) -> None:
@@ -245,7 +286,7 @@ def test_answer_without_a_student(tmp_path: Path) -> None:
             "1.3 points above the baseline (95 % interval -0.2 to +2.5: it holds 0, so these patients do not tell the "
             "two apart)",
         ),
-        (0.0, None, None, "level with the baseline (no interval: there is one patient)"),
+        (0.0, None, None, "level with the baseline (no interval: too few patients)"),
         (None, None, None, "not comparable with the baseline"),
     ],
 )

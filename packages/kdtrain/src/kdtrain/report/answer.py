@@ -90,7 +90,7 @@ def against(found: Estimate, whom: str, unit: str) -> str:
     side = "above" if found.value > 0 else "below"
     text = f"level with {whom}" if float(points) == 0 else f"{points} points {side} {whom}"
     if found.low is None or found.high is None:
-        return f"{text} (no interval: there is one {unit})"
+        return f"{text} (no interval: too few {unit}s)"
     bounds = f"{percent(found.low, _DIGITS, '+')} to {percent(found.high, _DIGITS, '+')}"
     doubt = "" if found.leaves_out_zero else f": it holds 0, so these {unit}s do not tell the two apart"
     return f"{text} (95 % interval {bounds}{doubt})"

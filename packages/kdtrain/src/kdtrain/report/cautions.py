@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from kdtrain.evaluation.notes import interval_notes, level_notes
 from kdtrain.report.runs.groups import RunGroup, differing
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Run
@@ -46,6 +48,7 @@ def cautions(results: Results) -> tuple[str, ...]:
     return (
         *_trained_on_split(results),
         *_too_few(results),
+        *_intervals(results),
         *_missing(results),
         *_one_seed(results),
         *_chosen_on_split(results),
@@ -73,6 +76,16 @@ def _too_few(results: Results) -> Iterator[str]:
         f"all or {MIN_UNITS_PER_CLASS} of a class, one of them moves a number by several points and the intervals are "
         "too narrow. Read this as a check that everything works, not as a result; measure on more."
     )
+
+
+def _intervals(results: Results) -> Iterator[str]:
+    first = results.groups[0]
+    for note in interval_notes(results.scores(first).counts):
+        yield f"By tissue sample: {note}."
+    patients = results.patients[first.method, first.magnification].counts
+    # What the whole split lacks is said of the split.
+    for note in level_notes(replace(patients, absent_classes=patients.hidden_classes)):
+        yield f"By patient: {note}."
 
 
 def _missing(results: Results) -> Iterator[str]:

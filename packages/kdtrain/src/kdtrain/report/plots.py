@@ -24,8 +24,8 @@ def accuracy_chart(results: Results) -> Chart:
     return Chart(
         name="figure-3",
         title="Figure 3. Accuracy against cost",
-        caption="Accuracy of every method against the computation of a forward pass, averaged over the images; the "
-        "whiskers are 95 % intervals. The paper's lines are not drawn: it prints no GFLOPS.",
+        caption="Accuracy of every method against the computation of a forward pass, averaged over the images"
+        f"{_whiskers(results, 'accuracy')}. The paper's lines are not drawn: it prints no GFLOPS.",
         kind="lines",
         x_title="GFLOPs per image",
         y_title="Accuracy, %",
@@ -50,7 +50,7 @@ def resize_charts(results: Results) -> tuple[Chart, ...]:
         Chart(
             name=f"supplementary-figure-1-{metric}",
             title=f"Supplementary figure 1. {METRICS[metric]} by resize",
-            caption=f"On the split {results.collection.split}, by magnification; the whiskers are 95 % intervals. How "
+            caption=f"On the split {results.collection.split}, by magnification{_whiskers(results, metric)}. How "
             f"the teacher's feature map is resized to the student's (--resize): {said}.",
             kind="bars",
             x_title="Magnification",
@@ -64,6 +64,10 @@ def resize_charts(results: Results) -> tuple[Chart, ...]:
         )
         for metric in ("accuracy", "f1")
     )
+
+
+def _whiskers(results: Results, metric: str) -> str:
+    return "; the whiskers are 95 % intervals" * results.has_intervals([metric])
 
 
 def curve_charts(results: Results) -> tuple[Chart, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.report.runs.collect import Collection
 from kdtrain.report.runs.groups import RunGroup, group_runs
-from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, score_group
+from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, estimate, score_group
 from kdtrain.shards.models import magnification_name
 
 
@@ -77,6 +77,11 @@ class Results:
     def scores(self, group: RunGroup) -> GroupScores:
         """Scores of a group, by tissue region."""
         return self.samples[group.method, group.magnification]
+
+    def has_intervals(self, metrics: Iterable[str]) -> bool:
+        """Whether one of these metrics has an interval, by tissue region; the same for all groups."""
+        scores = self.scores(self.groups[0])
+        return any(estimate(scores, metric).low is not None for metric in metrics)
 
     def difference(self, group: RunGroup, reference: RunGroup, metric: str) -> Estimate:
         """A metric of a group minus that of a reference, by tissue region."""

@@ -19,8 +19,9 @@ import numpy as np
 
 from kdtrain.evaluation.bootstrap import Interval, Unit, bootstrap, interval, score
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
+from kdtrain.evaluation.notes import LevelCounts
 from kdtrain.evaluation.predictions import Level, items_at
-from kdtrain.evaluation.record import outcomes_of
+from kdtrain.evaluation.record import level_counts, outcomes_of
 from kdtrain.report.runs.groups import RunGroup
 
 METRICS: Mapping[str, str] = {
@@ -63,19 +64,27 @@ class GroupScores:
 
     Attributes:
         seeds: (S).
-        n: Items scored.
-        units: Bootstrap units among them.
+        counts: What was scored, and how far its intervals may be trusted.
         values: (S) of every seed.
-        draws: (B) of the mean over the seeds; B is 0 where there are fewer than two units.
+        draws: (B) of the mean over the seeds; B is 0 where there are fewer than two units. NaN where undefined.
         intervals: (S) of every seed by itself.
     """
 
     seeds: tuple[int, ...]
-    n: int
-    units: int
+    counts: LevelCounts
     values: Mapping[str, FloatArray]
     draws: Mapping[str, FloatArray]
     intervals: Mapping[str, tuple[Interval, ...]]
+
+    @property
+    def n(self) -> int:
+        """Items scored."""
+        return self.counts.n
+
+    @property
+    def units(self) -> int:
+        """Bootstrap units among them."""
+        return self.counts.units
 
 
 def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, seed: int) -> GroupScores:
@@ -88,13 +97,16 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         iterations: Draws.
         seed: Seed of the draws: the same for groups that are to be compared.
     """
-    outcomes = [outcomes_of(items_at(level, run.predictions), unit) for run in group.runs]
+    items = [items_at(level, run.predictions) for run in group.runs]
+    outcomes = [outcomes_of(one, unit) for one in items]
     values = [_metrics(score(one)) for one in outcomes]
-    draws = [_metrics(scores) for scores in bootstrap(outcomes, iterations=iterations, seed=seed)]
+    drawn = bootstrap(outcomes, iterations=iterations, seed=seed)
+    draws = [_metrics(scores) for scores in drawn]
+    first = group.runs[0]
+    there = {one.label for one in first.predictions}
     return GroupScores(
         seeds=group.seeds,
-        n=len(outcomes[0].labels),
-        units=outcomes[0].units,
+        counts=level_counts(items[0], outcomes[0], drawn[0], there, first.classes, level=level, unit=unit),
         values={name: np.array([float(one[name]) for one in values]) for name in METRICS},
         draws={name: np.mean([one[name] for one in draws], axis=0) for name in METRICS},
         intervals={name: tuple(interval(one[name]) for one in draws) for name in METRICS},

@@ -99,7 +99,8 @@ def patients_table(results: Results) -> Table | None:
         name="patients",
         title="By patient",
         caption=f"Percent, of {plural(first.n, 'patient')}: a patient's probabilities are the mean over the tissue "
-        "samples. Patients whose samples have several labels are left out. 95 % intervals in brackets."
+        "samples. Patients whose samples have several labels are left out."
+        + " 95 % intervals in brackets." * any(cell.low is not None for row in rows for cell in row.cells)
         + " One of no width comes of no patient being wrong, or all; it does not say that none ever is."
         * certain,
         corner="Method",
@@ -119,15 +120,19 @@ def _caption(results: Results) -> str:
     scores = results.scores(results.groups[0])
     unit = "" if results.unit == "sample" else f" of {plural(scores.units, 'patient')}"
     source = results.collection.paper_source
+    intervals = results.has_intervals(METRICS)
+    brackets = (
+        f" In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of {results.unit}s."
+        * intervals
+    )
     means = (
-        " Of several seeds, the mean, its interval, and after ± the standard deviation over the seeds."
+        f" Of several seeds, the mean,{' its interval,' * intervals} and after ± the standard deviation over the seeds."
         * any(len(g.runs) > 1 for g in results.groups)
     )
     return (
         f"Percent, on {plural(scores.n, 'tissue sample')}{unit} of the split {results.collection.split}: each class "
         "against the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples "
-        f"that are right. In brackets the 95 % interval, by {results.iterations:,} bootstrap draws of "
-        f"{results.unit}s.{means}" + (f" Small: the paper's numbers ({source})." if source else "")
+        f"that are right.{brackets}{means}" + (f" Small: the paper's numbers ({source})." if source else "")
     )
 
 
@@ -164,9 +169,14 @@ def _table(results: Results, pairs: Sequence[tuple[RunGroup, RunGroup]], *, name
     return Table(
         name=name,
         title=title,
-        caption="Percentage points, with the 95 % interval of the paired difference: both are scored on the same "
-        f"{results.iterations:,} draws of {results.unit}s. Bold: the interval leaves out 0. Where it holds 0, these "
-        f"{results.unit}s do not tell the two apart."
+        caption="Percentage points"
+        + (
+            f", with the 95 % interval of the paired difference: both are scored on the same {results.iterations:,} "
+            f"draws of {results.unit}s. Bold: the interval leaves out 0. Where it holds 0, these {results.unit}s do "
+            "not tell the two apart."
+            if results.has_intervals(DIFFERENCES)
+            else f", without intervals: there are too few {results.unit}s."
+        )
         + " Of several seeds, the difference of the means, and after ± the standard deviation of the differences."
         * means,
         corner="Method",
