@@ -126,6 +126,16 @@ def test_weights_of_another_network_are_refused(copy):
     assert "an fc layer of shape (1, 256)" in refused(copy)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(copy, value):
+    """Even where their checksum is right, and whichever backend would compute: the tensor is named."""
+    weights = load_file(copy / "model.safetensors")
+    weights["conv1.weight"].flat[0] = value
+    save_file(weights, copy / "model.safetensors")
+    rewritten(copy)
+    assert "holds weights that are not finite (conv1.weight first)" in refused(copy)
+
+
 def test_weights_with_other_names_are_refused_by_pytorch(copy):
     """Their number is right, and they do not fit."""
     weights = load_file(copy / "model.safetensors")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,7 +16,7 @@ from kdtrain import load_bundle
 from kdtrain.bundle.onnx import MOST_PIXELS, agreement, onnx_bytes, opset_of, probe_shapes
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
-from kdtrain.errors import TrainingError
+from kdtrain.errors import NotFiniteError, TrainingError
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import MIN_SIDE_PX
 
@@ -208,6 +210,23 @@ def test_missing_memory_is_told_by_both(runtimes, monkeypatch):
     for runtime in (onnx, torch_runtime):
         with pytest.raises(MemoryError, match="48 x 64 px"):
             runtime.infer(noise(1, 64, 48))
+
+
+def test_outputs_that_are_no_numbers_are_told_by_both(runtimes, monkeypatch):
+    """Where logits are NaN or infinite neither runtime answers, since the first class would seem the highest."""
+    onnx_runtime = runtimes[1]
+    said = [
+        np.zeros((1, 3), np.float32),
+        np.array([[0, np.nan, 1]], np.float32),
+        np.zeros((1, 1, 1, 1), np.float32),
+    ]
+    monkeypatch.setattr(onnx_runtime, "_session", SimpleNamespace(run=lambda *_: said))
+    described = network(32)
+    model = described.build(seed=0)
+    model.fc.bias.data[0] = -math.inf
+    for runtime in (onnx_runtime, PytorchRuntime(model, described, device="cpu", threads=1)):
+        with pytest.raises(NotFiniteError, match=rf"outputs are not finite \({runtime.name}\)"):
+            runtime.infer(noise(1, 40, 40))
 
 
 def test_other_faults_of_a_library_are_not_hidden(runtimes, monkeypatch):

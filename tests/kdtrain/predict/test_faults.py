@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 import pytest
 
 from fixtures.slides import slide_file
+from kdtrain.errors import NotFiniteError
 from kdtrain.predict import run
+from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.request import Request
-from kdtrain.predict.answers.slide_images import ReadJob
-from kdtrain.predict.run import WORKER_BYTES, ReadFaults
+from kdtrain.predict.answers.slide_images import ReadJob, SlideImages
+from kdtrain.predict.run import WORKER_BYTES, ReadFaults, _one
+from kdtrain.predict.task import SlideTask
 from slideprep import ReadSettings
 
 
@@ -64,3 +68,16 @@ def test_the_time_to_start_reaches_the_workers(monkeypatch: pytest.MonkeyPatch) 
     jobs: Any = [object(), object()]
     assert list(run._read(jobs, ReadFaults(0), request, lambda _: None, lambda: None)) == []
     assert seen["start_seconds"] == 7.0
+
+
+def test_a_slide_that_the_network_gives_no_numbers_for_is_listed(job: ReadJob) -> None:
+    """It fails by itself, with its name and what is wrong; a folder would have kept nothing of it."""
+
+    class Task:
+        def predicted(self, images: object) -> NoReturn:
+            raise NotFiniteError("the network's outputs are not finite (onnxruntime on cpu)")
+
+    images = cast("SlideImages", SimpleNamespace(name="a.svs"))
+    with pytest.raises(SlideError, match=r"slide 'a\.svs': the network's outputs are not finite") as caught:
+        _one(job, images, cast("SlideTask", Task()), None, lambda text: None)
+    assert (caught.value.failure.stage, caught.value.failure.region) == ("network", None)

@@ -7,3 +7,7 @@ class UsageError(Exception):
 
 class TrainingError(Exception):
     """A run had to stop: a loss that is no number, memory that does not suffice (exit code 1)."""
+
+
+class NotFiniteError(TrainingError):
+    """What a network says is NaN or infinite; taken for an answer it would be the first class."""

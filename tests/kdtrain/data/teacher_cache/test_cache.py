@@ -27,7 +27,7 @@ from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.data.teacher_cache.tar import writing
 from kdtrain.data.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
-from kdtrain.errors import TrainingError, UsageError
+from kdtrain.errors import NotFiniteError, TrainingError, UsageError
 from kdtrain.model.resnet import build_model
 from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.shards.error import ShardError
@@ -170,12 +170,25 @@ def test_micro_batches_of_views_change_rounding_alone(teacher, shards):
 # What cannot be kept
 
 
-@pytest.mark.parametrize(("value", "said"), [(7e4, "reach 70000"), (float("nan"), "reach nan")])
-def test_maps_beyond_float16_are_refused(value, said):
-    """A value that float16 cannot hold, or none at all, ends the writing with the sample's name and the limit."""
-    maps = {"maxpool": torch.full((2, 1, 1), value), "bicubic": torch.zeros(2, 1, 1)}
-    with pytest.raises(TrainingError, match=rf"maxpool for a\.v001\.st {said}, .* up to 65504"):
+def test_maps_beyond_float16_are_refused():
+    """A value that float16 cannot hold ends the writing with the sample's name and the limit."""
+    maps = {"maxpool": torch.full((2, 1, 1), 7e4), "bicubic": torch.zeros(2, 1, 1)}
+    with pytest.raises(TrainingError, match=r"maxpool for a\.v001\.st reach 70000, .* up to 65504"):
         encode_view(TeacherView(logits_K=torch.zeros(2), maps=maps), "a.v001.st")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["logits", "maxpool", "bicubic"])
+def test_values_that_are_no_numbers_are_neither_written_nor_read(name, value):
+    """The teacher is named with the sample when it is written; a cache that holds one all the same breaks a rule."""
+    sound = {"logits": torch.zeros(2), "maxpool": torch.zeros(2, 1, 1), "bicubic": torch.zeros(2, 1, 1)}
+    tensors = {**sound, name: sound[name].index_fill(0, torch.tensor(1), value)}
+    view = TeacherView(logits_K=tensors["logits"], maps={how: tensors[how] for how in ("maxpool", "bicubic")})
+    with pytest.raises(NotFiniteError, match=rf"teacher's outputs are not finite for a\.v001\.st \({name}\)"):
+        encode_view(view, "a.v001.st")
+    held = {key: tensor if key == "logits" else tensor.half() for key, tensor in tensors.items()}
+    with pytest.raises(ValueError, match=f"{name} holds values that are not finite"):
+        decode_view(safetensors.torch.save(held), ViewShape(classes=2, channels=2, size=(1, 1)))
 
 
 def test_views_of_other_shapes_are_refused():

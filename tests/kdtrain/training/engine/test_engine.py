@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
 from fixtures.waiting import PATIENCE_S
-from kdtrain.errors import UsageError
+from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.training.checkpoints import CheckpointStore
 from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
@@ -247,6 +247,32 @@ def test_bad_loss_names_the_sample():
         )
     assert "key-1" not in str(caught.value)
     assert identical(engine.state().weights, worker.TinyNet(1).state_dict())
+
+
+def test_a_teacher_that_is_at_fault_is_named():
+    """Where the teacher's outputs were not finite it is named in place of the loss, and only for its sample."""
+    engine = worker.make_engine(worker.sgd(0))
+
+    def taught(model, indices):
+        loss, sound = worker.loss_of(model, indices), indices != [1]
+        total = loss.total * (1 if sound else float("nan"))
+        return BatchLoss(total=total, samples=1, teacher_finite=torch.tensor(sound))
+
+    with pytest.raises(NotFiniteError, match="^the teacher's outputs are not finite at step 0, for key-1; "):
+        engine.train_group(
+            [[0], [1]], taught, count=2, group_size=2, describe=lambda batch: f"key-{batch[0]}"
+        )
+
+
+def test_weights_that_are_no_numbers_are_not_kept():
+    """A state with a NaN is no state: the step and the tensor are named, and nothing is handed to a checkpoint."""
+    engine = worker.make_engine(worker.sgd(0))
+    name, tensor = list(engine.module.named_parameters())[-1]
+    tensor.data.view(-1)[0] = float("nan")
+    with pytest.raises(
+        NotFiniteError, match=f"after step 0 the weights are not finite, {name} first. Lower --lr"
+    ):
+        engine.state()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _head(document: BundleDocument, license_id: str | None) -> str:

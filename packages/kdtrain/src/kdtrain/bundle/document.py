@@ -77,7 +77,9 @@ class BundleDocument(Entry):
 
     def to_bytes(self) -> bytes:
         """The file's content: the same for the same document."""
-        return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
+        return (
+            json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        ).encode()
 
 
 def read_document(data: bytes, where: str) -> BundleDocument:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
@@ -103,6 +104,7 @@ def export(options: ExportOptions, console: Console) -> Exported:
     name = options.name or default_name(source.trained)
     data = _measured(source, console)
     weights = (source.trained.folder / MODEL_FILE).read_bytes()
+    _check_answers(source)
     with console.status("Writing the ONNX graph and holding it against PyTorch"):
         graph = onnx_bytes(source.trained.model, source.trained.network)
         agreed = _agreement(source, data, graph)
@@ -140,6 +142,12 @@ def _check_options(options: ExportOptions) -> str | None:
         return options.notes.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--notes {options.notes} cannot be read as UTF-8 text ({error})") from None
+
+
+def _check_answers(source: Source) -> None:
+    """Of a white image: a network that gives no numbers is refused before a minute of work."""
+    runtime = PytorchRuntime(source.trained.model, source.trained.network, device="cpu")
+    runtime.infer(np.full((1, MIN_SIDE_PX, MIN_SIDE_PX, 3), 255, np.uint8))
 
 
 def _measured(source: Source, console: Console) -> TrainingData:

@@ -127,7 +127,7 @@ def open_bundle(path: Path | str) -> OpenBundle:
         path: The folder that ``kdtrain export`` wrote, or a copy of it.
 
     Raises:
-        UsageError: There is none, or it is damaged or of another version.
+        UsageError: There is none, it is damaged or of another version, or its weights are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -142,6 +142,12 @@ def open_bundle(path: Path | str) -> OpenBundle:
     except SafetensorError as error:
         raise UsageError(f"{folder / WEIGHTS_FILE} holds no tensors ({error}); {_COPY_AGAIN}") from None
     entry = document.architecture
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise UsageError(
+                f"{folder / WEIGHTS_FILE} holds weights that are not finite ({name} first), so the network says "
+                "nothing; export a run that was trained with a lower --lr or --gradient-clipping 1"
+            )
     fc_weight_KC = weights.get("fc.weight", np.empty(0, np.float32))
     parameters = sum(array.size for array in weights.values())
     wanted = ((len(document.classes), entry.feature_channels), entry.parameters)

@@ -120,10 +120,10 @@ def onnx_bytes(model: Model, network: Network) -> bytes:
     _strip(exported)
     _name_sizes(exported)
     metadata = {
-        "classes": json.dumps(network.classes, ensure_ascii=False),
+        "classes": json.dumps(network.classes, ensure_ascii=False, allow_nan=False),
         "magnification": f"{network.magnification:g}",
-        "mean": json.dumps(network.mean),
-        "std": json.dumps(network.std),
+        "mean": json.dumps(network.mean, allow_nan=False),
+        "std": json.dumps(network.std, allow_nan=False),
     }
     onnx.helper.set_model_props(exported, metadata)
     onnx.checker.check_model(exported, full_check=True)

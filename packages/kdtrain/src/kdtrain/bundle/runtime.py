@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kdtrain.errors import NotFiniteError
+
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -46,8 +48,27 @@ class Runtime(Protocol):
         Raises:
             ValueError: Another shape or type, or an image too small for the network.
             MemoryError: There is not enough for images of this size.
+            NotFiniteError: What the network says is no number.
         """
         ...
+
+
+def finite(inference: Inference, name: str) -> Inference:
+    """What a runtime returns.
+
+    Args:
+        inference: What its library computed.
+        name: Name of the runtime.
+
+    Raises:
+        NotFiniteError: The logits are NaN or infinite, of which the first class would be called the highest.
+    """
+    if not np.isfinite(inference.logits_BK).all():
+        raise NotFiniteError(
+            f"the network's outputs are not finite ({name}); its weights are too large for such an image: take another "
+            "network"
+        )
+    return inference
 
 
 def out_of_memory(images_BHWC: Pixels, name: str) -> MemoryError:

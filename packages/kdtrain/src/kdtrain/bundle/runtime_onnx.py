@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtrain.bundle.runtime import Inference, Pixels, check_images, out_of_memory
+from kdtrain.bundle.runtime import Inference, Pixels, check_images, finite, out_of_memory
 
 OUTPUTS = ("probabilities", "logits", "feature_map")
 _ERRORS_ONLY = 3
@@ -53,4 +53,4 @@ class OnnxRuntime:
             if "alloc" in str(error):
                 raise out_of_memory(images_BHWC, self.name) from None
             raise
-        return Inference(*outputs)
+        return finite(Inference(*outputs), self.name)

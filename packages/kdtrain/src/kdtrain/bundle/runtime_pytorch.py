@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kdtrain.augment import standardise
-from kdtrain.bundle.runtime import Inference, Pixels, check_images, out_of_memory
+from kdtrain.bundle.runtime import Inference, Pixels, check_images, finite, out_of_memory
 from kdtrain.model.network import Network
 from kdtrain.model.placing import lay_out
 from kdtrain.model.resnet import MIN_SIDE_PX, Model
@@ -33,7 +33,7 @@ class PytorchRuntime:
         """See :meth:`kdtrain.bundle.runtime.Runtime.infer`."""
         check_images(images_BHWC, MIN_SIDE_PX)
         try:
-            return self._infer(images_BHWC)
+            return finite(self._infer(images_BHWC), self.name)
         except RuntimeError as error:
             # On a GPU it has a type of its own, derived from this one; on a CPU it has words.
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):

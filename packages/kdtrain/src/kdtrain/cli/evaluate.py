@@ -76,7 +76,7 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
 
         comparison = compare(run_a, run_b, **options)
         if as_json:
-            click.echo(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False))
+            click.echo(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False, allow_nan=False))
         else:
             Console().print(comparison.as_rich())
 

@@ -133,7 +133,8 @@ class PhaseConfig(SetConfig):
     """What every phase is told beside that.
 
     Attributes:
-        select_by: What is best on it; the loss is the phase's own.
+        select_by: What is best on it; the loss is the phase's own. Left out, the loss chooses where the split lacks a
+            class that is trained on.
         epochs: Passes over the training samples (the paper's 100).
         optimizer: Adam (the paper's), or plain SGD.
         lr: Learning rate (the paper's 0.001).

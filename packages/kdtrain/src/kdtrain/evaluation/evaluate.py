@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from kdtrain.errors import UsageError
+from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.evaluation.predict_split import predict_split, sizes_of_split
 from kdtrain.evaluation.predictions import Prediction
@@ -68,7 +68,7 @@ def evaluate(
     Raises:
         UsageError: The run is not finished, the classes differ, or there is no such unit.
         ShardError: The set lacks the split or the magnification, or is damaged.
-        TrainingError: A loader process was killed.
+        TrainingError: A loader process was killed, or what the network says of a sample is no number.
     """
     if unit not in get_args(Unit):
         raise UsageError(f"unit {unit!r}: the bootstrap draws one of {', '.join(get_args(Unit))}")
@@ -128,15 +128,21 @@ def _predict(
     samples = sum(shard.samples for shard in index.shards_of(split))
     with Progress(console=console, transient=True, disable=console is None) as progress:
         task = progress.add_task("Evaluating", total=samples)
-        return predict_split(
-            trained.model.to(device),
-            trained.network,
-            index,
-            split,
-            device=device,
-            workers=workers,
-            on_sample=lambda: progress.advance(task),
-        )
+        try:
+            return predict_split(
+                trained.model.to(device),
+                trained.network,
+                index,
+                split,
+                device=device,
+                workers=workers,
+                on_sample=lambda: progress.advance(task),
+            )
+        except NotFiniteError as error:
+            raise NotFiniteError(
+                f"RUN {trained.folder}, split {split}: {error}, so nothing can be measured; train it again with a "
+                "lower --lr or --gradient-clipping 1"
+            ) from None
 
 
 def _cost(trained: Trained, sizes: list[tuple[int, int]]) -> dict[str, Any]:

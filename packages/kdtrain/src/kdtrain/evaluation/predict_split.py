@@ -13,6 +13,7 @@ from kdtrain.config.phases import Decode
 from kdtrain.data.inputs import NO_DRAWING, image_batch
 from kdtrain.data.samples import LoadedSample
 from kdtrain.data.stream import EvaluationStream
+from kdtrain.errors import NotFiniteError
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.model.network import Network
 from kdtrain.shards.index import Index
@@ -22,9 +23,15 @@ from kdtrain.training.engine.engine import Engine
 def predict_sample(
     model: nn.Module, network: Network, sample: LoadedSample, device: torch.device
 ) -> Prediction:
-    """Probabilities of one sample, without augmentation."""
+    """Probabilities of one sample, without augmentation.
+
+    Raises:
+        NotFiniteError: The logits are no numbers, of which the first class would be called the highest.
+    """
     _, logits_BK = model(image_batch([sample], network, NO_DRAWING, device))
     probabilities = torch.softmax(logits_BK[0].double(), dim=0)
+    if not torch.isfinite(logits_BK).all():
+        raise NotFiniteError(f"the network's outputs are not finite for {sample.key}")
     assert sample.label is not None
     return Prediction(
         key=sample.key,
@@ -61,6 +68,9 @@ def predict_split(
         workers: Loader processes.
         decode: Who decodes JPEG.
         on_sample: Called after every sample.
+
+    Raises:
+        NotFiniteError: What the network says of a sample is no number.
     """
     stream = EvaluationStream(
         index,
@@ -86,17 +96,23 @@ def predict_split(
 def validate_labels(
     index: Index, network: Network, workers: int, engine: Engine, split: str, *, decode: Decode = "cpu"
 ) -> dict[str, float]:
-    """Cross-entropy, accuracy and balanced accuracy on a labelled split, every sample once over all ranks."""
-    own = predict_split(
-        engine.inference,
-        network,
-        index,
-        split,
-        device=engine.device,
-        rank=engine.rank,
-        world_size=engine.world_size,
-        workers=workers,
-        decode=decode,
+    """Cross-entropy, accuracy and balanced accuracy on a labelled split, every sample once over all ranks.
+
+    Raises:
+        NotFiniteError: On every rank, where what the network says of a sample is no number.
+    """
+    own = engine.together(
+        lambda: predict_split(
+            engine.inference,
+            network,
+            index,
+            split,
+            device=engine.device,
+            rank=engine.rank,
+            world_size=engine.world_size,
+            workers=workers,
+            decode=decode,
+        )
     )
     return quick_metrics(engine.gather(own))
 

@@ -7,6 +7,7 @@ epoch, or read out of a teacher cache (:mod:`kdtrain.data.teacher_cache`); the l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -17,6 +18,7 @@ from kdtrain.config.phases import Decode, DistillConfig
 from kdtrain.data.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.reader import CacheReader
+from kdtrain.errors import NotFiniteError
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
@@ -25,6 +27,7 @@ from kdtrain.phases.teacher_views import frozen_teacher
 from kdtrain.phases.teaching import check_pair, teaching_of
 from kdtrain.shards.index import Index
 from kdtrain.training.engine.engine import BatchLoss, Engine
+from kdtrain.training.engine.group import culprit
 from kdtrain.training.loop import Batch, Phase, Summary, train
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained
@@ -57,7 +60,6 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
                 teacher_cache=teaching.cache,
                 decode=config.decode,
             ),
-            higher_is_better=False,
             views=teaching.views,
             teacher_cache=teaching.cache,
             provenance=teaching.provenance,
@@ -156,8 +158,9 @@ class Distillation:
         teacher = self._taught(batch, drawing, device)
         student = model(image_batch(batch, self._student_network, drawing, device))
         size = (student[0].shape[2], student[0].shape[3])
+        targets = teacher.targets(size, RESIZES[config.resize])
         loss = distillation_loss_of_targets(
-            targets=teacher.targets(size, RESIZES[config.resize]),
+            targets=targets,
             teacher_logits_BK=teacher.logits_BK,
             student_map_BCHW=student[0],
             student_logits_BK=student[1],
@@ -170,6 +173,7 @@ class Distillation:
             total=loss.total * samples,
             samples=samples,
             parts={"soft": loss.soft.detach() * samples, "pixel": loss.pixel.detach() * samples},
+            teacher_finite=_all_finite(teacher.logits_BK, *targets.values()),
         )
 
     def _taught(self, batch: Batch, drawing: Drawing, device: torch.device) -> _Computed | _Read:
@@ -179,6 +183,10 @@ class Distillation:
         with torch.inference_mode():
             output = Output(*self._teacher(image_batch(batch, self._teacher_network, drawing, device)))
         return _Computed(output)
+
+
+def _all_finite(*tensors: Tensor) -> Tensor:
+    return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
 
 
 def validate_distillation(
@@ -191,7 +199,11 @@ def validate_distillation(
     teacher_cache: CacheReader | None = None,
     decode: Decode = "cpu",
 ) -> dict[str, float]:
-    """The distillation loss on a split, without augmentation, every sample once over all ranks."""
+    """The distillation loss on a split, without augmentation, every sample once over all ranks.
+
+    Raises:
+        NotFiniteError: On every rank, where the loss of a sample is not finite; names the teacher where it is at fault.
+    """
     stream = EvaluationStream(
         index,
         split,
@@ -203,13 +215,24 @@ def validate_distillation(
         workers=workers,
         pin_memory=engine.device.type == "cuda",
     )
-    rows: list[tuple[float, float, float]] = []
+    rows = engine.together(lambda: _losses(distil, stream, engine.inference))
+    columns = zip(*engine.gather(rows), strict=True)
+    return dict(zip(("loss", "soft", "pixel"), (sum(c) / stream.n_samples for c in columns), strict=True))
+
+
+def _losses(
+    distil: Distillation, stream: EvaluationStream, model: nn.Module
+) -> list[tuple[float, float, float]]:
+    """(total, soft, pixel) of every sample of a stream, which is closed."""
+    rows = []
     try:
         with torch.no_grad():
             for sample in stream:
-                loss = distil.loss_of(engine.inference, [sample], NO_DRAWING)
-                rows.append((loss.total.item(), loss.parts["soft"].item(), loss.parts["pixel"].item()))
+                loss = distil.loss_of(model, [sample], NO_DRAWING)
+                row = (loss.total.item(), loss.parts["soft"].item(), loss.parts["pixel"].item())
+                if not all(map(math.isfinite, row)):
+                    raise NotFiniteError(f"{culprit(loss.teacher_finite)} not finite for {sample.key}")
+                rows.append(row)
     finally:
         stream.close()
-    columns = zip(*engine.gather(rows), strict=True)
-    return dict(zip(("loss", "soft", "pixel"), (sum(c) / stream.n_samples for c in columns), strict=True))
+    return rows

@@ -38,7 +38,6 @@ def finetune(config: FinetuneConfig, monitor: Monitor) -> Summary:
             loss_of=partial(label_loss, network),
             parts=(),
             validate=partial(validate_labels, index, network, config.workers, decode=config.decode),
-            higher_is_better=config.select_by != "loss",
             provenance={"student": {"weights_sha256": student.sha256}},
         ),
         monitor,

@@ -54,7 +54,6 @@ def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
             loss_of=partial(label_loss, network),
             parts=(),
             validate=partial(validate_labels, index, network, config.workers, decode=config.decode),
-            higher_is_better=config.select_by != "loss",
             provenance=provenance,
         ),
         monitor,

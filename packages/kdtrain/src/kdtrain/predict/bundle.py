@@ -70,6 +70,7 @@ class Bundle(OpenBundle):
         Raises:
             UsageError: An argument cannot be used, or slideprep is not installed.
             SlideError: The slide cannot be read, or lies outside the training data and is refused.
+            TrainingError: What the network says of it is no number.
         """
         slides.require_slideprep()
         options = ReadOptions(

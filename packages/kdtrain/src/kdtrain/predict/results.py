@@ -58,7 +58,7 @@ class ResultsFolder:
             UsageError: The folder holds something else.
         """
         file = self.path / IDENTITY_FILE
-        wanted = json.loads(json.dumps({"format": _FORMAT, "version": _VERSION, **identity}))
+        wanted = json.loads(json.dumps({"format": _FORMAT, "version": _VERSION, **identity}, allow_nan=False))
         if file.exists():
             try:
                 found = json.loads(file.read_bytes())
@@ -216,7 +216,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     """UTF-8, keys sorted."""
-    return _encoded(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return _encoded(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _encoded(text: str) -> bytes:

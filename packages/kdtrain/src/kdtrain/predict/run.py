@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kdtrain.bundle.load import open_bundle
-from kdtrain.errors import TrainingError, UsageError
+from kdtrain.errors import NotFiniteError, TrainingError, UsageError
 from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
 from kdtrain.predict.answers.request import Request
@@ -150,7 +150,7 @@ def _one(
     """Predict, explain and keep one slide.
 
     Raises:
-        SlideError: It is refused, or there is not enough memory for it.
+        SlideError: It is refused, there is not enough memory for it, or the network gives no numbers for it.
     """
     say(images.name)
     try:
@@ -161,6 +161,9 @@ def _one(
     except MemoryError as error:
         reason = f"slide '{images.name}': {str(error) or 'there is not enough memory for it'}"
         raise SlideError(Failure(slide=images.name, region=None, stage="memory", reason=reason)) from None
+    except NotFiniteError as error:
+        reason = f"slide '{images.name}': {error}"
+        raise SlideError(Failure(slide=images.name, region=None, stage="network", reason=reason)) from None
     mark = None if folder is None else slides.slide_mark(job, images.fingerprint)
     if folder is not None and mark is not None:  # None: its annotations were taken away meanwhile
         folder.save(job.key, mark, prediction)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdtrain.config.phases import FinetuneConfig, PhaseConfig
-from kdtrain.data.sets import check_phase, samples_of, validation_split
+from kdtrain.data.sets import check_phase, choice_of, samples_of
 from kdtrain.errors import UsageError
 from kdtrain.files import sha256_of
 from kdtrain.shards.error import ShardError
@@ -83,7 +83,7 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
     network = network_of(config, needs, index)
     teacher = [need.network.magnification for need in needs if run.phase == "distill"]
     check_phase(config, index, [*teacher, network.magnification], labelled=labelled)
-    validation_split(config, index, labelled=labelled)
+    choice = choice_of(config, index, labelled=labelled)
     joined, name = union_of(index, config.train_on)
     _check_schedule(config, samples_of(joined, name))
     _check_files(config)
@@ -94,6 +94,7 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
         network=network,
         trained_on=joined.document.sets[name],
         needs=needs,
+        warning=choice.warning,
     )
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from kdtrain.errors import UsageError
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
+from kdtrain.sweep.jobs import warnings_of
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
 from kdtrain.sweep.runners.local import (
@@ -119,6 +120,8 @@ def _work(
     with _launcher(plan, options) as launcher, Screen(console, total=total, done=done) as screen:
         if done:
             screen.say(f"{done} of {total} runs are complete already")
+        for warning in warnings_of([jobs[name] for name in schedule.wanted]):
+            screen.say(f"warning: {warning}")
         try:
             while not schedule.done:
                 while launcher.has_room() and (name := schedule.ready()) is not None:
@@ -180,7 +183,9 @@ def _conclude(plan: Plan, schedule: Standings, kept: Sequence[dict[str, Any]], o
     split = plan.recipe.evaluate.splits[0]
     bad = [s for s in standings if s.state in ("failed", "skipped")]
     if options.as_json:
-        click.echo(json.dumps(_as_dict(plan, standings, split), indent=1, ensure_ascii=False))
+        click.echo(
+            json.dumps(_as_dict(plan, standings, split), indent=1, ensure_ascii=False, allow_nan=False)
+        )
         return SOME_FAILED if bad else 0
     console = report_console()
     console.print(result_table(plan.jobs, standings, split))
@@ -266,7 +271,7 @@ def dry_run(options: Options) -> int:
     jobs = [job for job in plan.jobs if job.name in shown]
     rows = estimates(jobs, progress, plan.index, threads=threads)
     if options.as_json:
-        click.echo(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print_rows(rows, report_console(), about=plan.recipe.about, jobs=options.jobs)
     return 0

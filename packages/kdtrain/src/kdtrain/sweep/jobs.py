@@ -6,7 +6,7 @@ In: planned runs and an opened shard set. Out: jobs. What may not be done with t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Job:
         network: What it trains, or holds.
         trained_on: Splits that it learns from.
         needs: The jobs whose networks it needs.
+        warning: What should be known before it starts; None for nothing.
     """
 
     run: PlannedRun
@@ -42,11 +43,21 @@ class Job:
     network: Network
     trained_on: tuple[str, ...]
     needs: tuple[Job, ...] = ()
+    warning: str | None = None
 
     @property
     def name(self) -> str:
         """The run's name."""
         return self.run.name
+
+
+def warnings_of(jobs: Iterable[Job]) -> list[str]:
+    """What should be known before runs start, each sentence once, with the runs that it is of."""
+    found: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.warning is not None:
+            found.setdefault(job.warning, []).append(job.name)
+    return [f"{warning} ({', '.join(names)})" for warning, names in found.items()]
 
 
 def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:

@@ -89,7 +89,9 @@ def write_record(
         "paper": recipe.model_dump(mode="json")["paper"],
         "paper_source": recipe.paper_source,
     }
-    write_atomically(out / FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        out / FILE, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
 
 
 def _entry(job: Job, standing: Standing, out: Path) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from kdtrain.config.phases import PhaseConfig
 from kdtrain.data.inputs import Drawing
 from kdtrain.data.plan import FRESH, Views
 from kdtrain.data.samples import LoadedSample
-from kdtrain.data.sets import samples_of, validation_split
+from kdtrain.data.sets import choice_of, samples_of
 from kdtrain.data.stream import SampleStream
 from kdtrain.data.teacher_cache.reader import CacheReader
-from kdtrain.errors import UsageError
+from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Model, activation_checkpointing
@@ -31,6 +31,7 @@ from kdtrain.shards.index import Index, union_of
 from kdtrain.training import checkpoints
 from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.engine import BatchLoss, Engine
+from kdtrain.training.engine.group import culprit
 from kdtrain.training.engine.settings import deepspeed_json, engine_settings
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.record import TrainingRecord, publish
@@ -55,7 +56,6 @@ class Phase:
         loss_of: Loss of a micro-batch under the model that it is given.
         parts: Names of the loss's parts.
         validate: Metrics on a split; "loss" among them. None where the phase has none to choose by.
-        higher_is_better: Whether more is better of the metric that the configuration selects by.
         provenance: What else the run's record should hold: the teacher, the weights that were loaded.
         views: Augmentation draws of a sample, and which of them an epoch shows.
         teacher_cache: Where the teacher's views are read, if it is not computed.
@@ -70,7 +70,6 @@ class Phase:
     loss_of: LossOf
     parts: tuple[str, ...]
     validate: Validate
-    higher_is_better: bool
     provenance: Mapping[str, Any] = field(default_factory=dict)
     views: Views = FRESH
     teacher_cache: CacheReader | None = None
@@ -118,7 +117,7 @@ class _Loop:
         self._config = config = phase.config
         self._monitor = monitor
         self._folder = RunFolder(config.out)
-        self._validate_on = validation_split(config, phase.index, labelled=phase.labelled)
+        self._choice = choice_of(config, phase.index, labelled=phase.labelled)
         self._index, self._train_on = union_of(phase.index, config.train_on)
         self._began = began = time.monotonic()
         activation_checkpointing(phase.model, config.activation_checkpointing)
@@ -130,6 +129,8 @@ class _Loop:
         self._record = TrainingRecord(self._folder, config, self._engine, monitor, began=began)
         self._store = CheckpointStore(config.out / "checkpoints", keep_last=config.keep, warn=monitor.say)
         self._best: tuple[int | None, float | None] = (None, None)
+        self._drawing = Drawing(settings=config.augmentation, seed=config.seed)
+        self._last_batch: Batch | None = None
 
     def run(self) -> Summary:
         engine, config = self._engine, self._config
@@ -137,6 +138,8 @@ class _Loop:
         engine.on_first_rank(self._begin)
         epoch, group = self._resume()
         finished = epoch >= config.epochs
+        if self._choice.warning and not finished:
+            self._monitor.say(f"warning: {self._choice.warning}")
         self._record.begin_session()
         try:
             for number in range(epoch, config.epochs):
@@ -154,7 +157,7 @@ class _Loop:
             steps=engine.step,
             epochs=config.epochs,
             chosen_step=engine.step if step is None else step,
-            chosen_by=self._chosen_by,
+            chosen_by=self._choice.chosen_by,
             metric=metric,
             seconds=0.0 if finished else time.monotonic() - self._began,
             stats={
@@ -164,20 +167,13 @@ class _Loop:
             },
         )
 
-    @property
-    def _chosen_by(self) -> str:
-        if self._validate_on is None:
-            return "the last epoch"
-        return f"{self._config.select_by} on {self._validate_on}"
-
     def _begin(self) -> None:
         phase = self._phase
         shard_set = {
             "sha256": phase.index.sha256,
             "classes": list(phase.index.document.classes),
             "train_on": list(self._index.document.sets[self._train_on]),
-            "validate_on": self._validate_on,
-            "chosen_by": self._chosen_by,
+            **self._choice.record,
             **phase.provenance,
         }
         if self._config.deepspeed is not None:
@@ -215,14 +211,14 @@ class _Loop:
     def _epoch(self, stream: SampleStream, epoch: int, start_group: int) -> None:
         config, engine = self._config, self._engine
         engine.module.train()
-        drawing = Drawing(settings=self._config.augmentation, seed=config.seed)
         with self._monitor.epoch(epoch, config.epochs, stream.n_samples) as bar:
             if start_group:
                 bar.skip(start_group * config.accumulate)
             for group in stream.epoch(epoch, start_group=start_group):
+                self._last_batch = None
                 result = engine.train_group(
                     group,
-                    lambda model, batch: self._phase.loss_of(model, batch, drawing),
+                    self._loss_of,
                     count=group.n_micro_batches,
                     group_size=group.global_size,
                     describe=describe,
@@ -241,21 +237,38 @@ class _Loop:
         self._choose(metrics)
         self._save(epoch + 1, 0)
 
+    def _loss_of(self, model: nn.Module, batch: Batch) -> BatchLoss:
+        self._last_batch = batch
+        return self._phase.loss_of(model, batch, self._drawing)
+
     def _validation(self, epoch: int) -> Mapping[str, float]:
-        if self._validate_on is None:
-            return {}
         self._engine.module.eval()
-        metrics = self._phase.validate(self._engine, self._validate_on)
-        self._record.validated(epoch, self._validate_on, metrics)
+        if self._choice.split is None:
+            self._check_last_batch()
+            return {}
+        metrics = self._phase.validate(self._engine, self._choice.split)
+        self._record.validated(epoch, self._choice.split, metrics)
         return metrics
+
+    def _check_last_batch(self) -> None:
+        """What validation would notice: the epoch's last update may have gone so far that the network says nothing."""
+        batch = self._last_batch
+
+        def check() -> None:
+            if batch is None:  # this rank had no sample in the last group
+                return
+            with torch.no_grad():
+                loss = self._phase.loss_of(self._engine.inference, batch, self._drawing)
+            if not torch.isfinite(loss.total):
+                raise NotFiniteError(f"{culprit(loss.teacher_finite)} not finite for {describe(batch)}")
+
+        self._engine.together(check)
 
     def _choose(self, metrics: Mapping[str, float]) -> None:
         if not metrics:
             return
-        value = metrics[self._config.select_by]
-        best = self._best[1]
-        sign = 1 if self._phase.higher_is_better else -1
-        if best is None or sign * value > sign * best:
+        value = metrics[self._choice.metric]
+        if self._choice.prefers(value, self._best[1]):
             self._best = (self._engine.step, value)
 
     # Checkpoints
@@ -292,7 +305,7 @@ class _Loop:
 
     def _publish(self) -> None:
         step = self._engine.step if self._best[0] is None else self._best[0]
-        origin = {"step": step, "chosen_by": self._chosen_by, "network": self._phase.network.record}
+        origin = {"step": step, "chosen_by": self._choice.chosen_by, "network": self._phase.network.record}
         publish(self._store.path_of(step), self._folder.path, origin)
 
 

@@ -7,6 +7,7 @@ losses and the network, so that two runs of one command can be compared byte by 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +55,8 @@ class TrainingRecord:
                 "epoch": epoch,
                 "loss": result.loss,
                 **{f"loss_{name}": value for name, value in result.parts.items()},
-                "grad_norm": result.grad_norm,
+                # JSON has no infinity: an update that fp16 skipped has no norm.
+                "grad_norm": result.grad_norm if math.isfinite(result.grad_norm) else None,
                 "lr": result.learning_rate,
                 "skipped": result.skipped,
                 "wait_share": wait_share,
@@ -113,5 +115,5 @@ def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
     """
     state, _ = checkpoints.load(checkpoint)
     # In one entry: safetensors writes several in an order of chance, and the file's hash would change with it.
-    metadata = {"kdtrain": json.dumps(origin, sort_keys=True)}
+    metadata = {"kdtrain": json.dumps(origin, sort_keys=True, allow_nan=False)}
     checkpoints.write_weights(run / MODEL_FILE, state.weights, metadata)

@@ -3,7 +3,8 @@
 ::
 
     RUN/run.json            settings, versions, data, network: enough to load the network and to resume
-    RUN/log.jsonl           one JSON object per logged step and per epoch
+    RUN/log.jsonl           one JSON object per logged step and per epoch; without NaN: grad_norm is null where
+                            fp16 skipped the step
     RUN/sessions.json       how long it was trained, and on what: one entry per start
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.training.checkpoints
@@ -126,7 +127,7 @@ class RunFolder:
             UsageError: The folder holds another run, or something else.
         """
         identity = {"settings": settings, "shard_set": shard_set, "network": network}
-        new = json.loads(json.dumps(identity))
+        new = json.loads(json.dumps(identity, allow_nan=False))
         file = self.path / RUN_FILE
         if file.exists():
             old = read_run(self.path, what="--out")
@@ -141,7 +142,7 @@ class RunFolder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
         content = {**new, "other_settings": other_settings, "versions": versions()}
-        write_atomically(file, json.dumps(content, indent=1, sort_keys=True).encode())
+        write_atomically(file, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: a resumed run writes them again."""
@@ -161,7 +162,7 @@ class RunFolder:
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line."""
         with (self.path / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, sort_keys=True) + "\n")
+            file.write(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
         """All lines, oldest first."""
@@ -191,7 +192,7 @@ class RunFolder:
     def write_sessions(self, sessions: Sequence[Session]) -> None:
         """Replace the list of sessions."""
         content = [asdict(session) for session in sessions]
-        write_atomically(self.path / SESSIONS_FILE, json.dumps(content, indent=1).encode())
+        write_atomically(self.path / SESSIONS_FILE, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kdtrain.augment import IDENTITY
 from kdtrain.data.inputs import drawn_batch
 from kdtrain.errors import UsageError
+from kdtrain.model.finite import first_not_finite
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import Model
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
@@ -46,7 +47,7 @@ def load_trained(folder: Path, *, what: str) -> Trained:
         what: The option that named it, for messages.
 
     Raises:
-        UsageError: The folder is no run, or its training has not chosen a network yet.
+        UsageError: The folder is no run, its training has not chosen a network yet, or the weights are not finite.
     """
     run = read_run(folder, what=what)
     try:
@@ -71,6 +72,11 @@ def load_trained(folder: Path, *, what: str) -> Trained:
             f"{what} {folder}: {MODEL_FILE} cannot be used as the {network.model} of {RUN_FILE} ({reason}); restore "
             "it or train again"
         ) from None
+    if name := first_not_finite(weights):
+        raise UsageError(
+            f"{what} {folder}: the weights in {MODEL_FILE} are not finite ({name} first), so the network says nothing; "
+            "train it again with a lower --lr or --gradient-clipping 1"
+        )
     digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     return Trained(network=network, model=model.eval(), run=run, folder=folder, sha256=digest)
 

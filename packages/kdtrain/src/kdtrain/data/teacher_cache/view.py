@@ -7,6 +7,7 @@ Legend: K classes, C channels, H and W rows and columns of the student's feature
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from kdtrain.augment import Draw
-from kdtrain.errors import TrainingError
+from kdtrain.errors import NotFiniteError, TrainingError
 from kdtrain.losses import Resize
 
 MAPS: tuple[Resize, ...] = ("maxpool", "bicubic")
@@ -89,12 +90,15 @@ def encode_view(view: TeacherView, what: str) -> bytes:
         what: Key and view, for messages.
 
     Raises:
-        TrainingError: A value is not finite, or beyond float16.
+        TrainingError: A value is beyond float16; NotFiniteError where it is not finite at all.
     """
     largest = torch.finfo(MAP_TYPE).max
     for name, tensor in ((LOGITS, view.logits_K), *view.maps.items()):
         peak = float(tensor.abs().max())
-        # Written so that NaN is refused too.
+        if not math.isfinite(peak):
+            raise NotFiniteError(
+                f"the teacher's outputs are not finite for {what} ({name}); use --precision fp32, or another teacher"
+            )
         if not peak <= (largest if name != LOGITS else torch.finfo(torch.float32).max):
             raise TrainingError(
                 f"the teacher's {name} for {what} reach {peak:g}, and a cache holds finite values up to {largest:g}; "
@@ -109,7 +113,7 @@ def decode_view(data: bytes, shape: ViewShape) -> TeacherView:
     """A view out of its member's bytes.
 
     Raises:
-        ValueError: It is no safetensors file, or holds other tensors than the shape says.
+        ValueError: It is no safetensors file, holds other tensors than the shape says, or values that are not finite.
     """
     try:
         tensors = safetensors.torch.load(data)
@@ -120,6 +124,9 @@ def decode_view(data: bytes, shape: ViewShape) -> TeacherView:
     wanted |= dict.fromkeys(MAPS, ((shape.channels, *shape.size), MAP_TYPE))
     if found != wanted:
         raise ValueError(f"the tensors are {_shown(found)}, not {_shown(wanted)}")
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds values that are not finite, of which no student can learn")
     return TeacherView(logits_K=tensors[LOGITS], maps={how: tensors[how] for how in MAPS})
 
 

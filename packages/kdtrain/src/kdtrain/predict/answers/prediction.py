@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "crash"]
+Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "network", "crash"]
 
 
 @dataclass(frozen=True, kw_only=True)

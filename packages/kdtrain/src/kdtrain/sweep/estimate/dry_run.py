@@ -19,7 +19,7 @@ from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
-from kdtrain.sweep.jobs import Job
+from kdtrain.sweep.jobs import Job, warnings_of
 from kdtrain.sweep.state import Progress
 
 _WIDE_COLUMNS = 100
@@ -129,6 +129,8 @@ def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) 
         table.add_row(run.name, *more, *_numbers(row.estimate), stage_text(row.progress))
     console.print(table)
     console.print(Text(_totals(rows, jobs)))
+    for warning in warnings_of([row.job for row in rows]):
+        console.print(Text(f"warning: {warning}", style="yellow"))
 
 
 def _numbers(estimate: RunEstimate | None) -> tuple[str, ...]:
@@ -170,6 +172,7 @@ def rows_as_dict(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "seed": row.job.run.seed,
             "depends_on": list(row.job.run.depends_on),
             "train_on": list(row.job.trained_on),
+            "warning": row.job.warning,
             "stage": row.progress.stage,
             "step": row.progress.step,
             "estimate": None if row.estimate is None else asdict(row.estimate),

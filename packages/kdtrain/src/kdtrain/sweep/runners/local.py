@@ -72,7 +72,7 @@ def request_of(
     job: Job, *, train: bool, shards: Location, out: Path, evaluate: EvaluateRecipe
 ) -> dict[str, Any]:
     """What :mod:`kdtrain.sweep.runners.job` is told."""
-    config = None if job.config is None else job.config.model_dump(mode="json")
+    config = None if job.config is None else job.config.model_dump(mode="json", exclude_unset=True)
     return {
         "phase": job.run.phase,
         "config": config,
@@ -132,7 +132,7 @@ class Process:
         stdin: IO[bytes] | None = self._process.stdin
         assert stdin is not None
         with suppress(BrokenPipeError):  # ended already; its log says why
-            stdin.write(json.dumps(dict(request)).encode() + b"\n")
+            stdin.write(json.dumps(dict(request), allow_nan=False).encode() + b"\n")
             stdin.flush()
 
     @property

@@ -14,13 +14,14 @@ import logging
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from kdtrain.errors import TrainingError
+from kdtrain.errors import NotFiniteError, TrainingError
+from kdtrain.model.finite import first_not_finite
 from kdtrain.model.placing import lay_out_model
 from kdtrain.training.engine.group import BatchLoss, GroupResult, Tally, memory_errors_named
 from kdtrain.training.engine.launch import join, launch_from, on_first_rank, pick_device
@@ -144,10 +145,17 @@ class Engine:
         )
 
     def state(self) -> TrainingState:
-        """All that a run continues from; every rank must call it, between two updates."""
+        """All that a run continues from; every rank must call it, between two updates.
+
+        Raises:
+            NotFiniteError: A weight is not finite: the last update went too far.
+        """
         scale = self._loss_scale
+        weights = weights_of(self.module)
+        if name := first_not_finite(weights):
+            raise NotFiniteError(f"after step {self.step} the weights are not finite, {name} first. {REMEDY}")
         return TrainingState(
-            weights=weights_of(self.module),
+            weights=weights,
             optimizer=optimizer_state_of(self.module, self._deepspeed.optimizer),
             step=self.step,
             loss_scale=(scale.scale, scale.steps) if scale else (1.0, 0),
@@ -181,6 +189,21 @@ class Engine:
         """
         return on_first_rank(work, rank=self.rank, world_size=self.world_size)
 
+    def together(self, work: Callable[[], T]) -> T:
+        """Do something on every rank, such as a share of a validation.
+
+        Raises:
+            NotFiniteError: A rank found outputs that are not finite; on every rank, so that none is left waiting.
+        """
+        result, faults = None, []
+        try:
+            result = work()
+        except NotFiniteError as error:
+            faults = [str(error)]
+        if found := self.gather(faults):
+            raise NotFiniteError(f"after step {self.step} {'; '.join(found)}. {REMEDY}")
+        return cast("T", result)
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         torch.distributed.barrier()
@@ -213,9 +236,8 @@ class Engine:
             torch.distributed.all_reduce(sums)
         values: list[float] = sums.tolist()
         if values[0]:
-            bad = "; ".join(self.gather(tally.bad()))
-            reason = f"the loss is not finite at step {self.step}, for {bad}"
-            raise TrainingError(f"{reason}; the update was not taken. {_REMEDY}")
+            bad = "; ".join(self.gather(tally.bad(self.step)))
+            raise NotFiniteError(f"{bad}; the update was not taken. {REMEDY}")
         if values[1] != group_size:
             raise ValueError(f"{values[1]:g} samples came over all ranks, {group_size} were announced")
         return values
@@ -250,10 +272,10 @@ class Engine:
 
     def _gradient_error(self) -> TrainingError:
         reason = f"the loss is finite at step {self.step}, but its gradient is not"
-        return TrainingError(f"{reason}; the update was not taken. {_REMEDY}")
+        return NotFiniteError(f"{reason}; the update was not taken. {REMEDY}")
 
 
-_REMEDY = "Lower --lr, set --gradient-clipping 1, or use --precision fp32 or bf16"
+REMEDY = "Lower --lr, set --gradient-clipping 1, or use --precision fp32 or bf16"
 
 
 def _optimizer(parameters: list[nn.Parameter], settings: EngineSettings) -> torch.optim.Optimizer:

@@ -20,11 +20,14 @@ class BatchLoss:
         total: Scalar with a gradient: the sum over the samples, not the mean.
         samples: How many there are.
         parts: Scalars to report, sums over the samples as well, such as the soft and the pixel loss.
+        teacher_finite: Whether the teacher's outputs were finite; a scalar bool on the device, so as not to wait for
+            it. None without a teacher.
     """
 
     total: Tensor
     samples: int
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher_finite: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ class Tally:
         self.names: list[str] = []
         self._parts = parts
         self._samples = 0
+        self._teachers: list[Tensor | None] = []
         # The row of zeros stands for a rank without a sample.
         self._rows = [torch.zeros(1 + len(parts), dtype=torch.float64, device=device)]
 
@@ -62,6 +66,7 @@ class Tally:
         """Add a micro-batch, whose samples are called ``names``."""
         self.names.append(names)
         self._samples += loss.samples
+        self._teachers.append(loss.teacher_finite)
         values = [loss.total, *(loss.parts[part] for part in self._parts)]
         self._rows.append(torch.stack([value.detach().to(self._rows[0]) for value in values]))
 
@@ -72,9 +77,19 @@ class Tally:
         first = torch.stack([bad.to(rows), torch.tensor(self._samples).to(rows)])
         return torch.cat([first, rows.sum(dim=0), torch.as_tensor(overflow).to(rows)[None]])
 
-    def bad(self) -> list[str]:
-        """Names of the micro-batches whose loss is not finite."""
-        return [n for n, row in zip(self.names, self._rows[1:], strict=True) if not torch.isfinite(row).all()]
+    def bad(self, step: int) -> list[str]:
+        """Of each micro-batch whose loss is not finite, what is not finite after ``step`` updates, and its names."""
+        return [
+            f"{culprit(finite)} not finite at step {step}, for {names}"
+            for names, row, finite in zip(self.names, self._rows[1:], self._teachers, strict=True)
+            if not torch.isfinite(row).all()
+        ]
+
+
+def culprit(teacher_finite: Tensor | None) -> str:
+    """Subject and verb of what made a loss infinite or NaN: the teacher, where its outputs are."""
+    teacher = teacher_finite is not None and not bool(teacher_finite)
+    return "the teacher's outputs are" if teacher else "the loss is"
 
 
 @contextmanager
