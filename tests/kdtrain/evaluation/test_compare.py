@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from sklearn import metrics as reference
 
+from kdtrain.errors import UsageError
 from kdtrain.evaluation.compare import Comparison, compare, compare_predictions
 from kdtrain.evaluation.predictions import Prediction, PredictionsError, write_predictions_csv
 from kdtrain.evaluation.record import evaluate_predictions, evaluation_folder
@@ -140,10 +141,16 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
 
 
 def test_run_without_that_evaluation_is_refused(tmp_path: Path) -> None:
-    """A run that was not evaluated on the split says which file is missing and what to run."""
+    """A run that was not evaluated on the split says which file is missing and what to run; what is no run says so."""
     run = _write(tmp_path / "a", _random(1))
-    with pytest.raises(PredictionsError, match=r"evaluation-val.predictions\.csv.*run 'kdtrain evaluate'"):
+    with pytest.raises(UsageError, match=f"RUN {run} is no run: it has no run.json"):
         compare(run, run, "val")
+    (run / "run.json").write_text(json.dumps({"settings": {}, "shard_set": {}, "network": {}}))
+    with pytest.raises(PredictionsError, match=r"evaluation-val.predictions\.csv.*run 'kdtrain evaluate"):
+        compare(run, run, "val")
+    (tmp_path / "bundle.json").write_text("{}")
+    with pytest.raises(UsageError, match="is no run: it is a bundle"):
+        compare(run, tmp_path, "test")
 
 
 def test_table_shows_percent_and_notes() -> None:

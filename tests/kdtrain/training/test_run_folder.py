@@ -119,6 +119,45 @@ HOUR = Session(seconds=3600.0, device="cpu", processes=1, threads=2, from_step=0
 SHARED = Session(seconds=900.0, device="NVIDIA H200", processes=4, threads=8, from_step=6, to_step=20)
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (
+            "bundle.json",
+            "it is a bundle, which 'kdtrain export' made of a run; ask it about slides by 'kdtrain predict'",
+        ),
+        ("sweep.json", "it is a sweep's folder; give one of the runs in it"),
+        ("cache.json", "it is a teacher cache; give the run of its teacher"),
+        ("index.json", "it is a shard set; give the run that was trained on it"),
+        ("predictions.json", "it holds predictions of slides"),
+        ("student/run.json", "it holds runs; give one of them, FOLDER/student"),
+    ],
+)
+def test_a_folder_of_another_kind_is_called_what_it_is(tmp_path, file, words):
+    """What else the programs write is told from a run by its file, with what to do with it or in place of it."""
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    with pytest.raises(UsageError, match=r"^RUN .* is no run: ") as caught:
+        read_run(tmp_path, what="RUN")
+    assert words.replace("FOLDER", tmp_path.as_posix()) in str(caught.value)
+
+
+def test_of_many_runs_five_are_named(tmp_path):
+    """The others are counted."""
+    for number in range(7):
+        (tmp_path / f"r{number}").mkdir()
+        (tmp_path / f"r{number}" / "run.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"r4 and 2 more$"):
+        read_run(tmp_path, what="RUN")
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_absent(tmp_path):
+    """Not that it lacks a file."""
+    with pytest.raises(UsageError, match="absent is no run: there is no such folder"):
+        read_run(tmp_path / "absent", what="RUN")
+
+
 def test_sessions_come_back_as_written(tmp_path):
     """In their order; a run without any, or from before they were kept, has none."""
     run = begun(tmp_path)

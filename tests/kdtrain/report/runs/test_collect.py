@@ -156,6 +156,26 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         _collect(tmp_path / "absent")
 
 
+def test_a_folder_of_runs_is_its_runs(tmp_path: Path) -> None:
+    """What lies right inside it and is a run is reported, by name, and nothing else there matters."""
+    for name in ("b", "a"):
+        write_run(tmp_path / "runs" / name, "baseline", 1, SAID, seed=ord(name))
+    (tmp_path / "runs" / "bundle").mkdir()
+    (tmp_path / "runs" / "notes.txt").write_text("mine")
+    found = _collect(tmp_path / "runs")
+    assert [run.folder.name for run in found.runs] == ["a", "b"]
+    with pytest.raises(UsageError, match="gives one label to a folder of 2 runs"):
+        _collect(f"Mine={tmp_path / 'runs'}")
+
+
+def test_a_run_in_a_folder_of_runs_must_be_evaluated(tmp_path: Path) -> None:
+    """It is as if each were named: none is left out in silence."""
+    write_run(tmp_path / "a", "baseline", 1, SAID)
+    write_run(tmp_path / "b", "baseline", 1, None, seed=1)
+    with pytest.raises(UsageError, match="b: it is not evaluated on test: run 'kdtrain evaluate"):
+        _collect(tmp_path)
+
+
 def test_two_shard_sets_are_refused(tmp_path: Path) -> None:
     """Numbers on the samples of two shard sets never stand in one table."""
     a = write_run(tmp_path / "a", "baseline", 1, SAID)

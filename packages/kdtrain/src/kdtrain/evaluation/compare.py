@@ -25,6 +25,7 @@ from kdtrain.evaluation.predictions import (
     Level,
     Prediction,
     PredictionsError,
+    PredictionTable,
     check_predictions,
     items_at,
     read_predictions_csv,
@@ -38,6 +39,7 @@ from kdtrain.evaluation.record import (
     null_if_nan,
     outcomes_of,
 )
+from kdtrain.training.run_folder import read_run
 
 _TITLES = {
     **{
@@ -142,11 +144,11 @@ def compare(
         unit: What is drawn, as in ``evaluate_predictions``.
 
     Raises:
-        PredictionsError: A file cannot be read, or the two are not of the same samples and classes.
+        UsageError: A folder is no run.
+        PredictionsError: A run was not evaluated, a file cannot be read, or the two are not of the same samples and
+            classes.
     """
-    tables = [
-        read_predictions_csv(evaluation_folder(run, split) / PREDICTIONS_FILE) for run in (run_a, run_b)
-    ]
+    tables = [_predictions_of(run, split) for run in (run_a, run_b)]
     if tables[0].classes != tables[1].classes:
         raise PredictionsError(
             f"{run_a} has the classes {tables[0].classes} and {run_b} has {tables[1].classes}; compare runs on one "
@@ -162,6 +164,18 @@ def compare(
         seed=seed,
         unit=unit,
     )
+
+
+def _predictions_of(run: Path, split: str) -> PredictionTable:
+    path = evaluation_folder(run, split) / PREDICTIONS_FILE
+    if not path.exists():
+        # Refuses with what the folder is in place of a run, if it is none.
+        read_run(run, what="RUN")
+        raise PredictionsError(
+            f"RUN {run} was not evaluated on {split!r} (there is no {path}); run 'kdtrain evaluate {run} --shards DIR "
+            f"--split {split}'"
+        )
+    return read_predictions_csv(path)
 
 
 def compare_predictions(

@@ -30,6 +30,8 @@ RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
 SESSIONS_FILE = "sessions.json"
 MODEL_FILE = "model.safetensors"
+_NAMED = 5
+"""Runs named in a message."""
 LIBRARIES = ("deepspeed", "numpy", "pillow", "torch", "torchvision", "webdataset")
 
 
@@ -83,9 +85,7 @@ def read_run(folder: Path, *, what: str) -> dict[str, Any]:
     try:
         content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except OSError:
-        raise UsageError(
-            f"{what} {folder} is no run: it has no {RUN_FILE}; give the --out of an earlier phase"
-        ) from None
+        raise UsageError(f"{what} {folder} is no run: {_why_no_run(folder)}") from None
     except ValueError as error:
         raise UsageError(
             f"{what} {folder}: {RUN_FILE} is damaged ({error}); restore it or train again"
@@ -95,6 +95,36 @@ def read_run(folder: Path, *, what: str) -> dict[str, Any]:
             f"{what} {folder}: {RUN_FILE} was not written by kdtrain; give the --out of an earlier phase"
         )
     return content
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Folders of runs right inside a folder, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
+
+
+_OTHER_KINDS = {
+    "bundle.json": "it is a bundle, which 'kdtrain export' made of a run; ask it about slides by 'kdtrain predict', or "
+    "give the run that it was made of",
+    "sweep.json": "it is a sweep's folder; give one of the runs in it",
+    "cache.json": "it is a teacher cache; give the run of its teacher",
+    "index.json": "it is a shard set; give the run that was trained on it",
+    "predictions.json": "it holds predictions of slides; give the run that the bundle was made of",
+}
+"""What else kdtrain and slideprep write, by the file that tells; their rooms stand above this one."""
+
+
+def _why_no_run(folder: Path) -> str:
+    """What a folder is in place of a run, and what to do."""
+    if not folder.is_dir():
+        return "there is no such folder; give the --out of an earlier phase"
+    for name, sentence in _OTHER_KINDS.items():
+        if (folder / name).is_file():
+            return sentence
+    inside = [path.as_posix() for path in runs_in(folder)]
+    if inside:
+        more = f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else ""
+        return f"it holds runs; give one of them, {', '.join(inside[:_NAMED])}{more}"
+    return f"it has no {RUN_FILE}; give the --out of an earlier phase"
 
 
 class RunFolder:

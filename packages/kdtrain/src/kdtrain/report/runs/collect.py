@@ -17,7 +17,7 @@ from kdtrain.report.runs.groups import method_of
 from kdtrain.report.runs.run import Run, not_ready, read_evaluated
 from kdtrain.report.runs.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
 from kdtrain.shards.locations import Location, location_of
-from kdtrain.training.run_folder import MODEL_FILE, read_run
+from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run, runs_in
 
 SPLIT = "test"
 """Reported where neither the command nor a sweep says otherwise."""
@@ -76,7 +76,7 @@ def collect(arguments: Sequence[str], *, split: str | None, shards: Location | N
     """Read the runs that a report is asked for.
 
     Args:
-        arguments: Run folders and sweep folders; ``LABEL=RUN`` says what a run's method is called.
+        arguments: Folders of a run, of runs, or of a sweep; ``LABEL=RUN`` says what a run's method is called.
         split: ``--split``; None takes a sweep's first, or else test.
         shards: ``--shards``, for messages.
 
@@ -95,7 +95,7 @@ def collect(arguments: Sequence[str], *, split: str | None, shards: Location | N
                     "without a label, or its runs with one each"
                 )
             sweeps[folder] = read_sweep(folder)
-        found = _of_sweep(folder, sweeps[folder]) if folder in sweeps else [_single(folder, label)]
+        found = list(_of_sweep(folder, sweeps[folder])) if folder in sweeps else _named_by(folder, label)
         for one in found:
             named.setdefault(one.folder.resolve(), one)
     first = next(iter(sweeps.values()), None)
@@ -148,6 +148,16 @@ def _parse(argument: str) -> tuple[str | None, Path]:
     if equals and not Path(argument).exists():
         return label, Path(rest)
     return None, Path(argument)
+
+
+def _named_by(folder: Path, label: str | None) -> list[_Named]:
+    """The run, or those right inside a folder of runs, as if each were named."""
+    inside = [] if (folder / RUN_FILE).exists() else runs_in(folder)
+    if inside and label is not None:
+        raise UsageError(
+            f"'{label}={folder}' gives one label to a folder of {len(inside)} runs; give its runs, with a label each"
+        )
+    return [_single(path, label) for path in inside or [folder]]
 
 
 def _single(folder: Path, label: str | None) -> _Named:
