@@ -104,6 +104,14 @@ def test_numbers_of_training_images_are_called_so(document):
         assert "other patients" not in text
 
 
+def test_what_chose_the_network_without_a_class_is_said(document):
+    """The classes that the validation split had no sample of."""
+    assert "was chosen among its epochs by samples without" not in text_of(document)
+    training = document.training.model_copy(update={"validation_lacks": ("stro_ma",)})
+    text = text_of(document.model_copy(update={"training": training}))
+    assert "- The network was chosen among its epochs by samples without any of stro\\_ma: nothing" in text
+
+
 def test_levels_say_what_their_intervals_leave_out(document):
     """Draws that lack a class, a class of one patient, and mixed patients, level by level; names are not markup."""
     levels = dict(document.metrics.levels)

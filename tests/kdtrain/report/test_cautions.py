@@ -13,7 +13,7 @@ from kdtrain.evaluation.predictions import Prediction
 from kdtrain.files import sha256_of
 from kdtrain.report.answer import against, seeds_above
 from kdtrain.report.build import build_report
-from kdtrain.report.model import Report
+from kdtrain.report.model import Chart, Report
 from kdtrain.report.runs.scoring import Estimate
 
 MANY = predictions(rights(60, 12))
@@ -135,6 +135,19 @@ def test_a_split_that_chose_the_checkpoint(tmp_path: Path) -> None:
     """Numbers on the split that chose the checkpoint are called too good."""
     runs = _seeds(tmp_path, "baseline", MANY, shard_set={"validate_on": "test"})
     assert _warned(_report(*runs), "The split test also chose the checkpoint of Baseline at 1x")
+
+
+def test_a_split_that_chose_the_checkpoint_without_classes(tmp_path: Path) -> None:
+    """What the validation split lacked is named with what chose, and the curve is of the metric that did."""
+    lacking = {"validation_lacks": ["tumour"], "select_by": "loss", "chosen_by": "loss on val"}
+    report = _report(*_seeds(tmp_path, "baseline", MANY, shard_set=lacking))
+    assert _warned(
+        report,
+        "The checkpoint of Baseline at 1x was chosen by the loss on val, which has no sample of tumour",
+    )
+    charts = [block for section in report.sections for block in section.blocks if isinstance(block, Chart)]
+    (chart,) = [chart for chart in charts if chart.name.endswith("validation-loss")]
+    assert [point.y for point in chart.series[0].points] == [1.5, 0.5]
 
 
 def test_a_split_that_was_trained_on(tmp_path: Path) -> None:

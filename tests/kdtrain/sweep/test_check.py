@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from fixtures.shard_sets import write_set
 from fixtures.training_runs import write_training_set
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import plan_runs
-from kdtrain.sweep.jobs import Job, existing_teacher
+from kdtrain.sweep.jobs import Job, existing_teacher, warnings_of
 from kdtrain.sweep.recipe import EvaluateRecipe, Recipe
+from kdtrain.sweep.runners.local import request_of
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,33 @@ def test_a_job_knows_its_network_before_it_is_trained(index, tmp_path):
     assert student.trained_on == ("aux1",)
     assert student.config is not None
     assert student.config.out == tmp_path / "runs" / "kd-2.5x-seed0"
+
+
+def test_a_validation_split_without_a_class_is_said_once(tmp_path):
+    """Teacher and baseline choose by the loss and say why; who names a metric, or reads no label, keeps theirs."""
+    index = read_index(write_set(tmp_path / "set", {"train": [4], "val": [1], "test": [2]}))
+    methods = {
+        "Baseline": {"phase": "baseline"},
+        "Asked": {"phase": "baseline", "select_by": "balanced_accuracy"},
+        "KD": {"phase": "distill"},
+    }
+    found = jobs(recipe(methods=methods), index, tmp_path / "out")
+    said = warnings_of(found.values())
+    assert len(said) == 2
+    assert "so its loss chooses the network" in said[0]
+    assert said[0].endswith("(teacher-10x-seed0, baseline-2.5x-seed0)")
+    assert "by which --select-by chooses the network, is of the other classes alone" in said[1]
+    assert said[1].endswith("(asked-2.5x-seed0)")
+    # A run is told only what the recipe says, so that in its process too nothing seems asked for that was not.
+    request = request_of(
+        found["baseline-2.5x-seed0"], train=True, shards=tmp_path, out=tmp_path, evaluate=EvaluateRecipe()
+    )
+    assert "select_by" not in request["config"]
+    assert warnings_of(jobs(recipe(), _whole(tmp_path), tmp_path / "other").values()) == []
+
+
+def _whole(folder: Path) -> Index:
+    return read_index(write_training_set(folder / "whole"))
 
 
 def test_nothing_is_written(index, tmp_path):

@@ -19,7 +19,7 @@ from fixtures.training_runs import (
     write_training_set,
 )
 from kdtrain.config.phases import DistillConfig, TeacherConfig
-from kdtrain.data.sets import check_phase, samples_of, validation_split
+from kdtrain.data.sets import check_phase, choice_of, samples_of, validation_split
 from kdtrain.errors import UsageError
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, read_index, union_of
@@ -318,6 +318,70 @@ def test_the_best_checkpoint_is_the_network(shards, tmp_path):
 
     expected = load_file(run / "checkpoints" / f"step-{best:06d}" / "model.safetensors")
     assert all((expected[name] == tensor).all() for name, tensor in weights(run).items())
+
+
+@pytest.fixture(scope="module")
+def one_class(tmp_path_factory) -> Path:
+    """A set whose validation split has a gland and no stroma, and whose training split has both."""
+    return write_set(tmp_path_factory.mktemp("sets") / "one", {"train": [3, 2], "val": [1], "test": [2]})
+
+
+def test_a_validation_split_of_one_class_chooses_by_the_loss(one_class, tmp_path):
+    """Balanced accuracy would be 100 % for a network that says gland alone: said before training, and kept."""
+    out = tmp_path / "run"
+    done = kdtrain("teacher", "--shards", one_class, "--out", out, *QUICK, "--epochs", 3)
+    assert done.code == 0, done.said
+    assert "warning: the validation split val has no sample of stroma, which is trained on" in done.said
+    assert "so its loss chooses the network" in done.said
+    assert ", by loss on val (" in done.said
+    kept = record_of(out)["shard_set"]
+    assert (kept["chosen_by"], kept["select_by"], kept["validation_lacks"]) == (
+        "loss on val",
+        "loss",
+        ["stroma"],
+    )
+    losses = {line["step"]: line["loss"] for line in log_of(out) if line["kind"] == "validation"}
+    assert f"chosen: step {min(losses, key=losses.__getitem__)}, by loss" in done.said
+
+
+def test_a_metric_that_is_asked_for_chooses_all_the_same(one_class, tmp_path):
+    """--select-by is obeyed, with a warning; where the split has all classes there is none, and nothing is recorded."""
+    out = tmp_path / "run"
+    asked = ("--select-by", "balanced_accuracy")
+    done = kdtrain("teacher", "--shards", one_class, "--out", out, *QUICK, *asked)
+    assert (
+        "balanced accuracy, by which --select-by chooses the network, is of the other classes alone"
+        in done.said
+    )
+    assert record_of(out)["shard_set"]["chosen_by"] == "balanced_accuracy on val"
+    refused = kdtrain("teacher", "--shards", one_class, "--out", out, *QUICK)
+    assert refused.code == 2
+    assert 'chosen_by: "balanced_accuracy on val" there, "loss on val" now' in refused.said
+
+
+@pytest.mark.parametrize(
+    ("options", "labelled", "metric", "missing"),
+    [
+        ({}, True, "loss", ("stroma",)),
+        ({"select_by": "accuracy"}, True, "accuracy", ("stroma",)),
+        ({"select_by": "loss"}, True, "loss", ("stroma",)),
+        ({"validate_on": "none"}, True, "balanced_accuracy", ()),
+        ({}, False, "balanced_accuracy", ()),
+        ({"train_on": "train,val", "validate_on": "none"}, True, "balanced_accuracy", ()),
+    ],
+)
+def test_what_chooses_follows_from_what_the_split_has(one_class, options, labelled, metric, missing):
+    """The loss for want of a class, unless another was asked for; without validation or labels none is looked at."""
+    choice = choice_of(config_of(**options), read_index(one_class), labelled=labelled)
+    assert (choice.metric, choice.missing) == (metric, missing)
+    assert (choice.warning is None) is (not missing)
+
+
+def test_a_split_with_every_class_chooses_as_ever(index):
+    """Balanced accuracy, no warning, and the record has no more than before."""
+    choice = choice_of(config_of(), index, labelled=True)
+    assert choice.warning is None
+    assert choice.record == {"validate_on": "val", "chosen_by": "balanced_accuracy on val"}
 
 
 def test_accumulation_that_ranks_cannot_share_is_refused(shards, tmp_path, monkeypatch):

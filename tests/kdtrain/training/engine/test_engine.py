@@ -258,7 +258,7 @@ def test_a_teacher_that_is_at_fault_is_named():
         total = loss.total * (1 if sound else float("nan"))
         return BatchLoss(total=total, samples=1, teacher_finite=torch.tensor(sound))
 
-    with pytest.raises(NotFiniteError, match="^the teacher's outputs are not finite at step 0, for key-1; "):
+    with pytest.raises(NotFiniteError, match=r"^the teacher's outputs are not finite at step 0, for key-1; "):
         engine.train_group(
             [[0], [1]], taught, count=2, group_size=2, describe=lambda batch: f"key-{batch[0]}"
         )

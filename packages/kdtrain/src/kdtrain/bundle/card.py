@@ -175,6 +175,11 @@ def _cautions(document: BundleDocument) -> Iterator[str]:
         unit = f"{metrics.bootstrap.unit}s"
         yield f"The intervals are over {level.units:,} {unit}, and say nothing of patients unlike these."
     yield _kinship(metrics, document.training)
+    if missing := document.training.validation_lacks:
+        yield (
+            f"The network was chosen among its epochs by samples without any of {', '.join(map(plain, missing))}: "
+            "nothing kept that choice from giving these up."
+        )
     yield from _notes(metrics)
 
 

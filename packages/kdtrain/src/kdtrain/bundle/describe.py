@@ -133,6 +133,7 @@ def _training(source: Source) -> TrainingEntry:
         phase=settings["phase"],
         settings=settings,
         chosen_by=shard_set["chosen_by"],
+        validation_lacks=tuple(shard_set.get("validation_lacks", ())),
         shard_set_sha256=shard_set["sha256"],
         train_on=source.train_on,
         splits={

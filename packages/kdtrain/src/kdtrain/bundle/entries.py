@@ -200,6 +200,7 @@ class TrainingEntry(Entry):
         phase: The command that trained it.
         settings: What decided its weights, with the names of the command's options.
         chosen_by: What chose the network among its epochs.
+        validation_lacks: Classes that are trained on and that what chose it had no sample of.
         shard_set_sha256: Identity of the training set: SHA-256 of its index.json.
         train_on: Stored splits.
         splits: Their counts.
@@ -212,6 +213,7 @@ class TrainingEntry(Entry):
     phase: str
     settings: dict[str, Any]
     chosen_by: str
+    validation_lacks: tuple[str, ...] = ()
     shard_set_sha256: Sha256
     train_on: tuple[str, ...]
     splits: dict[str, SplitEntry]

@@ -52,6 +52,7 @@ def cautions(results: Results) -> tuple[str, ...]:
         *_missing(results),
         *_one_seed(results),
         *_chosen_on_split(results),
+        *_chosen_without_classes(results),
         *_unlike_settings(results),
         *_unlike_lengths(results),
         *_other_teacher(results),
@@ -126,6 +127,18 @@ def _chosen_on_split(results: Results) -> Iterator[str]:
         yield (
             f"The split {split} also chose the checkpoint of {_titles(groups)}: numbers on it are too good. Report a "
             "split that nothing was chosen on."
+        )
+
+
+def _chosen_without_classes(results: Results) -> Iterator[str]:
+    found: dict[tuple[str, str], list[RunGroup]] = {}
+    for group in results.groups:
+        if missing := _shard_set(group).get("validation_lacks"):
+            found.setdefault((str(_shard_set(group)["chosen_by"]), ", ".join(missing)), []).append(group)
+    for (chosen_by, missing), groups in found.items():
+        yield (
+            f"The checkpoint of {_titles(groups)} was chosen by the {chosen_by.replace('_', ' ')}, which has no sample "
+            f"of {missing}: nothing kept a checkpoint from giving those up. Validate on a split with every class."
         )
 
 

@@ -12,7 +12,7 @@ from kdtrain.evaluation.predictions import items_at
 from kdtrain.report.model import Chart, Confusion, Point, Series
 from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results
-from kdtrain.report.runs.run import Curve, Run
+from kdtrain.report.runs.run import Curve, Run, metric_of
 from kdtrain.report.runs.scoring import METRICS, estimate
 from kdtrain.report.tables.cells import times100
 from kdtrain.shards.models import magnification_name
@@ -75,12 +75,12 @@ def curve_charts(results: Results) -> tuple[Chart, ...]:
     charts = []
     names = group_names(results.groups)
     for group, name in zip(results.groups, names, strict=True):
-        settings, shard_set = group.runs[0].settings, group.runs[0].record["shard_set"]
-        metric = str(settings["select_by"]).replace("_", " ")
+        record = group.runs[0].record
+        metric = metric_of(record).replace("_", " ")
         charts.append(
             _curves(group, name, "training loss", "mean of each epoch", lambda run: run.curves.training)
         )
-        on = f"on {shard_set['validate_on']} after each epoch"
+        on = f"on {record['shard_set']['validate_on']} after each epoch"
         charts.append(_curves(group, name, f"validation {metric}", on, lambda run: run.curves.validation))
     return tuple(chart for chart in charts if any(series.points for series in chart.series))
 

@@ -114,6 +114,15 @@ class Run:
         return steps * int(self.settings.get("accumulate", 0)) or None
 
 
+def metric_of(record: Mapping[str, Any]) -> str:
+    """The metric that chose the checkpoint: that of the settings, but where the validation split lacked classes.
+
+    Args:
+        record: The content of run.json.
+    """
+    return str(record["shard_set"].get("select_by", record["settings"]["select_by"]))
+
+
 def not_ready(folder: Path, split: str, shards: Location | None) -> str | None:
     """Why a run cannot be reported yet, with what to do; None where it can.
 
@@ -164,7 +173,7 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         parameters=parameters,
         chosen_step=step,
         sessions=tuple(RunFolder(folder).sessions()),
-        curves=read_curves(folder, metric=record["settings"]["select_by"]),
+        curves=read_curves(folder, metric=metric_of(record)),
     )
 
 
