@@ -87,6 +87,7 @@ def test_patients_of_several_classes_are_not_measured_by_patient(tmp_path: Path)
         report, "so there are no intervals; --unit sample draws samples, as if those of a patient were"
     )
     assert not _warned(report, "has no sample of")
+    assert not _warned(report, "the intervals are too narrow")
     table = next(table for table in report.tables() if table.name == "table-4")
     assert "interval" not in table.caption
 

@@ -12,6 +12,7 @@ from kdtrain.evaluation.notes import interval_notes, level_notes
 from kdtrain.report.runs.groups import RunGroup, differing
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Run
+from kdtrain.report.runs.scoring import METRICS
 from kdtrain.report.tables.cells import plural
 from kdtrain.shards.models import magnification_name
 
@@ -72,10 +73,11 @@ def _too_few(results: Results) -> Iterator[str]:
     if total >= MIN_UNITS and min(present) >= MIN_UNITS_PER_CLASS:
         return
     listed = ", ".join(f"{name} {count}" for name, count in zip(classes, counts, strict=True))
+    narrow = " and the intervals are too narrow" * results.has_intervals(METRICS)
     yield (
         f"Too few {results.unit}s: the split {results.collection.split} has {total} ({listed}); below {MIN_UNITS} in "
-        f"all or {MIN_UNITS_PER_CLASS} of a class, one of them moves a number by several points and the intervals are "
-        "too narrow. Read this as a check that everything works, not as a result; measure on more."
+        f"all or {MIN_UNITS_PER_CLASS} of a class, one of them moves a number by several points{narrow}. "
+        "Read this as a check that everything works, not as a result; measure on more."
     )
 
 
