@@ -17,6 +17,7 @@ import kdtrain as package
 import slideprep
 from docs.pages import ROOT, blocks
 from fixtures.bundles import CLASSES, Made, make_bundle
+from fixtures.modes import unshared, usual_umask
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
 from fixtures.training_runs import kdtrain
@@ -387,6 +388,7 @@ def test_explanations_lie_beside_the_tables(made: Made, tmp_path: Path) -> None:
         ),
     }
     assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert unshared(tmp_path, usual_umask()) == {}
 
 
 def test_the_real_slide_and_its_dicom_twin_agree(made: Made, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fixtures.modes import unshared, usual_umask
 from fixtures.training_runs import (
     command,
     environment,
@@ -73,8 +74,8 @@ def is_free(lock: Path) -> bool:
     """Whether no process holds a lock."""
     with lock.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             return False
     return True
 
@@ -111,6 +112,7 @@ def test_a_killed_sweep_is_completed_by_the_same_command(shards, by_hand, tmp_pa
     for name, run in by_hand.items():
         assert weights_sha256(out / "runs" / name) == weights_sha256(run), name
         assert log_of(out / "runs" / name) == log_of(run), name
+    assert unshared(out, usual_umask()) == {}
 
 
 def test_a_run_that_crashes_leaves_its_reason_and_the_others_complete(shards, by_hand, tmp_path):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fixtures.locks import held_elsewhere
 from fixtures.shard_sets import write_set
 from fixtures.teacher_caches import VIEWS, cache_options, cached, flip_bit
 from fixtures.training_runs import Run, kdtrain, trained
@@ -128,24 +127,11 @@ def test_a_folder_of_something_else_is_left_alone(shards, teacher, tmp_path):
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["notes.txt"]
 
 
-HOLDER = """
-import fcntl, sys
-with open(sys.argv[1], "a") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX)
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_one_command_writes_at_a_time(shards, teacher, tmp_path):
     """While another process holds the folder's lock the command is refused, and not any more when that has ended."""
     cache = cached(shards, teacher, tmp_path / "cache")
-    arguments = [sys.executable, "-c", HOLDER, str(cache / ".kdtrain" / "lock")]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
+    with held_elsewhere(cache / ".kdtrain" / "lock", "kdtrain cache-teacher", cache):
         run = again(shards, teacher, cache)
-        other.communicate()
     assert run.code == 2
     assert f"another 'kdtrain cache-teacher' writes to {cache}" in run.said
     assert again(shards, teacher, cache).code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from fixtures.commands import Run
+from fixtures.locks import held_elsewhere
 from fixtures.training_runs import kdtrain, write_training_set
 from kdtrain.shards.index import read_index
 from kdtrain.sweep import command
@@ -326,12 +326,10 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(sweep):
 
 def test_a_second_sweep_in_one_folder_is_refused(sweep):
     """While another holds the lock, nothing is started."""
-    sweep.out.mkdir()
-    with (sweep.out / "sweep.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held_elsewhere(sweep.out / "sweep.lock", "kdtrain sweep", sweep.out):
         ended = sweep()
     assert ended.code == 2
-    assert "is at work in" in ended.said
+    assert f"another 'kdtrain sweep' writes to {sweep.out} (process" in ended.said
     assert sweep.launcher.started == []
 
 

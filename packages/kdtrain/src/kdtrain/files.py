@@ -1,17 +1,20 @@
-"""Files that are there whole or not at all, and the digest that tells one from another."""
+"""Files that are there whole or not at all, readable as the umask says, and the digest that tells one from another."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_PARTIAL = re.compile(r".+\.\d+\.partial")
+
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name beside ``path``, sync, rename."""
+    """Write a file as :func:`open_atomically` does."""
     with open_atomically(path) as file:
         file.write(data)
 
@@ -19,6 +22,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that gets its name when the block ends; where the block fails, nothing is left.
+
+    It is written under a temporary name beside its own, flushed to the disk, and renamed; the name is flushed too.
+    Its permissions are those that the umask leaves of 0666, so that whoever shares the folder can read it.
 
     Args:
         path: Where the file will be; its folder is made if there is none.
@@ -31,9 +37,31 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(path: Path) -> None:
+    """Put the names of a folder's files onto the disk: they are data of the folder, and need a flush of their own."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that :func:`open_atomically` writes under."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed commands were writing into a folder; only for the one that holds the folder's lock."""
+    for path in folder.iterdir():
+        if is_partial(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

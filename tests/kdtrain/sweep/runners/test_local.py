@@ -14,10 +14,9 @@ import pytest
 from rich.console import Console
 
 from fixtures.waiting import wait_until
-from kdtrain.errors import TrainingError, UsageError
+from kdtrain.errors import UsageError
 from kdtrain.sweep.display import Screen, duration
 from kdtrain.sweep.recipe import EvaluateRecipe
-from kdtrain.sweep.runners.job import sole_writer
 from kdtrain.sweep.runners.local import LocalLauncher, Process, environment, failure, visible_gpus
 from kdtrain.sweep.runners.ray import ray_launcher
 
@@ -74,13 +73,19 @@ def test_gpus_are_those_that_this_process_may_use(monkeypatch):
 
 def request(folder: Path) -> dict[str, Any]:
     """For a run that has nothing to do but to wait for its lock."""
-    return {"train": False, "splits": [], "lock": str(folder / "lock"), "log": str(folder / "log")}
+    return {
+        "train": False,
+        "splits": [],
+        "folder": str(folder),
+        "lock": str(folder / "lock"),
+        "log": str(folder / "log"),
+    }
 
 
 def test_a_run_ends_with_its_sweep(tmp_path):
     """When the pipe from the sweep is closed, as by a SIGKILL, the process goes too."""
     with (tmp_path / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # so that it would wait for two minutes
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # so that it would wait for two minutes
         process = Process(request(tmp_path), environment(threads=1, gpu=""))
         time.sleep(0.3)
         assert process.running
@@ -92,7 +97,7 @@ def test_a_run_ends_with_its_sweep(tmp_path):
 def test_a_stopped_run_is_gone(tmp_path):
     """Stopping waits for the process's end."""
     with (tmp_path / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.lockf(lock, fcntl.LOCK_EX)
         process = Process(request(tmp_path), environment(threads=1, gpu=""))
         process.stop()
     assert not process.running
@@ -102,23 +107,10 @@ def test_a_stopped_run_is_gone(tmp_path):
 def test_ctrl_c_does_not_reach_a_run(tmp_path):
     """It is in a session of its own, so that the sweep alone decides how it ends."""
     with (tmp_path / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.lockf(lock, fcntl.LOCK_EX)
         process = Process(request(tmp_path), environment(threads=1, gpu=""))
         assert os.getpgid(process._process.pid) == process._process.pid != os.getpgrp()
         process.stop()
-
-
-def test_a_run_waits_for_another_to_leave(tmp_path):
-    """Two writers are never in one run's folder; patience ends with a message."""
-    path = tmp_path / "lock"
-    with (
-        sole_writer(path),
-        pytest.raises(TrainingError, match="has been at work on this run"),
-        sole_writer(path, 0.2),
-    ):
-        pass
-    with sole_writer(path, 0.2):
-        assert path.exists()
 
 
 @pytest.mark.parametrize(

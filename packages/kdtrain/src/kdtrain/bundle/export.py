@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, measure_training_data, read_source
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import UsageError
+from kdtrain.locks import held
 from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.shards.index import union_of
 from kdtrain.training.run_folder import MODEL_FILE
@@ -93,7 +95,8 @@ def export(options: ExportOptions, console: Console) -> Exported:
         console: For the progress bar.
 
     Raises:
-        UsageError: The run, its set, its evaluation or an option cannot be used; nothing was written.
+        UsageError: The run, its set, its evaluation or an option cannot be used, or another command writes there;
+            nothing was written.
         ShardError: The set is damaged.
         TrainingError: The ONNX graph is not the network.
     """
@@ -101,6 +104,15 @@ def export(options: ExportOptions, console: Console) -> Exported:
     source = read_source(
         options.run, shards=options.shards, split=options.split, unevaluated=options.unevaluated
     )
+    out = options.out.resolve()
+    # Beside the folder: the folder itself appears whole, by a rename that nothing may stand in the way of.
+    with held(out.with_name(f".{out.name}.kdtrain-export.lock"), "kdtrain export", options.out):
+        _check_out(options.out)  # again: who held the lock until now may have written it
+        _remove_leftovers(out)
+        return _export(options, source, notes, console)
+
+
+def _export(options: ExportOptions, source: Source, notes: str | None, console: Console) -> Exported:
     name = options.name or default_name(source.trained)
     data = _measured(source, console)
     weights = (source.trained.folder / MODEL_FILE).read_bytes()
@@ -121,8 +133,7 @@ def export(options: ExportOptions, console: Console) -> Exported:
 def _check_options(options: ExportOptions) -> str | None:
     """Refuse what cannot be; returns the authors' notes."""
     out = options.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is not empty, and nothing is ever overwritten; give a new folder")
+    _check_out(out)
     if out.resolve() == Path.cwd():
         raise UsageError(
             f"--out {out} is the folder you are in; give one inside it, such as {out / 'bundle'}"
@@ -148,6 +159,11 @@ def _check_answers(source: Source) -> None:
     """Of a white image: a network that gives no numbers is refused before a minute of work."""
     runtime = PytorchRuntime(source.trained.model, source.trained.network, device="cpu")
     runtime.infer(np.full((1, MIN_SIDE_PX, MIN_SIDE_PX, 3), 255, np.uint8))
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not empty, and nothing is ever overwritten; give a new folder")
 
 
 def _measured(source: Source, console: Console) -> TrainingData:
@@ -194,6 +210,14 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _remove_leftovers(out: Path) -> None:
+    """What killed exports to this folder were writing; only for the one that holds its lock."""
+    name = re.compile(rf"\.{re.escape(out.name)}\.[a-z0-9_]{{8}}\.kdtrain-export")
+    for path in out.parent.iterdir():
+        if name.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:

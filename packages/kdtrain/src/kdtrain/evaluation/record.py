@@ -30,10 +30,13 @@ from kdtrain.evaluation.predictions import (
     items_at,
     write_predictions_csv,
 )
-from kdtrain.files import write_atomically
+from kdtrain.files import remove_partials, write_atomically
+from kdtrain.locks import LOCK_FILE, held
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
+_PATIENCE_SECONDS = 60.0
+"""For another command that writes its measurement of the same split: both files are of one of them."""
 
 
 class EstimateRecord(TypedDict):
@@ -175,8 +178,10 @@ def write_evaluation(
         OSError: A file cannot be written.
     """
     text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_predictions_csv(folder / PREDICTIONS_FILE, predictions, classes, provenance)
-    write_atomically(folder / METRICS_FILE, text.encode())
+    with held(folder / LOCK_FILE, "kdtrain evaluate", folder, patience_s=_PATIENCE_SECONDS):
+        remove_partials(folder)
+        write_predictions_csv(folder / PREDICTIONS_FILE, predictions, classes, provenance)
+        write_atomically(folder / METRICS_FILE, text.encode())
 
 
 def level_counts(

@@ -14,7 +14,6 @@ what is here, but for :meth:`CacheFolder.record`.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +33,8 @@ from kdtrain.data.teacher_cache.document import (
     to_json,
 )
 from kdtrain.errors import UsageError
-from kdtrain.files import sha256_of, write_atomically
+from kdtrain.files import remove_partials, sha256_of, write_atomically
+from kdtrain.locks import held
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard
 from kdtrain.training.run_folder import differences, versions
@@ -56,21 +56,12 @@ class CacheFolder:
 
     @contextmanager
     def sole_writer(self) -> Iterator[None]:
-        """Hold the folder; the lock ends with the process.
+        """Hold the folder while the block runs.
 
         Raises:
             UsageError: Another command writes there.
         """
-        self._workspace.mkdir(parents=True, exist_ok=True)
-        with (self._workspace / "lock").open("a") as file:
-            try:
-                # Not flock, which loader processes would inherit, and hold for seconds after a killed command.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is held
-                raise UsageError(
-                    f"another 'kdtrain cache-teacher' writes to {self.path}; wait for it, stop it, or give another "
-                    "--out"
-                ) from None
+        with held(self._workspace / "lock", "kdtrain cache-teacher", self.path):
             yield
 
     def check_free(self) -> None:
@@ -100,8 +91,8 @@ class CacheFolder:
                 + "\n  ".join(differing)
                 + "\ngive the settings it was begun with, or a new --out"
             )
-        for left in self.path.glob("*.partial"):
-            left.unlink()
+        for folder in (self.path, self._workspace):
+            remove_partials(folder)
 
     def todo(
         self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, float]

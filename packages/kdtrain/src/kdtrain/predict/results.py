@@ -19,7 +19,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from kdtrain.errors import UsageError
-from kdtrain.files import write_atomically
+from kdtrain.files import remove_partials, write_atomically
+from kdtrain.locks import is_free, sole_writer
 from kdtrain.predict.answers.prediction import Failure, SlidePrediction
 from kdtrain.predict.answers.request import PAGE_FILE
 from kdtrain.training.run_folder import differences
@@ -47,6 +49,20 @@ class ResultsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Hold the folder; what a killed command was writing goes.
+
+        Raises:
+            UsageError: The folder holds something else, or another command writes there.
+        """
+        self._check_free()
+        with sole_writer(self.path, "kdtrain predict"):
+            for folder in (self.path, self.path / "slides", *self.path.glob("explanations/*/")):
+                if folder.is_dir():
+                    remove_partials(folder)
+            yield
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Start, or go on with the same.
@@ -73,16 +89,12 @@ class ResultsFolder:
                     + "\ngive a new --out, or the settings it was begun with"
                 )
             return
-        if self.path.exists() and not self._is_free():
-            raise UsageError(f"--out {self.path} is not empty and holds no predictions; give a new folder")
+        self._check_free()
         write_atomically(file, json_bytes(wanted))
 
-    def _is_free(self) -> bool:
-        """An empty folder, but for what a start leaves that was killed while it wrote its first file."""
-        return self.path.is_dir() and all(
-            path.name.startswith(f"{IDENTITY_FILE}.") and path.suffix == ".partial"
-            for path in self.path.iterdir()
-        )
+    def _check_free(self) -> None:
+        if not (self.path / IDENTITY_FILE).exists() and not is_free(self.path):
+            raise UsageError(f"--out {self.path} is not empty and holds no predictions; give a new folder")
 
     def holds(self, key: str, *, explained: bool) -> bool:
         """Whether there is a result under this key, of whatever content.

@@ -9,7 +9,7 @@ A slide that brings the process that reads it down, or takes too long, gets one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,21 +86,22 @@ def predict_slides(request: Request, console: Console) -> Outcome:
         slides.read_job(file, settings, bundle.magnification, request.read, display, scales) for file in found
     ]
     folder = None if request.out is None else ResultsFolder(request.out)
-    if folder is not None:
-        folder.begin(identity)
-    predictions, failed = _predict(jobs, task, folder, request, console)
-    failures = in_order([*failures, *failed])
-    outcome = Outcome(
-        bundle=bundle.title,
-        runtime=runtime.name,
-        classes=bundle.classes,
-        magnification=bundle.magnification,
-        predictions=tuple(sorted(predictions, key=lambda one: one.slide)),
-        failures=tuple(failures),
-        identity=identity,
-    )
-    if folder is not None:
-        folder.finish(identity, outcome.predictions, outcome.failures, outcome.classes)
+    with nullcontext() if folder is None else folder.sole_writer():
+        if folder is not None:
+            folder.begin(identity)
+        predictions, failed = _predict(jobs, task, folder, request, console)
+        failures = in_order([*failures, *failed])
+        outcome = Outcome(
+            bundle=bundle.title,
+            runtime=runtime.name,
+            classes=bundle.classes,
+            magnification=bundle.magnification,
+            predictions=tuple(sorted(predictions, key=lambda one: one.slide)),
+            failures=tuple(failures),
+            identity=identity,
+        )
+        if folder is not None:
+            folder.finish(identity, outcome.predictions, outcome.failures, outcome.classes)
     if not predictions:
         reasons = "; ".join(failure.reason for failure in failures[:5])
         count = len({failure.slide for failure in failures})

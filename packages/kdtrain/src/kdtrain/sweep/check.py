@@ -20,9 +20,10 @@ from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import PlannedRun
 from kdtrain.sweep.jobs import Job, config_of, existing_job, network_of
 from kdtrain.sweep.recipe import EvaluateRecipe
-from kdtrain.sweep.state import weights_sha256
+from kdtrain.sweep.state import is_shorter, weights_sha256
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import deepspeed_json
+from kdtrain.training.longer import why_not_longer
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
 
 
@@ -172,20 +173,32 @@ def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequ
         "deepspeed": data.get("deepspeed"),
         "init": data.get("init", {}).get("sha256"),
     }
-    differing = [
-        f"{name}: {found.get(name)!r} there, {planned.get(name)!r} now"
-        for name in sorted({*planned, *found})
-        if planned.get(name) != found.get(name)
-    ]
-    if differing:
+    names = [name for name in sorted({*planned, *found}) if planned.get(name) != found.get(name)]
+    differing = [f"{name}: {found.get(name)!r} there, {planned.get(name)!r} now" for name in names]
+    if names == ["epochs"]:
+        reason = why_not_longer(found, planned)
+        if reason is not None:
+            raise UsageError(f"{folder} holds a run of another length: {reason}")
+    elif differing:
         raise UsageError(
             f"{folder} holds a run with other settings, and runs are never mixed:\n  "
             + "\n  ".join(differing)
             + "\ngive the settings it was begun with, another 'out', or delete that folder"
         )
-    other = other_source(folder, needs)
+    other = other_source(folder, needs) or _changed_source(folder, needs)
     if other:
         raise UsageError(other)
+
+
+def _changed_source(folder: Path, needs: Sequence[Job]) -> str:
+    """Why a run cannot be gone on with where the networks that it learnt from are to be trained for longer."""
+    for need in needs:
+        if need.config is not None and is_shorter(need.folder, need.config.epochs):
+            return (
+                f"{folder} learnt from {need.name}, which {need.config.epochs} epochs would make another network; "
+                f"leave the epochs of {need.name} as they are, give another 'out', or delete {folder} to train it again"
+            )
+    return ""
 
 
 def other_source(folder: Path, needs: Sequence[Job]) -> str:

@@ -5,7 +5,6 @@ Everything that can be refused is refused first; then nothing that happens to on
 
 from __future__ import annotations
 
-import fcntl
 import json
 import signal
 import threading
@@ -18,7 +17,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from kdtrain.errors import UsageError
+from kdtrain.files import remove_partials
+from kdtrain.locks import held
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
 from kdtrain.sweep.jobs import warnings_of
@@ -53,7 +53,8 @@ def sweep(options: Options) -> int:
     """
     plan = make_plan(options)
     console = Console(stderr=True)
-    with _termination_interrupts(), _sole_sweep(plan.out):
+    with _termination_interrupts(), held(plan.out / LOCK, "kdtrain sweep", plan.out):
+        remove_partials(plan.out)
         kept = kept_entries(read_record(plan.out), plan.jobs, plan.out)
         progress = plan.progress()
         schedule = _schedule(plan, progress)
@@ -219,20 +220,6 @@ def _as_dict(plan: Plan, standings: Sequence[Standing], split: str) -> dict[str,
             for job, standing in zip(plan.jobs, standings, strict=True)
         ],
     }
-
-
-@contextmanager
-def _sole_sweep(out: Path) -> Iterator[None]:
-    """Hold the sweep's folder; the file stays, the lock ends with the process."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another 'kdtrain sweep' is at work in {out}; wait for it, stop it, or give another --out"
-            ) from None
-        yield
 
 
 @contextmanager

@@ -75,7 +75,11 @@ class Plan:
         for job in self.jobs:
             there = all(found[need.name].trained for need in job.needs)
             found[job.name] = progress_of(
-                job.folder, self.recipe.evaluate, self.index.sha256, source_there=there
+                job.folder,
+                self.recipe.evaluate,
+                self.index.sha256,
+                source_there=there,
+                epochs=None if job.config is None else job.config.epochs,
             )
         return found
 

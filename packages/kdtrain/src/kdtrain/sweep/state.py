@@ -11,7 +11,7 @@ from kdtrain.errors import UsageError
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.files import sha256_of
 from kdtrain.sweep.recipe import EvaluateRecipe
-from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, RunFolder
+from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, RunFolder, read_run
 
 Stage = Literal["finished", "trained", "begun", "new"]
 
@@ -36,7 +36,12 @@ class Progress:
 
 
 def progress_of(
-    folder: Path, evaluate: EvaluateRecipe, shard_set_sha256: str, *, source_there: bool = True
+    folder: Path,
+    evaluate: EvaluateRecipe,
+    shard_set_sha256: str,
+    *,
+    source_there: bool = True,
+    epochs: int | None = None,
 ) -> Progress:
     """How far a run is.
 
@@ -46,13 +51,22 @@ def progress_of(
         shard_set_sha256: SHA-256 of the set that it is to be measured on.
         source_there: Whether the networks that it learns from are there. Where one is gone and will be made anew, it
             is not settled that the run's own network is of that one.
+        epochs: That it is to be trained for; None for what it was begun with.
     """
     weights = weights_sha256(folder)
-    if weights is None or not source_there:
+    if weights is None or not source_there or is_shorter(folder, epochs):
         begun = (folder / RUN_FILE).exists()
         return Progress(stage="begun" if begun else "new", step=_newest_step(folder))
     measured = all(_measured(folder, split, evaluate, weights, shard_set_sha256) for split in evaluate.splits)
     return Progress(stage="finished" if measured else "trained")
+
+
+def is_shorter(folder: Path, epochs: int | None) -> bool:
+    """Whether a folder holds a run that was begun with fewer epochs."""
+    if epochs is None or not (folder / RUN_FILE).exists():
+        return False
+    begun_with: int = read_run(folder, what="run")["settings"].get("epochs", epochs)
+    return begun_with < epochs
 
 
 def weights_sha256(folder: Path) -> str | None:

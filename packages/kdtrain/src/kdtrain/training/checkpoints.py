@@ -28,7 +28,7 @@ import safetensors.torch
 from torch import Tensor
 
 from kdtrain.errors import UsageError
-from kdtrain.files import sha256_of
+from kdtrain.files import open_atomically, sha256_of, sync_folder
 from kdtrain.training.engine.state import TrainingState
 
 FORMAT = "kdtrain-checkpoint-1"
@@ -140,7 +140,7 @@ class CheckpointStore:
         if target.exists():
             target.rename(self.folder / f".{target.name}.old")
         partial.rename(target)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         shutil.rmtree(self.folder / f".{target.name}.old", ignore_errors=True)
 
 
@@ -189,7 +189,7 @@ def load(path: Path) -> tuple[TrainingState, Record]:
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write weights as safetensors, whole or not at all; an existing file is replaced.
+    """Write weights as safetensors, whole or not at all and readable as the umask says; an existing file is replaced.
 
     Args:
         path: Such as RUN/model.safetensors.
@@ -199,43 +199,24 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         OSError: The disk refuses; an existing file stays as it is.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    _save(weights, partial, metadata)
-    _sync_file(partial)
-    partial.replace(path)
-    _sync_folder(path.parent)
+    with open_atomically(path) as file:
+        file.write(safetensors.torch.save(dict(weights), dict(metadata)))
 
 
 def _write_files(folder: Path, state: TrainingState, record: Record) -> None:
     document = {"format": FORMAT, "loss_scale": state.loss_scale, "record": dataclasses.asdict(record)}
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     (folder / "record.json").write_text(text, encoding="utf-8")
-    _save(state.weights, folder / "model.safetensors")
-    _save(state.optimizer, folder / "optimizer.safetensors")
+    # Not by save_file, which lets nobody but the owner read, whatever the umask says.
+    (folder / "model.safetensors").write_bytes(safetensors.torch.save(dict(state.weights)))
+    (folder / "optimizer.safetensors").write_bytes(safetensors.torch.save(dict(state.optimizer)))
     sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in _FILES)
     (folder / _SUMS).write_text(sums, encoding="ascii")
     for name in (*_FILES, _SUMS):
         _sync_file(folder / name)
-    _sync_folder(folder)
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    try:
-        safetensors.torch.save_file(dict(tensors), path, None if metadata is None else dict(metadata))
-    except safetensors.SafetensorError as error:
-        # A full disk is an error of its own kind to safetensors.
-        raise OSError(f"{path} cannot be written: {error}") from None
+    sync_folder(folder)
 
 
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    # The names in a folder are data of the folder, and need a flush of their own.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

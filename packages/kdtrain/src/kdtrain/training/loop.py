@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.engine.group import culprit
 from kdtrain.training.engine.settings import deepspeed_json, engine_settings
+from kdtrain.training.longer import outdated_evaluations
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.record import TrainingRecord, publish
-from kdtrain.training.run_folder import RunFolder
+from kdtrain.training.run_folder import MODEL_FILE, RunFolder
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]
@@ -104,7 +106,7 @@ def train(phase: Phase, monitor: Monitor) -> Summary:
     """Train a phase to its end, from the last checkpoint where there is one.
 
     Raises:
-        UsageError: The run's folder holds another run.
+        UsageError: The run's folder holds another run, or another command trains in it.
         TrainingError: A loss is not finite, or memory does not suffice.
         ShardError: A sample is damaged.
     """
@@ -133,9 +135,16 @@ class _Loop:
         self._last_batch: Batch | None = None
 
     def run(self) -> Summary:
+        command = f"kdtrain {self._config.phase}"
+        with ExitStack() as held:
+            self._engine.on_first_rank(lambda: held.enter_context(self._folder.sole_writer(command)))
+            return self._run()
+
+    def _run(self) -> Summary:
         engine, config = self._engine, self._config
         stream = self._stream()
-        engine.on_first_rank(self._begin)
+        if (news := engine.on_first_rank(self._begin)) is not None:
+            self._monitor.say(news)
         epoch, group = self._resume()
         finished = epoch >= config.epochs
         if self._choice.warning and not finished:
@@ -167,7 +176,7 @@ class _Loop:
             },
         )
 
-    def _begin(self) -> None:
+    def _begin(self) -> str | None:
         phase = self._phase
         shard_set = {
             "sha256": phase.index.sha256,
@@ -179,7 +188,7 @@ class _Loop:
         if self._config.deepspeed is not None:
             shard_set["deepspeed"] = deepspeed_json(self._config.deepspeed)
         config = self._config
-        self._folder.begin(config.record, shard_set, phase.network.record, config.other_settings)
+        return self._folder.begin(config.record, shard_set, phase.network.record, config.other_settings)
 
     def _stream(self) -> SampleStream:
         config, engine = self._config, self._engine
@@ -307,6 +316,10 @@ class _Loop:
         step = self._engine.step if self._best[0] is None else self._best[0]
         origin = {"step": step, "chosen_by": self._choice.chosen_by, "network": self._phase.network.record}
         publish(self._store.path_of(step), self._folder.path, origin)
+        for name in outdated_evaluations(self._folder.path, self._folder.path / MODEL_FILE):
+            self._monitor.say(
+                f"{name} measured another network than this one; 'kdtrain evaluate' measures it anew"
+            )
 
 
 def describe(batch: Batch) -> str:

@@ -10,13 +10,15 @@
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
     RUN/evaluation-<split>/ see kdtrain.evaluation.record
+    RUN/kdtrain.lock        held while a command trains
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +26,9 @@ from typing import Any
 
 import kdtrain
 from kdtrain.errors import UsageError
-from kdtrain.files import write_atomically
+from kdtrain.files import remove_partials, write_atomically
+from kdtrain.locks import is_free, sole_writer
+from kdtrain.training.longer import why_not_longer
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
@@ -137,14 +141,33 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @contextmanager
+    def sole_writer(self, command: str) -> Iterator[None]:
+        """Hold the folder; what a killed command was writing goes.
+
+        Args:
+            command: What trains: "kdtrain teacher".
+
+        Raises:
+            UsageError: The folder holds something else, or another command writes there.
+        """
+        self._check_free()
+        with sole_writer(self.path, command):
+            remove_partials(self.path)
+            yield
+
+    def _check_free(self) -> None:
+        if not (self.path / RUN_FILE).exists() and not is_free(self.path):
+            raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
+
     def begin(
         self,
         settings: Mapping[str, Any],
         shard_set: Mapping[str, Any],
         network: Mapping[str, Any],
         other_settings: Mapping[str, Any],
-    ) -> None:
-        """Start a run, or go on with the same one.
+    ) -> str | None:
+        """Start a run, or go on with the same one, for more epochs if its schedule allows that.
 
         Args:
             settings: What decides the weights.
@@ -152,6 +175,9 @@ class RunFolder:
             network: What is needed to build the model.
             other_settings: Paths, and what cannot change a weight: kept as they were at the beginning, and free
                 to differ when the run goes on.
+
+        Returns:
+            A sentence for the user, where a run was lengthened.
 
         Raises:
             UsageError: The folder holds another run, or something else.
@@ -162,17 +188,34 @@ class RunFolder:
         if file.exists():
             old = read_run(self.path, what="--out")
             differing = differences({name: old[name] for name in identity}, new)
+            if len(differing) == 1 and old["settings"].get("epochs") != new["settings"].get("epochs"):
+                return self._lengthen(old, new)
             if differing:
                 raise UsageError(
                     f"--out {self.path} holds a run with other settings, and runs are never mixed:\n  "
                     + "\n  ".join(differing)
                     + "\ngive the settings it was begun with, or a new --out"
                 )
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
-        content = {**new, "other_settings": other_settings, "versions": versions()}
-        write_atomically(file, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+            return None
+        self._check_free()
+        self._write({**new, "other_settings": other_settings, "versions": versions()})
+        return None
+
+    def _lengthen(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+        reason = why_not_longer(old["settings"], new["settings"])
+        if reason is not None:
+            raise UsageError(f"--out {self.path} holds a run of another length: {reason}")
+        # First, so that at no moment the shorter run's network stands for the longer run's.
+        (self.path / MODEL_FILE).unlink(missing_ok=True)
+        self._write({**old, **new})
+        before, now = (record["settings"]["epochs"] for record in (old, new))
+        return (
+            f"lengthened from {before} to {now} epochs: {MODEL_FILE} is away until they are over, when the network is "
+            "chosen among all of them"
+        )
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        write_atomically(self.path / RUN_FILE, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: a resumed run writes them again."""

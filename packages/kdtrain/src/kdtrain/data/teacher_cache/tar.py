@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kdtrain.data.teacher_cache.document import REMEDY, record_member, view_member
+from kdtrain.files import open_atomically
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.ustar import BLOCK, Member, Rules, iter_members
 
@@ -73,10 +74,8 @@ class TarWriter:
 @contextmanager
 def writing(path: Path) -> Iterator[TarWriter]:
     """Write a tar under another name; it takes its own where the block ends well, after ``finish``."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb", buffering=1 << 20) as file:
+    with open_atomically(path) as file:
         yield TarWriter(file)
-    partial.replace(path)
 
 
 @dataclass(frozen=True, kw_only=True)

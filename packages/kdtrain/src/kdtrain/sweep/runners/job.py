@@ -7,19 +7,17 @@ output streams go to the run's log. A crash, or memory that does not suffice, en
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import TrainingError, UsageError
+from kdtrain.locks import held
 from kdtrain.shards.cache import CacheSettings, cache_settings
 from kdtrain.shards.error import ShardError
 
@@ -33,7 +31,8 @@ def main() -> None:
     request: dict[str, Any] = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     try:
-        with sole_writer(Path(request["lock"])):
+        lock, folder = Path(request["lock"]), Path(request["folder"])
+        with held(lock, "kdtrain sweep", folder, patience_s=PATIENCE_SECONDS):
             run_request(request)
     except (UsageError, TrainingError, ShardError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -88,29 +87,6 @@ def _train(phase: str, settings: Mapping[str, Any]) -> None:
         run_phase(config, monitor)
     finally:
         monitor.close()
-
-
-@contextmanager
-def sole_writer(path: Path, patience_s: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Hold a run's lock; the file stays, the lock ends with the process.
-
-    Raises:
-        TrainingError: Another process holds it for longer than ``patience_s``.
-    """
-    deadline = time.monotonic() + patience_s
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise TrainingError(
-                        f"another process has been at work on this run for {patience_s:g} s ({path} is locked); end "
-                        "it, then run the same command again"
-                    ) from None
-                time.sleep(0.1)
-        yield
 
 
 def _end_with_sweep() -> None:
