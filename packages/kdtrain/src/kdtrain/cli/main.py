@@ -95,7 +95,9 @@ def _check_shards(config: SetConfig) -> None:
 
 
 def _is_first_rank() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    from kdtrain.training.engine.launch import launch_from
+
+    return launch_from(os.environ).rank == 0
 
 
 def _run_phase(config: PhaseConfig) -> None:

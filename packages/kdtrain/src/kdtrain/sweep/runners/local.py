@@ -25,7 +25,14 @@ from kdtrain.sweep.recipe import EvaluateRecipe
 
 LOGS = "logs"
 """Subfolder of a sweep: what each run printed, and its lock."""
-_LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCHER_VARIABLES = frozenset(
+    {
+        *("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"),
+        *("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+        *("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    }
+)
+"""A run of a sweep is one process by itself, whatever started the sweep."""
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _REASON_CHARACTERS = 400

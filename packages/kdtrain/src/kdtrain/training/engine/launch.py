@@ -1,7 +1,9 @@
 """Which rank this process is, and the process group that joins the ranks.
 
 In: the environment. Out: a Launch, and torch.distributed ready for use. Started by hand, a process is one rank by
-itself and needs no address and no port; torchrun, the deepspeed launcher and srun are recognised.
+itself and needs no address and no port; torchrun, the deepspeed launcher, srun and Open MPI's mpirun are recognised.
+Variables that are left over and say of one process alone are passed over; where they speak of several and not all are
+there, the process would wait for others that never come, so that is refused.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 import torch.distributed
 
 from kdtrain.errors import UsageError
+from kdtrain.training.engine.rendezvous import meet
 
 T = TypeVar("T")
 
@@ -24,6 +27,22 @@ _TIMEOUT = timedelta(hours=1)
 """The other ranks wait this long for one that evaluates or writes; a dead rank is reported by the launcher."""
 _FIRST_PORT = 20_000
 _N_PORTS = 20_000
+
+
+class _Names(NamedTuple):
+    rank: str
+    size: str
+    local_rank: str
+
+
+_SLURM = _Names("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+_LAUNCHERS = (
+    _Names("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    _Names("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    # srun sets SLURM_STEP_*; a batch script that starts a single process by itself has only SLURM_NTASKS, and would
+    # wait for ranks that never come. After mpirun, whose processes inherit what srun told its helpers.
+    _SLURM,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,59 +53,82 @@ class Launch:
         rank: 0 to world_size - 1.
         world_size: Number of processes.
         local_rank: Number on this machine, which is the number of its GPU.
-        init_method: Address for torch.distributed; None where the process is alone.
+        address: HOST:PORT where the ranks meet; None where the process is alone.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
-    init_method: str | None = None
+    address: str | None = None
 
 
 def launch_from(environ: Mapping[str, str]) -> Launch:
-    """Read the variables of torchrun and deepspeed, else those that srun sets, else be alone.
+    """Read what torchrun and deepspeed set, else mpirun, else srun, else be alone.
 
     Args:
         environ: The environment, such as os.environ.
 
     Raises:
-        UsageError: The launcher's variables are there, but not all of them.
+        UsageError: A launcher's variables speak of several processes and are not all there, or make no sense.
     """
-    if "RANK" in environ and "WORLD_SIZE" in environ:
-        _require(environ, ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), "RANK and WORLD_SIZE")
-        return Launch(
-            rank=int(environ["RANK"]),
-            world_size=int(environ["WORLD_SIZE"]),
-            local_rank=int(environ["LOCAL_RANK"]),
-            init_method="env://",
-        )
-    # srun sets SLURM_STEP_*; a batch script that starts a single process by itself has only SLURM_NTASKS, and
-    # would wait for ranks that never come.
-    if int(environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        _require(environ, ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID"), "SLURM_STEP_NUM_TASKS")
-        return Launch(
-            rank=int(environ["SLURM_PROCID"]),
-            world_size=int(environ["SLURM_STEP_NUM_TASKS"]),
-            local_rank=int(environ["SLURM_LOCALID"]),
-            init_method=f"tcp://{_slurm_master(environ)}",
-        )
+    for names in _LAUNCHERS:
+        rank, size, local_rank = (_number(environ, name) for name in names)
+        given = [name for name in names if environ.get(name)]
+        if (size or 1) > 1:
+            return _one_of_several(environ, names, given)
+        if (rank or 0) > 0 or (local_rank or 0) > 0:
+            missing = [names.size] if size is None else []
+            raise _incomplete(environ, given, missing)
+        if size == 1 and rank == 0:
+            return Launch()
     return Launch()
 
 
-def _require(environ: Mapping[str, str], names: tuple[str, ...], given: str) -> None:
-    missing = [name for name in names if name not in environ]
-    if missing:
-        reason = f"{given} say that several processes were launched, but {', '.join(missing)} is not set"
+def _one_of_several(environ: Mapping[str, str], names: _Names, given: list[str]) -> Launch:
+    address: tuple[str, ...] = ("MASTER_ADDR", "MASTER_PORT")
+    if names is _SLURM:
+        address = () if environ.get("MASTER_PORT") else ("SLURM_JOB_ID",)
+    missing = [name for name in (names.rank, names.local_rank, *address) if not environ.get(name)]
+    rank, size, local_rank = (_number(environ, name) or 0 for name in names)
+    if missing or rank >= size:
+        raise _incomplete(environ, given, missing)
+    where = (
+        _slurm_master(environ) if names is _SLURM else f"{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}"
+    )
+    if not 0 < (_number({"MASTER_PORT": where.rpartition(":")[2]}, "MASTER_PORT") or 0) < 2**16:
+        raise UsageError(f"MASTER_PORT: {where} names no port; give a number from 1 to 65535")
+    return Launch(rank=rank, world_size=size, local_rank=local_rank, address=where)
+
+
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name, "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise UsageError(
-            f"{reason}; start with torchrun, deepspeed or srun, or unset them for a single process"
+            f"{name} is {text!r}, and launchers set a whole number there; start with torchrun, deepspeed, srun or "
+            f"mpirun, or unset {name} for a single process"
         )
+    return int(text)
+
+
+def _incomplete(environ: Mapping[str, str], given: list[str], missing: list[str]) -> UsageError:
+    """What is wrong with a launcher's variables: some are missing, or they contradict each other."""
+    shown = ", ".join(f"{name}={environ[name]}" for name in given)
+    is_are = "is" if len(missing) == 1 else "are"
+    but = f"but {', '.join(missing)} {is_are} not set" if missing else "and they contradict each other"
+    return UsageError(
+        f"{shown}: so a launcher says that this is one of several processes, {but}; start with torchrun, deepspeed, "
+        f"srun or mpirun, or, for a single process, unset {' '.join(given)}"
+    )
 
 
 def _slurm_master(environ: Mapping[str, str]) -> str:
     nodes = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_JOB_NODELIST") or "localhost"
     host = environ.get("MASTER_ADDR") or first_node(nodes)
     # Two jobs on one node must not meet on one port, so the job's number chooses it.
-    port = environ.get("MASTER_PORT") or str(_FIRST_PORT + int(environ["SLURM_JOB_ID"]) % _N_PORTS)
+    job = _number(environ, "SLURM_JOB_ID") or 0
+    port = environ.get("MASTER_PORT") or str(_FIRST_PORT + job % _N_PORTS)
     return f"{host}:{port}"
 
 
@@ -115,7 +157,12 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"], launch: Launch) -> torch
 
 
 def join(launch: Launch, device: torch.device) -> None:
-    """Join the process group, unless this process did already."""
+    """Join the process group, unless this process did already.
+
+    Raises:
+        TrainingError: The other processes do not come.
+        UsageError: The address cannot be used.
+    """
     if torch.distributed.is_initialized():
         return
     if device.type == "cuda":
@@ -124,13 +171,14 @@ def join(launch: Launch, device: torch.device) -> None:
     os.environ.setdefault("LOCAL_RANK", str(launch.local_rank))
     backend = "nccl" if device.type == "cuda" else "gloo"
     # Alone, the store lies in this process: no port is opened.
+    store = (
+        torch.distributed.HashStore()  # type: ignore[attr-defined]
+        if launch.address is None
+        else meet(launch.address, launch.rank, launch.world_size, os.environ)
+    )
+    store.set_timeout(_TIMEOUT)
     torch.distributed.init_process_group(
-        backend,
-        init_method=launch.init_method,
-        store=torch.distributed.HashStore() if launch.init_method is None else None,  # type: ignore[attr-defined]
-        rank=launch.rank,
-        world_size=launch.world_size,
-        timeout=_TIMEOUT,
+        backend, store=store, rank=launch.rank, world_size=launch.world_size, timeout=_TIMEOUT
     )
 
 
