@@ -87,7 +87,7 @@ def test_a_run_ends_with_a_screen_that_says_what_comes_next(shards, tmp_path):
     out = tmp_path / "run"
     run = kdtrain(*BASELINE, "--shards", shards, "--out", out)
     assert run.code == 0
-    assert "1 epochs, 2 steps" in run.said
+    assert "1 epoch, 2 steps" in run.said
     assert "samples/s" in run.said
     assert "chosen: step 2, by balanced_accuracy on val" in run.said
     assert f"kdtrain evaluate {out} --shards" in run.said
@@ -99,8 +99,10 @@ def test_a_run_ends_with_a_screen_that_says_what_comes_next(shards, tmp_path):
         (("--shards", "absent"), "--shards absent is no folder"),
         (("--epochs", "0"), "--epochs: "),
         (("--config", "absent.yaml"), "--config absent.yaml cannot be read"),
-        (("--micro-batch", "8"), "micro_batch"),
-        (("--schedule", "step"), "--schedule step: step_every"),
+        (("--micro-batch", "8"), "is fewer samples than the 8 of --micro-batch (micro_batch)"),
+        (("--warmup-steps", "3"), "--warmup-steps (warmup_steps) is 3, beyond the 2 steps of the run"),
+        (("--lr", "nan"), "--lr: must be a number above 0 (given: nan)"),
+        (("--schedule", "step"), "--schedule step: --step-every (step_every) is 0"),
     ],
 )
 def test_wrong_usage_is_found_before_any_work(shards, tmp_path, options, message):

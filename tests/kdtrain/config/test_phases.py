@@ -9,6 +9,7 @@ import pytest
 from kdtrain.config.phases import (
     NOT_IN_RECORD,
     BaselineConfig,
+    CacheTeacherConfig,
     DistillConfig,
     FinetuneConfig,
     TeacherConfig,
@@ -60,13 +61,13 @@ def test_an_empty_file_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, r"--epochs: .*greater than or equal to 1 \(given: 0\)"),
+        ({"epochs": 0}, r"--epochs: must be a whole number from 1 to 1,000,000 \(given: 0\)"),
         ({"lr": "fast"}, r"--lr: .*number.*\(given: 'fast'\)"),
-        ({"lr": -1.0}, r"--lr: .*greater than 0"),
+        ({"lr": -1.0}, r"--lr: must be a number above 0 \(given: -1.0\)"),
         ({"output_stride": 4}, r"--output-stride: .*32, 16 or 8"),
         ({"model": "resnet9"}, r"--model: .*resnet10.*\(given: 'resnet9'\)"),
         ({"jitter": "0.5,0.5"}, r"--jitter: must be 4 numbers: of brightness.*\(given: '0.5,0.5'\)"),
-        ({"jitter": "0,0,0,0.6"}, r"--jitter: strengths are 0 or more, and that of hue.* 0.5 at most"),
+        ({"jitter": "0,0,0,0.6"}, r"--jitter: strengths are 0 or more and 10 at most, and that of hue.* 0.5"),
         ({"train_on": ","}, r"--train-on: .*at least 1 item"),
         ({"epochz": 3}, r"'epochz' is no setting of teacher; its settings are .*epochs.*weight_decay"),
     ],
@@ -75,6 +76,106 @@ def test_a_refused_value_is_named_with_what_was_given(options, message):
     """The message names the option as it is written, the rule, and the value."""
     with pytest.raises(UsageError, match=message):
         teacher(**options)
+
+
+GIVEN = {
+    **REQUIRED,
+    "magnification": 5.0,
+    "teacher": Path("t"),
+    "student": Path("s"),
+}
+UNBOUNDED = ("lr", "gradient_clipping")
+"""Numbers that are finite, and whose use a run may have for any size."""
+NUMBERS = [
+    (kind, name)
+    for kind in (*KINDS, CacheTeacherConfig)
+    for name, field in kind.model_fields.items()
+    if field.annotation in (int, float)
+]
+NO_NUMBERS = [
+    *(float(text) for text in ("nan", "inf", "-inf")),
+    *(-1, -0.5, 1e300, 10**30, "", "many", "1_0", "0x10", True, None, [1]),
+]
+
+
+def loaded(kind, **options: object):
+    """Settings of a phase, with what it cannot do without."""
+    needed = {name: value for name, value in GIVEN.items() if name in kind.model_fields}
+    return load_config(kind, {**needed, **options}, None)
+
+
+def test_all_numbers_are_tried():
+    """Seeds, rates, weights, sizes and counts of five commands."""
+    assert {name for _, name in NUMBERS} == {
+        *("accumulate", "checkpoint_every", "epochs", "gradient_clipping", "keep", "log_every", "lr"),
+        *(
+            "magnification",
+            "micro_batch",
+            "pixel_weight",
+            "seed",
+            "shard_cache_gb",
+            "soft_weight",
+            "step_every",
+        ),
+        *("temperature", "views", "warmup_steps", "weight_decay", "workers", "zero_stage"),
+    }
+
+
+@pytest.mark.parametrize(("kind", "name"), NUMBERS, ids=lambda part: getattr(part, "phase", part))
+def test_no_number_passes_that_is_none_or_absurd(kind, name):
+    """Not a number, infinite, below zero, beyond all bounds, another kind: refused with option, range and value."""
+    for value in NO_NUMBERS:
+        if name in UNBOUNDED and value in (1e300, 10**30):
+            continue
+        with pytest.raises(UsageError) as caught:
+            loaded(kind, **{name: value})
+        said = str(caught.value)
+        assert said.startswith(f"--{name.replace('_', '-')}: must be a"), value
+        assert f"(given: {value!r})" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "words"),
+    [
+        (TeacherConfig, "seed", 2**63, "must be a whole number from 0 to below 9,223,372,036,854,775,808"),
+        (TeacherConfig, "magnification", 0, "must be a number above 0 to 1,000"),
+        (TeacherConfig, "zero_stage", 3, "must be a whole number from 0 to 2"),
+        (TeacherConfig, "micro_batch", 0, "must be a whole number from 1 to 10,000"),
+        (DistillConfig, "temperature", 0, "must be a number from 0.01 to 1,000"),
+        (DistillConfig, "views", 1001, "must be a whole number from 0 to 1,000"),
+        (CacheTeacherConfig, "views", 0, "must be a whole number from 1 to 1,000"),
+    ],
+)
+def test_a_range_is_said_whole(kind, name, value, words):
+    """Both ends of it, and which of them are in it."""
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')}: {words} "):
+        loaded(kind, **{name: value})
+    assert loaded(TeacherConfig, seed=2**63 - 1).seed == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        (TeacherConfig, {"micro_batch": 33}, "--accumulate: is fewer samples than the 33 of --micro-batch"),
+        (DistillConfig, {"soft_weight": 0, "pixel_weight": 0}, "--pixel-weight: without --soft-weight"),
+        (TeacherConfig, {"jitter": "nan,0,0,0"}, "--jitter: .*finite number"),
+        (TeacherConfig, {"jitter": "0,inf,0,0"}, "--jitter: "),
+    ],
+)
+def test_numbers_that_do_not_go_together_are_refused(kind, options, words):
+    """More at once than in a step, a loss of nothing, strengths that are no numbers."""
+    with pytest.raises(UsageError, match=words):
+        loaded(kind, **options)
+
+
+def test_a_value_is_named_as_it_was_written(tmp_path):
+    """A key of the file by its key and the file, an option by its dashes, even where the file has it too."""
+    file = yaml_file(tmp_path, "weight_decay: -1\nwarmup_steps: -1\n")
+    with pytest.raises(UsageError) as caught:
+        teacher(file, warmup_steps=-2)
+    decay, warmup = str(caught.value).split("; ")
+    assert decay == f"weight_decay in {file}: must be a number from 0 to 1,000 (given: -1)"
+    assert warmup == "--warmup-steps: must be a whole number from 0 to 1,000,000,000 (given: -2)"
 
 
 def test_every_problem_is_named_at_once():

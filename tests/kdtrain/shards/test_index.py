@@ -25,11 +25,33 @@ def _edit_index(folder: Path, **changes: Any) -> Path:
 
 
 def test_unfinished_set_says_how_to_finish_it(tmp_path: Path) -> None:
-    """A folder without an index is refused with the command that completes it."""
+    """A build that was begun and has no index is refused with the command that completes it."""
+    (tmp_path / ".slideprep").mkdir()
     with pytest.raises(
         ShardError, match=r"written last.*run the same 'slideprep build-shards' command again"
     ):
         read_index(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("slide.svs", "this is no shard set"),
+        ("run.json", "this is the folder of a run, no shard set"),
+        ("sweep.json", "this is the folder of a sweep"),
+        ("cache.json", "this is a teacher cache"),
+        ("bundle.json", "this is a bundle"),
+        ("predict.json", "this is a folder of predictions"),
+        ("mine/index.json", r"no index.json here, but in mine, which lies in it .*give .*/mine"),
+    ],
+)
+def test_a_wrong_folder_is_called_what_it_is(tmp_path: Path, file: str, words: str) -> None:
+    """What was never begun is not to be finished: the message says what lies there and what to give instead."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(ShardError, match=words) as caught:
+        read_index(tmp_path)
+    assert "build-shards' command again" not in str(caught.value)
 
 
 def test_absent_magnification_names_those_there() -> None:

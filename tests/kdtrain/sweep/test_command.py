@@ -313,6 +313,40 @@ def test_a_changed_setting_is_refused_before_anything_starts(sweep):
     assert (sweep.launcher.started, sweep.record) == ([], before)
 
 
+def with_epochs(**epochs: int) -> dict[str, Any]:
+    """The recipe with a number of epochs for single sections."""
+    methods = {label: dict(method) for label, method in RECIPE["methods"].items()}
+    for label in methods.keys() & epochs.keys():
+        methods[label]["epochs"] = epochs[label]
+    teacher = {"seed": 0} | ({"epochs": epochs["Teacher"]} if "Teacher" in epochs else {})
+    return RECIPE | {"teacher": teacher, "methods": methods}
+
+
+def test_raised_epochs_lengthen_the_runs_that_they_are_of(sweep):
+    """The student is trained again from where it was, and measured; the others are as they were."""
+    sweep(recipe=with_epochs(Teacher=3, Baseline=3, KD=3))
+    ended = sweep(recipe=with_epochs(Teacher=3, Baseline=3, KD=5))
+    assert ended.code == 0, ended.said
+    assert sweep.launcher.started == [(KD, True)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        ({"Teacher": 3, "KD": 2}, "epochs: 3 there, 2 now; what was trained is not taken back"),
+        ({"Teacher": 5, "KD": 3}, f"learnt from {TEACHER}, which 5 epochs would make another network"),
+    ],
+)
+def test_epochs_that_would_undo_something_are_refused(sweep, epochs, said):
+    """Fewer, and more of a teacher that students have learnt from: nothing is started, nothing is lost."""
+    sweep(recipe=with_epochs(Teacher=3, Baseline=3, KD=3))
+    before = sweep.record
+    ended = sweep(recipe=with_epochs(Baseline=3, **epochs))
+    assert ended.code == 2
+    assert said in ended.said
+    assert (sweep.launcher.started, sweep.record) == ([], before)
+
+
 def test_an_interrupted_sweep_stops_its_runs_and_goes_on_later(sweep):
     """Ctrl-C: the runs are ended, the message says how to go on, and the run counts as waiting."""
     ended = sweep(interrupts=BASELINE)
@@ -392,8 +426,15 @@ def test_json_tells_how_every_run_stands(sweep):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--seeds", "a"), "--seeds a: write whole numbers"),
-        (("--seeds", "-1"), "seed: Input should be greater than or equal to 0"),
+        *(
+            (("--seeds", seeds), f"--seeds {seeds}: write whole numbers from 0 to below 2^63")
+            for seeds in ("-1", "1.5", "nan", str(2**63), ",", "1_0")
+        ),
+        (("--gpus-per-run", "nan"), "'--gpus-per-run': nan is no number from 0 to 1,000"),
+        (("--gpus-per-run", "inf"), "'--gpus-per-run': inf is not in the range"),
+        (("--jobs", "0"), "'--jobs': 0 is not in the range"),
+        (("--jobs", "100000"), "'--jobs': 100000 is not in the range"),
+        (("--cpus-per-run", "0"), "'--cpus-per-run': 0 is not in the range"),
         (("--shards", "nowhere"), "--shards nowhere is no folder"),
     ],
 )

@@ -136,7 +136,7 @@ def test_schedules_end_where_the_run_ends():
     """Three epochs of four steps make a cosine schedule of 12 steps; warm-up as long as that is refused."""
     settings = engine_settings(config_of(epochs=3, schedule="cosine"), steps_per_epoch=4)
     assert settings.schedule.total_steps == 12
-    with pytest.raises(UsageError, match=r"--schedule cosine: .*warmup_steps 12"):
+    with pytest.raises(UsageError, match=r"--schedule cosine: .*--warmup-steps \(warmup_steps\) is 12"):
         engine_settings(config_of(epochs=3, schedule="cosine", warmup_steps=12), steps_per_epoch=4)
 
 

@@ -108,7 +108,7 @@ def test_options_of_the_writer_are_checked(shards, teacher, tmp_path):
         (("--no-augment",), "--views: without augmentation a sample has one view; give --views 1 (given: 3)"),
         (("--magnification", 10), "10 is not below the teacher's 10x"),
         (("--train-on", "test"), "includes the test split"),
-        (("--views", 1001), "--views: Input should be less than or equal to 1000"),
+        (("--views", 1001), "--views: must be a whole number from 1 to 1,000"),
     ):
         run = kdtrain("cache-teacher", *cache_options(shards, teacher, tmp_path / "cache", *options))
         assert run.code == 2 and message in run.said

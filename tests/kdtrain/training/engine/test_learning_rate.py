@@ -46,12 +46,19 @@ def test_step_drops_every_so_often_after_the_warmup():
     ("fields", "message"),
     [
         ({"kind": "linear"}, "schedule kind is 'linear'; choose one of constant, cosine, step, exponential"),
-        ({"warmup_steps": -1}, "warmup_steps is -1"),
-        ({"kind": "cosine"}, "total_steps is 0 and warmup_steps 0; a cosine schedule needs steps after"),
+        ({"warmup_steps": -1}, r"--warmup-steps \(warmup_steps\) is -1"),
+        (
+            {"kind": "cosine"},
+            r"the run has 0 steps and --warmup-steps .* is 0; a cosine schedule needs steps after",
+        ),
         ({"kind": "cosine", "total_steps": 5, "warmup_steps": 5}, "needs steps after its warm-up"),
+        ({"total_steps": 5, "warmup_steps": 6}, "is 6, beyond the 5 steps of the run.*give at most 5"),
         ({"kind": "cosine", "total_steps": 5, "final_factor": 2.0}, "0 <= final_factor <= 1"),
         ({"kind": "exponential", "total_steps": 5, "final_factor": 0.0}, "0 < final_factor <= 1"),
-        ({"kind": "step"}, "step_every is 0 and step_factor 0.1; a step schedule needs step_every >= 1"),
+        (
+            {"kind": "step"},
+            r"--step-every \(step_every\) is 0 and step_factor 0.1; a step schedule needs",
+        ),
     ],
 )
 def test_undefined_schedules_are_refused(fields, message):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.words import plural
 
 if TYPE_CHECKING:
     from kdtrain.bundle.export import Exported
@@ -57,7 +58,7 @@ def _say(exported: Exported) -> None:
     )
     measured = f"; {data.measured:,} of them measured" if data.measured < data.images else ""
     sides, pixels = extent(data.longer_side_px, "px"), extent(data.mpp, "µm")
-    click.echo(f"trained on {data.images:,} images, longer side {sides}, a pixel {pixels}{measured}")
+    click.echo(f"trained on {plural(data.images, 'image')}, longer side {sides}, a pixel {pixels}{measured}")
     if document.metrics is None:
         click.echo("warning: without metrics; 'kdtrain evaluate' measures the run", err=True)
     click.echo(

@@ -14,6 +14,7 @@ from kdtrain.evaluation.notes import LevelCounts, level_notes
 from kdtrain.phases.cache_teacher import CacheSummary
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE
+from kdtrain.words import plural
 
 _ROWS = (
     ("accuracy", "Accuracy"),
@@ -28,7 +29,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     """Say how a run ended."""
     metric = "" if summary.metric is None else f" ({summary.metric:.4f})"
     lines = [
-        f"{summary.epochs} epochs, {summary.steps:,} steps, {summary.seconds:,.0f} s",
+        f"{plural(summary.epochs, 'epoch')}, {plural(summary.steps, 'step')}, {summary.seconds:,.0f} s",
         *_throughput(summary.stats),
         f"chosen: step {summary.chosen_step:,}, by {summary.chosen_by}{metric}",
         f"network  {summary.folder / MODEL_FILE}",
@@ -47,7 +48,7 @@ def print_cache_summary(summary: CacheSummary, console: Console) -> None:
         else ""
     )
     lines = [
-        f"{summary.written} of {summary.shards} shards written, {summary.seconds:,.0f} s",
+        f"{summary.written} of {plural(summary.shards, 'shard')} written, {summary.seconds:,.0f} s",
         *_throughput(
             {
                 "samples_per_s": summary.stats.samples_per_s,
@@ -55,7 +56,7 @@ def print_cache_summary(summary: CacheSummary, console: Console) -> None:
                 "wait_share": summary.stats.wait_share,
             }
         ),
-        f"{summary.samples:,} samples, {summary.views:,} views",
+        f"{plural(summary.samples, 'sample')}, {plural(summary.views, 'view')}",
         f"{summary.bytes / 1e6:,.1f} MB, {each:.3g} MB a sample{share}",
         f"cache    {summary.folder}",
         f"next     kdtrain distill --teacher-cache {summary.folder} --shards DIR --magnification M --out RUN",

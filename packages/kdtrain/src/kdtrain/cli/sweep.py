@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,19 @@ from kdtrain.errors import UsageError
 from kdtrain.shards.locations import location_of
 
 
+class _Share(click.FloatRange):
+    """GPUs: click's own range lets "nan" pass."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1_000)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value} is no number from 0 to 1,000", param, ctx)
+        return number
+
+
 @click.command("sweep")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--shards", help="Folder of the shard set, or its URL, instead of the recipe's.")
@@ -21,7 +36,7 @@ from kdtrain.shards.locations import location_of
 @click.option("--only", help="Pattern of the names of the runs to complete, with what they need: 'kd-*'.")
 @click.option(
     "--jobs",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000),
     default=1,
     show_default=True,
     help="Runs at a time, each on its own GPU if any.",
@@ -32,12 +47,12 @@ from kdtrain.shards.locations import location_of
 )
 @click.option(
     "--gpus-per-run",
-    type=click.FloatRange(0),
+    type=_Share(),
     help="GPUs that a run asks of the cluster.  [default: 1 where it has GPUs, else 0]",
 )
 @click.option(
     "--cpus-per-run",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10_000),
     help="Cores that a run asks of the cluster.  [default: 1, and 1 for each loader process]",
 )
 @click.option(
@@ -58,10 +73,17 @@ def sweep_command(dry_run: bool, seeds: str | None, shards: str | None, **given:
         from kdtrain.sweep import command
         from kdtrain.sweep.plan import Options
 
-        try:
-            numbers = tuple(int(seed) for seed in (seeds or "").split(",") if seed.strip())
-        except ValueError:
-            raise UsageError(f"--seeds {seeds}: write whole numbers, such as 0,1,2") from None
+        numbers = _seeds(seeds)
         location = None if shards is None else location_of(shards)
         options = Options(seeds=numbers, shards=location, **given)
         sys.exit(command.dry_run(options) if dry_run else command.sweep(options))
+
+
+def _seeds(given: str | None) -> tuple[int, ...]:
+    """Out of "0,1,2"; empty for the recipe's."""
+    if given is None:
+        return ()
+    parts = [part.strip() for part in given.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"[0-9]{1,19}", part) and int(part) < 2**63 for part in parts):
+        raise UsageError(f"--seeds {given}: write whole numbers from 0 to below 2^63, such as 0,1,2")
+    return tuple(map(int, parts))

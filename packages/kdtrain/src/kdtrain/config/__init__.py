@@ -2,5 +2,6 @@
 
 The same names stand on the command line, in a file and in a run's record.
 
-Reading order: ``common`` (what all phases share), ``phases`` (each phase's own, and how they are loaded).
+Reading order: ``common`` (what all phases share), ``problems`` (what is said of a value that is refused), ``phases``
+(each phase's own, and how they are loaded).
 """

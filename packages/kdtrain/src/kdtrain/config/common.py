@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from kdtrain.config.problems import range_of
 from kdtrain.shards.cache import DEFAULT_GB, CacheSettings, cache_settings
 from kdtrain.shards.locations import LocationField
 
@@ -19,6 +19,12 @@ Decode = Literal["cpu", "device"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
+# Generators take seeds of 64 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Steps = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Magnification = Annotated[float, Field(gt=0, le=1_000)]
+MAX_JITTER = 10
+"""Of brightness, contrast and saturation, whose factors are drawn from 1 - strength, not below 0, to 1 + strength."""
 
 PATHS = frozenset(
     {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
@@ -67,22 +73,32 @@ class SetConfig(BaseModel):
         device: Where to compute; auto takes a GPU where there is one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     phase: ClassVar[str]
 
     shards: LocationField
     shard_cache: Path | None = None
-    shard_cache_gb: Annotated[float, Field(gt=0)] = DEFAULT_GB
+    shard_cache_gb: Annotated[float, Field(gt=0, le=1_000_000)] = DEFAULT_GB
     out: Path
     train_on: Annotated[tuple[str, ...], Field(min_length=1)] = ("train",)
     validate_on: str | None = None
-    micro_batch: Annotated[int, Field(ge=1)] = 1
+    micro_batch: Annotated[int, Field(ge=1, le=10_000)] = 1
     precision: Precision = "fp32"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     augment: bool = True
     jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.2)
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Annotated[int, Field(ge=0, le=1_000)] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_written_as_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python would take "true" of a file for 1, and "1_0" for 10.
+        name = str(info.field_name)
+        odd = isinstance(value, bool) or (isinstance(value, str) and "_" in value)
+        if odd and cls.model_fields[name].annotation in (int, float):
+            raise ValueError(f"must be {range_of(cls, name)}")
+        return value
 
     @field_validator("train_on", mode="before")
     @classmethod
@@ -108,8 +124,10 @@ class SetConfig(BaseModel):
     @classmethod
     def _in_range(cls, value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         *factors, hue = value
-        if not (all(0 <= factor < math.inf for factor in factors) and 0 <= hue <= 0.5):
-            raise ValueError("strengths are 0 or more, and that of hue, in turns of the circle, 0.5 at most")
+        if not (all(0 <= factor <= MAX_JITTER for factor in factors) and 0 <= hue <= 0.5):
+            raise ValueError(
+                f"strengths are 0 or more and {MAX_JITTER} at most, and that of hue, in turns of the circle, 0.5"
+            )
         return value
 
     @property
@@ -158,25 +176,36 @@ class PhaseConfig(SetConfig):
     """
 
     select_by: SelectBy = "balanced_accuracy"
-    epochs: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1_000)] = 1e-4
     schedule: Schedule = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    step_every: Annotated[int, Field(ge=0)] = 0
-    checkpoint_every: Annotated[int, Field(ge=0)] = 0
-    accumulate: Annotated[int, Field(ge=1)] = 32
+    warmup_steps: Steps = 0
+    step_every: Steps = 0
+    checkpoint_every: Steps = 0
+    accumulate: Annotated[int, Field(ge=1, le=1_000_000, validate_default=True)] = 32
     zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
     gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
     deepspeed: Path | None = None
     activation_checkpointing: bool = False
     decode: Decode = "cpu"
     compile: bool = False
-    keep: Annotated[int, Field(ge=1)] = 2
-    log_every: Annotated[int, Field(ge=1)] = 1
+    keep: Annotated[int, Field(ge=1, le=1_000_000)] = 2
+    log_every: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
     tensorboard: bool = True
     wandb: str | None = None
+
+    @field_validator("accumulate")
+    @classmethod
+    def _holds_a_micro_batch(cls, value: int, info: ValidationInfo) -> int:
+        at_once = info.data.get("micro_batch", 1)
+        if at_once > value:
+            raise ValueError(
+                f"is fewer samples than the {at_once} of --micro-batch (micro_batch), which are parts of a step's; "
+                f"give --micro-batch {value} or less, or more here"
+            )
+        return value
 
     @property
     def record(self) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from kdtrain.config.common import (
     NOT_IN_RECORD,
     PATHS,
     Decode,
+    Magnification,
     PhaseConfig,
     Precision,
     SetConfig,
     is_url,
 )
+from kdtrain.config.problems import rule_broken
 from kdtrain.errors import UsageError
 
 __all__ = [
@@ -57,7 +59,7 @@ class TeacherConfig(PhaseConfig):
     """
 
     phase: ClassVar[str] = "teacher"
-    magnification: Annotated[float, Field(gt=0)] = 10.0
+    magnification: Magnification = 10.0
     model: ModelName = "resnet10"
     output_stride: Literal[32, 16, 8] = 32
     init: Path | None = None
@@ -67,7 +69,7 @@ class BaselineConfig(TeacherConfig):
     """A network trained from scratch at a low magnification, to compare the student with."""
 
     phase: ClassVar[str] = "baseline"
-    magnification: Annotated[float, Field(gt=0)]
+    magnification: Magnification
 
 
 class DistillConfig(PhaseConfig):
@@ -92,14 +94,14 @@ class DistillConfig(PhaseConfig):
     phase: ClassVar[str] = "distill"
     teacher: Path | None = None
     teacher_cache: Annotated[Path | None, Field(validate_default=True)] = None
-    magnification: Annotated[float, Field(gt=0)]
+    magnification: Magnification
     resize: Resize = "maxpool+bicubic"
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    soft_weight: Annotated[float, Field(ge=0)] = 1.0
-    pixel_weight: Annotated[float, Field(ge=0)] = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=1_000)] = 1.0
+    soft_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
+    pixel_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     output_stride: Literal[32, 16, 8] | None = None
     start_from: Literal["random", "teacher"] = "random"
-    views: Annotated[int, Field(ge=0)] = 0
+    views: Annotated[int, Field(ge=0, le=1_000)] = 0
     view_order: Literal["cycle", "sample"] = "cycle"
     select_by: Literal["loss"] = "loss"
 
@@ -119,6 +121,15 @@ class DistillConfig(PhaseConfig):
     def _has_weights(cls, value: str, info: ValidationInfo) -> str:
         if value == "teacher" and info.data.get("teacher", Path()) is None:
             raise ValueError("the teacher's weights are in no cache; give --teacher too")
+        return value
+
+    @field_validator("pixel_weight")
+    @classmethod
+    def _teaches(cls, value: float, info: ValidationInfo) -> float:
+        if value == 0 and info.data.get("soft_weight") == 0:
+            raise ValueError(
+                "without --soft-weight (soft_weight) and without this the teacher teaches nothing"
+            )
         return value
 
     @field_validator("view_order")
@@ -160,7 +171,7 @@ class CacheTeacherConfig(SetConfig):
 
     phase: ClassVar[str] = "cache-teacher"
     teacher: Path
-    magnification: Annotated[float, Field(gt=0)]
+    magnification: Magnification
     views: Annotated[int, Field(ge=1, le=1000, validate_default=True)] = 8
     output_stride: Literal[32, 16, 8] | None = None
 
@@ -190,18 +201,23 @@ def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Pat
     try:
         return kind(**{**given, **options})
     except ValidationError as error:
-        raise UsageError("; ".join(_plain(problem, kind) for problem in error.errors())) from None
-
-
-def _plain(problem: Any, kind: type[SetConfig]) -> str:
-    name = "-".join(str(problem["loc"][0]).split("_"))
-    if problem["type"] == "missing":
-        return f"--{name} is missing; give it, or set it in the file of --config"
-    if problem["type"] == "extra_forbidden":
-        return (
-            f"'{name}' is no setting of {kind.phase}; its settings are {', '.join(sorted(kind.model_fields))}"
+        from_file = given.keys() - options.keys()
+        problems = (
+            _plain(problem, kind, config_file if problem["loc"][0] in from_file else None)
+            for problem in error.errors()
         )
-    return f"--{name}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
+        raise UsageError("; ".join(problems)) from None
+
+
+def _plain(problem: Any, kind: type[SetConfig], file: Path | None) -> str:
+    key = str(problem["loc"][0])
+    option = f"--{key.replace('_', '-')}"
+    if problem["type"] == "missing":
+        return f"{option} is missing; give it, or set it in the file of --config"
+    if problem["type"] == "extra_forbidden":
+        return f"'{option[2:]}' is no setting of {kind.phase}; its settings are {', '.join(sorted(kind.model_fields))}"
+    # As it was written: an option is not to be looked for in a file, nor a key on the command line.
+    return f"{option if file is None else f'{key} in {file}'}: {rule_broken(problem, kind)}"
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.shards.open_tars import MAX_OPEN_TARS, tars_of
 from kdtrain.shards.sample import Sample, SampleRecord, decode_sample
 from kdtrain.shards.tar import SamplePlace, iter_places, read_place
+from kdtrain.words import plural
 
 if TYPE_CHECKING:
     import torch
@@ -253,7 +254,7 @@ def _checked_places(tar: BinaryIO, path: Location, shard: Shard) -> tuple[Sample
     # The keys' checksum is the pairing: a tar that passes has the keys of its number, in order, at its magnification.
     places = tuple(iter_places(tar, path))
     if len(places) != shard.samples:
-        reason = f"{len(places)} samples, but the index states {shard.samples}"
+        reason = f"{plural(len(places), 'sample')}, but the index states {shard.samples}"
         raise ShardError("F17 pairing", path, reason)
     if hashlib.sha256("\n".join(place.key for place in places).encode()).hexdigest() != shard.keys_sha256:
         raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain.errors import UsageError
+from kdtrain.words import plural
 
 MODEL_FILE = "model.safetensors"
 """The best weights of a run, in its folder."""
@@ -48,7 +49,7 @@ class InitReport:
         reasons = sorted({reason for _, reason in self.skipped})
         left = f"; {len(self.skipped)} left out ({'; '.join(reasons)})" if reasons else ""
         mapped = f", {len(self.mapped)} of them from batch to group normalisation" if self.mapped else ""
-        return f"{self.path}: {len(self.loaded) + len(self.mapped)} tensors loaded{mapped}{left}"
+        return f"{self.path}: {plural(len(self.loaded) + len(self.mapped), 'tensor')} loaded{mapped}{left}"
 
 
 def he_init(model: nn.Module, generator: torch.Generator | None) -> None:
@@ -174,7 +175,7 @@ def _reason_to_skip(name: str, own: Mapping[str, Tensor], weights: Mapping[str, 
     ]
     # The number of classes is the first axis; a difference in any other is another architecture.
     if name in _CLASSIFIER and any(theirs[:1] != ours[:1] for theirs, ours in shapes):
-        return f"fc has {shapes[0][0][0]} classes there, {shapes[0][1][0]} here"
+        return f"the classes of fc are {shapes[0][0][0]} there, {shapes[0][1][0]} here"
     return None
 
 

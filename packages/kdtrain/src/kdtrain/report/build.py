@@ -11,7 +11,6 @@ from kdtrain.report.model import Block, Paragraph, Report, Section, Table
 from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resize_charts
 from kdtrain.report.runs.collect import Collection, collect
 from kdtrain.report.runs.results import Results, results_of
-from kdtrain.report.tables.cells import plural
 from kdtrain.report.tables.cost import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.tables.data import data_table, find_index
 from kdtrain.report.tables.results import (
@@ -25,6 +24,7 @@ from kdtrain.report.tables.seeds import seed_tables
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.shards.models import magnification_name
+from kdtrain.words import plural
 
 TITLE = "Resolution-based distillation"
 

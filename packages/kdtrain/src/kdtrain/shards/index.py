@@ -117,8 +117,7 @@ def read_index(
     path = directory / INDEX_NAME
     data = _index_bytes(path)
     if data is None:
-        reason = f"there is no {INDEX_NAME}; it is written last, so this is no shard set or an unfinished one"
-        remedy = "run the same 'slideprep build-shards' command again to finish it"
+        reason, remedy = no_index(directory)
         raise ShardError("F01 index-present", directory, reason, remedy=remedy)
     _check_version(data, path)
     document = _parse(data, path)
@@ -148,6 +147,40 @@ def union_of(index: Index, names: Sequence[str]) -> tuple[Index, str]:
     parts = tuple(dict.fromkeys(part for name in names for part in index.document.sets[name]))
     sets = {**index.document.sets, joined: parts}
     return replace(index, document=index.document.model_copy(update={"sets": sets})), joined
+
+
+_OTHERS = {
+    "run.json": "the folder of a run",
+    "sweep.json": "the folder of a sweep",
+    "cache.json": "a teacher cache",
+    "bundle.json": "a bundle",
+    "predict.json": "a folder of predictions",
+}
+"""What a folder is that is no shard set, by a file in it."""
+
+
+def no_index(directory: Location) -> tuple[str, str]:
+    """What a folder without an index is, and what to do: only a build that was begun can be finished."""
+    reason = f"there is no {INDEX_NAME}"
+    give = "give the folder that 'slideprep build-shards --out' wrote"
+    if not isinstance(directory, Path):
+        return (
+            f"{reason}; it is written last, so this is no shard set or an unfinished one",
+            f"{give}, or run that command again to finish it",
+        )
+    if (directory / ".slideprep").is_dir():
+        return (
+            f"{reason}; it is written last, so this set is unfinished",
+            "run the same 'slideprep build-shards' command again to finish it",
+        )
+    if other := next((what for name, what in _OTHERS.items() if (directory / name).is_file()), None):
+        return f"{reason}; this is {other}, no shard set", give
+    if inside := sorted(path.parent.name for path in directory.glob(f"*/{INDEX_NAME}")):
+        return (
+            f"{reason} here, but in {', '.join(inside[:3])}, which lies in it",
+            f"give {directory / inside[0]}",
+        )
+    return f"{reason}; this is no shard set", give
 
 
 def _index_bytes(path: Location) -> bytes | None:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from kdtrain.words import plural
+
 Count = Annotated[int, Field(ge=0)]
 SidePx = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -127,7 +129,7 @@ def _paths(shard: Shard, names: list[str]) -> Iterator[str]:
     if paths != {m: f"{m}/{name}" for m in names}:
         yield f"the files of {name} are {sorted(paths.values())}, not one '<magnification>/{name}' each"
     if shard.samples != len(shard.cells):
-        yield f"{name} has {shard.samples} samples but {len(shard.cells)} sizes"
+        yield f"{name} has {plural(shard.samples, 'sample')} but {plural(len(shard.cells), 'size')}"
 
 
 def _set_faults(index: IndexDocument) -> Iterator[str]:
@@ -136,7 +138,8 @@ def _set_faults(index: IndexDocument) -> Iterator[str]:
         if index.sets.get(name) != (name,):
             yield f"sets[{name!r}] is {index.sets.get(name)}, not the split itself"
         if (split.shards, split.samples) != (len(shards), sum(shard.samples for shard in shards)):
-            yield f"split {name!r} says {split.shards} shards and {split.samples} samples; they add up otherwise"
+            said = f"{plural(split.shards, 'shard')} and {plural(split.samples, 'sample')}"
+            yield f"split {name!r} says {said}; they add up otherwise"
         if (split.per_class is not None) != split.labelled:
             yield f"split {name!r}: 'labelled' is {split.labelled}, but per_class is {split.per_class}"
         if split.per_class is not None and (

@@ -149,7 +149,7 @@ def _check_folders(jobs: Iterable[Job], index: Index) -> None:
             else:
                 first = f"{job.run.section}, run {job.name}: {error}"
     if others:
-        first += f"\n{len(others)} more do not fit: {', '.join(others)}"
+        first += f"\n{len(others)} more {'does' if len(others) == 1 else 'do'} not fit: {', '.join(others)}"
     if first:
         raise UsageError(first)
 

@@ -34,6 +34,7 @@ from kdtrain.sweep.runners.local import (
 )
 from kdtrain.sweep.standings import Standing, Standings, State
 from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
+from kdtrain.words import plural
 
 SOME_FAILED = 3
 """Exit code: finished, but some runs failed or were skipped."""
@@ -120,7 +121,7 @@ def _work(
     total = done + len(schedule.wanted)
     with _launcher(plan, options) as launcher, Screen(console, total=total, done=done) as screen:
         if done:
-            screen.say(f"{done} of {total} runs are complete already")
+            screen.say(f"complete already: {done} of {plural(total, 'run')}")
         for warning in warnings_of([jobs[name] for name in schedule.wanted]):
             screen.say(f"warning: {warning}")
         try:
@@ -192,7 +193,7 @@ def _conclude(plan: Plan, schedule: Standings, kept: Sequence[dict[str, Any]], o
     console.print(result_table(plan.jobs, standings, split))
     if kept:
         click.echo(
-            f"{len(kept)} more runs of earlier commands are in {plan.out}; delete a folder to drop its run"
+            f"{plural(len(kept), 'more run')} of earlier commands in {plan.out}; delete a folder to drop its run"
         )
     if bad:
         click.echo(

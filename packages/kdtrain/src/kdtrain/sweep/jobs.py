@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdtrain.config.phases import DistillConfig, PhaseConfig, TeacherConfig
+from kdtrain.config.problems import rule_broken
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.shards.index import Index
@@ -123,7 +124,7 @@ def config_of(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: P
 def _problem(problem: Any, run: PlannedRun) -> str:
     name = problem["loc"][0]
     key = f"settings.{name}" if name in run.common else name
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})"
+    return f"{key}: {rule_broken(problem, CONFIGS[run.phase])}"
 
 
 def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Network:

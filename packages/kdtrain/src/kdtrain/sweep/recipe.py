@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kdtrain.config.common import Magnification, Seed
 from kdtrain.config.phases import (
     BaselineConfig,
     DistillConfig,
@@ -43,16 +44,13 @@ RESIZE_LABELS: Mapping[str, str] = {
 }
 """How the paper's supplement names what a method's resizes make of it."""
 
-# Generators take seeds of 64 bits.
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Magnification = Annotated[float, Field(gt=0)]
 # A label names folders, and names of files end at 255 bytes.
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 PaperMetric = Literal["accuracy", "f1", "precision", "recall"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("seeds", "magnifications", "splits", check_fields=False)
     @classmethod
@@ -145,7 +143,7 @@ class EvaluateRecipe(_Strict):
 
     splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("test",)
     unit: Literal["patient", "sample"] = "patient"
-    iterations: Annotated[int, Field(ge=1)] = 10_000
+    iterations: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
 
 
 class Recipe(_Strict):

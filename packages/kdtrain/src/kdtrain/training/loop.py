@@ -38,6 +38,7 @@ from kdtrain.training.longer import outdated_evaluations
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.record import TrainingRecord, publish
 from kdtrain.training.run_folder import MODEL_FILE, RunFolder
+from kdtrain.words import plural
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]
@@ -195,8 +196,8 @@ class _Loop:
         per_rank, rest = divmod(config.accumulate, engine.world_size)
         if rest:
             raise UsageError(
-                f"--accumulate {config.accumulate} samples per step cannot be shared evenly by {engine.world_size} "
-                f"processes; give a multiple of {engine.world_size}"
+                f"--accumulate {plural(config.accumulate, 'sample')} per step cannot be shared evenly by "
+                f"{engine.world_size} processes; give a multiple of {engine.world_size}"
             )
         return SampleStream(
             self._index,

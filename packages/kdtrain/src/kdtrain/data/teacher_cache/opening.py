@@ -22,6 +22,7 @@ from kdtrain.data.teacher_cache.document import (
 from kdtrain.errors import UsageError
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import one_line
+from kdtrain.words import plural
 
 
 def open_cache(directory: Path) -> TeacherCache:
@@ -84,9 +85,9 @@ def _faults(document: CacheDocument) -> Iterator[str]:
         if shard.augmented and document.augmentation is None:
             yield f"{name} is augmented, but there are no settings of the augmentation"
         if len(shard.turned) != views:
-            yield f"{name} has {len(shard.turned)} views, not {views}"
+            yield f"{name} has {plural(len(shard.turned), 'view')}, not {views}"
         if any(len(turned) != shard.samples for turned in shard.turned):
-            yield f"'turned' of {name} does not tell of {shard.samples} samples"
+            yield f"'turned' of {name} does not tell of {plural(shard.samples, 'sample')}"
         if not shard.augmented and any("1" in turned for turned in shard.turned):
             yield f"{name} is not augmented, but samples of it are turned"
 

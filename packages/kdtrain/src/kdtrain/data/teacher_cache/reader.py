@@ -27,6 +27,7 @@ from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard
 from kdtrain.shards.open_tars import OpenFiles
 from kdtrain.shards.ustar import Member, pread
+from kdtrain.words import plural
 
 
 class CacheReader:
@@ -127,7 +128,7 @@ class CacheReader:
 def _checked_places(tar: BinaryIO, path: Path, entry: ShardEntry) -> tuple[CachedPlace, ...]:
     places = tuple(iter_samples(tar, path, len(entry.turned)))
     if len(places) != entry.samples:
-        reason = f"{len(places)} samples, but cache.json states {entry.samples}"
+        reason = f"{plural(len(places), 'sample')}, but cache.json states {entry.samples}"
         raise ShardError("T13 pairing", path, reason, remedy=REMEDY)
     if hashlib.sha256("\n".join(place.key for place in places).encode()).hexdigest() != entry.keys_sha256:
         reason = "other keys, or another order, than cache.json states"

@@ -59,11 +59,6 @@ def count_cell(count: int, note: str = "") -> Cell:
     return Cell(text=f"{count:,}", value=float(count), note=note)
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun: "1 patient", "1,239 patients"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def times100(fraction: float | None) -> float | None:
     """Percent behind a cell's text."""
     return None if fraction is None or math.isnan(fraction) else 100 * fraction

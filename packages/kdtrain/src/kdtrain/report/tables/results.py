@@ -13,8 +13,9 @@ from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results, title_row
 from kdtrain.report.runs.scoring import METRICS, estimate
-from kdtrain.report.tables.cells import ABSENT, difference_cell, digits_for, estimate_cell, plural, with_best
+from kdtrain.report.tables.cells import ABSENT, difference_cell, digits_for, estimate_cell, with_best
 from kdtrain.shards.models import magnification_name
+from kdtrain.words import plural
 
 PATIENT_METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",

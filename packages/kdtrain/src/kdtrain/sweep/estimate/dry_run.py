@@ -21,6 +21,7 @@ from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
 from kdtrain.sweep.jobs import Job, warnings_of
 from kdtrain.sweep.state import Progress
+from kdtrain.words import plural
 
 _WIDE_COLUMNS = 100
 """From here on there is room for what a run's name tells as well."""
@@ -114,7 +115,7 @@ def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) 
     """
     if about.strip():
         console.print(Text(about.strip() + "\n"))
-    table = Table(title=f"{len(rows)} runs", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=plural(len(rows), "run"), title_justify="left", box=SIMPLE_HEAD)
     wide = console.width >= _WIDE_COLUMNS
     table.add_column("run", overflow="fold")
     for heading in ("phase", "trains on") if wide else ():
@@ -153,7 +154,7 @@ def _totals(rows: Sequence[Row], jobs: int) -> str:
     left = sum(row.seconds_left for row in todo)
     at_a_time = f" ({duration(left / jobs)} at best with {jobs} at a time)" if jobs > 1 else ""
     return (
-        f"to do: {len(todo)} of {len(rows)} runs, about {duration(left)}{at_a_time} on this machine, "
+        f"to do: {len(todo)} of {plural(len(rows), 'run')}, about {duration(left)}{at_a_time} on this machine, "
         f"{sum(e.training_pflops for e in found):,.3g} PFLOPs, "
         f"{max((e.memory_bytes for e in found), default=0) / 1e9:.1f} GB at most\n"
         "samples: of an epoch. GFLOPs: a forward pass, mean over the images trained on. memory: on the largest image. "

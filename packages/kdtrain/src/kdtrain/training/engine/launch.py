@@ -151,7 +151,8 @@ def pick_device(wanted: Literal["auto", "cpu", "cuda"], launch: Launch) -> torch
         return torch.device("cpu")
     n_gpus = torch.cuda.device_count()
     if launch.local_rank >= n_gpus:
-        given = f"process {launch.local_rank} of this machine needs a GPU of its own, and there are {n_gpus}"
+        there = "there is 1" if n_gpus == 1 else f"there are {n_gpus}"
+        given = f"process {launch.local_rank} of this machine needs a GPU of its own, and {there}"
         raise UsageError(f"{given}; start fewer processes, or use --device cpu")
     return torch.device("cuda", launch.local_rank)
 

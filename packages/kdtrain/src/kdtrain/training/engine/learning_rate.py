@@ -10,6 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from kdtrain.words import plural
+
+# Named as on the command line and in a file, since it is not known here where a value comes from.
+_WARMUP, _EVERY = "--warmup-steps (warmup_steps)", "--step-every (step_every)"
 ScheduleKind = Literal["constant", "cosine", "step", "exponential"]
 
 
@@ -22,7 +26,7 @@ class LearningRateSchedule:
     warmup_steps: int = 0
     """Linear rise to the full learning rate: step i of w has the factor (i + 1) / w; 0 is no warm-up."""
     total_steps: int = 0
-    """Length of the run, warm-up included; needed by cosine and exponential, which end there."""
+    """Length of the run, warm-up included; needed by cosine and exponential, which end there. 0: not known."""
     final_factor: float = 0.01
     """What cosine and exponential end at; exponential needs more than 0."""
     step_every: int = 0
@@ -41,16 +45,21 @@ class LearningRateSchedule:
                 f"schedule kind is {self.kind!r}; choose one of {', '.join(get_args(ScheduleKind))}"
             )
         if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps is {self.warmup_steps}; give 0 for none, or a number of steps")
+            raise ValueError(f"{_WARMUP} is {self.warmup_steps}; give 0 for none, or a number of steps")
+        if 0 < self.total_steps < self.warmup_steps:
+            raise ValueError(
+                f"{_WARMUP} is {self.warmup_steps}, beyond the {plural(self.total_steps, 'step')} of the run, which "
+                f"would never see its learning rate; give at most {self.total_steps}, or more epochs"
+            )
         if self.kind in ("cosine", "exponential"):
             self._check_end()
         if self.kind == "step" and (self.step_every < 1 or not 0 < self.step_factor <= 1):
-            given = f"step_every is {self.step_every} and step_factor {self.step_factor}"
-            raise ValueError(f"{given}; a step schedule needs step_every >= 1 and 0 < step_factor <= 1")
+            given = f"{_EVERY} is {self.step_every} and step_factor {self.step_factor}"
+            raise ValueError(f"{given}; a step schedule needs {_EVERY} >= 1 and 0 < step_factor <= 1")
 
     def _check_end(self) -> None:
         if self.total_steps <= self.warmup_steps:
-            given = f"total_steps is {self.total_steps} and warmup_steps {self.warmup_steps}"
+            given = f"the run has {plural(self.total_steps, 'step')} and {_WARMUP} is {self.warmup_steps}"
             raise ValueError(f"{given}; a {self.kind} schedule needs steps after its warm-up")
         lowest_is_allowed = self.kind == "cosine"
         if not 0 <= self.final_factor <= 1 or (self.final_factor == 0 and not lowest_is_allowed):

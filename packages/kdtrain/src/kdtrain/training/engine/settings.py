@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import UsageError
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
+from kdtrain.words import plural
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Optimizer = Literal["adam", "sgd"]
@@ -156,7 +157,7 @@ def _owned(settings: EngineSettings, world_size: int) -> dict[str, tuple[Any, st
     return {
         "train_batch_size": (settings.accumulate, "--accumulate"),
         "train_micro_batch_size_per_gpu": (settings.micro_batch, "--micro-batch"),
-        "gradient_accumulation_steps": (whole, f"--accumulate over {at_once} samples at once"),
+        "gradient_accumulation_steps": (whole, f"--accumulate over {plural(at_once, 'sample')} at once"),
         "managed_gradient_accumulation": (False, "the engine, which weights groups by their true size"),
         "gradient_clipping": (settings.gradient_clipping, "--gradient-clipping"),
         "zero_allow_untested_optimizer": (True, "the engine, whose optimizers are PyTorch's"),
