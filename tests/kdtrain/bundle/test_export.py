@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.locks import held_elsewhere
 from fixtures.shard_reader import read_shard
 from fixtures.training_runs import exported, kdtrain, record_of, trained, weights_sha256
 from kdtrain import load_bundle
@@ -19,7 +20,7 @@ from kdtrain.bundle.card import card
 from kdtrain.bundle.describe import default_name, describe
 from kdtrain.bundle.document import BundleDocument
 from kdtrain.bundle.entries import AgreementEntry
-from kdtrain.bundle.export import _write
+from kdtrain.bundle.export import _remove_leftovers, _write
 from kdtrain.bundle.source import measure_training_data, read_source
 from kdtrain.shards.index import read_index
 
@@ -79,6 +80,28 @@ def test_others_can_read_it_and_a_killed_export_is_in_no_ones_way(bundle, tmp_pa
     (tmp_path / f".bundle.{os.getpid()}.kdtrain-export").mkdir()
     _write(tmp_path / "bundle", {"a": b"a"})
     assert bytes_of(tmp_path / "bundle") == {"a": b"a"}
+
+
+def test_two_exports_to_one_folder_are_never_at_work_together(evaluated_teacher, tmp_path):
+    """The second is refused, naming the first; nothing of either is left beside the folder."""
+    out = tmp_path / "bundle"
+    with held_elsewhere(tmp_path / ".bundle.kdtrain-export.lock", "kdtrain export", out) as other:
+        said = refusal(evaluated_teacher, "--out", out)
+    assert f"another 'kdtrain export' writes to {out} (process {other.pid} on" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_exports_left_is_removed(tmp_path):
+    """Folders of exports to this name alone, as the temporary ones are called; others' and a person's stay."""
+    kept = [
+        ".bundle2.abcdefgh.kdtrain-export",
+        ".bundle.x.abcdefgh.kdtrain-export",
+        ".bundle.mine.kdtrain-export",
+    ]
+    for name in (*kept, ".bundle.abcd_f9h.kdtrain-export"):
+        (tmp_path / name / "bundle").mkdir(parents=True)
+    _remove_leftovers(tmp_path / "bundle")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_the_folder_one_is_in_cannot_be_the_bundle(evaluated_teacher, tmp_path, monkeypatch):

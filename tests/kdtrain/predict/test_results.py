@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.locks import held_elsewhere
 from fixtures.predictions import REGION
 from fixtures.predictions import SLIDE as PLAIN
 from kdtrain.errors import UsageError
@@ -86,6 +87,25 @@ def test_a_start_that_was_killed_while_it_began_is_no_foreign_folder(tmp_path: P
     (tmp_path / "predict.json.4711.partial").write_text("{")
     ResultsFolder(tmp_path).begin(IDENTITY)
     assert json.loads((tmp_path / "predict.json").read_bytes())["bundle"] == IDENTITY["bundle"]
+
+
+def test_one_command_predicts_into_a_folder_at_a_time(tmp_path: Path) -> None:
+    """The second is told of the first; the next one takes away what a killed one was writing, and nothing else."""
+    folder = tmp_path / "out"
+    ResultsFolder(folder).begin(IDENTITY)
+    with held_elsewhere(folder / "kdtrain.lock", "kdtrain predict", folder) as other:
+        with pytest.raises(
+            UsageError, match=rf"another 'kdtrain predict' writes to .* \(process {other.pid} on"
+        ):
+            ResultsFolder(folder).sole_writer().__enter__()
+    for part in ("slides", "explanations/a"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "x.json.4711.partial").write_text("{")
+        (folder / part / "mine.partial").write_text("")
+    with ResultsFolder(folder).sole_writer():
+        pass
+    names = sorted(path.name for path in folder.rglob("*") if path.is_file())
+    assert names == ["mine.partial", "mine.partial", "predict.json"]
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
