@@ -93,11 +93,12 @@ def test_one_command_predicts_into_a_folder_at_a_time(tmp_path: Path) -> None:
     """The second is told of the first; the next one takes away what a killed one was writing, and nothing else."""
     folder = tmp_path / "out"
     ResultsFolder(folder).begin(IDENTITY)
-    with held_elsewhere(folder / "kdtrain.lock", "kdtrain predict", folder) as other:
-        with pytest.raises(
-            UsageError, match=rf"another 'kdtrain predict' writes to .* \(process {other.pid} on"
-        ):
-            ResultsFolder(folder).sole_writer().__enter__()
+    with (
+        held_elsewhere(folder / "kdtrain.lock", "kdtrain predict", folder) as other,
+        pytest.raises(UsageError, match=rf"another 'kdtrain predict' writes to .* \(process {other.pid} on"),
+        ResultsFolder(folder).sole_writer(),
+    ):
+        pass
     for part in ("slides", "explanations/a"):
         (folder / part).mkdir(parents=True)
         (folder / part / "x.json.4711.partial").write_text("{")
