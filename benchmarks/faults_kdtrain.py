@@ -45,7 +45,7 @@ from fixtures.teacher_caches import VIEWS
 CLOCKS = frozenset({"wait_share"})
 FULL = (0.2, 0.5, 0.8, 0.97)
 """Parts of what a command writes that the small disk holds."""
-SMALLEST_DISK_BYTES = 64 * 1024
+SMALLEST_DISK_BYTES = 8 * 1024
 RECIPE = {
     "title": "Faults",
     "magnifications": [2.5],

@@ -266,7 +266,7 @@ def test_a_student_of_a_teacher_that_was_made_anew_is_not_finished(sweep):
 
 
 def test_a_dry_run_of_a_pattern_shows_what_it_needs(sweep, monkeypatch):
-    """The teacher that will be trained for a student's sake; not once it is there."""
+    """The teacher that will be trained for a student's sake; not once it is there. Who only looks needs no lock."""
     line = ((0.0, 0.0), (1.0, 1.0))
     speed = Speed(device="cpu", training=line, forward=line)
     monkeypatch.setattr("kdtrain.sweep.estimate.dry_run.measure_speed", lambda *_, **__: speed)
@@ -274,7 +274,8 @@ def test_a_dry_run_of_a_pattern_shows_what_it_needs(sweep, monkeypatch):
     shown = json.loads(ended.said[ended.said.index("[") :])
     assert [row["name"] for row in shown] == [TEACHER, KD]
     sweep("--only", "teacher*")
-    ended = sweep("--only", "kd-*", "--dry-run", "--json")
+    with held_elsewhere(sweep.out / "sweep.lock", "kdtrain sweep", sweep.out):
+        ended = sweep("--only", "kd-*", "--dry-run", "--json")
     assert [row["name"] for row in json.loads(ended.said[ended.said.index("[") :])] == [KD]
 
 
