@@ -29,13 +29,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "COLUMNS": "160"}
 
 import click
 import yaml
-from _common import markdown_table
 from kill_build import descendants
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -45,7 +45,7 @@ from fixtures.teacher_caches import VIEWS
 CLOCKS = frozenset({"wait_share"})
 FULL = (0.2, 0.5, 0.8, 0.97)
 """Parts of what a command writes that the small disk holds."""
-POLL_SECONDS = 0.0003
+POLL_SECONDS = 0.003
 ATTEMPTS = 6
 """At killing a command before it ends."""
 SMALLEST_DISK_BYTES = 8 * 1024
@@ -86,6 +86,10 @@ class Command:
             return sum(path.is_file() for path in self.out.parent.rglob("*"))
         return 0
 
+    def has_files(self, number: float) -> bool:
+        """Whether there are so many."""
+        return self.files() >= number
+
     def temporary(self) -> bool:
         """Whether it is writing a file."""
         with suppress(OSError):  # a folder that vanishes while it is looked through
@@ -111,7 +115,7 @@ def commands(made: Made, place: Path) -> dict[str, Command]:
     teacher = place.parent / "teacher"
     cache = ("cache-teacher", "--shards", made.shards, "--teacher", teacher, "--magnification", 2.5)
     cache += ("--train-on", "train", "--validate-on", "none", "--views", VIEWS, "--workers", 0)
-    predict = ("predict", made.bundle, *made.slides, "--workers", 0, "--explain", "--occlusion-passes", 4)
+    predict = ("predict", made.bundle, *made.slides[:3], "--workers", 0, "--explain", "--occlusion-passes", 1)
     given: dict[str, tuple[tuple[object, ...], Callable[[Path], bool]]] = {
         "cache-teacher": (cache, is_partial),
         "sweep": (("sweep", recipe, "--shards", made.shards), is_partial),
@@ -239,10 +243,10 @@ def clear(place: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def wait_until(process: int, there: Callable[[], bool]) -> None:
+def wait_until(process: int, there: Callable[[], bool], every: float = POLL_SECONDS) -> None:
     """Return when something is so, or the process is over."""
     while not ended(process) and not there():
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)
 
 
 def undisturbed(command: Command, log: Path) -> Whole:
@@ -277,11 +281,10 @@ def killed(
         clear(command.out.parent)
         process = start(command.arguments, log)
         # Work is counted in files, which a busy machine does not shift; where it was over first, a little earlier.
-        wait_until(
-            process, lambda: command.temporary() and command.files() >= 0.8**attempt * part * whole.most
-        )
+        wait_until(process, command.temporary)
+        wait_until(process, partial(command.has_files, 0.8**attempt * part * whole.most))
         if number % 2:
-            wait_until(process, command.temporary)
+            wait_until(process, command.temporary, POLL_SECONDS / 10)
         time.sleep(draw.uniform(0, whole.seconds / whole.most / 2))
         writing = command.temporary()
         signalled = kill(process, alone=number % 4 < 2) == -signal.SIGKILL
@@ -324,7 +327,7 @@ def filled(command: Command, whole: Whole, part: float, log: Path) -> tuple[list
         enlarge()
         wrong = wrong or finished(command, whole, log)
     last = next((line for line in reversed(said.splitlines()) if "No space" in line), "")
-    row = [f"{size:,} of {whole.bytes:,}", str(code), last.strip()[:110].replace("|", "/")]
+    row = [f"disk of {size:,} bytes, of {whole.bytes:,}", str(code), last.strip()[:110].replace("|", "/")]
     return [*row, wrong or "the same bytes"], not wrong
 
 
@@ -335,6 +338,11 @@ def prepared(folder: Path) -> Made:
     made = make_bundle(folder / "made")
     trained("teacher", made.shards, folder / "teacher", "--validate-on", "none")
     return made
+
+
+def echo_row(*cells: str) -> None:
+    """A line at once: a table of an hour is not to be lost with its last row."""
+    click.echo(f"| {' | '.join(cells)} |")
 
 
 @click.command()
@@ -359,19 +367,16 @@ def main(times: int, chosen: tuple[str, ...], full_disk: bool, seed: int) -> Non
             whole = undisturbed(command, log)
             assert undisturbed(command, log).files == whole.files, "two undisturbed runs differ"
             click.echo(f"\n{title}: {len(whole.files)} files, {whole.bytes:,} bytes, {whole.seconds:.2f} s\n")
-            rows = []
+            echo_row("kill", "at", "while writing", "files then", "killed", "second run")
             for number in range(times):
                 part = (number + draw.random()) / times
                 row, fine = killed(command, whole, part, number, draw, log)
-                rows.append([str(number + 1), *row])
+                echo_row(str(number + 1), *row)
                 good.append(fine)
-            header = ["kill", "at", "while writing", "files then", "killed", "second run"]
-            click.echo(markdown_table(header, rows))
-            trials = [filled(command, whole, part, log) for part in (FULL if full_disk else ())]
-            if trials:
-                good += [fine for _, fine in trials]
-                header = ["disk, bytes", "exit code", "said", "second run"]
-                click.echo("\n" + markdown_table(header, [row for row, _ in trials]))
+            for part in FULL if full_disk else ():
+                row, fine = filled(command, whole, part, log)
+                echo_row(*row)
+                good.append(fine)
     click.echo(f"\n{sum(good)} of {len(good)} disturbed commands were completed to the same bytes")
     sys.exit(0 if good and all(good) else 1)
 
