@@ -146,11 +146,3 @@ def test_tiff_resolution_counts_where_it_is_a_microscopes(
     with open_reader(slide_file(tmp_path / "a.tif")) as slide:
         assert slide.mpp == (None if mpp is None else pytest.approx(mpp, rel=1e-4))
         assert slide.objective is None
-
-
-def test_only_the_first_page_is_read_and_said_so(tmp_path: Path) -> None:
-    """A stack of plain pages is one image, with a warning."""
-    tifffile.imwrite(tmp_path / "a.tif", np.stack([PICTURE, 255 - PICTURE]), photometric="rgb", metadata=None)
-    with open_reader(slide_file(tmp_path / "a.tif")) as slide:
-        assert np.array_equal(read_level(slide, 0), PICTURE)
-        assert slide.warnings == ["The image has 2 pages; only the first is read."]

@@ -1,8 +1,9 @@
 """What every reader of slides promises, whatever the format.
 
 Pixels are RGB, 8-bit arrays (rows, columns, 3), in strips from top to bottom, so that memory is bounded whatever the
-slide's size. Pixels are as stored: no colour profile is applied, no EXIF orientation is followed, transparency is
-flattened on the slide's own background. Label and macro images are never read.
+slide's size. Pixels are as stored: no colour profile is applied, no orientation is followed (a TIFF with another one
+than upright is refused, a JPEG or PNG warned of), transparency is flattened on the slide's own background. Label and
+macro images are never read.
 
 Frames: a *level* is one image of the slide's pyramid, level 0 the full-resolution one; a box in "level pixels" has
 its origin at the top left of that level. Level-0 pixels per level pixel are ``downsample_x`` and ``downsample_y``,

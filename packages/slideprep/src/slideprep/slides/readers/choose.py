@@ -13,6 +13,12 @@ from slideprep.slides.reader import Slide, _first_bytes
 
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
+    from slideprep.slides.readers.tiff_facts import TiffFacts
+
+
+_UNCHECKED = (
+    "The file's list of pages is damaged or unusual: orientation, samples and pages could not be checked."
+)
 
 
 _UNREAD = "which no reader here opens; "
@@ -51,8 +57,8 @@ def open_reader(file: SlideFile) -> Slide:
 
 def _strictest(file: SlideFile) -> Slide:
     from slideprep.slides.readers.openslide import detect_vendor, open_openslide
-    from slideprep.slides.readers.plain import open_jpeg, open_plain_tiff, open_vips
-    from slideprep.slides.readers.tiff import open_tiff_tiles
+    from slideprep.slides.readers.plain import open_jpeg, open_vips
+    from slideprep.slides.readers.tiff_facts import TIFF_STARTS
 
     start = _first_bytes(file)
     if start.startswith(b"\xff\xd8\xff"):
@@ -65,12 +71,10 @@ def _strictest(file: SlideFile) -> Slide:
         from slideprep.slides.readers.dicom_sparse import open_dicom_openslide
 
         return open_dicom_jpeg(file) or open_dicom_openslide(file)
-    if vendor in ("aperio", "generic-tiff"):
-        return open_tiff_tiles(file) or open_openslide(file)
+    if start[:4] in TIFF_STARTS:
+        return _open_tiff(file, vendor)
     if vendor is not None:
         return open_openslide(file)
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return open_plain_tiff(file)
     known = next((what for mark, what in _OTHER_FORMATS.items() if start.startswith(mark)), None)
     if known is not None:
         raise SlideOpenError(f"slide '{file.name}' is {known} ({file.path})")
@@ -78,3 +82,39 @@ def _strictest(file: SlideFile) -> Slide:
         f"slide '{file.name}' is no format that OpenSlide reads and no plain JPEG, PNG or TIFF image (its first bytes "
         f"are {start[:8]!r}); if it opens in another program, convert it there to a pyramidal TIFF ({file.path})"
     )
+
+
+def _open_tiff(file: SlideFile, vendor: str | None) -> Slide:
+    """A file whose tags no reader looks at: they are checked first, and what was found goes with the slide."""
+    from slideprep.slides.readers.openslide import open_openslide
+    from slideprep.slides.readers.plain import open_plain_tiff
+    from slideprep.slides.readers.tiff import open_tiff_tiles
+    from slideprep.slides.readers.tiff_facts import read_facts
+
+    facts = read_facts(file.path)
+    found = [_UNCHECKED] if facts is None else _checked(file, facts, vendor)
+    if vendor is None:
+        slide: Slide = open_plain_tiff(file)
+    elif vendor in ("aperio", "generic-tiff"):
+        slide = open_tiff_tiles(file) or open_openslide(file)
+    else:
+        slide = open_openslide(file)
+    slide.warnings += found
+    return slide
+
+
+def _checked(file: SlideFile, facts: TiffFacts, vendor: str | None) -> list[str]:
+    """Warnings about a TIFF's tags, and about a few of its samples where tags do not tell enough.
+
+    Raises:
+        SlideOpenError: It is not what any reader takes it for.
+    """
+    from slideprep.slides.readers import tiff_check, tiff_values
+
+    reason = tiff_check.refusal(facts, vendor)
+    values = None if reason else tiff_values.look(facts, tiff_check.slide_pages(facts, vendor)[0])
+    if values is not None:
+        reason = tiff_values.refusal(values)
+    if reason:
+        raise SlideOpenError(f"slide '{file.name}' cannot be read as a stained slide: {reason} ({file.path})")
+    return [*tiff_check.warnings(facts, vendor), *(tiff_values.warnings(values) if values else ())]

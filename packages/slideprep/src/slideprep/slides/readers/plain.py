@@ -2,14 +2,17 @@
 
 JPEG up to 200 megapixels is decoded whole and strictly, so damage is refused, and kept until the slide is closed.
 Everything else streams through libvips, with every warning an error. Pixels are as stored: EXIF orientation is not
-followed and ICC profiles are not applied, so that boxes and annotations fit what is in the file. Grey becomes RGB,
-16 bits become 8 (with a warning), transparency is laid on white; CMYK and floating-point images are refused.
+followed, which a warning says, and ICC profiles are not applied, so that boxes and annotations fit what is in the file.
+Grey becomes RGB and 16 bits become 8 (with warnings), transparency is laid on white; CMYK and floating-point images are
+refused, and so are values that no stained slide has (:mod:`slideprep.slides.readers.tiff_values`). A TIFF's tags and
+values have been looked at before it comes here.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +21,11 @@ import simplejpeg
 
 from slideprep.errors import SlideOpenError, SlideReadError
 from slideprep.slides.reader import STRIP_ROWS, ClosingSlide, grid_cells, levels_from_sizes
+from slideprep.slides.readers.plain_looks import exif_of_jpeg, png_warnings, refuse_values, turned
 from slideprep.slides.readers.stated_scale import StatedScale, stated_scale
+from slideprep.slides.readers.tiff_check import GREY
 from slideprep.slides.readers.tiff_pages import directory_is_complete
+from slideprep.slides.readers.tiff_values import grey_values
 from slideprep.slides.readers.tile_codecs import read_jpeg_header
 from slideprep.units import Pixels
 
@@ -51,7 +57,12 @@ def open_jpeg(file: SlideFile) -> PlainSlide:
         raise SlideOpenError(_unsupported(file.name, f"its colours are {colours}"))
     if width * height > JPEG_LIMIT_PX:
         return open_vips(file)
-    return _StrictJpeg(file.name, width, height, data)
+    slide = _StrictJpeg(file.name, width, height, data)
+    slide.warnings += turned(exif_of_jpeg(data))
+    if colours.upper() == "GRAY":
+        slide.warnings.append(GREY)
+        slide.refuse_dark()
+    return slide
 
 
 def open_plain_tiff(file: SlideFile) -> PlainSlide:
@@ -85,7 +96,12 @@ def open_vips(file: SlideFile) -> PlainSlide:
             f"slide '{file.name}' cannot be opened: libvips says '{_one_line(error)}'; it is probably truncated or "
             f"damaged, {_COPY_AGAIN} ({file.path})"
         ) from error
-    return _Streamed(file, image)
+    slide = _Streamed(file, image)
+    if slide.vendor != "tiff" and image.get_typeof("exif-data"):
+        slide.warnings += turned(image.get("exif-data"))
+    if slide.vendor == "png":
+        slide.warnings += png_warnings(file.name, image, lambda: _load(file.path))
+    return slide
 
 
 def _load(path: Path) -> Any:
@@ -200,6 +216,11 @@ class _StrictJpeg(PlainSlide):
                 ) from error
         return self._image
 
+    def refuse_dark(self) -> None:
+        """Refuse, by SlideOpenError, a grey image without bright glass."""
+        with suppress(SlideReadError):  # damage is said where pixels are read
+            refuse_values(self.name, grey_values(8, self._decoded()[::3, ::3, 0] / 255))
+
     def close(self) -> None:
         self._image = None
         self._data = b""
@@ -214,9 +235,6 @@ class _Streamed(PlainSlide):
         vendor = str(image.get("vips-loader")).removesuffix("_source").removesuffix("load")
         super().__init__(file.name, vendor, image.width, image.height, _tiff_scale(image, vendor))
         self._path = file.path
-        pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-        if pages > 1:
-            self.warnings.append(f"The image has {pages} pages; only the first is read.")
         if image.format == "ushort":
             self.warnings.append("The image has 16 bits per channel; the upper 8 are used.")
 

@@ -15,6 +15,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from slideprep.slides.readers.tiff_facts import UNREADABLE
+
 if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
 
@@ -85,7 +87,7 @@ def level_pages(file: SlideFile, vendor: str, sizes: tuple[tuple[int, int], ...]
             if not all(_is_plain(page) for page in found):
                 return None
             tiled = [_tiled_page(file.path, page) for page in found]
-    except (tifffile.TiffFileError, ValueError, KeyError):
+    except UNREADABLE:
         return None
     # where a tile of an SVS pyramid is missing OpenSlide paints that place from other levels; leave that to it
     has_hole = any(bool((page.byte_counts == 0).any()) for page in tiled)
