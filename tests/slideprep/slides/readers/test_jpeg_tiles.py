@@ -120,30 +120,6 @@ def test_tile_beyond_the_end_is_truncation(tmp_path: Path) -> None:
         read_level(slide, 0)
 
 
-@pytest.mark.parametrize("write", [write_jpeg_tiff, write_svs])
-def test_empty_tiles_are_background(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
-    """A tile of no bytes is shown in the background's colour, with one warning that counts such tiles."""
-    path = write(tmp_path / "a.tif", PICTURE)
-    for tile in (1, 3):
-        set_tile_entry(path, "TileByteCounts", tile, 0)
-    with open_reader(slide_file(path)) as slide:
-        image = read_level(slide, 0)
-        assert slide.reader == "tiff-jpeg"
-        assert (image[:64, 64:128] == 255).all()
-        assert (image[64:128, :64] == 255).all()
-        assert np.abs(image[:64, :64].astype(int) - PICTURE[:64, :64]).mean() < 2
-        assert [w.startswith("2 of 9 tiles of level 0 are not stored") for w in slide.warnings] == [True]
-
-
-def test_svs_pyramid_with_a_hole_is_left_to_openslide(tmp_path: Path) -> None:
-    """OpenSlide paints holes of an SVS pyramid in its own way, so it reads such a slide, on white."""
-    path = write_svs(tmp_path / "a.svs", PICTURE, levels=2)
-    set_tile_entry(path, "TileByteCounts", 1, 0)
-    with open_reader(slide_file(path)) as slide:
-        assert slide.reader == "openslide"
-        assert (read_level(slide, 0)[:64, 64:128] == 255).all()
-
-
 def test_other_compressions_are_left_to_openslide(tmp_path: Path) -> None:
     """A tiled TIFF that is not JPEG is no case for this reader; OpenSlide gives its pixels unchanged."""
     import tifffile

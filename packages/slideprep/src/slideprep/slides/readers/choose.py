@@ -86,6 +86,7 @@ def _strictest(file: SlideFile) -> Slide:
 
 def _open_tiff(file: SlideFile, vendor: str | None) -> Slide:
     """A file whose tags no reader looks at: they are checked first, and what was found goes with the slide."""
+    from slideprep.slides.readers.holes import without_holes
     from slideprep.slides.readers.openslide import open_openslide
     from slideprep.slides.readers.plain import open_plain_tiff
     from slideprep.slides.readers.tiff import open_tiff_tiles
@@ -100,7 +101,7 @@ def _open_tiff(file: SlideFile, vendor: str | None) -> Slide:
     else:
         slide = open_openslide(file)
     slide.warnings += found
-    return slide
+    return slide if facts is None or vendor is None else without_holes(slide, facts, vendor)
 
 
 def _checked(file: SlideFile, facts: TiffFacts, vendor: str | None) -> list[str]:

@@ -56,9 +56,19 @@ def open_dicom_jpeg(file: SlideFile) -> DicomJpegSlide | None:
             for level in range(len(sizes))
         ):
             note_converted(slide.warnings, len(ycbcr_levels), len(sizes))
+            _note_empty(slide.warnings, pages[0])
             return slide
         slide.close()
         return None
+
+
+def _note_empty(warnings: list[str], page: TiledPage) -> None:
+    empty = int((page.byte_counts == 0).sum())
+    if empty:
+        warnings.append(
+            f"{empty} of {len(page.byte_counts)} tiles of level 0 are not stored in the file; they are shown as "
+            "background."
+        )
 
 
 def _pages(found: Sequence[Frames | None], sizes: Sequence[tuple[int, int]]) -> list[TiledPage] | None:

@@ -55,12 +55,6 @@ class TiledSlide(ClosingSlide):
         self.scale_doubts = metadata.scale_doubts
         self.pages = pages
         self._descriptors = {path: os.open(path, os.O_RDONLY) for path in {page.path for page in pages}}
-        empty = int((pages[0].byte_counts == 0).sum())
-        if empty:
-            self.warnings.append(
-                f"{empty} of {len(pages[0].byte_counts)} tiles of level 0 are not stored in the file; they are shown "
-                "as background."
-            )
 
     def keep_levels(self, indices: Sequence[int]) -> None:
         """Keep some levels only; see :meth:`slideprep.slides.reader.Slide.keep_levels`."""
