@@ -60,7 +60,7 @@ def without_holes(slide: Slide, facts: TiffFacts, vendor: str) -> Slide:
     if not count:
         return slide
     if vendor in _PLACED_BY_METADATA or len(pages) != len(slide.levels):
-        slide.warnings.append(f"{count} tiles are not stored in the file; they are shown as background.")
+        slide.warnings.append(f"Tiles that are not stored in the file ({count}) are shown as background.")
         return slide
     holes = _judged(slide, pages, vendor)
     if vendor != "philips" or any(level.lost.any() for level in holes.values()):
