@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from slideprep.errors import TissueError, UsageError
-from slideprep.tissue.artefacts import closed, dilated, edge_mask, pen_mask
+from slideprep.tissue.artefacts import closed, dilated, edge_mask
 from slideprep.tissue.background import Background, FloatArray, absorbance, find_padding, fit_background
 from slideprep.tissue.boxes import (
     EIGHT_CONNECTED,
@@ -31,6 +31,8 @@ from slideprep.tissue.boxes import (
     without_shared_tissue,
     without_small_components,
 )
+from slideprep.tissue.ink import LabelArray, find_strokes
+from slideprep.tissue.under_ink import UnderInk, hidden_tissue, look_under, reaching_over
 from slideprep.units import Box
 
 OVERVIEW_MPP = 16.0
@@ -43,6 +45,10 @@ MIN_COLOUR = 0.2
 
 SURE_TISSUE = 0.1
 """Stain signal of what counts as tissue around an ink-coloured spot: more than the blurred rim of a stroke."""
+
+
+DUST_MM2 = 0.01
+"""Smaller specks, under 0.1 mm a side, are dust or debris."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +109,12 @@ class AutoResult:
 
     Attributes:
         mask: (rows, columns) bool, tissue in overview pixels.
+        hidden: The part of it that no one can see: ink beside a piece that may go on under it.
         notes: What a person should know, one line each; empty where all was ordinary.
     """
 
     mask: BoolArray
+    hidden: BoolArray
     notes: tuple[str, ...]
 
 
@@ -139,14 +147,21 @@ def auto_mask(
     grey = _is_grey(planes)
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
     candidates = signal > faint
+    colourful = _colourful(od)
+    under = None
     if settings.reject_pen and not grey:
-        pen = _pen(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
-        candidates &= ~pen
-        if pen.any():
-            notes.append(f"marker ink left out: {_area_mm2(pen, mpp_overview):.1f} mm²")
+        stained = signal > max(clear, SURE_TISSUE)
+        strokes = _strokes(od, stained, mpp_overview, settings)
+        if strokes.any():
+            under = look_under(od, strokes, stained, margin_px=_margin_px(mpp_overview, settings))
+            candidates &= ~under.near | under.tissue
+            colourful |= under.tissue
+            ink = under.near & ~under.tissue
+            notes.append(f"marker ink left out: {_area_mm2(ink, mpp_overview):.1f} mm²")
     candidates = _with_seed(candidates, signal > clear)
-    mask = _assembled(candidates, od, mpp_overview, settings, grey=grey)
-    return AutoResult(mask=mask, notes=tuple(notes))
+    pieces = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
+    mask, hidden = _large_enough(pieces, under, mpp_overview, settings)
+    return AutoResult(mask=mask, hidden=hidden, notes=tuple(notes))
 
 
 def stain_signal(od: FloatArray) -> FloatArray:
@@ -190,15 +205,24 @@ def _is_grey(planes: ByteArray) -> bool:
     return bool((planes[0] == planes[1]).all() and (planes[1] == planes[2]).all())
 
 
-def _pen(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> BoolArray:
-    margin_px = max(1, round(settings.pen_margin_um / mpp))
-    return pen_mask(
+def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> LabelArray:
+    return find_strokes(
         od,
         stained,
         min_px=max(4, _px_from_mm2(0.01, mpp)),
-        margin_px=margin_px,
+        margin_px=_margin_px(mpp, settings),
         ring_px=max(1, round(128 / mpp)),
     )
+
+
+def _margin_px(mpp: float, settings: AutoTissue) -> int:
+    return max(1, round(settings.pen_margin_um / mpp))
+
+
+def _colourful(od: FloatArray) -> BoolArray:
+    most = od.max(axis=0)
+    colourful: BoolArray = (most - od.min(axis=0)) > MIN_COLOUR * most
+    return colourful
 
 
 def _px_from_mm2(area_mm2: float, mpp: float) -> int:
@@ -219,10 +243,10 @@ def _with_seed(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     return kept
 
 
-def _assembled(mask: BoolArray, od: FloatArray, mpp: float, settings: AutoTissue, *, grey: bool) -> BoolArray:
-    """Pixels to pieces: edges out, gaps closed, unstained and small pieces out, holes filled."""
-    most = od.max(axis=0)
-    colourful = (most - od.min(axis=0)) > MIN_COLOUR * most
+def _assembled(
+    mask: BoolArray, colourful: BoolArray, mpp: float, settings: AutoTissue, *, grey: bool
+) -> BoolArray:
+    """Pixels to pieces: edges out, gaps closed, unstained pieces out."""
     if settings.reject_edges:
         length_px = settings.edge_length_um / mpp
         mask = mask & ~edge_mask(
@@ -231,11 +255,22 @@ def _assembled(mask: BoolArray, od: FloatArray, mpp: float, settings: AutoTissue
     closing_px = round(settings.close_um / mpp / 2)
     mask = without_small_components(mask, _px_from_mm2(settings.speck_mm2, mpp))
     pieces = closed(mask, closing_px)
-    if not grey:
-        pieces = _stained_pieces(pieces, mask, colourful)
+    return pieces if grey else _stained_pieces(pieces, mask, colourful)
+
+
+def _large_enough(
+    pieces: BoolArray, under: UnderInk | None, mpp: float, settings: AutoTissue
+) -> tuple[BoolArray, BoolArray]:
+    """Pieces without holes and without small ones, and the part of them that ink may hide: it counts as size."""
+    min_px = _px_from_mm2(settings.min_area_mm2, mpp)
+    beyond = np.zeros_like(pieces)
+    if under is not None:
+        hidden = hidden_tissue(pieces, under, least_px=_px_from_mm2(DUST_MM2, mpp), small_px=min_px)
+        pieces, beyond = pieces | hidden.between, hidden.beyond
     if settings.fill_holes:
         pieces = ndimage.binary_fill_holes(pieces)
-    return without_small_components(pieces, _px_from_mm2(settings.min_area_mm2, mpp))
+    mask = without_small_components(pieces | beyond, min_px)
+    return mask, mask & beyond & ~pieces
 
 
 def _stained_pieces(pieces: BoolArray, mask: BoolArray, colourful: BoolArray) -> BoolArray:
@@ -258,6 +293,7 @@ def auto_regions(
     width_l0: int,
     height_l0: int,
     settings: AutoTissue | None = None,
+    hidden: BoolArray | None = None,
 ) -> list[Box]:
     """Group the pieces of a mask into regions and box them, top to bottom, then left to right.
 
@@ -274,15 +310,20 @@ def auto_regions(
         width_l0: Width of the slide, level-0 pixels.
         height_l0: Height of the slide, level-0 pixels.
         settings: Settings; the defaults where None.
+        hidden: The part of the mask that ink may hide. Boxes reach over it, but it joins none.
 
     Returns:
         Half-open boxes in level-0 pixels, (x, y) top left.
     """
     settings = settings or AutoTissue()
-    near = dilated(mask, round(settings.merge_um / mpp_overview / 2))
+    seen = mask if hidden is None else mask & ~hidden
+    near = dilated(seen, round(settings.merge_um / mpp_overview / 2))
     labels, _ = ndimage.label(near, structure=EIGHT_CONNECTED)
-    labels[~mask] = 0
-    spans = without_shared_tissue(ndimage.find_objects(labels), mask, settings.max_shared_tissue)
+    labels[~seen] = 0
+    pieces = ndimage.find_objects(labels)
+    spans = without_shared_tissue(pieces, seen, settings.max_shared_tissue)
+    if hidden is not None:
+        spans = reaching_over(spans, pieces, labels, hidden)
     scale, size = (downsample_x, downsample_y), (width_l0, height_l0)
     boxes = [box_from_slices(rows, columns, downsample=scale, size_l0=size) for rows, columns in spans]
     return sorted(boxes, key=lambda box: (box.y, box.x, box.height, box.width))

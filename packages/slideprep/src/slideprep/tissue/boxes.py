@@ -39,7 +39,7 @@ def without_shared_tissue(spans: list[Span], mask: BoolArray, most_shared: float
         if partner is None:
             settled.append(span)
         else:
-            waiting.append(_united(span, settled.pop(partner)))
+            waiting.append(united(span, settled.pop(partner)))
     return settled
 
 
@@ -54,7 +54,8 @@ def _common(a: Span, b: Span) -> Span | None:
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def _united(a: Span, b: Span) -> Span:
+def united(a: Span, b: Span) -> Span:
+    """The smallest rectangle around two."""
     return (
         slice(min(a[0].start, b[0].start), max(a[0].stop, b[0].stop)),
         slice(min(a[1].start, b[1].start), max(a[1].stop, b[1].stop)),

@@ -1,0 +1,112 @@
+"""Absorbance -> strokes of a marker pen, told by their colour.
+
+In: absorbance, (3, rows, columns) float32 as in ``background``, and masks of overview pixels. Out: numbered strokes.
+Colours are judged by the ratios of absorbance of the three channels, which stay the same when a stain or ink gets
+thicker. Haematoxylin and eosin, whatever their mixture, absorb green most or nearly so. What lies under the strokes is
+``under_ink``'s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from slideprep.tissue.artefacts import dilated, widened
+from slideprep.tissue.background import FloatArray
+from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray
+
+LabelArray = npt.NDArray[np.int32]
+"""(rows, columns): a stroke's number from 1, 0 where there is none."""
+
+PEN_OD = 0.25
+"""Ink absorbs at least this much somewhere in a stroke (natural log: a quarter darker)."""
+
+PEN_FAINT_OD = 0.06
+"""Faint ends of a stroke, taken with it where they touch it and have its hue."""
+
+BLACK_OD = 0.35
+"""Black ink absorbs at least this in every channel."""
+
+RED_THIN_OD = 0.35
+"""Red ink that lets two thirds of the green through is still told from eosin; paler, it is not."""
+
+RED_DENSE_OD = 1.4
+"""Dense red ink absorbs at least this much green and blue (three quarters); the reddest bone seen absorbed 1.23."""
+
+TISSUE_AROUND = 0.75
+"""Ink-coloured spots with this much stained tissue around are dark tissue, pigment or blood: they stay."""
+
+
+def find_strokes(
+    od: FloatArray, stained: BoolArray, *, min_px: int, margin_px: int, ring_px: int
+) -> LabelArray:
+    """Marker strokes in green, blue, red or black, without the margin around them that is a mixture of ink and glass.
+
+    Args:
+        od: Absorbance.
+        stained: Pixels that are clearly not background.
+        min_px: Smallest area of a stroke.
+        margin_px: Width of that margin.
+        ring_px: How far around a stroke to look for tissue: spots amid it are none.
+    """
+    hue = _ink_hue(od)
+    most = od.max(axis=0)
+    core = (hue & (most > PEN_OD)) | _black_ink(od) | _red_ink(od)
+    if np.count_nonzero(core) < min_px:
+        return np.zeros(core.shape, dtype=np.int32)
+    tissue = stained & ~hue & ~core
+    faint = (hue | _grey(od) | _ruddy(od)) & (most > PEN_FAINT_OD)
+    labels, count = ndimage.label(core | faint, structure=EIGHT_CONNECTED)
+    areas = np.bincount(labels[core], minlength=count + 1)
+    numbers = np.zeros(count + 1, dtype=np.int32)
+    outer = margin_px + ring_px
+    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        if areas[label] >= min_px:
+            window = (widened(rows, outer), widened(columns, outer))
+            if not _amid_tissue(labels[window] == label, tissue[window], margin_px, ring_px):
+                numbers[label] = numbers.max() + 1
+    strokes: LabelArray = numbers[labels]
+    return strokes
+
+
+def _ink_hue(od: FloatArray) -> BoolArray:
+    """Green absorbed least (green ink), or red much more than green (blue ink); H&E does neither."""
+    red, green, blue = od
+    green_ink = green < 0.8 * np.minimum(red, blue)
+    blue_ink = (red > 1.25 * green) & (red > 1.1 * blue)
+    hue: BoolArray = green_ink | blue_ink
+    return hue
+
+
+def _red_ink(od: FloatArray) -> BoolArray:
+    """Little red absorbed, and blue as much as green (nearly, where dense): eosin, blood and bone absorb less blue."""
+    red, green, blue = od
+    thin = (green > RED_THIN_OD) & (blue > 0.86 * green)
+    dense = (np.minimum(green, blue) > RED_DENSE_OD) & (blue > 0.8 * green)
+    ink: BoolArray = (thin | dense) & (red < 0.25 * green)
+    return ink
+
+
+def _black_ink(od: FloatArray) -> BoolArray:
+    """Every channel absorbed alike; the darkest nuclei still let blue pass."""
+    ink: BoolArray = (od.min(axis=0) > BLACK_OD) & _grey(od)
+    return ink
+
+
+def _grey(od: FloatArray) -> BoolArray:
+    grey: BoolArray = od.min(axis=0) > 0.72 * od.max(axis=0)
+    return grey
+
+
+def _ruddy(od: FloatArray) -> BoolArray:
+    """The hue of red ink, and of some tissue: it counts beside red ink alone."""
+    red, green, blue = od
+    ruddy: BoolArray = (blue > 0.76 * green) & (red < 0.25 * green)
+    return ruddy
+
+
+def _amid_tissue(spot: BoolArray, tissue: BoolArray, margin_px: int, ring_px: int) -> bool:
+    near = dilated(spot, margin_px)
+    ring = dilated(near, ring_px) & ~near
+    return bool(tissue[ring].mean() > TISSUE_AROUND) if ring.any() else False
