@@ -47,6 +47,9 @@ SURE_TISSUE = 0.1
 """Stain signal of what counts as tissue around an ink-coloured spot: more than the blurred rim of a stroke."""
 
 
+MOST_RINGS, INK_RINGS = 2.0, 1.0
+"""Signals whose halos are looked for: more takes no more light away, and ink hides no pale tissue beside it."""
+
 DUST_MM2 = 0.01
 """Smaller specks, under 0.1 mm a side, are dust or debris."""
 
@@ -143,21 +146,21 @@ def auto_mask(
     signal = stain_signal(od)
     faint, clear = _thresholds(signal, background, settings)
     od[:, padding], signal[padding] = 0.0, 0.0
-    signal = _without_halo(signal, mpp_overview, settings)
     grey = _is_grey(planes)
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
-    candidates = signal > faint
-    colourful = _colourful(od)
-    under = None
+    strokes = np.zeros(signal.shape, dtype=np.int32)
     if settings.reject_pen and not grey:
+        strokes = _strokes(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
+    inked = bool(strokes.any())
+    signal = _without_halo(signal, strokes, mpp_overview, settings)
+    candidates, colourful, under = signal > faint, _colourful(od), None
+    if inked:
         stained = signal > max(clear, SURE_TISSUE)
-        strokes = _strokes(od, stained, mpp_overview, settings)
-        if strokes.any():
-            under = look_under(od, strokes, stained, margin_px=_margin_px(mpp_overview, settings))
-            candidates &= ~under.near | under.tissue
-            colourful |= under.tissue
-            ink = under.near & ~under.tissue
-            notes.append(f"marker ink left out: {_area_mm2(ink, mpp_overview):.1f} mm²")
+        under = look_under(od, strokes, stained, margin_px=_margin_px(mpp_overview, settings))
+        candidates &= ~under.near | under.tissue
+        colourful |= under.tissue
+        ink = under.near & ~under.tissue
+        notes.append(f"marker ink left out: {_area_mm2(ink, mpp_overview):.1f} mm²")
     candidates = _with_seed(candidates, signal > clear)
     pieces = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
     mask, hidden = _large_enough(pieces, under, mpp_overview, settings)
@@ -181,10 +184,14 @@ def stain_signal(od: FloatArray) -> FloatArray:
     return signal
 
 
-def _without_halo(signal: FloatArray, mpp: float, settings: AutoTissue) -> FloatArray:
-    """The signal, 0 where it is weak next to a much stronger one: compressed overviews ring around dark tissue."""
+def _without_halo(signal: FloatArray, strokes: LabelArray, mpp: float, settings: AutoTissue) -> FloatArray:
+    """The signal, 0 where it is weak next to a much stronger one: compressed overviews ring around dark tissue.
+
+    They ring by light, of which ink takes hardly more than dark tissue does.
+    """
     reach_px = round(settings.halo_um / mpp)
-    strongest = ndimage.maximum_filter(signal, 2 * reach_px + 1)
+    light = np.minimum(signal, np.where(strokes, np.float32(INK_RINGS), np.float32(MOST_RINGS)))
+    strongest = ndimage.maximum_filter(light, 2 * reach_px + 1)
     return np.where(signal < settings.halo * strongest, np.float32(0), signal)
 
 

@@ -28,8 +28,17 @@ PEN_FAINT_OD = 0.06
 BLACK_OD = 0.35
 """Black ink absorbs at least this in every channel."""
 
-RED_THIN_OD = 0.35
-"""Red ink that lets two thirds of the green through is still told from eosin; paler, it is not."""
+RED_THIN_OD = 0.7
+"""Red ink that lets half of the green through is still told from eosin whatever the slide; paler, it is not."""
+
+RED_DENSEST_OD = 1.9
+"""Nothing stained absorbs this much green and so little red."""
+
+RED_FAINT_OD = 0.35
+"""Where the slide's own tissue has another hue, ink is told that lets two thirds of the green through."""
+
+RED_STEP = 7
+"""Every seventh pixel tells the tissue's hue."""
 
 RED_DENSE_OD = 1.4
 """Dense red ink absorbs at least this much green and blue (three quarters); the reddest bone seen absorbed 1.23."""
@@ -52,17 +61,18 @@ def find_strokes(
     """
     hue = _ink_hue(od)
     most = od.max(axis=0)
-    core = (hue & (most > PEN_OD)) | _black_ink(od) | _red_ink(od)
-    if np.count_nonzero(core) < min_px:
+    core = (hue & (most > PEN_OD)) | _black_ink(od) | _red_ink(od, stained, min_px)
+    if np.count_nonzero(core) < min_px // 2:
         return np.zeros(core.shape, dtype=np.int32)
     tissue = stained & ~hue & ~core
     faint = (hue | _grey(od) | _ruddy(od)) & (most > PEN_FAINT_OD)
     labels, count = ndimage.label(core | faint, structure=EIGHT_CONNECTED)
-    areas = np.bincount(labels[core], minlength=count + 1)
+    dark = np.bincount(labels[core], minlength=count + 1)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
     numbers = np.zeros(count + 1, dtype=np.int32)
     outer = margin_px + ring_px
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        if areas[label] >= min_px:
+        if areas[label] >= min_px and dark[label] >= min_px // 2:
             window = (widened(rows, outer), widened(columns, outer))
             if not _amid_tissue(labels[window] == label, tissue[window], margin_px, ring_px):
                 numbers[label] = numbers.max() + 1
@@ -79,12 +89,22 @@ def _ink_hue(od: FloatArray) -> BoolArray:
     return hue
 
 
-def _red_ink(od: FloatArray) -> BoolArray:
-    """Little red absorbed, and blue as much as green (nearly, where dense): eosin, blood and bone absorb less blue."""
+def _red_ink(od: FloatArray, stained: BoolArray, min_px: int) -> BoolArray:
+    """Little red absorbed, and blue as much as green (nearly, where dense): eosin, blood and bone absorb less blue.
+
+    Paler ink is told by the slide's own tissue, where that is clearly less red.
+    """
     red, green, blue = od
-    thin = (green > RED_THIN_OD) & (blue > 0.86 * green)
+    ruddy = _ruddy(od) & (green > RED_FAINT_OD)
+    if np.count_nonzero(ruddy) < min_px // 2:
+        return ruddy & False
+    thin = (green > RED_THIN_OD) & (blue > 0.9 * green)
     dense = (np.minimum(green, blue) > RED_DENSE_OD) & (blue > 0.8 * green)
-    ink: BoolArray = (thin | dense) & (red < 0.25 * green)
+    densest = (green > RED_DENSEST_OD) & (blue > 0.6 * green) & (red < 0.16 * green)
+    tissue = od[:, stained][:, ::RED_STEP]
+    usual_red, usual_blue = np.median(tissue[0] / tissue[1]), np.percentile(tissue[2] / tissue[1], 25)
+    redder = (red < 0.45 * usual_red * green) & (blue > 1.33 * usual_blue * green)
+    ink: BoolArray = (ruddy & (thin | dense | redder)) | densest
     return ink
 
 
@@ -95,7 +115,7 @@ def _black_ink(od: FloatArray) -> BoolArray:
 
 
 def _grey(od: FloatArray) -> BoolArray:
-    grey: BoolArray = od.min(axis=0) > 0.72 * od.max(axis=0)
+    grey: BoolArray = od.min(axis=0) > 0.76 * od.max(axis=0)
     return grey
 
 

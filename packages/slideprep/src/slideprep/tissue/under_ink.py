@@ -32,8 +32,11 @@ LEAST_TISSUE = 0.06
 INK_SPREAD = 0.12
 """Ink's colour varies by about this part of its absorbance along a stroke; tissue shows where it is more."""
 
-RIM_PX = 3
-"""Within this distance of a stroke's border a pixel may be a mixture of ink and glass, which looks a little like tissue."""
+RIM, RIM_PX = 0.75, 3
+"""A pixel with less than this part of the ink within so many pixels may be a mixture of ink and glass."""
+
+THROUGH = 0.5
+"""Tissue under this part of a stroke's densest ink was seen through it, and not beside it."""
 
 SHARPER = 1.3
 """An overview's pixels and the smoothing show a thin stroke paler than it is, by up to about this factor."""
@@ -93,12 +96,13 @@ def _unmixed(
     """Where tissue shows around one stroke, and whether it does through the ink."""
     ink = _ink_colour(od[:, stroke], stain)
     amount, tissue = _amounts(od, ink, stain)
-    peak = SHARPER * float(np.percentile(amount[stroke], 98))
-    rim = -np.log(1 - _MIXTURE + _MIXTURE * np.exp(-peak * ink[:, None]))
-    mixed = np.where(eroded(stroke, RIM_PX), 0, np.interp(amount, *_amounts(rim, ink, stain)))
+    peak = float(np.percentile(amount[stroke], 98))
+    rim = -np.log(1 - _MIXTURE + _MIXTURE * np.exp(-SHARPER * peak * ink[:, None]))
+    paler = amount < RIM * ndimage.maximum_filter(amount, 2 * RIM_PX + 1)
+    mixed = np.where(paler, np.interp(amount, *_amounts(rim, ink, stain)), 0)
     shows = tissue > mixed + LEAST_TISSUE + INK_SPREAD * amount
     shows = dilated(eroded(shows, 1), 1)
-    return shows, bool(eroded(shows & (amount > 0.3 * peak), 1).any())
+    return shows, bool(eroded(shows & (amount > THROUGH * peak), 1).any())
 
 
 def _ink_colour(od: FloatArray, stain: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
