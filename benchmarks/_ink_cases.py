@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from slideprep.synthetic.dataset import PlannedSlide, plan_slides
@@ -33,6 +34,9 @@ INKS = {
 }
 """Optical density (base 10) of one stroke: between those of the synthesiser and those measured on scanned markers."""
 
+LEAST_PIECE_PX = 200
+"""0.051 mm²: smaller pieces are no regions on a clean slide either."""
+
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -47,6 +51,11 @@ class Case:
     inked: Pixels
     clean: Pixels
     pieces: list[Mask]
+
+    @property
+    def tissue(self) -> Mask:
+        """Whatever takes away 5 % of the green light without ink."""
+        return _stained(self.clean)
 
 
 def pens(seed: int) -> Iterator[Case]:
@@ -111,14 +120,21 @@ def _clean(slide: PlannedSlide) -> tuple[Pixels, list[Mask]]:
     draw_style(rng), draw_stains(rng), draw_glass(rng)
     _, boxes = lay_out(rng, DEMO)
     overview = _averaged(pixels, OVERVIEW_MPP / MPP)
-    stained = np.log(243 / np.maximum(overview[..., 1], 1)) > 0.05
+    stained = _stained(overview)
     pieces, step = [], OVERVIEW_MPP / MPP
     for box in boxes:
         inside = np.zeros_like(stained)
         rows = slice(int(box.y / step), int(box.bottom / step) + 1)
         inside[rows, int(box.x / step) : int(box.right / step) + 1] = True
-        pieces.append(_largest(stained & inside))
+        piece = _largest(stained & inside)
+        if piece.sum() >= LEAST_PIECE_PX:
+            pieces.append(piece)
     return pixels, pieces
+
+
+def _stained(overview: Pixels) -> Mask:
+    mask: Mask = np.log(243 / np.maximum(overview[..., 1], 1)) > 0.05
+    return mask
 
 
 def _largest(mask: Mask) -> Mask:
@@ -202,7 +218,9 @@ def _path(
         return [centre + rng.uniform(1.0, 1.25) * circle], 0.5 * least
     if kind == "line through":
         shift = rng.uniform(-0.5, 0.5) * least * across
-        return [centre + shift + along * 1.6 * half.max() * t for t in [np.linspace(-1, 1, 9)[:, None]]], least
+        return [
+            centre + shift + along * 1.6 * half.max() * t for t in [np.linspace(-1, 1, 9)[:, None]]
+        ], least
     if kind == "dots":
         spots = centre + rng.uniform(-0.6, 0.6, (3, 2)) * half
         return [np.stack([spot, spot + 0.1]) for spot in spots], 0.7 * least
@@ -217,8 +235,6 @@ def _path(
 
 def _stroke(shape: tuple[int, int], points: Floats, width_px: float) -> Floats:
     """1 within half of ``width_px`` of a polyline of (row, column) points, 0 elsewhere."""
-
-
     canvas = Image.new("L", (shape[1], shape[0]))
     draw = ImageDraw.Draw(canvas)
     flat = [(float(x), float(y)) for y, x in points]

@@ -2,9 +2,10 @@
 
     python benchmarks/ink.py [--seeds 0 1 2 3 4] [--cases pens strokes large] [--worst FOLDER] [--json]
 
-The truth is the synthesiser's: every piece's mask. A piece is *missing* where the boxes cover less than a tenth of it, and
-*cut* where they cover less than 90 %. A box is *ink alone* where tissue is under 2 % of it, and *joins* where it covers
-half of two pieces that no box covers on the slide without ink. ``--worst`` saves a picture of the worst case of each kind.
+The truth is the synthesiser's: the mask of every piece that is large enough to be a region. A piece is *missing* where
+the boxes cover less than a tenth of it, and *cut* where they cover less than 90 %. A box is *ink alone* where tissue is
+under 2 % of it, and *joined* are pairs of pieces of which one box covers half each and none does on the slide without
+ink. ``--worst`` saves a picture of the worst case of each kind.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ def _picture(case: Case, boxes: Sequence[Box], zoom: int = 4) -> Image.Image:
         corners = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
         draw.rectangle([zoom * int(side) for side in corners], outline=(230, 190, 0), width=2)
     for box in boxes:
-        draw.rectangle([zoom * side for side in (box.x, box.y, box.right, box.bottom)], outline=(0, 0, 0), width=2)
+        draw.rectangle(
+            [zoom * side for side in (box.x, box.y, box.right, box.bottom)], outline=(0, 0, 0), width=2
+        )
     return image
 
 

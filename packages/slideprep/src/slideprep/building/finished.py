@@ -180,7 +180,10 @@ class Finished:
 
     @cached_property
     def left_out(self) -> list[Failure]:
-        """What was left out by a rule, not by a fault: slides that no split holds, regions that are too small."""
+        """What was left out by a rule, not by a fault: slides that no split holds, regions that are too small.
+
+        Stained tissue that is in no region counts as one, numbered after the slide's regions.
+        """
         rows = [
             Failure(slide=name, region=None, stage="split", reason=reason)
             for name, reason in self.prepared.plan.left_out.items()
@@ -190,6 +193,16 @@ class Finished:
             for scan in self.scans.values()
             for region in scan.regions
             if region.left_out is not None
+        ]
+        rows += [
+            Failure(
+                slide=scan.name,
+                region=None if piece.box is None else number,
+                stage="tissue",
+                reason=piece.reason,
+            )
+            for scan in self.scans.values()
+            for number, piece in enumerate(scan.left_out, start=len(scan.regions))
         ]
         return sorted(rows, key=lambda f: (f.slide, -1 if f.region is None else f.region))
 

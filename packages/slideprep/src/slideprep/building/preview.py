@@ -12,7 +12,7 @@ from slideprep.building.finished import Finished, class_table, is_synthetic
 from slideprep.building.identity import created_by
 from slideprep.preview.page import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable
 from slideprep.regions.layout import Grid, sizes_px
-from slideprep.regions.scan import FoundRegion
+from slideprep.regions.scan import FoundRegion, Scan
 from slideprep.units import Box
 
 Thumbnails = Callable[[str], bytes | None]
@@ -101,10 +101,20 @@ def _preview_slide(name: str, finished: Finished, failures: tuple[str, ...]) -> 
         mpp_source=scan.scale.mpp_source if scan else None,
         objective=scan.scale.objective if scan else None,
         objective_source=scan.scale.objective_source if scan else None,
-        regions=tuple(_preview_region(region, name, finished) for region in (scan.regions if scan else ())),
+        regions=_preview_regions(scan, finished) if scan else (),
         warnings=warnings,
         failures=failures,
     )
+
+
+def _preview_regions(scan: Scan, finished: Finished) -> tuple[PreviewRegion, ...]:
+    """The slide's regions, then the stained tissue that is in none, numbered as in left_out.csv."""
+    lost = (
+        PreviewRegion(box=piece.box, name=f"r{number}", status="left out", reason=piece.reason)
+        for number, piece in enumerate(scan.left_out, start=len(scan.regions))
+        if piece.box is not None
+    )
+    return (*(_preview_region(region, scan.name, finished) for region in scan.regions), *lost)
 
 
 def _preview_region(region: FoundRegion, slide: str, finished: Finished) -> PreviewRegion:

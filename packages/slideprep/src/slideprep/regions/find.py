@@ -10,17 +10,24 @@ from PIL import Image
 
 from slideprep.errors import InputError, TissueError
 from slideprep.regions.settings import ScanJob
-from slideprep.slides.overview import read_level, read_overview, small_overview
-from slideprep.slides.reader import Slide
+from slideprep.slides.overview import Overview, read_level, read_overview, small_overview
+from slideprep.slides.reader import Level, Slide
 from slideprep.storage.files import output_errors
 from slideprep.text import short_name
 from slideprep.tissue.annotation_checks import annotation_notes, nothing_left
 from slideprep.tissue.annotation_files import read_annotations
 from slideprep.tissue.annotations import AnnotatedRegion, leave_out
-from slideprep.tissue.auto import OVERVIEW_MPP, auto_mask, auto_regions
-from slideprep.tissue.boxes import regions_from_mask
+from slideprep.tissue.auto import OVERVIEW_MPP, AutoResult, auto_mask, auto_regions
+from slideprep.tissue.boxes import box_from_slices, regions_from_mask
+from slideprep.tissue.left_out import DUST_MM2
 from slideprep.tissue.tissueloc import tissueloc_level, tissueloc_mask
 from slideprep.units import Box, Pixels, Scale
+
+MOST_LEFT_OUT = 20
+"""Pieces left out that are listed for a slide; of thousands, no one would look at more."""
+
+MOSTLY_INSIDE = 0.9
+"""A piece with this part of its box inside a region's is in that region's images, and is not lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +39,33 @@ class TissueBox:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOutPiece:
+    """Stained tissue that is in no region.
+
+    Attributes:
+        box: Its bounding box, level-0 pixels; None for several that are too many to list.
+        reason: What it is, where, and why it is left out.
+    """
+
+    box: Box | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoundBoxes:
-    """The regions of a slide in reading order, what a person should know, and the overview they were found on."""
+    """What was found on a slide.
+
+    Attributes:
+        items: The regions in reading order.
+        notes: What a person should know.
+        overview: What they were found on.
+        left_out: Stained tissue that a rule of the detector left out, the largest first.
+    """
 
     items: Sequence[TissueBox]
     notes: Sequence[str]
     overview: Pixels
+    left_out: Sequence[LeftOutPiece] = ()
 
 
 def find_boxes(slide: Slide, scale: Scale, job: ScanJob) -> FoundBoxes:
@@ -66,12 +94,53 @@ def _auto(slide: Slide, scale: Scale, job: ScanJob) -> FoundBoxes:
         downsample_y=overview.downsample_y,
         width_l0=level0.width,
         height_l0=level0.height,
+        hidden=result.hidden,
     )
+    left_out = _left_out(result, boxes, overview, level0)
     _save_mask(result.mask, job)
-    _require_tissue(boxes, job)
+    _require_tissue(boxes, job, left_out)
     return FoundBoxes(
-        items=[TissueBox(box=box) for box in boxes], notes=result.notes, overview=overview.image
+        items=[TissueBox(box=box) for box in boxes],
+        notes=result.notes,
+        overview=overview.image,
+        left_out=left_out,
     )
+
+
+def _left_out(
+    result: AutoResult, boxes: Sequence[Box], overview: Overview, level0: Level
+) -> list[LeftOutPiece]:
+    """The pieces that lie in no region's box, the largest by name, the others and the specks by number."""
+    scale, size = (overview.downsample_x, overview.downsample_y), (level0.width, level0.height)
+    lost = [
+        (piece, box)
+        for piece in sorted(result.left_out, key=lambda piece: -piece.area_mm2)
+        if not _inside(box := box_from_slices(*piece.span, downsample=scale, size_l0=size), boxes)
+    ]
+    listed = [
+        LeftOutPiece(
+            box=box,
+            reason=f"{piece.area_mm2:.3f} mm² of stained tissue at ({box.x}, {box.y}), {box.width} x {box.height} px: "
+            f"{piece.rule}",
+        )
+        for piece, box in lost[:MOST_LEFT_OUT]
+    ]
+    others, specks = lost[MOST_LEFT_OUT:], result.specks
+    if others:
+        reason = (
+            f"{len(others)} more pieces of stained tissue, each of {others[0][0].area_mm2:.3f} mm² at most"
+        )
+        listed.append(LeftOutPiece(box=None, reason=reason))
+    if specks:
+        reason = f"{specks} stained speck{'s' * (specks > 1)} under {DUST_MM2:g} mm², taken for dust"
+        listed.append(LeftOutPiece(box=None, reason=reason))
+    return listed
+
+
+def _inside(box: Box, boxes: Sequence[Box]) -> bool:
+    """Whether a region's box holds nearly all of another."""
+    shared = (box.intersection(other) for other in boxes)
+    return any(part is not None and part.area_px >= MOSTLY_INSIDE * box.area_px for part in shared)
 
 
 def _tissueloc(slide: Slide, _scale: Scale, job: ScanJob) -> FoundBoxes:
@@ -140,11 +209,12 @@ def _nameless(region: AnnotatedRegion, job: ScanJob) -> AnnotatedRegion:
     return replace(region, name=None, where=job.shown(region.where))
 
 
-def _require_tissue(boxes: Sequence[Box], job: ScanJob) -> None:
+def _require_tissue(boxes: Sequence[Box], job: ScanJob, left_out: Sequence[LeftOutPiece] = ()) -> None:
     if not boxes:
+        largest = f"; left out: {left_out[0].reason}" if left_out else ""
         raise TissueError(
             f"slide '{job.shown_name}' has no tissue that --tissue {job.settings.tissue} could find; look at it in "
-            "preview.html, and use --tissue whole or annotations if there is some"
+            f"preview.html, and use --tissue whole or annotations if there is some{largest}"
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from slideprep.errors import InputError
-from slideprep.regions.find import TissueBox, find_boxes
+from slideprep.regions.find import LeftOutPiece, TissueBox, find_boxes
 from slideprep.regions.layout import Grid, Layout
 from slideprep.regions.settings import ScanJob
 from slideprep.slides.fetch import fetched
@@ -67,6 +67,7 @@ class Scan:
         regions: In reading order.
         warnings: Plain sentences.
         thumbnail: JPEG of the whole slide.
+        left_out: Stained tissue that is in none of the regions, the largest first.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Scan:
     regions: tuple[FoundRegion, ...]
     warnings: tuple[str, ...]
     thumbnail: bytes
+    left_out: tuple[LeftOutPiece, ...] = ()
 
     __pydantic_config__ = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}  # noqa: RUF012 - pydantic's name
 
@@ -165,6 +167,7 @@ def scan_opened(slide: Slide, scale: Scale, grid: Grid, job: ScanJob, mark: str)
         regions=tuple(_lay_out(grid, slide, item, index, job) for index, item in enumerate(found.items)),
         warnings=_warnings(job, slide.warnings, [scale.warning or ""], found.notes),
         thumbnail=_thumbnail(_for_thumbnail(slide, found.overview)),
+        left_out=tuple(found.left_out),
     )
 
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray
 
+
 def dilated(mask: BoolArray, radius_px: int) -> BoolArray:
     """The mask grown by ``radius_px`` in all directions, diagonals included (squares are separable)."""
     if radius_px < 1:

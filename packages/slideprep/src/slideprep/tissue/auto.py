@@ -28,10 +28,12 @@ from slideprep.tissue.boxes import (
     ByteArray,
     box_from_slices,
     checked_overview,
+    filled,
     without_shared_tissue,
     without_small_components,
 )
 from slideprep.tissue.ink import LabelArray, find_strokes
+from slideprep.tissue.left_out import DUST_MM2, LeftOut, pieces_of, sized
 from slideprep.tissue.under_ink import UnderInk, hidden_tissue, look_under, reaching_over
 from slideprep.units import Box
 
@@ -49,9 +51,6 @@ SURE_TISSUE = 0.1
 
 MOST_RINGS, INK_RINGS = 2.0, 1.0
 """Signals whose halos are looked for: more takes no more light away, and ink hides no pale tissue beside it."""
-
-DUST_MM2 = 0.01
-"""Smaller specks, under 0.1 mm a side, are dust or debris."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +113,15 @@ class AutoResult:
         mask: (rows, columns) bool, tissue in overview pixels.
         hidden: The part of it that no one can see: ink beside a piece that may go on under it.
         notes: What a person should know, one line each; empty where all was ordinary.
+        left_out: Stained pieces that a rule dropped.
+        specks: Stained specks too small for that list, counted.
     """
 
     mask: BoolArray
     hidden: BoolArray
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    specks: int
 
 
 def auto_mask(
@@ -162,9 +165,21 @@ def auto_mask(
         ink = under.near & ~under.tissue
         notes.append(f"marker ink left out: {_area_mm2(ink, mpp_overview):.1f} mm²")
     candidates = _with_seed(candidates, signal > clear)
-    pieces = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
-    mask, hidden = _large_enough(pieces, under, mpp_overview, settings)
-    return AutoResult(mask=mask, hidden=hidden, notes=tuple(notes))
+    pieces, left_out = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
+    if under is not None:
+        left_out += pieces_of(
+            under.doubtful,
+            px_mm2=mpp_overview**2 / 1e6,
+            rule="under marker ink, from which it is hardly told",
+        )
+    mask, hidden, small, specks = _large_enough(pieces, under, mpp_overview, settings)
+    if hidden.any():
+        notes.append(
+            f"tissue may go on under ink: {_area_mm2(hidden, mpp_overview):.2f} mm² of it are kept with what is beside"
+        )
+    return AutoResult(
+        mask=mask, hidden=hidden, notes=tuple(notes), left_out=(*left_out, *small), specks=specks
+    )
 
 
 def stain_signal(od: FloatArray) -> FloatArray:
@@ -252,32 +267,37 @@ def _with_seed(mask: BoolArray, seeds: BoolArray) -> BoolArray:
 
 def _assembled(
     mask: BoolArray, colourful: BoolArray, mpp: float, settings: AutoTissue, *, grey: bool
-) -> BoolArray:
-    """Pixels to pieces: edges out, gaps closed, unstained pieces out."""
+) -> tuple[BoolArray, list[LeftOut]]:
+    """Pixels to pieces: edges out, gaps closed, unstained pieces out; and the stained lines among the edges."""
+    left_out: list[LeftOut] = []
     if settings.reject_edges:
         length_px = settings.edge_length_um / mpp
-        mask = mask & ~edge_mask(
-            mask, colourful, width_px=round(settings.edge_width_um / mpp), length_px=length_px
-        )
+        lines = edge_mask(mask, colourful, width_px=round(settings.edge_width_um / mpp), length_px=length_px)
+        if lines.any():
+            mask = mask & ~lines
+            stained = _stained_pieces(lines, lines, colourful)
+            left_out = pieces_of(
+                stained, px_mm2=mpp**2 / 1e6, rule="a long thin line, as edges of coverslips are"
+            )
     closing_px = round(settings.close_um / mpp / 2)
     mask = without_small_components(mask, _px_from_mm2(settings.speck_mm2, mpp))
     pieces = closed(mask, closing_px)
-    return pieces if grey else _stained_pieces(pieces, mask, colourful)
+    return pieces if grey else _stained_pieces(pieces, mask, colourful), left_out
 
 
 def _large_enough(
     pieces: BoolArray, under: UnderInk | None, mpp: float, settings: AutoTissue
-) -> tuple[BoolArray, BoolArray]:
-    """Pieces without holes and without small ones, and the part of them that ink may hide: it counts as size."""
-    min_px = _px_from_mm2(settings.min_area_mm2, mpp)
+) -> tuple[BoolArray, BoolArray, list[LeftOut], int]:
+    """Pieces without holes and small ones, the part of them that ink may hide, which counts as size, and what goes."""
     beyond = np.zeros_like(pieces)
     if under is not None:
-        hidden = hidden_tissue(pieces, under, least_px=_px_from_mm2(DUST_MM2, mpp), small_px=min_px)
+        least_px, small_px = (_px_from_mm2(area, mpp) for area in (DUST_MM2, settings.min_area_mm2))
+        hidden = hidden_tissue(pieces, under, least_px=least_px, small_px=small_px)
         pieces, beyond = pieces | hidden.between, hidden.beyond
     if settings.fill_holes:
-        pieces = ndimage.binary_fill_holes(pieces)
-    mask = without_small_components(pieces | beyond, min_px)
-    return mask, mask & beyond & ~pieces
+        pieces = filled(pieces)
+    mask, small, specks = sized(pieces | beyond, settings.min_area_mm2, px_mm2=mpp**2 / 1e6)
+    return mask, mask & beyond & ~pieces, small, specks
 
 
 def _stained_pieces(pieces: BoolArray, mask: BoolArray, colourful: BoolArray) -> BoolArray:

@@ -85,6 +85,15 @@ def without_small_components(mask: BoolArray, min_component_px: int) -> BoolArra
     return kept
 
 
+def filled(mask: BoolArray) -> BoolArray:
+    """The mask with its holes: what no 4-connected path joins to the border."""
+    labels, count = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    outside = np.zeros(count + 1, dtype=bool)
+    outside[labels[0, 0]] = True
+    inside: BoolArray = ~outside[labels[1:-1, 1:-1]]
+    return inside
+
+
 def regions_from_mask(
     mask: BoolArray, *, downsample_x: float, downsample_y: float, width_l0: int, height_l0: int
 ) -> list[Box]:

@@ -1,9 +1,9 @@
 """Strokes of ink -> where tissue lies under and beside them, and where that cannot be told.
 
 Ink and stain absorb independently (Beer and Lambert), so a pixel of a stroke is an amount of ink plus an amount of
-tissue: two unknowns, three channels. The ink's colour is taken from the stroke itself, where it looks least like tissue,
-the tissue's from the slide. Ink that nothing shows through is told by that: no tissue is seen under any of it. There, a
-stroke between tissue on both sides lies on tissue, and one at its border may: the piece then reaches into it.
+tissue: two unknowns, three channels. The ink's colour is taken from the stroke itself, where it looks least like
+tissue, the tissue's from the slide. Ink that nothing shows through is told by that: no tissue is seen under any of it.
+There, a stroke between tissue on both sides lies on tissue, and one at its border may: the piece then reaches into it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy import ndimage
 from slideprep.tissue.artefacts import closed, dilated, eroded, widened
 from slideprep.tissue.background import FloatArray
 from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray, Span, united
-from slideprep.tissue.ink import LabelArray
+from slideprep.tissue.ink import LabelArray, quantile
 
 HE_OD = (0.40, 0.82, 0.40)
 """Absorbance of a usual mixture of haematoxylin and eosin, of which only the ratios count."""
@@ -29,14 +29,20 @@ FEW_PIXELS = 50
 LEAST_TISSUE = 0.06
 """Absorbance of tissue in its strongest channel from which it is seen beside ink."""
 
-INK_SPREAD = 0.12
-"""Ink's colour varies by about this part of its absorbance along a stroke; tissue shows where it is more."""
+INK_SPREAD = 0.06
+"""Ink's colour varies by about this part of its absorbance along a stroke; tissue is what that does not explain."""
+
+DOUBTFUL, DOUBTFUL_PX = 0.03, 3
+"""The same, for what is told to a person; the rims of strokes, which look like that, are narrower than twice this."""
 
 RIM, RIM_PX = 0.75, 3
 """A pixel with less than this part of the ink within so many pixels may be a mixture of ink and glass."""
 
 THROUGH = 0.5
 """Tissue under this part of a stroke's densest ink was seen through it, and not beside it."""
+
+LEAST_APART = 0.01
+"""Colours closer than this (determinant of their products) are taken for this far apart."""
 
 SHARPER = 1.3
 """An overview's pixels and the smoothing show a thin stroke paler than it is, by up to about this factor."""
@@ -52,12 +58,14 @@ class UnderInk:
         strokes: The strokes, numbered.
         near: Strokes and the margins around them.
         tissue: The part of ``near`` where tissue shows.
+        doubtful: The part of ``near`` where tissue may show, but no more than ink of uneven colour would.
         opaque: Numbers of the strokes that nothing was seen through.
     """
 
     strokes: LabelArray
     near: BoolArray
     tissue: BoolArray
+    doubtful: BoolArray
     opaque: frozenset[int]
 
 
@@ -72,16 +80,20 @@ def look_under(od: FloatArray, strokes: LabelArray, stained: BoolArray, *, margi
     """
     near = dilated(strokes > 0, margin_px)
     stain = _stain_colour(od, stained & ~near)
-    tissue = np.zeros_like(near)
+    tissue, doubtful = np.zeros_like(near), np.zeros_like(near)
     opaque = set()
     for number, (rows, columns) in enumerate(ndimage.find_objects(strokes), start=1):
         window = (widened(rows, margin_px), widened(columns, margin_px))
         stroke = strokes[window] == number
-        shows, through = _unmixed(od[:, *window], stroke, stain)
-        tissue[window] |= shows & dilated(stroke, margin_px)
+        shows, may_show, through = _unmixed(od[:, *window], stroke, stain)
+        around = dilated(stroke, margin_px)
+        tissue[window] |= shows & around
+        doubtful[window] |= may_show & around
         if not through:
             opaque.add(number)
-    return UnderInk(strokes=strokes, near=near, tissue=tissue, opaque=frozenset(opaque))
+    return UnderInk(
+        strokes=strokes, near=near, tissue=tissue, doubtful=doubtful & ~tissue, opaque=frozenset(opaque)
+    )
 
 
 def _stain_colour(od: FloatArray, tissue: BoolArray) -> npt.NDArray[np.float64]:
@@ -92,37 +104,50 @@ def _stain_colour(od: FloatArray, tissue: BoolArray) -> npt.NDArray[np.float64]:
 
 def _unmixed(
     od: FloatArray, stroke: BoolArray, stain: npt.NDArray[np.float64]
-) -> tuple[BoolArray, bool]:
-    """Where tissue shows around one stroke, and whether it does through the ink."""
+) -> tuple[BoolArray, BoolArray, bool]:
+    """Where tissue shows around one stroke, where it may, and whether it does through the ink."""
     ink = _ink_colour(od[:, stroke], stain)
     amount, tissue = _amounts(od, ink, stain)
-    peak = float(np.percentile(amount[stroke], 98))
+    peak = float(quantile(amount[stroke], 0.98))
     rim = -np.log(1 - _MIXTURE + _MIXTURE * np.exp(-SHARPER * peak * ink[:, None]))
-    paler = amount < RIM * ndimage.maximum_filter(amount, 2 * RIM_PX + 1)
-    mixed = np.where(paler, np.interp(amount, *_amounts(rim, ink, stain)), 0)
-    shows = tissue > mixed + LEAST_TISSUE + INK_SPREAD * amount
+    sure, maybe = (spread * _looks_like(ink, stain) for spread in (INK_SPREAD, DOUBTFUL))
+    shows = tissue > LEAST_TISSUE + sure * amount
+    paler = shows & (amount < RIM * ndimage.maximum_filter(amount, 2 * RIM_PX + 1))
+    mixed = np.interp(amount[paler], *_amounts(rim, ink, stain))
+    shows[paler] = tissue[paler] > LEAST_TISSUE + sure * amount[paler] + mixed
     shows = dilated(eroded(shows, 1), 1)
-    return shows, bool(eroded(shows & (amount > THROUGH * peak), 1).any())
+    may_show = eroded(tissue > LEAST_TISSUE + maybe * amount, DOUBTFUL_PX)
+    if may_show.any():
+        may_show = dilated(may_show, DOUBTFUL_PX)
+    through = shows & (amount > THROUGH * peak)
+    return shows, may_show, bool(through.any() and eroded(through, 1).any())
 
 
 def _ink_colour(od: FloatArray, stain: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Absorbance of the ink, 1 in the strongest channel: of the fifth of the dark pixels that look least like tissue."""
+    """Absorbance of the ink, 1 in the strongest channel: of the dark pixels' fifth that looks least like tissue."""
     most = od.max(axis=0)
-    dark = od[:, most >= 0.5 * np.percentile(most, 95)].astype(np.float64)
-    hue = dark / dark.sum(axis=0)
-    distance = np.hypot.reduce(hue - (stain / stain.sum())[:, None], axis=0)
-    colour = dark[:, distance >= np.percentile(distance, 80)].mean(axis=1)
+    dark = od[:, most >= 0.5 * quantile(most, 0.95)].astype(np.float64)
+    hue = dark / np.maximum(dark.sum(axis=0), LEAST_TISSUE)
+    distance = ((hue - (stain / stain.sum())[:, None]) ** 2).sum(axis=0)
+    colour = dark[:, distance >= quantile(distance, 0.8)].mean(axis=1)
     return np.asarray(colour / colour.max())
+
+
+def _looks_like(ink: npt.NDArray[np.float64], stain: npt.NDArray[np.float64]) -> float:
+    """The tissue that a change of an ink's colour by all it absorbs looks like: 1.5 for blue, 6 for red on eosin."""
+    ii, ss, both = float(ink @ ink), float(stain @ stain), float(ink @ stain)
+    return ii / float(np.sqrt(max(ii * ss - both * both, LEAST_APART)))
 
 
 def _amounts(
     od: npt.NDArray[np.floating], ink: npt.NDArray[np.float64], stain: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Absorbance of ink and of tissue, each in its strongest channel, by least squares; no ink where it would be negative."""
+    """Absorbance of ink, at least 0, and of tissue, each in its strongest channel, by least squares."""
     along_ink, along_stain = np.tensordot(ink, od, 1), np.tensordot(stain, od, 1)
-    ii, ss, both = ink @ ink, stain @ stain, ink @ stain
-    amount = np.maximum((ss * along_ink - both * along_stain) / (ii * ss - both * both), 0)
-    return amount, (along_stain - both * amount) / ss
+    ii, ss, both = float(ink @ ink), float(stain @ stain), float(ink @ stain)
+    det = max(ii * ss - both * both, LEAST_APART)
+    amount = np.maximum(along_ink * (ss / det) - along_stain * (both / det), 0)
+    return amount, along_stain / ss - amount * (both / ss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +183,8 @@ def hidden_tissue(pieces: BoolArray, under: UnderInk, *, least_px: int, small_px
         stroke, beside = under.strokes[window] == number, labels[window]
         if number in under.opaque:
             between[window] |= closed(beside > 0, width // 2 + 1) & stroke
-        for label in np.unique(beside[dilated(stroke, 2)]):
-            if label and least_px <= areas[label] and (areas[label] < small_px or number in under.opaque):
+        for label in np.flatnonzero(np.bincount(beside[dilated(stroke, 2)], minlength=1)[1:]) + 1:
+            if least_px <= areas[label] and (areas[label] < small_px or number in under.opaque):
                 reach = dilated(beside == label, width) & stroke
                 beyond[window] |= reach & _facing(spans[label - 1], window, stroke.shape)
     return Hidden(between=between & ~pieces, beyond=beyond & ~between & ~pieces)
@@ -180,11 +205,15 @@ def reaching_over(
     parts, _ = ndimage.label(hidden, structure=EIGHT_CONNECTED)
     for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
         window = (widened(rows, 2), widened(columns, 2))
-        nearest = ndimage.distance_transform_edt(labels[window] == 0, return_distances=False, return_indices=True)
+        nearest = ndimage.distance_transform_edt(
+            labels[window] == 0, return_distances=False, return_indices=True
+        )
         owner = labels[window][tuple(nearest)] * (parts[window] == number)
         for label, part in enumerate(ndimage.find_objects(owner), start=1):
             if part is not None:
-                moved = tuple(slice(p.start + w.start, p.stop + w.start) for p, w in zip(part, window, strict=True))
+                moved = tuple(
+                    slice(p.start + w.start, p.stop + w.start) for p, w in zip(part, window, strict=True)
+                )
                 grown[label - 1] = united(grown[label - 1], (moved[0], moved[1]))
     return [
         reduce(united, (grown[i] for i, piece in enumerate(pieces) if united(piece, span) == span), span)
@@ -195,7 +224,7 @@ def reaching_over(
 def _width_px(stroke: BoolArray) -> int:
     """The greatest width of a stroke, pixels."""
     inside = np.pad(stroke, 1)
-    return int(2 * ndimage.distance_transform_cdt(inside, metric="chessboard").max())
+    return int(2 * ndimage.distance_transform_cdt(inside, metric="chessboard").max()) - 1
 
 
 def _facing(span: tuple[slice, slice], window: tuple[slice, slice], shape: tuple[int, int]) -> BoolArray:
