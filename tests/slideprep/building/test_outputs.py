@@ -221,6 +221,24 @@ def test_a_set_of_generated_slides_says_so(tmp_path: Path) -> None:
     assert not build_shards(settings, prepare(settings), Console(file=io.StringIO())).index.synthetic
 
 
+def test_tissue_left_out_is_in_the_table_and_drawn(tmp_path: Path) -> None:
+    """A piece of 0.03 mm² beside a region is the slide's r1, in left_out.csv, in preview.html and in the counts."""
+    pixels = np.full((300, 300, 3), 250, np.uint8)
+    pixels[40:140, 40:140] = pixels[200:210, 220:232] = (150, 60, 120)
+    (tmp_path / "slides").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "slides" / "a.png")
+    settings = config(
+        tmp_path / "out", tmp_path / "slides", tissue="auto", mpp=16.0, magnifications=(20.0, 10.0)
+    )
+    built = build_shards(settings, prepare(settings), Console(file=io.StringIO()))
+    (row,) = _rows(tmp_path / "out" / "left_out.csv")
+    assert (row["slide"], row["region"], row["stage"]) == ("a.png", "1", "tissue")
+    assert row["reason"].endswith("smaller than 0.05 mm²")
+    assert (built.index.counts.regions, built.index.counts.regions_left_out) == (1, 1)
+    page = (tmp_path / "out" / "preview.html").read_text(encoding="utf-8")
+    assert '<g class="region left-out" data-region="r1">' in page
+
+
 def test_a_region_without_a_class_is_a_failed_region_not_a_failed_slide(tmp_path: Path) -> None:
     """In a labelled split an annotation without a class is listed; the slide's other regions are written."""
     slides = write_slides(tmp_path / "slides", ["a.png"])

@@ -122,6 +122,37 @@ def test_a_region_that_is_too_small_is_left_out_with_its_reason(tmp_path: Path) 
     assert region.left_out.startswith("only 15 px on its shorter side at 5x")
 
 
+def test_small_pieces_are_listed_and_the_smallest_counted(tmp_path: Path) -> None:
+    """At 16 µm per pixel: one region, 25 pieces under 0.05 mm², of which 20 have a line, and specks in one more."""
+    large = Box(x=20, y=20, width=100, height=100)
+    small = [
+        Box(x=20 + 36 * (n % 10), y=160 + 40 * (n // 10), width=10 + n // 13, height=10) for n in range(25)
+    ]
+    specks = [Box(x=340, y=40, width=3, height=3), Box(x=370, y=40, width=3, height=3)]
+    path = _white_with_squares(tmp_path / "a.png", large, *small, *specks)
+    scan = _scanned(_job(path, tissue="auto", mpp=16.0))
+    assert len(scan.regions) == 1
+    listed = [piece for piece in scan.left_out if piece.box is not None]
+    assert len(listed) == 20
+    assert {
+        piece.box.area_px > 0 and piece.reason.endswith("smaller than 0.05 mm²")
+        for piece in listed
+        if piece.box
+    } == {True}
+    assert [piece.reason.split(",")[0] for piece in scan.left_out[20:]] == [
+        "5 more pieces of stained tissue",
+        "2 stained specks under 0.01 mm²",
+    ]
+
+
+def test_a_slide_of_small_pieces_alone_says_what_was_left_out(tmp_path: Path) -> None:
+    """Where nothing is large enough, the failure names the largest piece and the rule."""
+    path = _white_with_squares(tmp_path / "a.png", Box(x=100, y=100, width=12, height=10))
+    failure = _failed(_job(path, tissue="auto", mpp=16.0))
+    assert "mm² of stained tissue at (" in failure.reason
+    assert failure.reason.endswith("smaller than 0.05 mm²")
+
+
 def test_annotations_give_class_name_and_outline(tmp_path: Path) -> None:
     """One region per polygon; its outline is kept only where the outside is to be blanked."""
     path = _slide(tmp_path)

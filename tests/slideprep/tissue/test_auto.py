@@ -10,6 +10,19 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from fixtures.painted import (
+    EOSIN,
+    HAEMATOXYLIN,
+    INKS,
+    SHAPE,
+    Mask,
+    Picture,
+    disc,
+    finished,
+    glass,
+    stain,
+    stroke,
+)
 from fixtures.real_data import DATA
 from slideprep.errors import TissueError, UsageError
 from slideprep.tissue.auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
@@ -17,58 +30,9 @@ from slideprep.tissue.padding import black_padding
 from slideprep.units import Box
 
 MPP = OVERVIEW_MPP
-SHAPE = (300, 400)
 SVS = DATA / "slides" / "CMU-1-Small-Region.svs"
 DICOM = DATA / "slides" / "cmu-1-small-region_dicom"
 FIELDS = DATA / "osteosarcoma-10x"
-
-EOSIN = (0.06, 0.55, 0.30)
-HAEMATOXYLIN = (0.55, 0.75, 0.30)
-INKS = {"blue": (25, 55, 165), "green": (30, 120, 70), "red": (200, 28, 40), "black": (38, 36, 40)}
-
-Mask = npt.NDArray[np.bool_]
-Picture = npt.NDArray[np.uint8]
-
-
-def disc(row: float, column: float, radius: float, shape: tuple[int, int] = SHAPE) -> Mask:
-    """Pixels within ``radius`` of a (row, column) point."""
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    inside: Mask = (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
-    return inside
-
-
-def stroke(
-    start: tuple[int, int], end: tuple[int, int], width: float, shape: tuple[int, int] = SHAPE
-) -> Mask:
-    """Pixels within half of ``width`` of a straight line between two (row, column) points."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(float)
-    along = np.subtract(end, start)
-    length = np.hypot(*along)
-    t = ((rows - start[0]) * along[0] + (columns - start[1]) * along[1]) / length**2
-    t = np.clip(t, 0, 1)
-    return np.hypot(rows - start[0] - t * along[0], columns - start[1] - t * along[1]) <= width / 2
-
-
-def glass(
-    shape: tuple[int, int] = SHAPE, colour: tuple[float, float, float] = (240, 240, 238)
-) -> npt.NDArray[np.float64]:
-    """An evenly lit image of nothing."""
-    return np.ones((*shape, 3)) * colour
-
-
-def stain(
-    picture: npt.NDArray[np.float64], where: Mask, absorbance: tuple[float, float, float], seed: int = 0
-) -> None:
-    """Absorb light where ``where``, unevenly as tissue does: between half and one and a half times as much."""
-    grain = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=where.shape), 1.5)
-    amount = np.clip(1 + 0.3 * grain / grain.std(), 0.5, 1.5)
-    picture[where] *= np.exp(-amount[where][:, None] * np.array(absorbance))
-
-
-def finished(picture: npt.NDArray[np.float64], *, noise: float = 1.0, seed: int = 1) -> Picture:
-    """The picture as a scanner would deliver it: Gaussian noise, 8 bits."""
-    noisy = picture + np.random.default_rng(seed).normal(scale=noise, size=picture.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
 def found(image: Picture, settings: AutoTissue | None = None) -> Mask:

@@ -234,6 +234,7 @@ def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissu
         min_px=max(4, _px_from_mm2(0.01, mpp)),
         margin_px=_margin_px(mpp, settings),
         ring_px=max(1, round(128 / mpp)),
+        edge_px=(settings.edge_width_um / mpp, settings.edge_length_um / mpp),
     )
 
 

@@ -26,7 +26,10 @@ PEN_FAINT_OD = 0.06
 """Faint ends of a stroke, taken with it where they touch it and have its hue."""
 
 BLACK_OD = 0.35
-"""Black ink absorbs at least this in every channel."""
+"""Black ink absorbs at least this in every channel; fine or pale strokes no more."""
+
+BLACKEST_OD = 0.9
+"""Shadows of edges absorb less than this, ink in a stroke's middle more."""
 
 RED_THIN_OD = 0.7
 """Red ink that lets half of the green through is still told from eosin whatever the slide; paler, it is not."""
@@ -48,7 +51,13 @@ TISSUE_AROUND = 0.75
 
 
 def find_strokes(
-    od: FloatArray, stained: BoolArray, *, min_px: int, margin_px: int, ring_px: int
+    od: FloatArray,
+    stained: BoolArray,
+    *,
+    min_px: int,
+    margin_px: int,
+    ring_px: int,
+    edge_px: tuple[float, float],
 ) -> LabelArray:
     """Marker strokes in green, blue, red or black, without the margin around them that is a mixture of ink and glass.
 
@@ -58,6 +67,7 @@ def find_strokes(
         min_px: Smallest area of a stroke.
         margin_px: Width of that margin.
         ring_px: How far around a stroke to look for tissue: spots amid it are none.
+        edge_px: Width and length of grey lines that edges of coverslips draw, as of a fine pen.
     """
     hue = _ink_hue(od)
     most = od.max(axis=0)
@@ -74,7 +84,11 @@ def find_strokes(
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         if areas[label] >= min_px and dark[label] >= min_px // 2:
             window = (widened(rows, outer), widened(columns, outer))
-            if not _amid_tissue(labels[window] == label, tissue[window], margin_px, ring_px):
+            stroke = labels[window] == label
+            is_edge = _is_long(rows, columns, areas[label], edge_px) and _is_pale_grey(
+                od[:, *window][:, stroke]
+            )
+            if not is_edge and not _amid_tissue(stroke, tissue[window], margin_px, ring_px):
                 numbers[label] = numbers.max() + 1
     strokes: LabelArray = numbers[labels]
     return strokes
@@ -133,6 +147,18 @@ def _ruddy(od: FloatArray) -> BoolArray:
     red, green, blue = od
     ruddy: BoolArray = (blue > 0.76 * green) & (red < 0.25 * green)
     return ruddy
+
+
+def _is_long(rows: slice, columns: slice, area_px: int, edge_px: tuple[float, float]) -> bool:
+    """Whether something is as thin and as long as the edge of a coverslip."""
+    width, length = edge_px
+    extent = np.hypot(rows.stop - rows.start, columns.stop - columns.start)
+    return bool(extent >= length and area_px < width * extent)
+
+
+def _is_pale_grey(od: FloatArray) -> bool:
+    """Whether half of the pixels, (3, pixels), are grey, and hardly any as dark as black ink."""
+    return bool(_grey(od).mean() > 0.5 and quantile(od.min(axis=0), 0.9) < BLACKEST_OD)
 
 
 def _amid_tissue(spot: BoolArray, tissue: BoolArray, margin_px: int, ring_px: int) -> bool:
