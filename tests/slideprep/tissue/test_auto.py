@@ -25,8 +25,10 @@ from fixtures.painted import (
 )
 from fixtures.real_data import DATA
 from slideprep.errors import TissueError, UsageError
-from slideprep.tissue.auto import OVERVIEW_MPP, AutoTissue, auto_mask, auto_regions, stain_signal
+from slideprep.tissue.auto import OVERVIEW_MPP, auto_mask, auto_regions
 from slideprep.tissue.padding import black_padding
+from slideprep.tissue.settings import AutoTissue
+from slideprep.tissue.stain import stain_signal
 from slideprep.units import Box
 
 MPP = OVERVIEW_MPP

@@ -2,8 +2,9 @@
 
 Pure: arrays and text in, values out; no slide is opened. Lengths of the detector are micrometres.
 
-Reading order: ``background`` and ``padding`` (what is glass, what is nothing), ``artefacts`` (ink and edges), ``auto``
-(our detector), ``tissueloc`` (the published algorithm), ``boxes`` (from a mask to boxes, for both); ``annotations``
-(outlines and what a build asks of them), ``geojson`` and ``imagescope`` (the two formats), ``annotation_files``,
-``annotation_checks`` (what a person should know of them).
+Reading order: ``background`` and ``padding`` (what is glass, what is nothing), ``settings`` and ``stain`` (how much
+tissue is in a pixel), ``artefacts`` (edges), ``ink`` (strokes) and ``under_ink`` (the tissue there), ``left_out`` (what
+is dropped), ``auto`` (our detector), ``tissueloc`` (the published algorithm), ``boxes`` (from a mask to boxes, for
+both); ``annotations`` (outlines and what a build asks of them), ``geojson`` and ``imagescope`` (the two formats),
+``annotation_files``, ``annotation_checks`` (what a person should know of them).
 """

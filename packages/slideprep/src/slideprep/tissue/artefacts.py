@@ -11,6 +11,11 @@ from scipy import ndimage
 from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray
 
 
+def px_from_um(length_um: float, mpp: float) -> int:
+    """A length in overview pixels, at least one."""
+    return max(1, round(length_um / mpp))
+
+
 def dilated(mask: BoolArray, radius_px: int) -> BoolArray:
     """The mask grown by ``radius_px`` in all directions, diagonals included (squares are separable)."""
     if radius_px < 1:

@@ -5,13 +5,14 @@ mask of overview pixels, and boxes in level-0 pixels. All settings are in µm, m
 glass over intensity: 0.02 is 2 % darker than the glass at that place), so they mean the same on every scanner.
 
 Steps: padding -> model of the glass -> absorbance -> stain signal -> two thresholds tied to the noise of the
-glass -> ink and edges out -> gaps closed, unstained and small pieces out, holes filled. Tuned on H&E; it
+glass -> ink out, but for the tissue under it -> edges out -> gaps closed, unstained pieces out -> what ink hides ->
+holes filled, small pieces out. Tuned on H&E; it
 finds other stains too, but blue and green ones can be taken for ink: set ``reject_pen`` to false for those.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -19,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from slideprep.errors import TissueError, UsageError
-from slideprep.tissue.artefacts import closed, dilated, edge_mask
-from slideprep.tissue.background import Background, FloatArray, absorbance, find_padding, fit_background
+from slideprep.errors import TissueError
+from slideprep.tissue.artefacts import closed, dilated, edge_mask, px_from_um
+from slideprep.tissue.background import FloatArray, absorbance, find_padding, fit_background
 from slideprep.tissue.boxes import (
     EIGHT_CONNECTED,
     BoolArray,
-    ByteArray,
     box_from_slices,
     checked_overview,
     filled,
@@ -34,6 +34,8 @@ from slideprep.tissue.boxes import (
 )
 from slideprep.tissue.ink import LabelArray, find_strokes
 from slideprep.tissue.left_out import DUST_MM2, LeftOut, pieces_of, sized
+from slideprep.tissue.settings import AutoTissue
+from slideprep.tissue.stain import colourful_pixels, is_grey, stain_signal, thresholds, without_halo
 from slideprep.tissue.under_ink import UnderInk, hidden_tissue, look_under, reaching_over
 from slideprep.units import Box
 
@@ -41,68 +43,11 @@ OVERVIEW_MPP = 16.0
 """Pixel size of the overview to hand over: the paper's lowest magnification (0.625x), 5 megapixels for a
 whole glass slide; boxes are no finer than that, and need not be."""
 
-MIN_COLOUR = 0.2
-"""Share of the absorbance that differs between channels: under it, dust and bubbles; stains have over 0.3."""
-
+RING_UM = 128.0
+"""How far around an ink-coloured spot to look for tissue."""
 
 SURE_TISSUE = 0.1
 """Stain signal of what counts as tissue around an ink-coloured spot: more than the blurred rim of a stroke."""
-
-
-MOST_RINGS, INK_RINGS = 2.0, 1.0
-"""Signals whose halos are looked for: more takes no more light away, and ink hides no pale tissue beside it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoTissue:
-    """Settings of the detector.
-
-    Attributes:
-        smoothing_um: Standard deviation of the Gaussian that averages noise and nuclei away, µm.
-        faint: Stain signal from which a pixel may be tissue, where it touches a clear one.
-        clear: Stain signal from which a pixel is tissue by itself.
-        halo: What has less than this part of the strongest signal nearby is blur or JPEG ringing.
-        halo_um: How far such a halo reaches along x and y, µm: most of a JPEG block.
-        speck_mm2: Smaller specks are dropped before gaps are closed, mm².
-        close_um: Gaps up to this wide inside tissue are closed, µm (fat cells are about 100 µm wide).
-        merge_um: Pieces closer than this, along x and y, become one region, µm.
-        min_area_mm2: Smaller pieces are dropped, mm².
-        max_shared_tissue: Regions whose boxes share more than this part of either one's tissue become one.
-        fill_holes: Whether glass enclosed by tissue, such as a lumen, becomes tissue.
-        reject_pen: Whether green, blue, red and black ink is left out.
-        pen_margin_um: Width of the margin around ink that is left out with it, µm.
-        reject_edges: Whether long thin lines are left out.
-        edge_width_um: Largest width of such a line, µm.
-        edge_length_um: Smallest length of such a line, µm.
-    """
-
-    smoothing_um: float = 16.0
-    faint: float = 0.02
-    clear: float = 0.03
-    halo: float = 0.08
-    halo_um: float = 200.0
-    speck_mm2: float = 0.002
-    close_um: float = 128.0
-    merge_um: float = 128.0
-    min_area_mm2: float = 0.05
-    max_shared_tissue: float = 0.05
-    fill_holes: bool = True
-    reject_pen: bool = True
-    pen_margin_um: float = 64.0
-    reject_edges: bool = True
-    edge_width_um: float = 128.0
-    edge_length_um: float = 1000.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (isfinite(value) and value >= 0):
-                raise UsageError(f"tissue setting {field.name} must be a number from 0 and is {value}")
-        if self.faint > self.clear:
-            raise UsageError(
-                f"tissue setting faint ({self.faint:g}) must not exceed clear ({self.clear:g}): faint "
-                "tissue is kept only beside clear tissue"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,84 +92,31 @@ def auto_mask(
     background = fit_background(planes, padding, mpp=mpp_overview)
     od = absorbance(planes, background, sigma_px=settings.smoothing_um / mpp_overview)
     signal = stain_signal(od)
-    faint, clear = _thresholds(signal, background, settings)
+    faint, clear = thresholds(signal, background, settings)
     od[:, padding], signal[padding] = 0.0, 0.0
-    grey = _is_grey(planes)
+    grey = is_grey(planes)
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
     strokes = np.zeros(signal.shape, dtype=np.int32)
     if settings.reject_pen and not grey:
         strokes = _strokes(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
-    inked = bool(strokes.any())
-    signal = _without_halo(signal, strokes, mpp_overview, settings)
-    candidates, colourful, under = signal > faint, _colourful(od), None
-    if inked:
+    signal = without_halo(signal, strokes, mpp_overview, settings)
+    candidates, colourful, under = signal > faint, colourful_pixels(od), None
+    if strokes.any():
         stained = signal > max(clear, SURE_TISSUE)
-        under = look_under(od, strokes, stained, margin_px=_margin_px(mpp_overview, settings))
+        under = look_under(od, strokes, stained, margin_um=settings.pen_margin_um, mpp=mpp_overview)
         candidates &= ~under.near | under.tissue
         colourful |= under.tissue
-        ink = under.near & ~under.tissue
-        notes.append(f"marker ink left out: {_area_mm2(ink, mpp_overview):.1f} mm²")
     candidates = _with_seed(candidates, signal > clear)
-    pieces, left_out = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
-    if under is not None:
-        left_out += pieces_of(
-            under.doubtful,
-            px_mm2=mpp_overview**2 / 1e6,
-            rule="under marker ink, from which it is hardly told",
-        )
+    pieces, lines = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
     mask, hidden, small, specks = _large_enough(pieces, under, mpp_overview, settings)
-    if hidden.any():
-        notes.append(
-            f"tissue may go on under ink: {_area_mm2(hidden, mpp_overview):.2f} mm² of it are kept with what is beside"
-        )
+    doubtful: list[LeftOut] = []
+    if under is not None:
+        notes += _ink_notes(under, hidden, mpp_overview)
+        rule = "under marker ink, from which it is hardly told"
+        doubtful = pieces_of(under.doubtful, px_mm2=mpp_overview**2 / 1e6, rule=rule)
     return AutoResult(
-        mask=mask, hidden=hidden, notes=tuple(notes), left_out=(*left_out, *small), specks=specks
+        mask=mask, hidden=hidden, notes=tuple(notes), left_out=(*lines, *doubtful, *small), specks=specks
     )
-
-
-def stain_signal(od: FloatArray) -> FloatArray:
-    """Absorbance that differs between channels, plus half of what is common to all of them.
-
-    Stains colour, shadows and dirt do not.
-
-    Args:
-        od: Absorbance, (3, rows, columns) float32.
-
-    Returns:
-        (rows, columns) float32.
-    """
-    least = od.min(axis=0)
-    signal: FloatArray = od.max(axis=0) - least
-    signal += np.float32(0.5) * np.maximum(least, 0)
-    return signal
-
-
-def _without_halo(signal: FloatArray, strokes: LabelArray, mpp: float, settings: AutoTissue) -> FloatArray:
-    """The signal, 0 where it is weak next to a much stronger one: compressed overviews ring around dark tissue.
-
-    They ring by light, of which ink takes hardly more than dark tissue does.
-    """
-    reach_px = round(settings.halo_um / mpp)
-    light = np.minimum(signal, np.where(strokes, np.float32(INK_RINGS), np.float32(MOST_RINGS)))
-    strongest = ndimage.maximum_filter(light, 2 * reach_px + 1)
-    return np.where(signal < settings.halo * strongest, np.float32(0), signal)
-
-
-def _thresholds(signal: FloatArray, background: Background, settings: AutoTissue) -> tuple[float, float]:
-    """The settings, raised where the glass itself is noisier, but at most fourfold."""
-    glass = signal[background.pixels]
-    if len(glass) == 0:
-        return settings.faint, settings.clear
-    middle = float(np.median(glass))
-    noise = 1.4826 * float(np.median(np.abs(glass - middle)))
-    faint = min(max(settings.faint, middle + 4 * noise), 4 * settings.faint)
-    clear = min(max(settings.clear, middle + 8 * noise), 4 * settings.clear)
-    return faint, max(faint, clear)
-
-
-def _is_grey(planes: ByteArray) -> bool:
-    """Whether the file has no colour at all; rules about colour are then off."""
-    return bool((planes[0] == planes[1]).all() and (planes[1] == planes[2]).all())
 
 
 def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> LabelArray:
@@ -232,20 +124,18 @@ def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissu
         od,
         stained,
         min_px=max(4, _px_from_mm2(0.01, mpp)),
-        margin_px=_margin_px(mpp, settings),
-        ring_px=max(1, round(128 / mpp)),
+        margin_px=px_from_um(settings.pen_margin_um, mpp),
+        ring_px=px_from_um(RING_UM, mpp),
         edge_px=(settings.edge_width_um / mpp, settings.edge_length_um / mpp),
     )
 
 
-def _margin_px(mpp: float, settings: AutoTissue) -> int:
-    return max(1, round(settings.pen_margin_um / mpp))
-
-
-def _colourful(od: FloatArray) -> BoolArray:
-    most = od.max(axis=0)
-    colourful: BoolArray = (most - od.min(axis=0)) > MIN_COLOUR * most
-    return colourful
+def _ink_notes(under: UnderInk, hidden: BoolArray, mpp: float) -> list[str]:
+    notes = [f"marker ink left out: {_area_mm2(under.near & ~under.tissue, mpp):.1f} mm²"]
+    if hidden.any():
+        area = f"{_area_mm2(hidden, mpp):.2f} mm²"
+        notes.append(f"tissue may go on under ink: {area} of it are kept with what is beside")
+    return notes
 
 
 def _px_from_mm2(area_mm2: float, mpp: float) -> int:
@@ -293,7 +183,7 @@ def _large_enough(
     beyond = np.zeros_like(pieces)
     if under is not None:
         least_px, small_px = (_px_from_mm2(area, mpp) for area in (DUST_MM2, settings.min_area_mm2))
-        hidden = hidden_tissue(pieces, under, least_px=least_px, small_px=small_px)
+        hidden = hidden_tissue(pieces, under, least_px=least_px, small_px=small_px, mpp=mpp)
         pieces, beyond = pieces | hidden.between, hidden.beyond
     if settings.fill_holes:
         pieces = filled(pieces)

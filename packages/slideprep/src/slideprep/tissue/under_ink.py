@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from slideprep.tissue.artefacts import closed, dilated, eroded, widened
+from slideprep.tissue.artefacts import closed, dilated, eroded, px_from_um, widened
 from slideprep.tissue.background import FloatArray
 from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray, Span, united
 from slideprep.tissue.ink import LabelArray, quantile
@@ -32,14 +32,20 @@ LEAST_TISSUE = 0.06
 INK_SPREAD = 0.06
 """Ink's colour varies by about this part of its absorbance along a stroke; tissue is what that does not explain."""
 
-DOUBTFUL, DOUBTFUL_PX = 0.03, 3
+DOUBTFUL, DOUBTFUL_UM = 0.03, 48.0
 """The same, for what is told to a person; the rims of strokes, which look like that, are narrower than twice this."""
 
-RIM, RIM_PX = 0.75, 3
-"""A pixel with less than this part of the ink within so many pixels may be a mixture of ink and glass."""
+RIM, RIM_UM = 0.75, 48.0
+"""A pixel with less than this part of the ink within that distance may be a mixture of ink and glass."""
 
 THROUGH = 0.5
 """Tissue under this part of a stroke's densest ink was seen through it, and not beside it."""
+
+GRAIN_UM = 16.0
+"""Narrower than twice this, what looks like tissue in a stroke is noise."""
+
+TOUCHING_UM = 32.0
+"""A piece this close to a stroke touches it: what lies between are mixed pixels."""
 
 LEAST_APART = 0.01
 """Colours closer than this (determinant of their products) are taken for this far apart."""
@@ -69,15 +75,19 @@ class UnderInk:
     opaque: frozenset[int]
 
 
-def look_under(od: FloatArray, strokes: LabelArray, stained: BoolArray, *, margin_px: int) -> UnderInk:
+def look_under(
+    od: FloatArray, strokes: LabelArray, stained: BoolArray, *, margin_um: float, mpp: float
+) -> UnderInk:
     """Tell ink from tissue in every stroke and its margin.
 
     Args:
         od: Absorbance.
         strokes: From :func:`~slideprep.tissue.ink.find_strokes`.
         stained: Pixels that are clearly not background.
-        margin_px: Width of the margin around a stroke that is a mixture of ink and glass.
+        margin_um: Width of the margin around a stroke that is a mixture of ink and glass, µm.
+        mpp: Microns per overview pixel.
     """
+    margin_px = px_from_um(margin_um, mpp)
     near = dilated(strokes > 0, margin_px)
     stain = _stain_colour(od, stained & ~near)
     tissue, doubtful = np.zeros_like(near), np.zeros_like(near)
@@ -85,7 +95,7 @@ def look_under(od: FloatArray, strokes: LabelArray, stained: BoolArray, *, margi
     for number, (rows, columns) in enumerate(ndimage.find_objects(strokes), start=1):
         window = (widened(rows, margin_px), widened(columns, margin_px))
         stroke = strokes[window] == number
-        shows, may_show, through = _unmixed(od[:, *window], stroke, stain)
+        shows, may_show, through = _unmixed(od[:, *window], stroke, stain, mpp)
         around = dilated(stroke, margin_px)
         tissue[window] |= shows & around
         doubtful[window] |= may_show & around
@@ -103,7 +113,7 @@ def _stain_colour(od: FloatArray, tissue: BoolArray) -> npt.NDArray[np.float64]:
 
 
 def _unmixed(
-    od: FloatArray, stroke: BoolArray, stain: npt.NDArray[np.float64]
+    od: FloatArray, stroke: BoolArray, stain: npt.NDArray[np.float64], mpp: float
 ) -> tuple[BoolArray, BoolArray, bool]:
     """Where tissue shows around one stroke, where it may, and whether it does through the ink."""
     ink = _ink_colour(od[:, stroke], stain)
@@ -112,15 +122,16 @@ def _unmixed(
     rim = -np.log(1 - _MIXTURE + _MIXTURE * np.exp(-SHARPER * peak * ink[:, None]))
     sure, maybe = (spread * _looks_like(ink, stain) for spread in (INK_SPREAD, DOUBTFUL))
     shows = tissue > LEAST_TISSUE + sure * amount
-    paler = shows & (amount < RIM * ndimage.maximum_filter(amount, 2 * RIM_PX + 1))
+    paler = shows & (amount < RIM * ndimage.maximum_filter(amount, 2 * px_from_um(RIM_UM, mpp) + 1))
     mixed = np.interp(amount[paler], *_amounts(rim, ink, stain))
     shows[paler] = tissue[paler] > LEAST_TISSUE + sure * amount[paler] + mixed
-    shows = dilated(eroded(shows, 1), 1)
-    may_show = eroded(tissue > LEAST_TISSUE + maybe * amount, DOUBTFUL_PX)
+    grain_px, doubtful_px = px_from_um(GRAIN_UM, mpp), px_from_um(DOUBTFUL_UM, mpp)
+    shows = dilated(eroded(shows, grain_px), grain_px)
+    may_show = eroded(tissue > LEAST_TISSUE + maybe * amount, doubtful_px)
     if may_show.any():
-        may_show = dilated(may_show, DOUBTFUL_PX)
+        may_show = dilated(may_show, doubtful_px)
     through = shows & (amount > THROUGH * peak)
-    return shows, may_show, bool(through.any() and eroded(through, 1).any())
+    return shows, may_show, bool(through.any() and eroded(through, grain_px).any())
 
 
 def _ink_colour(od: FloatArray, stain: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -163,7 +174,7 @@ class Hidden:
     beyond: BoolArray
 
 
-def hidden_tissue(pieces: BoolArray, under: UnderInk, *, least_px: int, small_px: int) -> Hidden:
+def hidden_tissue(pieces: BoolArray, under: UnderInk, *, least_px: int, small_px: int, mpp: float) -> Hidden:
     """Where pieces may go on under ink: as far as the stroke is wide, within the piece's rows and columns.
 
     Args:
@@ -172,18 +183,21 @@ def hidden_tissue(pieces: BoolArray, under: UnderInk, *, least_px: int, small_px
         least_px: Smaller specks do not reach under ink.
         small_px: Smaller pieces do under any stroke, as ink may hide what they lack in size; larger ones under those
             that nothing was seen through.
+        mpp: Microns per overview pixel.
     """
+    touching_px = px_from_um(TOUCHING_UM, mpp)
     labels, count = ndimage.label(pieces, structure=EIGHT_CONNECTED)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     spans = ndimage.find_objects(labels)
     between, beyond = np.zeros_like(pieces), np.zeros_like(pieces)
     for number, (rows, columns) in enumerate(ndimage.find_objects(under.strokes), start=1):
         width = _width_px(under.strokes[rows, columns] == number)
-        window = (widened(rows, width + 2), widened(columns, width + 2))
+        outer = width + touching_px
+        window = (widened(rows, outer), widened(columns, outer))
         stroke, beside = under.strokes[window] == number, labels[window]
         if number in under.opaque:
             between[window] |= closed(beside > 0, width // 2 + 1) & stroke
-        for label in np.flatnonzero(np.bincount(beside[dilated(stroke, 2)], minlength=1)[1:]) + 1:
+        for label in np.flatnonzero(np.bincount(beside[dilated(stroke, touching_px)], minlength=1)[1:]) + 1:
             if least_px <= areas[label] and (areas[label] < small_px or number in under.opaque):
                 reach = dilated(beside == label, width) & stroke
                 beyond[window] |= reach & _facing(spans[label - 1], window, stroke.shape)
