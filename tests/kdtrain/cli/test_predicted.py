@@ -6,13 +6,12 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from fixtures.predictions import REGION, SLIDE
 from kdtrain.cli.predicted import SHOWN, print_outcome
 from kdtrain.predict.answers.prediction import Failure, FastPrice, SlidePrediction
 from kdtrain.predict.answers.request import ExplainOptions, Request
 from kdtrain.predict.run import Outcome
+from kdtrain.screen import console
 
 ODD = replace(
     SLIDE, slide="[bold]a.svs", regions=(REGION, replace(REGION, index=1, outside=("too blue", "too large")))
@@ -36,7 +35,7 @@ def said(
         identity={},
     )
     screen = io.StringIO()
-    print_outcome(outcome, request, Console(file=screen, width=160))
+    print_outcome(outcome, request, console(file=screen, width=160))
     return " ".join(screen.getvalue().split())
 
 
@@ -67,7 +66,7 @@ def test_of_many_classes_the_predicted_one_is_shown() -> None:
 def test_a_path_that_is_not_utf_8_is_shown() -> None:
     """It is escaped: a screen that takes UTF-8 alone would refuse it after all work is done."""
     failure = Failure(slide="a.svs", region=None, stage="read", reason="see caf\udce9/a.svs")
-    assert "see caf\\udce9/a.svs" in said(failures=(failure,), request=REQUEST)
+    assert r"see caf\xe9/a.svs" in said(failures=(failure,), request=REQUEST)
 
 
 def test_regions_outside_take_one_line_a_slide() -> None:

@@ -19,6 +19,8 @@ from hashlib import sha256
 from html import escape
 from typing import Any
 
+from kdtrain.text import visible
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 """Names only: no font is loaded."""
 
@@ -48,18 +50,6 @@ SHADES = 10
 
 # The strongest shade leaves the ink of either theme a contrast above 4.5, so no text has to change its colour.
 _STRONGEST_SHADE = (0.62, 0.45)
-
-
-def visible(text: str) -> str:
-    """Spell out what cannot be seen: control characters, marks of writing direction, lone surrogates.
-
-    Class and run names come from files and may hold any character; such a one would break an SVG file or show a name
-    as another.
-    """
-    return "".join(
-        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c
-        for c in text
-    )
 
 
 def number(value: float) -> str:

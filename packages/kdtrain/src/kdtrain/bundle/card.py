@@ -20,7 +20,7 @@ from kdtrain.bundle.document import BundleDocument
 from kdtrain.bundle.entries import EstimateEntry, MetricsEntry, TrainingEntry
 from kdtrain.bundle.training_data import Extent
 from kdtrain.evaluation.notes import LevelCounts, level_notes
-from kdtrain.pages import visible
+from kdtrain.text import visible
 
 LEVEL = "slide"
 """Whose metrics the head of the card names: what a user asks about."""

@@ -52,13 +52,12 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
 def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options: Any) -> None:
     """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
     with exit_codes():
-        from rich.console import Console
-
         from kdtrain.cli.summary import print_evaluation
         from kdtrain.evaluation.evaluate import evaluate
+        from kdtrain.screen import console
 
         cache = cache_settings(shard_cache, shard_cache_gb)
-        print_evaluation(evaluate(**options, console=Console(stderr=True), cache=cache), Console())
+        print_evaluation(evaluate(**options, console=console(stderr=True), cache=cache), console())
 
 
 @click.command("compare")
@@ -70,15 +69,14 @@ def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options:
 def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> None:
     """How RUN_B differs from RUN_A, both evaluated: paired bootstrap differences with 95 % intervals."""
     with exit_codes():
-        from rich.console import Console
-
         from kdtrain.evaluation.compare import compare
+        from kdtrain.screen import console, say
 
         comparison = compare(run_a, run_b, **options)
         if as_json:
-            click.echo(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False, allow_nan=False))
+            say(json.dumps(comparison.as_dict(), indent=1, ensure_ascii=False, allow_nan=False))
         else:
-            Console().print(comparison.as_rich())
+            console().print(comparison.as_rich())
 
 
 @click.command("report")
@@ -111,12 +109,13 @@ def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
     with exit_codes():
         from kdtrain.report.build import build_report
         from kdtrain.report.write import check_out, write_report
+        from kdtrain.screen import say
 
         check_out(out)
         report = build_report(runs, **options)
         folder = write_report(report, out)
         for text in report.warnings:
-            click.echo(f"warning: {text}", err=True)
+            say(f"warning: {text}", err=True)
         for text in report.answer:
-            click.echo(text)
-        click.echo(f"page    {out}\ntables  {folder}")
+            say(text)
+        say(f"page    {out}\ntables  {folder}")

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import click
-
 from kdtrain.errors import TrainingError, UsageError
+from kdtrain.screen import say
 from kdtrain.shards.error import ShardError
 
 FAILED, WRONG_USAGE = 1, 2
@@ -46,5 +45,5 @@ def exit_codes(kept: str = "run the same command again to go on from the last ch
 
 
 def _stop(message: object, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     sys.exit(code)

@@ -38,29 +38,27 @@ def export_command(**options: Any) -> None:
     The folder stands alone: 'kdtrain predict' needs nothing else, and it is laid out as model hubs expect it.
     """
     with exit_codes():
-        from rich.console import Console
-
         from kdtrain.bundle.export import ExportOptions, export
+        from kdtrain.screen import console
 
-        _say(export(ExportOptions(**options), Console(stderr=True)))
+        _say(export(ExportOptions(**options), console(stderr=True)))
 
 
 def _say(exported: Exported) -> None:
     from kdtrain.bundle.card import extent
+    from kdtrain.screen import say
 
     document, data = exported.document, exported.document.training_data
     agreed = document.onnx.agreement
     for name, size in exported.sizes.items():
-        click.echo(f"{name:18} {size / 1e6:9,.3f} MB")
-    click.echo(
+        say(f"{name:18} {size / 1e6:9,.3f} MB")
+    say(
         f"ONNX and PyTorch over {len(agreed.images)} sizes up to {agreed.images[-1][2]} x {agreed.images[-1][1]} px: "
         f"logits within {agreed.logits:.1g}, probabilities within {agreed.probabilities:.1g}"
     )
     measured = f"; {data.measured:,} of them measured" if data.measured < data.images else ""
     sides, pixels = extent(data.longer_side_px, "px"), extent(data.mpp, "µm")
-    click.echo(f"trained on {plural(data.images, 'image')}, longer side {sides}, a pixel {pixels}{measured}")
+    say(f"trained on {plural(data.images, 'image')}, longer side {sides}, a pixel {pixels}{measured}")
     if document.metrics is None:
-        click.echo("warning: without metrics; 'kdtrain evaluate' measures the run", err=True)
-    click.echo(
-        f"{document.name}\nbundle   {exported.folder}\nnext     kdtrain predict {exported.folder} SLIDE..."
-    )
+        say("warning: without metrics; 'kdtrain evaluate' measures the run", err=True)
+    say(f"{document.name}\nbundle   {exported.folder}\nnext     kdtrain predict {exported.folder} SLIDE...")

@@ -76,17 +76,16 @@ def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
             CacheTeacherConfig, {k: v for k, v in options.items() if v is not None}, config_file
         )
         _check_shards(config)
-        from rich.console import Console
-
         from kdtrain.cli.summary import print_cache_summary
         from kdtrain.phases.cache_teacher import cache_teacher
+        from kdtrain.screen import console
         from kdtrain.training.monitor import Monitor
 
         active = _is_first_rank()
-        monitor = Monitor(Console(stderr=True), config.out, active=active, tensorboard=False)
+        monitor = Monitor(console(stderr=True), config.out, active=active, tensorboard=False)
         summary = cache_teacher(config, monitor)
         if active:
-            print_cache_summary(summary, Console())
+            print_cache_summary(summary, console())
 
 
 def _check_shards(config: SetConfig) -> None:
@@ -102,14 +101,14 @@ def _is_first_rank() -> bool:
 
 def _run_phase(config: PhaseConfig) -> None:
     _check_shards(config)
-    from rich.console import Console
-
     from kdtrain.phases.start import run_phase
+    from kdtrain.screen import console
     from kdtrain.training.monitor import Monitor
 
-    console = Console(stderr=True)
     active = _is_first_rank()
-    monitor = Monitor(console, config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb)
+    monitor = Monitor(
+        console(stderr=True), config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb
+    )
     try:
         summary = run_phase(config, monitor)
     finally:
@@ -117,7 +116,7 @@ def _run_phase(config: PhaseConfig) -> None:
     if active:
         from kdtrain.cli.summary import print_summary
 
-        print_summary(summary, Console())
+        print_summary(summary, console())
 
 
 for command in (

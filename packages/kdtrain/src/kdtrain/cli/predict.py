@@ -132,17 +132,16 @@ def predict_command(as_json: bool, **options: Any) -> None:
     """
     with exit_codes(_KEPT):
         request = _request(**options)
-        from rich.console import Console
-
         from kdtrain.cli.predicted import print_outcome
         from kdtrain.predict.results import json_bytes
         from kdtrain.predict.run import predict_slides
+        from kdtrain.screen import console, say
 
-        outcome = predict_slides(request, Console(stderr=True))
+        outcome = predict_slides(request, console(stderr=True))
         if as_json:
-            click.echo(json_bytes(outcome.document), nl=False)
+            say(json_bytes(outcome.document).decode(), nl=False)
         else:
-            print_outcome(outcome, request, Console())
+            print_outcome(outcome, request, console())
         if outcome.failures:
             sys.exit(SOME_FAILED)
 

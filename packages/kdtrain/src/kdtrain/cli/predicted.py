@@ -12,6 +12,7 @@ from rich.text import Text
 from kdtrain.predict.answers.prediction import FastPrice, SlidePrediction, slide_key
 from kdtrain.predict.answers.request import PAGE_FILE, Request
 from kdtrain.predict.run import Outcome
+from kdtrain.text import visible
 
 SHOWN = 40
 """Slides in the table; all of them are in predictions.csv."""
@@ -34,8 +35,8 @@ def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
 
 
 def _shown(text: str, style: str = "") -> Text:
-    """As it is: brackets are no mark-up, and what in a path is no UTF-8 is escaped."""
-    return Text(text.encode(errors="backslashreplace").decode(), style=style)
+    """As it is: brackets are no mark-up, and what in a path is no UTF-8 is spelled out."""
+    return Text(visible(text), style=style)
 
 
 def _table(outcome: Outcome) -> Table:

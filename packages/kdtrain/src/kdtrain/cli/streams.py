@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 import click
 
+from kdtrain.text import on_terminal
+
 _OUT, _ERR = 1, 2
 FAILED = 1
 
@@ -28,6 +30,16 @@ class Program(click.Group):
         """Run a command; see :class:`click.Group`."""
         with kept_streams():
             return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, with what click says of a wrong option or value spelled out: a glob may have typed a hostile name."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            said = error.format_message()
+            if on_terminal(said) == said:
+                raise
+            raise click.UsageError(on_terminal(said), ctx=error.ctx) from None
 
 
 class AnswerLostError(Exception):

@@ -27,6 +27,7 @@ import numpy as np
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.metrics import FloatArray, IntArray
 from kdtrain.files import write_atomically
+from kdtrain.text import csv_text, csv_value
 
 Level = Literal["sample", "slide", "patient"]
 """What is counted: samples (regions), or the mean over all samples of a slide or a patient."""
@@ -172,13 +173,15 @@ def write_predictions_csv(
     columns = [*_FIXED_COLUMNS, *(f"p_{name}" for name in classes)]
     if "split" not in provenance or set(provenance) & set(columns):
         raise ValueError(f"provenance {sorted(provenance)} must hold 'split' and none of {columns}")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *provenance])
-    for one in ordered:
-        names = [one.key, one.slide, one.patient, classes[one.label], classes[one.predicted]]
-        writer.writerow([*names, *(repr(float(p)) for p in one.probabilities), *provenance.values()])
-    write_atomically(path, text.getvalue().encode())
+    rows = (
+        [
+            *(one.key, one.slide, one.patient, classes[one.label], classes[one.predicted]),
+            *map(float, one.probabilities),
+            *provenance.values(),
+        ]
+        for one in ordered
+    )
+    write_atomically(path, csv_text([(*columns, *provenance), *rows]).encode())
 
 
 def read_predictions_csv(path: Path) -> PredictionTable:
@@ -188,7 +191,8 @@ def read_predictions_csv(path: Path) -> PredictionTable:
         PredictionsError: The file is missing, or not as written: the message names the line.
     """
     try:
-        lines = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True))
+        written = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True)
+        lines = [list(map(csv_value, row)) for row in written]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
     header = lines[0] if lines else []

@@ -16,8 +16,6 @@ on the clock, on the order in which slides were finished or on the number of wor
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ from kdtrain.files import remove_partials, write_atomically
 from kdtrain.locks import is_free, sole_writer
 from kdtrain.predict.answers.prediction import Failure, SlidePrediction
 from kdtrain.predict.answers.request import PAGE_FILE
+from kdtrain.text import csv_text, readable_json
 from kdtrain.training.run_folder import differences
 
 IDENTITY_FILE = "predict.json"
@@ -183,7 +182,7 @@ def slides_csv(predictions: Iterable[SlidePrediction], classes: Sequence[str]) -
     """predictions.csv."""
     header = ["slide", "predicted", *(f"p_{name}" for name in classes), "regions", "regions_left_out"]
     header += ["regions_failed", "magnification", "mpp", "level", "outside", "warnings"]
-    return _csv(header, map(_slide_row, predictions))
+    return csv_text([header, *map(_slide_row, predictions)]).encode()
 
 
 def _slide_row(one: SlidePrediction) -> list[object]:
@@ -209,28 +208,16 @@ def regions_csv(predictions: Iterable[SlidePrediction], classes: Sequence[str]) 
         for one in predictions
         for region in one.regions
     )
-    return _csv(header, rows)
+    return csv_text([header, *rows]).encode()
 
 
 def failures_csv(failures: Iterable[Failure]) -> bytes:
     """failures.csv."""
     rows = ([f.slide, "" if f.region is None else f.region, f.stage, f.reason] for f in failures)
-    return _csv(["slide", "region", "stage", "reason"], rows)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return _encoded(text.getvalue())
+    return csv_text([("slide", "region", "stage", "reason"), *rows]).encode()
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:
-    """UTF-8, keys sorted."""
-    return _encoded(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _encoded(text: str) -> bytes:
-    """UTF-8; what in a path is none is escaped, which is JSON's own way too."""
-    return text.encode(errors="backslashreplace")
+    """UTF-8, keys sorted; what in a path is no UTF-8 is spelled out."""
+    text = json.dumps(readable_json(content), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()

@@ -14,11 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import click
-from rich.console import Console
-
 from kdtrain.files import remove_partials
 from kdtrain.locks import held
+from kdtrain.screen import console, say
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
 from kdtrain.sweep.jobs import warnings_of
@@ -53,7 +51,6 @@ def sweep(options: Options) -> int:
         KeyboardInterrupt: It was told to stop; its runs were ended.
     """
     plan = make_plan(options)
-    console = Console(stderr=True)
     with _termination_interrupts(), held(plan.out / LOCK, "kdtrain sweep", plan.out):
         remove_partials(plan.out)
         kept = kept_entries(read_record(plan.out), plan.jobs, plan.out)
@@ -71,7 +68,7 @@ def sweep(options: Options) -> int:
                 kept=kept,
             )
 
-        _work(plan, schedule, progress, options, console, save)
+        _work(plan, schedule, progress, options, save)
     return _conclude(plan, schedule, kept, options)
 
 
@@ -109,7 +106,6 @@ def _work(
     schedule: Standings,
     progress: dict[str, Progress],
     options: Options,
-    console: Console,
     save: Callable[[], None],
 ) -> None:
     jobs = {job.name: job for job in plan.jobs}
@@ -119,7 +115,8 @@ def _work(
     if schedule.done:
         return
     total = done + len(schedule.wanted)
-    with _launcher(plan, options) as launcher, Screen(console, total=total, done=done) as screen:
+    drawn_on = console(stderr=True)
+    with _launcher(plan, options) as launcher, Screen(drawn_on, total=total, done=done) as screen:
         if done:
             screen.say(f"complete already: {done} of {plural(total, 'run')}")
         for warning in warnings_of([jobs[name] for name in schedule.wanted]):
@@ -185,22 +182,17 @@ def _conclude(plan: Plan, schedule: Standings, kept: Sequence[dict[str, Any]], o
     split = plan.recipe.evaluate.splits[0]
     bad = [s for s in standings if s.state in ("failed", "skipped")]
     if options.as_json:
-        click.echo(
-            json.dumps(_as_dict(plan, standings, split), indent=1, ensure_ascii=False, allow_nan=False)
-        )
+        say(json.dumps(_as_dict(plan, standings, split), indent=1, ensure_ascii=False, allow_nan=False))
         return SOME_FAILED if bad else 0
-    console = report_console()
-    console.print(result_table(plan.jobs, standings, split))
+    report_console().print(result_table(plan.jobs, standings, split))
     if kept:
-        click.echo(
+        say(
             f"{plural(len(kept), 'more run')} of earlier commands in {plan.out}; delete a folder to drop its run"
         )
     if bad:
-        click.echo(
-            f"failed or skipped: {len(bad)} of {len(standings)}; the same command again tries once more"
-        )
+        say(f"failed or skipped: {len(bad)} of {len(standings)}; the same command again tries once more")
     if any(standing.state == "finished" for standing in standings):
-        click.echo(f"next  kdtrain report {plan.out} --out {plan.out / 'report.html'}")
+        say(f"next  kdtrain report {plan.out} --out {plan.out / 'report.html'}")
     return SOME_FAILED if bad else 0
 
 
@@ -259,7 +251,7 @@ def dry_run(options: Options) -> int:
     jobs = [job for job in plan.jobs if job.name in shown]
     rows = estimates(jobs, progress, plan.index, threads=threads)
     if options.as_json:
-        click.echo(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print_rows(rows, report_console(), about=plan.recipe.about, jobs=options.jobs)
     return 0

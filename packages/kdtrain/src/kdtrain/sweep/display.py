@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kdtrain.screen import console
 from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.standings import Standing
 from kdtrain.sweep.state import balanced_accuracy, place_of, training_seconds
@@ -84,8 +85,8 @@ def _where(job: Job) -> str:
 
 def report_console() -> Console:
     """Standard output: as wide as the terminal, and in a file wide enough for a table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_FILE_COLUMNS)
+    plain = console()
+    return plain if plain.is_terminal else console(width=_FILE_COLUMNS)
 
 
 def result_table(jobs: Sequence[Job], standings: Sequence[Standing], split: str) -> Table:

@@ -215,7 +215,9 @@ class RunFolder:
         )
 
     def _write(self, content: Mapping[str, Any]) -> None:
-        write_atomically(self.path / RUN_FILE, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+        write_atomically(
+            self.path / RUN_FILE, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+        )
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: a resumed run writes them again."""

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.files import open_atomically
-from kdtrain.pages import visible
 from kdtrain.predict.explain.heat_map import ExplainedRegion, HeatMap
 from kdtrain.predict.explain.overlay_parts import class_colour
 from kdtrain.predict.explain.picture import METHOD_NAMES
+from kdtrain.text import visible
 
 _START = b'{"type":"FeatureCollection","features":[\n'
 _END = b"\n]}\n"

@@ -26,9 +26,9 @@ from PIL import Image
 from kdtrain.bundle.runtime import Pixels
 from kdtrain.errors import UsageError
 from kdtrain.files import open_atomically
-from kdtrain.pages import visible
 from kdtrain.predict.answers.prediction import RegionPrediction
 from kdtrain.predict.explain.picture import CAUTION, OPACITY, Place, SlidePicture, paint
+from kdtrain.text import visible
 
 MAX_PIXELS = 64_000_000
 """Above, the file is made at half the magnification, and so on: the picture is held in memory, 192 MB at this size."""

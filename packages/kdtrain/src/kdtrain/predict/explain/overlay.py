@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from kdtrain.bundle.runtime import Pixels
-from kdtrain.pages import visible
 from kdtrain.predict.answers.prediction import RegionPrediction
 from kdtrain.predict.explain.overlay_parts import (
     INK,
@@ -25,6 +24,7 @@ from kdtrain.predict.explain.overlay_parts import (
     font,
 )
 from kdtrain.predict.explain.picture import CAUTION, OPACITY, Place, SlidePicture, paint
+from kdtrain.text import visible
 
 SIDE_PX = 1600
 """Longest side of the slide in the picture: a screen's width, and still readable in a document."""

@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kdtrain.bundle.runtime import Pixels
-from kdtrain.pages import SERIES, light, visible
+from kdtrain.pages import SERIES, light
 from kdtrain.predict.explain.colours import Scale
 from kdtrain.predict.explain.picture import SlidePicture
+from kdtrain.text import visible
 
 LEGEND_HEIGHT = 92
 

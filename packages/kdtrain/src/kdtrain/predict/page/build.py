@@ -14,12 +14,13 @@ from importlib.resources import files
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from kdtrain.pages import content_policy, theme_css, visible
+from kdtrain.pages import content_policy, theme_css
 from kdtrain.predict.explain.colours import diverging, sequential
 from kdtrain.predict.explain.picture import METHOD_NAMES
 from kdtrain.predict.page import words
 from kdtrain.predict.page.data import OWN_CLASS, Colours, as_script, first_choice, page_data, scales
 from kdtrain.predict.page.tiles import Pyramid, SlidePage, cut, within
+from kdtrain.text import visible
 
 SIZE_LIMIT_BYTES = 40_000_000
 """What a page may weigh: mail and chat programs take about this much, and a phone opens it."""

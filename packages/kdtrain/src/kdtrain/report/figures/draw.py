@@ -12,13 +12,14 @@ from dataclasses import replace
 from html import escape
 from math import isfinite
 
-from kdtrain.pages import line, number, stroked, text, visible
+from kdtrain.pages import line, number, stroked, text
 from kdtrain.report.figures.axes import Axis, linear_axis, log_axis
 from kdtrain.report.figures.bars import bar_chart
 from kdtrain.report.figures.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
 from kdtrain.report.figures.marks import Style, interval, legend, marker, styles
 from kdtrain.report.figures.point_labels import Columns, Mark, columns_of, place_labels
 from kdtrain.report.model import Chart, Point, Series
+from kdtrain.text import visible
 
 _MOST_MARKERS = 25
 """If any line of a chart has more points, its lines are drawn without markers: they would hide them."""

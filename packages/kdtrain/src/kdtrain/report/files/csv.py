@@ -6,11 +6,10 @@ written so that they read back exactly, and an empty field is a number that ther
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from kdtrain.report.model import Chart, Confusion, Row, Table
+from kdtrain.text import csv_text
 
 LONG_COLUMNS = (
     "part",
@@ -33,7 +32,7 @@ CHART_COLUMNS = ("series", "label", "x", "y", "low", "high", "paper")
 
 def table_csv(table: Table) -> str:
     """A table in long form: a row per cell, with the columns LONG_COLUMNS."""
-    return _text([LONG_COLUMNS, *_long_rows(table)])
+    return csv_text([LONG_COLUMNS, *_long_rows(table)])
 
 
 def wide_table_csv(table: Table) -> str:
@@ -45,7 +44,7 @@ def wide_table_csv(table: Table) -> str:
         table.corner,
         *(name for title in titles for name in _with_paper(title, f"{title}, paper", paper)),
     ]
-    return _text([head, *(_wide_row(row, len(table.columns), paper) for row in table.rows)])
+    return csv_text([head, *(_wide_row(row, len(table.columns), paper) for row in table.rows)])
 
 
 def chart_csv(chart: Chart) -> str:
@@ -56,13 +55,13 @@ def chart_csv(chart: Chart) -> str:
         for series in chart.series
         for point in series.points
     )
-    return _text([head, *rows])
+    return csv_text([head, *rows])
 
 
 def confusion_csv(confusion: Confusion) -> str:
     """A confusion matrix: the true class in the first column, then the count of every predicted class."""
     rows = zip(confusion.classes, confusion.counts, strict=True)
-    return _text([("true class", *confusion.classes), *((name, *counts) for name, counts in rows)])
+    return csv_text([("true class", *confusion.classes), *((name, *counts) for name, counts in rows)])
 
 
 def group_of_column(table: Table) -> tuple[str, ...]:
@@ -103,11 +102,3 @@ def _with_paper(text: str, paper_text: str, paper: bool) -> tuple[str, ...]:
 
 def _yes(flag: bool) -> str:
     return "yes" if flag else ""
-
-
-def _text(rows: Iterable[Sequence[object]]) -> str:
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    for row in rows:
-        writer.writerow([repr(value) if isinstance(value, float) else value for value in row])
-    return file.getvalue()

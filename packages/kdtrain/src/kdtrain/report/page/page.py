@@ -15,9 +15,10 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from kdtrain.files import write_atomically
-from kdtrain.pages import content_policy, theme_css, visible
+from kdtrain.pages import content_policy, theme_css
 from kdtrain.report.model import Report
 from kdtrain.report.page.parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
+from kdtrain.text import visible
 
 _OWN_ANCHORS = ("top", "theme", "warnings-title", "main")
 """Ids that the template itself uses."""

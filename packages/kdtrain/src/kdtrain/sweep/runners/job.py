@@ -18,6 +18,7 @@ from typing import Any
 
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.locks import held
+from kdtrain.screen import console, say
 from kdtrain.shards.cache import CacheSettings, cache_settings
 from kdtrain.shards.error import ShardError
 
@@ -35,7 +36,7 @@ def main() -> None:
         with held(lock, "kdtrain sweep", folder, patience_s=PATIENCE_SECONDS):
             run_request(request)
     except (UsageError, TrainingError, ShardError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        say(f"error: {error}", err=True)
         sys.exit(FAILED)
 
 
@@ -45,15 +46,12 @@ def run_request(request: Mapping[str, Any]) -> None:
     Args:
         request: Made by :func:`kdtrain.sweep.runners.local.request_of`.
     """
-    from rich.console import Console
-
     from kdtrain.evaluation.evaluate import evaluate
 
-    console = Console(stderr=True)
     if request["train"]:
         _train(request["phase"], request["config"])
     for split in request["splits"]:
-        print(f"measuring on {split}", file=sys.stderr, flush=True)
+        say(f"measuring on {split}", err=True)
         evaluate(
             run=Path(request["folder"]),
             shards=request["shards"],
@@ -62,7 +60,7 @@ def run_request(request: Mapping[str, Any]) -> None:
             iterations=request["iterations"],
             seed=0,
             workers=request["workers"],
-            console=console,
+            console=console(stderr=True),
             cache=_cache(request["cache"]),
         )
 
@@ -75,14 +73,12 @@ def _cache(given: tuple[str, float] | None) -> CacheSettings:
 
 
 def _train(phase: str, settings: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
     from kdtrain.phases.start import run_phase
     from kdtrain.sweep.recipe import CONFIGS
     from kdtrain.training.monitor import Monitor
 
     config = CONFIGS[phase](**settings)
-    monitor = Monitor(Console(stderr=True), config.out, tensorboard=config.tensorboard, wandb=config.wandb)
+    monitor = Monitor(console(stderr=True), config.out, tensorboard=config.tensorboard, wandb=config.wandb)
     try:
         run_phase(config, monitor)
     finally:
