@@ -47,7 +47,7 @@ def test_a_newer_minor_version_may_say_more(raw):
 def test_another_major_version_is_refused_by_name(raw, version):
     """With what is known and what to do."""
     said = refused({**raw, "version": version})
-    assert f"version {version}" in said
+    assert f"version {version!r}" in said
     assert "1.x" in said
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator
 
 from kdtrain.bundle.entries import (
+    MOST_CLASSES,
     Architecture,
     Entry,
     FileEntry,
@@ -23,6 +24,7 @@ from kdtrain.bundle.entries import (
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import one_line
+from kdtrain.text import brief
 
 FORMAT_NAME = "kdtrain-bundle"
 FORMAT_VERSION = (1, 0)
@@ -57,7 +59,7 @@ class BundleDocument(Entry):
     version: tuple[int, int]
     name: str
     synthetic: bool
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES)]
     architecture: Architecture
     input: InputEntry
     slides: dict[str, Any]
@@ -96,7 +98,7 @@ def read_document(data: bytes, where: str) -> BundleDocument:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{where} is not JSON ({error}); copy the bundle again, or export it again"
+            f"{where} is not JSON ({_reason(error)}); copy the bundle again, or export it again"
         ) from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
         raise UsageError(
@@ -105,8 +107,8 @@ def read_document(data: bytes, where: str) -> BundleDocument:
     version = raw.get("version")
     if not isinstance(version, list) or version[:1] != [FORMAT_VERSION[0]]:
         raise UsageError(
-            f"{where} has format version {version}, and this kdtrain knows {FORMAT_VERSION[0]}.x; use the kdtrain that "
-            "wrote it, or export the run again"
+            f"{where} has format version {brief(version)}, and this kdtrain knows {FORMAT_VERSION[0]}.x; use the "
+            "kdtrain that wrote it, or export the run again"
         )
     try:
         return BundleDocument.model_validate_json(data)
@@ -114,3 +116,7 @@ def read_document(data: bytes, where: str) -> BundleDocument:
         raise UsageError(
             f"{where} is damaged ({one_line(error)}); copy the bundle again, or export it again"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    return "brackets within brackets without end" if isinstance(error, RecursionError) else str(error)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kdtrain.shards.models import Count, Encoding, Positive, Rgb, Sha256
+from kdtrain.shards.models import Count, Encoding, Positive, Sha256
 
 Role = Literal["teacher", "baseline", "student", "fine-tuned student"]
 ROLES: dict[str, Role] = {
@@ -24,6 +24,13 @@ RESAMPLING = (
     "factor, weights renormalised at the slide's border: no pyramid level, no chain of reductions, never upsampled. It "
     "is then encoded and decoded once, as the images of training were."
 )
+
+
+MOST_PARAMETERS = 200_000_000
+"""More than any network of kdtrain has: a resnet152 has 58 million without its classes."""
+MOST_CLASSES = 10_000
+_Grey = Annotated[float, Field(ge=0, le=255)]
+_Deviation = Annotated[float, Field(gt=0, le=128)]
 
 
 class Entry(BaseModel):
@@ -44,10 +51,10 @@ class Architecture(Entry):
     """
 
     model: str
-    output_stride: Annotated[int, Field(ge=1)]
-    parameters: Annotated[int, Field(ge=1)]
-    feature_channels: Annotated[int, Field(ge=1)]
-    min_side_px: Annotated[int, Field(ge=1)]
+    output_stride: Annotated[int, Field(ge=1, le=1024)]
+    parameters: Annotated[int, Field(ge=1, le=MOST_PARAMETERS)]
+    feature_channels: Annotated[int, Field(ge=1, le=MOST_PARAMETERS)]
+    min_side_px: Annotated[int, Field(ge=1, le=1024)]
 
 
 class InputEntry(Entry):
@@ -62,10 +69,10 @@ class InputEntry(Entry):
         resampling: How they were made, in words.
     """
 
-    magnification: Positive
+    magnification: Annotated[float, Field(gt=0, le=200)]
     magnification_by: Literal["objective", "mpp"]
-    mean: Rgb
-    std: Rgb
+    mean: tuple[_Grey, _Grey, _Grey]
+    std: tuple[_Deviation, _Deviation, _Deviation]
     encoding: Encoding
     resampling: str
 

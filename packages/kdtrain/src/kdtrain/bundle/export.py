@@ -30,12 +30,13 @@ from kdtrain.bundle.document import (
     BundleDocument,
 )
 from kdtrain.bundle.entries import AgreementEntry
+from kdtrain.bundle.graph import graph_problem
 from kdtrain.bundle.onnx import agreement, onnx_bytes, opset_of
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, measure_training_data, read_source
 from kdtrain.bundle.training_data import TrainingData
-from kdtrain.errors import UsageError
+from kdtrain.errors import TrainingError, UsageError
 from kdtrain.locks import held
 from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.shards.index import union_of
@@ -98,7 +99,7 @@ def export(options: ExportOptions, console: Console) -> Exported:
         UsageError: The run, its set, its evaluation or an option cannot be used, or another command writes there;
             nothing was written.
         ShardError: The set is damaged.
-        TrainingError: The ONNX graph is not the network.
+        TrainingError: The ONNX graph is not the network, or not one that a bundle may hold.
     """
     notes = _check_options(options)
     source = read_source(
@@ -182,6 +183,11 @@ def _agreement(source: Source, data: TrainingData, graph: bytes) -> AgreementEnt
     with TemporaryDirectory() as folder, _one_thread():
         path = Path(folder) / ONNX_FILE
         path.write_bytes(graph)
+        if problem := graph_problem(path):
+            raise TrainingError(
+                f"the exporter wrote a graph that 'kdtrain predict' would not run ({problem}); nothing was written. "
+                "Use the versions of torch, onnx and onnxscript in kdtrain's lock file"
+            )
         return agreement(
             PytorchRuntime(source.trained.model, network, device="cpu"),
             OnnxRuntime(path, min_side_px=MIN_SIDE_PX, threads=1),

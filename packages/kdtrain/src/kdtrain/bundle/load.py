@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.document import BUNDLE_FILE, ONNX_FILE, WEIGHTS_FILE, BundleDocument, read_document
+from kdtrain.bundle.files import COPY_AGAIN, check_file, read_fc_weight, read_json_file
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.errors import UsageError
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]
-_COPY_AGAIN = "copy the bundle again, or export it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +96,24 @@ class OpenBundle:
         """
         chosen = _device(backend, device)
         if backend == "onnx" or (backend == "auto" and chosen == "cpu"):
-            from kdtrain.bundle.runtime_onnx import OnnxRuntime
-
-            min_side_px = self.document.architecture.min_side_px
-            return OnnxRuntime(self.path / ONNX_FILE, min_side_px=min_side_px, threads=threads)
+            return self._onnx(threads)
         return self._pytorch(chosen, threads)
+
+    def _onnx(self, threads: int | None) -> Runtime:
+        from kdtrain.bundle.graph import graph_problem
+        from kdtrain.bundle.runtime_onnx import OnnxRuntime
+
+        path, problem = self.path / ONNX_FILE, graph_problem(self.path / ONNX_FILE)
+        if problem is not None:
+            raise UsageError(
+                f"{path} is no graph that 'kdtrain export' writes ({problem}), and no other is run; {COPY_AGAIN}, take "
+                "--backend pytorch, which does not use that file, or ask whoever made it"
+            )
+        try:
+            return OnnxRuntime(path, min_side_px=self.document.architecture.min_side_px, threads=threads)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime has an error type of its own per fault
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{path} cannot be run by ONNX Runtime ({reason}); {COPY_AGAIN}") from None
 
     def _pytorch(self, device: str, threads: int | None) -> Runtime:
         from safetensors.torch import load_file
@@ -115,7 +128,7 @@ class OpenBundle:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
                 f"{self.path / WEIGHTS_FILE} is not the {self.document.architecture.model} of {BUNDLE_FILE} "
-                f"({reason}); {_COPY_AGAIN}"
+                f"({reason}); {COPY_AGAIN}"
             ) from None
         return PytorchRuntime(model, self.network, device=device, threads=threads)
 
@@ -129,57 +142,17 @@ def open_bundle(path: Path | str) -> OpenBundle:
     Raises:
         UsageError: There is none, it is damaged or of another version, or its weights are not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     folder = Path(path)
-    data = _read(folder / BUNDLE_FILE, folder)
+    data = read_json_file(folder)
     document = read_document(data, str(folder / BUNDLE_FILE))
     for name in (WEIGHTS_FILE, ONNX_FILE):
-        _check_file(folder, name, document)
-    try:
-        weights = load_file(folder / WEIGHTS_FILE)
-    except SafetensorError as error:
-        raise UsageError(f"{folder / WEIGHTS_FILE} holds no tensors ({error}); {_COPY_AGAIN}") from None
-    entry = document.architecture
-    for name, array in weights.items():
-        if not np.isfinite(array).all():
-            raise UsageError(
-                f"{folder / WEIGHTS_FILE} holds weights that are not finite ({name} first), so the network says "
-                "nothing; export a run that was trained with a lower --lr or --gradient-clipping 1"
-            )
-    fc_weight_KC = weights.get("fc.weight", np.empty(0, np.float32))
-    parameters = sum(array.size for array in weights.values())
-    wanted = ((len(document.classes), entry.feature_channels), entry.parameters)
-    if (fc_weight_KC.shape, parameters) != wanted:
-        raise UsageError(
-            f"{folder / WEIGHTS_FILE} holds {parameters:,} parameters and an fc layer of shape {fc_weight_KC.shape}, "
-            f"and {BUNDLE_FILE} describes {wanted[1]:,} and {wanted[0]}; {_COPY_AGAIN}"
-        )
-    digest = hashlib.sha256(data).hexdigest()
-    return OpenBundle(path=folder, document=document, sha256=digest, fc_weight_KC=fc_weight_KC)
-
-
-def _read(file: Path, folder: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise UsageError(
-            f"{folder} is no bundle: it has no {file.name}; give the --out of 'kdtrain export', or a copy of it whole"
-        ) from None
-
-
-def _check_file(folder: Path, name: str, document: BundleDocument) -> None:
-    entry = document.files.get(name)
-    if entry is None:
-        raise UsageError(f"{folder / BUNDLE_FILE} does not name {name}; {_COPY_AGAIN}")
-    data = _read(folder / name, folder)
-    if len(data) < 200 and data.startswith(b"version https://git-lfs"):
-        raise UsageError(
-            f"{folder / name} is a Git LFS pointer, not the file; run 'git lfs pull' in the folder"
-        )
-    if (len(data), hashlib.sha256(data).hexdigest()) != (entry.bytes, entry.sha256):
-        raise UsageError(f"{folder / name} is not the file that {BUNDLE_FILE} describes; {_COPY_AGAIN}")
+        check_file(folder, name, document)
+    return OpenBundle(
+        path=folder,
+        document=document,
+        sha256=hashlib.sha256(data).hexdigest(),
+        fc_weight_KC=read_fc_weight(folder, document),
+    )
 
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
