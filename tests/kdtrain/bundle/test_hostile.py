@@ -119,7 +119,7 @@ def test_a_bundle_json_of_a_gigabyte_is_not_read(copy: Path) -> None:
         (b"\0" * 100, "is not JSON"),
         (b"", "is not JSON"),
         (b'{"format": "kdtrain-bundle", "version": [1, 0], "a": ' + b"9" * 5000 + b"}", JSON),
-        (b'{"format": "kdtrain-bundle", "version": [2' + b",[1]" * 99_999 + b"]}", "version a list of 100,000"),
+        (b'{"format": "kdtrain-bundle", "version": [2' + b",[1]" * 99_999 + b"]}", "version [2, [1], [1],"),
     ],
     ids=["lists", "objects", "utf-16", "zeros", "empty", "digits", "version"],
 )  # fmt: skip
@@ -291,7 +291,7 @@ def test_weights_that_are_no_numbers_are_refused(copy: Path, value: float) -> No
     weights["layer1.0.conv1.weight"].flat[7] = value
     save_file(weights, copy / WEIGHTS)
     signed(copy)
-    assert "'layer1.0.conv1.weight' holds NaN or infinity" in refused(copy)
+    assert "weights that are not finite ('layer1.0.conv1.weight' first)" in refused(copy)
 
 
 # -- model.onnx --

@@ -133,7 +133,7 @@ def test_weights_that_are_no_numbers_are_refused(copy, value):
     weights["conv1.weight"].flat[0] = value
     save_file(weights, copy / "model.safetensors")
     rewritten(copy)
-    assert "holds weights that are not finite (conv1.weight first)" in refused(copy)
+    assert "holds weights that are not finite ('conv1.weight' first)" in refused(copy)
 
 
 def test_weights_with_other_names_are_refused_by_pytorch(copy):

@@ -188,7 +188,7 @@ def test_every_problem_is_named_at_once():
     ("text", "message"),
     [
         ("epochs: [1", "is not YAML"),
-        ("- epochs\n", "must map settings to values"),
+        ("- epochs\n", "must map keys to values"),
         ("epochz: 3\n", "'epochz' is no setting of teacher"),
         ("!!python/object/apply:os.getcwd []", "is not YAML"),
     ],

@@ -1,14 +1,15 @@
-"""Files that are there whole or not at all, readable as the umask says, and the digest that tells one from another."""
+"""Files whole or not at all, readable as the umask says; the digest that tells one from another; JSON of anyone's."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _PARTIAL = re.compile(r".+\.\d+\.partial")
 
@@ -70,3 +71,21 @@ def sha256_of(path: Path) -> str:
     """Digest of a file's content, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parsed_json(data: bytes | str) -> Any:
+    """JSON as Python values.
+
+    Args:
+        data: UTF-8, or text.
+
+    Raises:
+        ValueError: It is none, in one line; also where it nests deeper than Python counts, which is an error of its
+            own kind there.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is not JSON: brackets within brackets without end") from None
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None

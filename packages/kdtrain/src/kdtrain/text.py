@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -66,17 +67,13 @@ def readable_json(value: Any) -> Any:
 
 
 def brief(value: object, most: int = 80) -> str:
-    """A value for a message, as Python writes it, on one line and cut: a stranger's may have a million digits."""
-    if isinstance(value, str | bytes):
-        value = value[: most + 1]
-    shown = visible(repr(value)) if not isinstance(value, dict | list) else _kind(value)
+    """A value for a message, as Python writes it, on one line and cut: a stranger's may have a million parts."""
+    shown = visible(_SHORT.repr(value))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
-def _kind(value: dict[Any, Any] | list[Any]) -> str:
-    if len(value) > 3 or any(isinstance(one, dict | list | str) for one in value):
-        return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value):,}"
-    return repr(value)
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 120, 120
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")

@@ -2,6 +2,6 @@
 
 The same names stand on the command line, in a file and in a run's record.
 
-Reading order: ``common`` (what all phases share), ``problems`` (what is said of a value that is refused), ``phases``
-(each phase's own, and how they are loaded).
+Reading order: ``common`` (what all phases share), ``yaml_files`` (what a person wrote, as plain values), ``problems``
+(what is said of a value that is refused), ``phases`` (each phase's own, and how they are loaded).
 """

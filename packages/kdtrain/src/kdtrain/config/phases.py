@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from kdtrain.config.common import (
@@ -25,6 +24,7 @@ from kdtrain.config.common import (
     is_url,
 )
 from kdtrain.config.problems import rule_broken
+from kdtrain.config.yaml_files import yaml_mapping
 from kdtrain.errors import UsageError
 
 __all__ = [
@@ -197,7 +197,12 @@ def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Pat
     Raises:
         UsageError: A value or a combination is refused; the message names the option or the key.
     """
-    given = _yaml(config_file) if config_file is not None else {}
+    written = {} if config_file is None else yaml_mapping(config_file, f"--config {config_file}")
+    given = {key.replace("-", "_"): value for key, value in written.items()}
+    if len(given) < len(written):
+        raise UsageError(
+            f"--config {config_file} names a setting twice, with '-' and with '_'; leave one out"
+        )
     try:
         return kind(**{**given, **options})
     except ValidationError as error:
@@ -218,15 +223,3 @@ def _plain(problem: Any, kind: type[SetConfig], file: Path | None) -> str:
         return f"'{option[2:]}' is no setting of {kind.phase}; its settings are {', '.join(sorted(kind.model_fields))}"
     # As it was written: an option is not to be looked for in a file, nor a key on the command line.
     return f"{option if file is None else f'{key} in {file}'}: {rule_broken(problem, kind)}"
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"--config {path} is not YAML: {error}") from None
-    if not isinstance(content, dict | None):
-        raise UsageError(f"--config {path} must map settings to values, such as 'epochs: 20'")
-    return {str(key).replace("-", "_"): value for key, value in (content or {}).items()}

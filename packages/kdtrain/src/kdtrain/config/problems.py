@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from kdtrain.text import brief
+
 _OF_NUMBERS = frozenset(
     {
         *("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
@@ -31,7 +33,7 @@ def rule_broken(problem: Any, kind: type[BaseModel]) -> str:
     name = problem["loc"][0] if len(problem["loc"]) == 1 else None
     if problem["type"] in _OF_NUMBERS and name in kind.model_fields:
         rule = f"must be {range_of(kind, name)}"
-    return f"{rule} (given: {problem['input']!r})"
+    return f"{rule} (given: {brief(problem['input'])})"
 
 
 def range_of(kind: type[BaseModel], name: str) -> str:

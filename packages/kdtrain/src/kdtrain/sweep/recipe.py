@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdtrain.config.common import Magnification, Seed
@@ -23,8 +22,10 @@ from kdtrain.config.phases import (
     Resize,
     TeacherConfig,
 )
+from kdtrain.config.yaml_files import yaml_mapping
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import LocationField
+from kdtrain.text import brief
 
 PhaseName = Literal["baseline", "distill", "finetune"]
 CONFIGS: Mapping[str, type[PhaseConfig]] = {
@@ -224,16 +225,9 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         UsageError: It cannot be read, or something in it is refused; the message names the file and the key.
     """
+    content = yaml_mapping(path, f"the recipe {path}")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the recipe {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"the recipe {path} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"the recipe {path} must map keys to values; see recipes/ for examples")
-    try:
-        return Recipe(**{str(key): value for key, value in content.items()})
+        return Recipe(**content)
     except ValidationError as error:
         problems = "\n  ".join(_problem(problem) for problem in error.errors())
         raise UsageError(f"the recipe {path} is refused:\n  {problems}") from None
@@ -246,7 +240,7 @@ def _problem(problem: Any) -> str:
         return f"{where}: {_unknown_key(name, problem['loc'][:-1])}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
-    given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+    given = "" if isinstance(problem["input"], dict) else f" (given: {brief(problem['input'])})"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
 
@@ -257,20 +251,3 @@ def _unknown_key(name: str, section: tuple[str, ...]) -> str:
         return f"no such key; evaluate has {', '.join(EvaluateRecipe.model_fields)}"
     own = TeacherRecipe if section == ("teacher",) else MethodRecipe
     return unknown_setting(name, set(own.model_fields) - {"settings"})
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets the last of two equal keys win in silence; of two methods with one label, one would vanish."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # '<<: *name' takes over what is not given here
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str | int | float) else None)
-        return super().construct_mapping(node, deep)
