@@ -114,9 +114,7 @@ def test_a_setting_in_two_spellings_is_refused(tmp_path: Path) -> None:
 def test_a_hostile_value_is_cut_and_spelled_out(tmp_path: Path) -> None:
     """In the sentence that refuses it: a megabyte is not printed, and the terminal obeys nothing."""
     path = tmp_path / "x.yaml"
-    path.write_text(
-        'shards: s\nout: o\nmodel: "\\e[2J' + "x" * 1000 + '"\nepochs: [' + "[1]," * 200 + "]\n"
-    )
+    path.write_text('shards: s\nout: o\nmodel: "\\e[2J' + "x" * 1000 + '"\nepochs: [' + "[1]," * 200 + "]\n")
     with pytest.raises(UsageError) as error:
         load_config(TeacherConfig, {}, path)
     said = str(error.value)

@@ -23,6 +23,7 @@ from kdtrain.bundle.entries import (
 )
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import UsageError
+from kdtrain.files import parsed_json
 from kdtrain.shards.index import one_line
 from kdtrain.text import brief
 
@@ -95,10 +96,10 @@ def read_document(data: bytes, where: str) -> BundleDocument:
         UsageError: Not a bundle, of a version that is not known, or damaged.
     """
     try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        raw = parsed_json(data)
+    except ValueError as error:
         raise UsageError(
-            f"{where} is not JSON ({_reason(error)}); copy the bundle again, or export it again"
+            f"{where} cannot be read: {error}; copy the bundle again, or export it again"
         ) from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
         raise UsageError(
@@ -116,7 +117,3 @@ def read_document(data: bytes, where: str) -> BundleDocument:
         raise UsageError(
             f"{where} is damaged ({one_line(error)}); copy the bundle again, or export it again"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    return "brackets within brackets without end" if isinstance(error, RecursionError) else str(error)

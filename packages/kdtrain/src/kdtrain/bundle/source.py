@@ -8,7 +8,6 @@ whatever is wrong is said in the first seconds. Then the shard set is measured f
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
+from kdtrain.files import parsed_json
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, one_line, read_index, union_of
 from kdtrain.shards.locations import Location, location_of
@@ -53,7 +53,7 @@ class Evaluated:
             KeyError: A part is missing.
             TypeError: A part is of another kind.
         """
-        metrics = json.loads(data)
+        metrics = parsed_json(data)
         weights_sha256 = metrics["weights_sha256"]
         if not isinstance(weights_sha256, str):
             raise TypeError(f"weights_sha256 is {weights_sha256!r}")

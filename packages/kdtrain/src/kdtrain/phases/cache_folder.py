@@ -14,7 +14,6 @@ what is here, but for :meth:`CacheFolder.record`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +32,7 @@ from kdtrain.data.teacher_cache.document import (
     to_json,
 )
 from kdtrain.errors import UsageError
-from kdtrain.files import remove_partials, sha256_of, write_atomically
+from kdtrain.files import parsed_json, remove_partials, sha256_of, write_atomically
 from kdtrain.locks import held
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard
@@ -169,7 +168,7 @@ class CacheFolder:
     def _begun(self) -> dict[str, Any]:
         path = self._workspace / SETTINGS_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parsed_json(path.read_bytes())
             return {name: dict(content[name]) for name in ("settings", "created_by")}
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is damaged ({error}); give a new --out") from None

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from kdtrain.errors import UsageError
-from kdtrain.files import remove_partials, write_atomically
+from kdtrain.files import parsed_json, remove_partials, write_atomically
 from kdtrain.locks import is_free, sole_writer
 from kdtrain.predict.answers.prediction import Failure, SlidePrediction
 from kdtrain.predict.answers.request import PAGE_FILE
@@ -76,7 +76,7 @@ class ResultsFolder:
         wanted = json.loads(json.dumps({"format": _FORMAT, "version": _VERSION, **identity}, allow_nan=False))
         if file.exists():
             try:
-                found = json.loads(file.read_bytes())
+                found = parsed_json(file.read_bytes())
             except ValueError:
                 found = None
             if not isinstance(found, dict):
@@ -114,7 +114,7 @@ class ResultsFolder:
             mark: Digest of all that decides the result.
         """
         try:
-            kept = json.loads(self._slide_file(key).read_bytes())
+            kept = parsed_json(self._slide_file(key).read_bytes())
             if not isinstance(kept, dict) or kept.pop("mark") != mark:
                 return None
             return _PREDICTIONS.validate_python(kept)

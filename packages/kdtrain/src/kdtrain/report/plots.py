@@ -80,7 +80,7 @@ def curve_charts(results: Results) -> tuple[Chart, ...]:
         charts.append(
             _curves(group, name, "training loss", "mean of each epoch", lambda run: run.curves.training)
         )
-        on = f"on {record['shard_set']['validate_on']} after each epoch"
+        on = f"on {record['shard_set'].get('validate_on')} after each epoch"
         charts.append(_curves(group, name, f"validation {metric}", on, lambda run: run.curves.validation))
     return tuple(chart for chart in charts if any(series.points for series in chart.series))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import UsageError
-from kdtrain.files import write_atomically
+from kdtrain.files import parsed_json, write_atomically
 from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import Recipe
 from kdtrain.sweep.standings import Standing
@@ -29,7 +29,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
     if file := next((path for path in (out, *out.parents) if path.is_file()), None):
         raise UsageError(f"--out {out}: {file} is a file; give a new folder")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed_json(path.read_bytes())
     except FileNotFoundError:
         if out.exists() and any(not p.name.startswith("sweep.") for p in out.iterdir()):
             raise UsageError(f"--out {out} is not empty and holds no sweep; give a new folder") from None
@@ -38,7 +38,10 @@ def read_record(out: Path) -> dict[str, Any] | None:
         raise UsageError(f"--out {out}: {FILE} cannot be read ({error}); delete it, the runs stay") from None
     known = isinstance(content, dict) and (content.get("format"), content.get("version")) == (FORMAT, VERSION)
     runs = content.get("runs") if known else None
-    if not isinstance(runs, list) or not all({"name", "folder"} <= set(run) for run in runs):
+    if not isinstance(runs, list) or not all(
+        isinstance(run, dict) and isinstance(run.get("name"), str) and isinstance(run.get("folder"), str)
+        for run in runs
+    ):
         raise UsageError(
             f"--out {out}: {FILE} is damaged, or not of this version of kdtrain; give a new folder, or delete "
             "that file: the runs stay"

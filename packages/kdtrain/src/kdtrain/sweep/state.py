@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
-from kdtrain.files import sha256_of
+from kdtrain.files import parsed_json, sha256_of
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, RunFolder, read_run
 
@@ -78,7 +77,7 @@ def weights_sha256(folder: Path) -> str | None:
 def metrics_of(folder: Path, split: str) -> dict[str, Any] | None:
     """metrics.json of an evaluation; None where there is none that can be read."""
     try:
-        content = json.loads((evaluation_folder(folder, split) / METRICS_FILE).read_text(encoding="utf-8"))
+        content = parsed_json((evaluation_folder(folder, split) / METRICS_FILE).read_bytes())
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -96,9 +95,9 @@ def balanced_accuracy(folder: Path, split: str) -> float | None:
 def place_of(folder: Path) -> tuple[int, int] | None:
     """(epoch from 1, step) that a run in training is at, by the last line of its log; None before the first."""
     try:
-        entry = json.loads(_last_line(folder / "log.jsonl"))
+        entry = parsed_json(_last_line(folder / "log.jsonl"))
         return int(entry["epoch"]) + 1, int(entry["step"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -28,7 +28,8 @@ import safetensors.torch
 from torch import Tensor
 
 from kdtrain.errors import UsageError
-from kdtrain.files import open_atomically, sha256_of, sync_folder
+from kdtrain.files import open_atomically, parsed_json, sha256_of, sync_folder
+from kdtrain.text import brief
 from kdtrain.training.engine.state import TrainingState
 
 FORMAT = "kdtrain-checkpoint-1"
@@ -172,20 +173,33 @@ def load(path: Path) -> tuple[TrainingState, Record]:
     """Read a checkpoint that ``newest`` returned.
 
     Raises:
-        CheckpointError: It was written in another format.
+        CheckpointError: It was written in another format, or by something else.
     """
-    document = json.loads((path / "record.json").read_text(encoding="utf-8"))
-    if document.get("format") != FORMAT:
-        given = f"{path} is in format {document.get('format')!r}; this version reads {FORMAT!r}"
+    try:
+        document = parsed_json((path / "record.json").read_bytes())
+        form = document.get("format")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds no record of a checkpoint ({error})") from None
+    if form != FORMAT:
+        given = f"{path} is in format {brief(form)}; this version reads {FORMAT!r}"
         raise CheckpointError(f"{given}; go on with the version of kdtrain that wrote it")
-    scale, steps = document["loss_scale"]
-    state = TrainingState(
-        weights=safetensors.torch.load_file(path / "model.safetensors"),
-        optimizer=safetensors.torch.load_file(path / "optimizer.safetensors"),
-        step=document["record"]["step"],
-        loss_scale=(scale, steps),
-    )
-    return state, Record(**document["record"])
+    try:
+        scale, steps = document["loss_scale"]
+        record = Record(**document["record"])
+        state = TrainingState(
+            weights=safetensors.torch.load_file(path / "model.safetensors"),
+            optimizer=safetensors.torch.load_file(path / "optimizer.safetensors"),
+            step=record.step,
+            loss_scale=(scale, steps),
+        )
+        if not all(isinstance(count, int) for count in (record.step, record.epoch, record.position)):
+            raise ValueError("its record has no step, epoch and position")
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path} is no checkpoint of kdtrain ({reason}); restore the folder, or remove it to start again"
+        ) from None
+    return state, record
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

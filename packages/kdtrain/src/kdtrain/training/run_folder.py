@@ -26,7 +26,7 @@ from typing import Any
 
 import kdtrain
 from kdtrain.errors import UsageError
-from kdtrain.files import remove_partials, write_atomically
+from kdtrain.files import parsed_json, remove_partials, write_atomically
 from kdtrain.locks import is_free, sole_writer
 from kdtrain.training.longer import why_not_longer
 
@@ -34,6 +34,7 @@ RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
 SESSIONS_FILE = "sessions.json"
 MODEL_FILE = "model.safetensors"
+PHASES = ("teacher", "baseline", "distill", "finetune")
 _NAMED = 5
 """Runs named in a message."""
 LIBRARIES = ("deepspeed", "numpy", "pillow", "torch", "torchvision", "webdataset")
@@ -76,25 +77,26 @@ def versions() -> dict[str, str]:
     }
 
 
-def read_run(folder: Path, *, what: str) -> dict[str, Any]:
+def read_run(folder: Path, *, what: str, finished: bool = False) -> dict[str, Any]:
     """run.json of a finished or unfinished run.
 
     Args:
         folder: The run's folder.
         what: The option that named it, for messages: "--teacher".
+        finished: Whether its network is wanted, for which it has to say more.
 
     Raises:
         UsageError: The folder holds no run.
     """
     try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        content = parsed_json((folder / RUN_FILE).read_bytes())
     except OSError:
         raise UsageError(f"{what} {folder} is no run: {_why_no_run(folder)}") from None
     except ValueError as error:
         raise UsageError(
             f"{what} {folder}: {RUN_FILE} is damaged ({error}); restore it or train again"
         ) from None
-    if not isinstance(content, dict) or not {"settings", "shard_set", "network"} <= set(content):
+    if not isinstance(content, dict) or not _is_record(content, finished=finished):
         raise UsageError(
             f"{what} {folder}: {RUN_FILE} was not written by kdtrain; give the --out of an earlier phase"
         )
@@ -129,6 +131,39 @@ def _why_no_run(folder: Path) -> str:
         more = f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else ""
         return f"it holds runs; give one of them, {', '.join(inside[:_NAMED])}{more}"
     return f"it has no {RUN_FILE}; give the --out of an earlier phase"
+
+
+def _is_measured(session: Session) -> bool:
+    numbers = (session.seconds, session.processes, session.threads, session.from_step, session.to_step)
+    return all(isinstance(number, int | float) for number in numbers) and isinstance(session.device, str)
+
+
+def _is_record(content: dict[str, Any], *, finished: bool) -> bool:
+    """Whether it has the parts that those who read a run rely on, each of its kind: anyone may have written it."""
+    settings, shard_set, network, *rest = (
+        content.get(name, {}) for name in ("settings", "shard_set", "network", "other_settings", "versions")
+    )
+    parts = {"settings", "shard_set", "network"}
+    if not parts <= set(content) or not all(
+        isinstance(part, dict) for part in (settings, shard_set, network, *rest)
+    ):
+        return False
+    if finished and settings.get("phase") not in PHASES:
+        return False
+    needed = (
+        (settings, "seed", int),
+        (settings, "train_on", list),
+        (shard_set, "sha256", str),
+        (shard_set, "train_on", list),
+        (shard_set, "chosen_by", str),
+        (network, "magnification", int | float),
+        (network, "classes", list),
+    )
+    if not all(isinstance(part[key], kind) if key in part else not finished for part, key, kind in needed):
+        return False
+    names = (*settings.get("train_on", ()), *shard_set.get("train_on", ()), *network.get("classes", ()))
+    places = (rest[0].get(name) or "" for name in ("shards", "out"))
+    return all(isinstance(name, str) for name in (*names, *places, *rest[1].values()))
 
 
 class RunFolder:
@@ -227,10 +262,10 @@ class RunFolder:
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
-                entry = json.loads(line)
+                entry = parsed_json(line)
             except ValueError:
                 continue  # the line that was being written when the run was killed
-            if entry.get("step", 0) <= step:
+            if isinstance(entry, dict) and entry.get("step", 0) <= step:
                 kept.append(line)
         write_atomically(path, "".join(line + "\n" for line in kept).encode())
 
@@ -258,7 +293,10 @@ class RunFolder:
         if not path.exists():
             return []
         try:
-            return [Session(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+            found = [Session(**entry) for entry in parsed_json(path.read_bytes())]
+            if not all(_is_measured(one) for one in found):
+                raise ValueError("a session has no numbers")
+            return found
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"{path} is damaged ({error}); restore it, or remove it, and the time spent so far is not counted"

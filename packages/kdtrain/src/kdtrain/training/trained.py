@@ -49,7 +49,7 @@ def load_trained(folder: Path, *, what: str) -> Trained:
     Raises:
         UsageError: The folder is no run, its training has not chosen a network yet, or the weights are not finite.
     """
-    run = read_run(folder, what=what)
+    run = read_run(folder, what=what, finished=True)
     try:
         network = Network.of(run["network"])
         model = network.build(seed=0)

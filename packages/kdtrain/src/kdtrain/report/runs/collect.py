@@ -213,7 +213,7 @@ def _with_reason(missing: Missing, reason: str) -> Missing:
 
 def _labels(ready: Sequence[_Named]) -> Mapping[Path, str]:
     """By folder. Distilled runs first: a fine-tuned run is called after its student."""
-    records = {one.folder: read_run(one.folder, what="RUN") for one in ready}
+    records = {one.folder: read_run(one.folder, what="RUN", finished=True) for one in ready}
     labels: dict[Path, str] = {}
     students: dict[str, str] = {}
     for one in sorted(ready, key=lambda one: records[one.folder]["settings"]["phase"] == "finetune"):

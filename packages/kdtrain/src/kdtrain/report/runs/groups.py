@@ -126,4 +126,4 @@ def method_of(record: Mapping[str, Any], students: Mapping[str, str]) -> str:
             return f"{students.get(student, 'Student')} {FINE_TUNED}"
         case _:
             sets = "+".join(settings["train_on"])
-            return _RESIZES[settings["resize"]] + ("" if sets == "train" else f" ({sets})")
+            return _RESIZES.get(str(settings.get("resize")), "KD") + ("" if sets == "train" else f" ({sets})")

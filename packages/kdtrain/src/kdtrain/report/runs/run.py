@@ -7,7 +7,6 @@ PyTorch is not needed.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.predictions import Prediction, read_predictions_csv
 from kdtrain.evaluation.record import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
-from kdtrain.files import sha256_of
+from kdtrain.files import parsed_json, sha256_of
 from kdtrain.shards.locations import Location
 from kdtrain.training.run_folder import LOG_FILE, MODEL_FILE, RunFolder, Session, read_run
 
@@ -120,7 +119,7 @@ def metric_of(record: Mapping[str, Any]) -> str:
     Args:
         record: The content of run.json.
     """
-    return str(record["shard_set"].get("select_by", record["settings"]["select_by"]))
+    return str(record["shard_set"].get("select_by", record["settings"].get("select_by")))
 
 
 def not_ready(folder: Path, split: str, shards: Location | None) -> str | None:
@@ -150,7 +149,7 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
     Raises:
         UsageError: A file of it is damaged, or its predictions are of other weights or data than its metrics.
     """
-    record = read_run(folder, what="RUN")
+    record = read_run(folder, what="RUN", finished=True)
     path = evaluation_folder(folder, split)
     metrics, table = _metrics(path), read_predictions_csv(path / PREDICTIONS_FILE)
     for key in ("weights_sha256", "shard_set_sha256"):
@@ -180,11 +179,12 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
 def _metrics(folder: Path) -> dict[str, Any]:
     path = folder / METRICS_FILE
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        whole = {"weights_sha256", "shard_set_sha256"} <= set(metrics) and {
-            "gflops_mean",
-            "megapixels_mean",
-        } <= set(metrics["cost"])
+        metrics = parsed_json(path.read_bytes())
+        digests = [metrics[name] for name in ("weights_sha256", "shard_set_sha256")]
+        costs = [metrics["cost"][name] for name in ("gflops_mean", "megapixels_mean")]
+        whole = all(isinstance(one, str) for one in digests) and all(
+            isinstance(one, int | float) and math.isfinite(one) for one in costs
+        )
     except (ValueError, TypeError, KeyError):
         whole = False
     if not whole:
@@ -197,9 +197,9 @@ def _weights_header(path: Path) -> tuple[int, int]:
     try:
         with safe_open(path, framework="numpy") as file:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a mapping
-            origin = json.loads((file.metadata() or {})["kdtrain"])
+            origin = parsed_json((file.metadata() or {})["kdtrain"])
             return sum(math.prod(shape) for shape in shapes), int(origin["step"])
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} was not written by kdtrain or is damaged ({error}); train again") from None
 
 
@@ -259,7 +259,7 @@ def _entries(path: Path, kind: str, metric: str) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parsed_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and entry.get("kind") == kind and _whole(entry, metric):

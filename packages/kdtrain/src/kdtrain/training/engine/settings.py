@@ -11,7 +11,6 @@ off: it assumes that every group is full, and lets an epoch's incomplete last gr
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import UsageError
+from kdtrain.files import parsed_json
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.words import plural
 
@@ -257,7 +257,7 @@ def deepspeed_json(path: Path) -> dict[str, Any]:
         UsageError: It is no JSON object that can be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"--deepspeed {path} is no JSON file that can be read: {error}") from None
     if not isinstance(content, dict):
