@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
@@ -9,10 +10,12 @@ import runpy
 import numpy as np
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 from PIL import Image
 
+from fixtures import strangers
 from kdtrain import load_bundle
-from kdtrain.bundle.card import card, plain
+from kdtrain.bundle.card import card, one_line, plain
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +199,34 @@ def test_the_onnx_example_runs_as_it_stands(bundle, tmp_path, monkeypatch, capsy
     said = json.loads(capsys.readouterr().out.replace("'", '"'))
     assert list(said) == list(loaded.classes)
     assert list(said.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [*strangers.MARKDOWN, *strangers.MARKUP])
+def test_a_name_of_a_stranger_is_a_name(document, name):
+    """Wherever it stands: the head is the same YAML, nothing becomes HTML or a link, and the code holds the classes."""
+    training = document.training
+    odd = document.model_copy(
+        update={
+            "name": name,
+            "classes": (name, *document.classes[1:]),
+            "training": training.model_copy(
+                update={"chosen_by": name, "splits": {name: training.splits["train"]}}
+            ),
+            "training_data": document.training_data.model_copy(update={"readers": (name,)}),
+            "versions": {name: name},
+        }
+    )
+    text = text_of(odd)
+    assert head_of(text)["model-index"][0]["name"] == one_line(name)
+    body = text.split("---\n", 2)[2]
+    kinds = {
+        token.type
+        for block in MarkdownIt("commonmark").enable("table").parse(body)
+        for token in (block, *(block.children or ()))
+    }
+    assert not kinds & {"html_block", "html_inline", "link_open", "image", "hr"}
+    prose = "".join(body.split("```")[::2])
+    assert not re.search(r"\bhttps?://|\bwww\.|[^\\]@", prose)
+    (line,) = re.findall(r"^classes = .*$", body, re.M)
+    assert ast.literal_eval(line.removeprefix("classes = ")) == list(odd.classes)
+    assert all(c.isprintable() for c in line)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fixtures import strangers
 from kdtrain.evaluation.predictions import (
     Prediction,
     PredictionsError,
@@ -155,3 +158,22 @@ def test_missing_file_says_what_to_run(tmp_path: Path) -> None:
     """Without the file the message says to run kdtrain evaluate."""
     with pytest.raises(PredictionsError, match=r"cannot read .*No such file.*run 'kdtrain evaluate' again"):
         read_predictions_csv(tmp_path / "predictions.csv")
+
+
+def test_names_that_a_spreadsheet_would_compute_read_back(tmp_path: Path) -> None:
+    """In the file they are no formula, for us they are what they were: keys, slides, patients and classes."""
+    names = strangers.FORMULAS
+    predictions = [
+        Prediction(
+            key=f"{name}{number}", slide=name, patient=name, label=number % 2, probabilities=(0.5, 0.5)
+        )
+        for number, name in enumerate(names)
+    ]
+    classes = ("=1+1", "-gland")
+    path = tmp_path / "predictions.csv"
+    write_predictions_csv(path, predictions, classes, {"split": "@test"})
+    read = read_predictions_csv(path)
+    assert sorted(read.predictions, key=lambda one: one.key) == sorted(predictions, key=lambda one: one.key)
+    assert (read.classes, read.provenance) == (classes, {"split": "@test"})
+    cells = [cell for row in csv.reader(io.StringIO(path.read_bytes().decode(), newline="")) for cell in row]
+    assert not [cell for cell in cells if cell[0] in "=+-@\t\r\n"]

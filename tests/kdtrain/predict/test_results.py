@@ -176,6 +176,21 @@ def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
     assert kept["failures"][0]["reason"] == r"see caf\xe9/a.svs"
 
 
+def test_no_table_computes(tmp_path: Path) -> None:
+    """Slides, classes and reasons that begin like formulas are texts in every table; coordinates stay numbers."""
+    name = "=HYPERLINK(1)"
+    slide = replace(SLIDE, slide=name, classes=("+a", "-b"), outside=("@c",), warnings=("\td",))
+    failure = Failure(slide="-e", region=None, stage="read", reason="=f")
+    ResultsFolder(tmp_path).finish(IDENTITY, [slide], [failure], slide.classes)
+    found = {
+        path.name: list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
+        for path in tmp_path.glob("*.csv")
+    }
+    cells = [cell for rows in found.values() for row in rows for cell in row if cell]
+    assert {cell for cell in cells if cell[0] in "=+-@\t"} == {"-3"}
+    assert {"'=HYPERLINK(1)", "'-b", "'\td", "'-e", "'=f"} <= set(cells)
+
+
 def test_pictures_of_what_a_slide_was_before_are_removed(tmp_path: Path) -> None:
     """A slide that changed keeps no picture of a class that it is not said to be any more, and all other files."""
     folder = ResultsFolder(tmp_path)

@@ -88,11 +88,13 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, which :func:`csv_value` takes off.
     """
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
+    lines = []
     for row in rows:
-        writer.writerow([_csv_cell(value) for value in row])
-    return file.getvalue()
+        file = io.StringIO(newline="")
+        # Of the signs that end a line, Python quotes those of its line terminator alone.
+        csv.writer(file, lineterminator="\r\n").writerow([_csv_cell(value) for value in row])
+        lines.append(file.getvalue().removesuffix("\r\n"))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _csv_cell(value: object) -> object:

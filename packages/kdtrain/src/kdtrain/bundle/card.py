@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -48,7 +48,7 @@ def card(document: BundleDocument, *, license_id: str | None, notes: str | None)
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    environment.filters.update(plain=plain, percent=percent, extent=extent, json=_json)
+    environment.filters.update(plain=plain, percent=percent, extent=extent, python=python_literal)
     source = files("kdtrain.bundle").joinpath("assets", "card.md").read_text(encoding="utf-8")
     body = environment.from_string(source).render(
         bundle=document,
@@ -66,8 +66,15 @@ def card(document: BundleDocument, *, license_id: str | None, notes: str | None)
 
 
 def plain(text: object) -> str:
-    """A name inside Markdown: on one line, and nothing in it is markup, an HTML entity or mathematics."""
-    return re.sub(r"([\\`*_{}\[\]<>&#|~$])", r"\\\1", visible(" ".join(str(text).split())))
+    """A name inside Markdown: on one line, and nothing in it is markup, an HTML entity, mathematics or a link."""
+    named = re.sub(r"([\\`*_{}\[\]<>&#|~$@])", r"\\\1", one_line(str(text)))
+    # Hubs make links of bare addresses (GitHub Flavored Markdown, 6.9).
+    return re.sub(r":(?=//)|(?<=www)\.", lambda sign: f"\\{sign[0]}", named, flags=re.IGNORECASE)
+
+
+def one_line(text: str) -> str:
+    """A name inside the head, which a line of "---" would end."""
+    return visible(" ".join(text.split()))
 
 
 def percent(estimate: EstimateEntry) -> str:
@@ -113,8 +120,10 @@ def _interval(low: float, high: float) -> str:
     return f" ({low * 100:.1f}-{high * 100:.1f})"
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def python_literal(names: Sequence[str]) -> str:
+    """A list of texts as Python code, in which nothing turns the direction of writing or cannot be seen."""
+    written = json.dumps(names, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)
 
 
 def _head(document: BundleDocument, license_id: str | None) -> str:
@@ -128,7 +137,7 @@ def _head(document: BundleDocument, license_id: str | None) -> str:
     }
     if document.metrics is not None:
         fields["metrics"] = ["accuracy", *(hub for _, hub in _HUB_METRICS)]
-        fields["model-index"] = [{"name": document.name, "results": [_result(document)]}]
+        fields["model-index"] = [{"name": one_line(document.name), "results": [_result(document)]}]
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True).rstrip()
 
 
@@ -172,7 +181,7 @@ def _cautions(document: BundleDocument) -> Iterator[str]:
         return
     level = metrics.levels[LEVEL]
     if level.units > 1:
-        unit = f"{metrics.bootstrap.unit}s"
+        unit = f"{plain(metrics.bootstrap.unit)}s"
         yield f"The intervals are over {level.units:,} {unit}, and say nothing of patients unlike these."
     yield _kinship(metrics, document.training)
     if missing := document.training.validation_lacks:
@@ -206,7 +215,7 @@ def _notes(metrics: MetricsEntry) -> Iterator[str]:
     for name, level in metrics.levels.items():
         counts = LevelCounts.of(level.model_dump(), level=name, unit=made.unit, iterations=made.iterations)
         for sentence in level_notes(counts):
-            yield f"By {name}: {plain(sentence)}."
+            yield f"By {plain(name)}: {plain(sentence)}."
 
 
 def _has_intervals(metrics: MetricsEntry | None) -> bool:

@@ -25,6 +25,7 @@ from kdtrain.predict.answers.slide_images import ReadJob, SlideImages, SlideUnre
 from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.results import ResultsFolder, document, in_order
 from kdtrain.predict.task import SlideTask
+from kdtrain.text import visible
 
 ATTEMPTS = 2
 WORKER_BYTES = 1024**3
@@ -232,7 +233,7 @@ def _bar(
         transient=True,
     ) as progress:
         bar = progress.add_task("", total=total, completed=done, now="")
-        yield lambda text: progress.update(bar, now=text), lambda: progress.advance(bar)
+        yield lambda text: progress.update(bar, now=visible(text)), lambda: progress.advance(bar)
 
 
 class ReadFaults:

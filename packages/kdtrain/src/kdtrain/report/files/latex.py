@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from kdtrain.report.model import Cell, Row, Table
+from kdtrain.text import visible
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -40,8 +41,8 @@ _TABLE = str.maketrans(_ESCAPES)
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it: no character of it is a command."""
-    return " ".join(text.translate(_TABLE).split())
+    """Text as LaTeX prints it: no character of it is a command, and none is one that LaTeX refuses."""
+    return " ".join(visible(" ".join(text.split())).translate(_TABLE).split())
 
 
 def table_latex(table: Table) -> str:
@@ -101,5 +102,5 @@ def _numbers(text: str) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    # A bracket at the start of a line would be taken for an option of the line break before it.
-    return " & ".join(f"{{}}{cell}" if cell.startswith("[") else cell for cell in cells) + r" \\"
+    # A bracket or a star at the start of a line would be taken for an option of the line break before it.
+    return " & ".join(f"{{}}{cell}" if cell.startswith(("[", "*")) else cell for cell in cells) + r" \\"

@@ -22,7 +22,7 @@ class Legend {
     byId("high").textContent = figure(scale.top);
     byId("against").textContent = scale.signed ? `\u2190 against ${className}` : "no evidence";
     byId("for").textContent = `for ${className} \u2192`;
-    byId("meaning").textContent = `Shown: ${data.meanings[method].replace("'{}'", className)}.`;
+    byId("meaning").textContent = `Shown: ${data.meanings[method].replace("'{}'", () => className)}.`;
     byId("partly").textContent =
       scale.regions < total ? `${scale.regions} of ${total} regions have this map.` : "";
   }
