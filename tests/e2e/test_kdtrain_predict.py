@@ -150,22 +150,25 @@ def test_bad_slides_are_listed_and_the_others_completed(made: Made, tmp_path: Pa
     assert "empty (0 bytes)" in listed["empty.svs"]["reason"]
 
 
-def test_a_name_that_is_not_utf_8_is_listed(made: Made, tmp_path: Path) -> None:
-    """No table could name the slide; it is refused with what to do, and the others are predicted."""
+def test_a_name_that_is_not_utf_8_is_spelled_out(made: Made, tmp_path: Path) -> None:
+    """The slide is predicted like any other; tables and pages show the bytes of its name."""
     odd = tmp_path / os.fsdecode(b"caf\xe9.svs")
     try:
         shutil.copy(made.slides[0], odd)
     except OSError:
         pytest.skip("this file system refuses such names itself")
-    done = kdtrain("predict", made.bundle, odd, made.slides[1], "--out", tmp_path / "out", "--workers", 0)
-    assert done.code == 3, done.said
-    (row,) = rows(tmp_path / "out" / "failures.csv")
-    assert (row["slide"], row["stage"]) == ("caf\\udce9.svs", "open")
-    assert "rename the file" in row["reason"]
-    with pytest.raises(SlideError, match="rename the file"):
-        package.load_bundle(made.bundle).predict(odd)
-    with slideprep.open_slide(odd) as slide, pytest.raises(SlideError, match="rename the file"):
-        package.load_bundle(made.bundle).predict(slide)
+    given = (odd, made.slides[1], "--explain", "--occlusion-passes", 0)
+    done = kdtrain("predict", made.bundle, *given, "--out", tmp_path / "out", "--workers", 0)
+    assert done.code == 0, done.said
+    assert [row["slide"] for row in rows(tmp_path / "out" / "predictions.csv")] == [
+        r"caf\xe9.svs",
+        "slide-1.svs",
+    ]
+    pages = [path.read_text("utf-8") for path in (tmp_path / "out").rglob("page.html")]
+    assert sum(r"<h1>caf\xe9.svs</h1>" in page for page in pages) == 1 and len(pages) == 2
+    with slideprep.open_slide(odd) as slide:
+        for source in (odd, slide):
+            assert package.load_bundle(made.bundle).predict(source).slide == r"caf\xe9.svs"
 
 
 @pytest.mark.parametrize("order", [("z", "a"), ("a", "z")])
@@ -352,8 +355,8 @@ def test_python_raises_what_is_wrong_with_a_slide(made: Made, tmp_path: Path) ->
             "give the folder that holds",
         ),
         (("--labels", "absent.csv", "--out", "OUT"), "cannot read the labels"),
-        (("--page-mb", "nan", "--out", "OUT"), "give a finite one"),
-        (("--display-magnification", "inf", "--out", "OUT"), "give a finite one"),
+        (("--page-mb", "nan", "--out", "OUT"), "nan is not in the range 0<x<=10000"),
+        (("--display-magnification", "inf", "--out", "OUT"), "inf is not in the range 0<x<=200"),
         (("--explain-class", "benign", "--out", "OUT"), "is no class of the bundle; it knows gland, stroma"),
     ],
 )

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from kdtrain import load_bundle
 from kdtrain.bundle.files import MOST_JSON_BYTES
+from kdtrain.bundle.graph import graph_problem
 from kdtrain.errors import UsageError
 
 WEIGHTS, GRAPH, JSON = "model.safetensors", "model.onnx", "bundle.json"
@@ -435,6 +436,14 @@ def test_graphs_that_are_no_network_of_ours_are_not_run(
     signed(copy)
     said = refused(copy)
     assert f"{copy / GRAPH} is no graph that 'kdtrain export' writes" in said and words in said
+
+
+def test_a_graph_for_other_classes_is_not_run(bundle: Path) -> None:
+    """Its answers would be read as those of the classes that bundle.json names."""
+    assert graph_problem(bundle / GRAPH, classes=2, channels=256) is None
+    assert graph_problem(bundle / GRAPH, classes=3, channels=256) == (
+        "probabilities is of shape (1, 2) for 3 classes"
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80" * 1000, b"\x0a\xff\xff\xff\xff\x0f", b"hello"])

@@ -26,7 +26,11 @@ NETWORK = Network(
 
 def write_run(folder: Path, seed: int = 3) -> Path:
     """A run folder with a network and a record, as a phase leaves it."""
-    record = {"settings": {"phase": "teacher"}, "shard_set": {}, "network": NETWORK.record}
+    record = {
+        "settings": {"phase": "teacher", "seed": 0, "train_on": ["train"]},
+        "shard_set": {"sha256": "0" * 64, "train_on": ["train"], "chosen_by": "loss on val"},
+        "network": NETWORK.record,
+    }
     (folder / "run.json").write_text(json.dumps(record))
     save_file(NETWORK.build(seed=seed).state_dict(), folder / "model.safetensors")
     return folder
@@ -51,7 +55,7 @@ def test_a_run_is_loaded_as_it_was_written(tmp_path):
     expected = NETWORK.build(seed=3).state_dict()
     assert all(torch.equal(trained.model.state_dict()[name], tensor) for name, tensor in expected.items())
     assert trained.network == NETWORK
-    assert trained.run["settings"] == {"phase": "teacher"}
+    assert trained.run["settings"]["phase"] == "teacher"
     assert not trained.model.training
     assert trained.sha256 == hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
 

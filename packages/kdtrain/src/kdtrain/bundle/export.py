@@ -183,7 +183,8 @@ def _agreement(source: Source, data: TrainingData, graph: bytes) -> AgreementEnt
     with TemporaryDirectory() as folder, _one_thread():
         path = Path(folder) / ONNX_FILE
         path.write_bytes(graph)
-        if problem := graph_problem(path):
+        channels = source.trained.model.fc.in_features
+        if problem := graph_problem(path, classes=len(network.classes), channels=channels):
             raise TrainingError(
                 f"the exporter wrote a graph that 'kdtrain predict' would not run ({problem}); nothing was written. "
                 "Use the versions of torch, onnx and onnxscript in kdtrain's lock file"

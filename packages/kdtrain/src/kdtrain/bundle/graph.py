@@ -35,11 +35,13 @@ _NUMBERS_AND_WORDS = frozenset((1, 2, 3, 6, _INTS))
 """AttributeProto.AttributeType: FLOAT, INT, STRING, FLOATS, INTS; the others are tensors and graphs in graphs."""
 
 
-def graph_problem(path: Path) -> str | None:
+def graph_problem(path: Path, *, classes: int, channels: int) -> str | None:
     """What a graph does that a network of kdtrain does not; None where nothing.
 
     Args:
         path: model.onnx.
+        classes: That it tells apart.
+        channels: Of its feature map.
     """
     import onnx
 
@@ -49,7 +51,7 @@ def graph_problem(path: Path) -> str | None:
         return "it is no ONNX file"
     try:
         _check_model(model)
-        _check_sizes(model)
+        _check_sizes(model, classes, channels)
     except ValueError as error:
         return " ".join(str(error).split())[:200]
     return None
@@ -97,16 +99,23 @@ def _check_node(node: Any) -> None:
             raise ValueError(f"a {node.op_type} chooses its own edges")
 
 
-def _check_sizes(model: Any) -> None:
+def _check_sizes(model: Any, classes: int, channels: int) -> None:
     known = {
         tensor.name: Known(tuple(tensor.dims), _few_numbers(tensor)) for tensor in model.graph.initializer
     }
     known["image"] = Known((1, 3, PROBE_PX, PROBE_PX))
+    made = {}
     for name, shape in shapes(map(_operator, model.graph.node), known):
+        made[name] = shape
         if prod(shape) > MOST_VALUES:
             raise ValueError(
                 f"{brief(name)} would have {prod(shape):,} values for an image of {PROBE_PX} px a side"
             )
+
+    answers = dict(zip(OUTPUTS, ((1, classes), (1, classes), (1, channels)), strict=True))
+    for name, shape in answers.items():
+        if made.get(name, ())[:2] != shape:
+            raise ValueError(f"{name} is of shape {brief(made.get(name))} for {classes} classes")
 
 
 def _operator(node: Any) -> tuple[str, tuple[str, ...], str, dict[str, Any]]:

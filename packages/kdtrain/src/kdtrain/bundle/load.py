@@ -103,14 +103,15 @@ class OpenBundle:
         from kdtrain.bundle.graph import graph_problem
         from kdtrain.bundle.runtime_onnx import OnnxRuntime
 
-        path, problem = self.path / ONNX_FILE, graph_problem(self.path / ONNX_FILE)
+        path, entry = self.path / ONNX_FILE, self.document.architecture
+        problem = graph_problem(path, classes=len(self.classes), channels=entry.feature_channels)
         if problem is not None:
             raise UsageError(
                 f"{path} is no graph that 'kdtrain export' writes ({problem}), and no other is run; {COPY_AGAIN}, take "
                 "--backend pytorch, which does not use that file, or ask whoever made it"
             )
         try:
-            return OnnxRuntime(path, min_side_px=self.document.architecture.min_side_px, threads=threads)
+            return OnnxRuntime(path, min_side_px=entry.min_side_px, threads=threads)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime has an error type of its own per fault
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"{path} cannot be run by ONNX Runtime ({reason}); {COPY_AGAIN}") from None

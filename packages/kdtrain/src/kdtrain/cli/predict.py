@@ -23,20 +23,22 @@ SOME_FAILED = 3
 _KEPT = "slides that were finished are kept in --out, and the same command goes on with the others"
 
 
-class _Positive(click.FloatRange):
-    """A finite number above 0: click's own range lets "nan" pass."""
+class _Number(click.FloatRange):
+    """A finite number in a range: click's own lets "nan" pass.
 
-    def __init__(self) -> None:
-        super().__init__(0, min_open=True)
+    Args:
+        most: The largest.
+        zero: Whether 0 may be given.
+    """
+
+    def __init__(self, most: float, *, zero: bool = False) -> None:
+        super().__init__(0, most, min_open=not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not isfinite(number):
-            self.fail(f"{value} is no number above 0; give a finite one", param, ctx)
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
         return number
-
-
-_POSITIVE = _Positive()
 
 
 @click.command("predict")
@@ -44,8 +46,8 @@ _POSITIVE = _Positive()
 @click.argument("slides", metavar="SLIDE...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for CSV, JSON and explanations.")
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
-@click.option("--objective", type=_POSITIVE, help="Objective power of slides that carry none.")
-@click.option("--mpp", type=_POSITIVE, help="Microns per level-0 pixel of slides that carry none.")
+@click.option("--objective", type=_Number(200), help="Objective power of slides that carry none.")
+@click.option("--mpp", type=_Number(100), help="Microns per level-0 pixel of slides that carry none.")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
@@ -84,16 +86,16 @@ _POSITIVE = _Positive()
 )
 @click.option(
     "--occlusion-passes",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 100_000),
     help=f"Forward passes for the occlusion map of a region; 0: none.  [default: {OCCLUSION_PASSES}]",
 )
 @click.option(
     "--display-magnification",
     "display",
-    type=_POSITIVE,
+    type=_Number(200),
     help=f"Of the pictures in the page.  [default: {DISPLAY_MAGNIFICATION:g}]",
 )
-@click.option("--page-mb", type=_POSITIVE, help=f"Size of a page at most, MB.  [default: {PAGE_MB:g}]")
+@click.option("--page-mb", type=_Number(10_000), help=f"Size of a page at most, MB.  [default: {PAGE_MB:g}]")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "onnx", "pytorch"]),
@@ -106,7 +108,7 @@ _POSITIVE = _Positive()
 )
 @click.option(
     "--workers",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1024),
     help="Processes that read slides; 0: none.  [default: one per core, none for a single slide]",
 )
 @click.option(
@@ -118,7 +120,7 @@ _POSITIVE = _Positive()
 )
 @click.option(
     "--slide-minutes",
-    type=click.FloatRange(0),
+    type=_Number(1_000_000, zero=True),
     default=120.0,
     show_default=True,
     help="Give a slide up that is read for longer; 0: never. Not with --workers 0.",

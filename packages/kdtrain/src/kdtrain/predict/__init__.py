@@ -1,6 +1,6 @@
 """A bundle and slides in, probabilities out, and where the network looked.
 
-Reading order: ``answers`` (what is asked and what is said), ``slides`` and ``read_images`` (slides by slideprep),
-``task`` (one slide), ``explain`` (heat maps and their files), ``page`` (the HTML page), ``explaining`` (all that shows
-one slide), ``results`` (the folder), ``run`` (many slides), ``bundle`` (one slide, from Python).
+Reading order: ``answers`` (what is asked and what is said), ``slides``, ``remedies`` and ``read_images`` (slides by
+slideprep), ``task`` (one slide), ``explain`` (heat maps and their files), ``page`` (the HTML page), ``explaining`` (all
+that shows one slide), ``results`` (the folder), ``run`` (many slides), ``bundle`` (one slide, from Python).
 """

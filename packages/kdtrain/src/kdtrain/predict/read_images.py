@@ -19,7 +19,9 @@ from kdtrain.predict.answers.slide_images import (
     SlideUnread,
     Source,
 )
-from kdtrain.predict.slides import name_problem, read_job, translated
+from kdtrain.predict.remedies import for_predict
+from kdtrain.predict.slides import named, read_job, translated
+from kdtrain.text import readable
 
 if TYPE_CHECKING:
     from slideprep import Extraction, FoundRegion, OpenedSlide, ReadSettings, RegionImages
@@ -66,18 +68,17 @@ def read_source(
             with translated():
                 file = find_slide(source)
         except InputError as error:
-            return _unread(Path(source).name, "open", str(error))
+            return _unread(readable(Path(source).name), "open", str(error))
     else:
         file = source.file
-    if problem := name_problem(file.name):
-        return _unread(file.name, "open", problem)
-    job = read_job(file, settings, magnification, options, display)
-    if isinstance(source, (str, Path)):
+    job = read_job(named(file), settings, magnification, options, display)
+    # A slide whose name no key can be made of is opened once more, under the name that it is shown by.
+    if isinstance(source, (str, Path)) or source.name != job.file.name:
         return read_slide(job)
     try:
         return slide_images(source, job)
     except InputError as error:
-        return _unread(source.name, _stage(error), str(error))
+        return _unread(job.file.name, _stage(error), str(error))
 
 
 def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
@@ -98,24 +99,26 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         also=() if job.display is None else (job.display,),
         fast=job.fast,
     )
-    left_out = tuple((region.index, str(region.left_out)) for region in extraction.regions if region.left_out)
+    left_out = tuple(
+        (region.index, for_predict(str(region.left_out))) for region in extraction.regions if region.left_out
+    )
     if not extraction.laid_out:
         reasons = "; ".join(f"region {index}: {reason}" for index, reason in left_out)
         return _unread(
-            slide.name, "tissue", f"slide '{slide.name}' has no region that can be used: {reasons}"
+            job.file.name, "tissue", f"slide '{job.file.name}' has no region that can be used: {reasons}"
         )
     regions, failed = _read_regions(extraction, job)
     if not regions:
         return SlideUnread(
             failures=tuple(
-                Failure(slide=slide.name, region=index, stage="read", reason=reason)
+                Failure(slide=job.file.name, region=index, stage="read", reason=reason)
                 for index, reason in failed
             )
         )
     fast = _fast_field(extraction, {region.index for region in regions}) if extraction.level else None
     unmeasured = (_UNMEASURED,) if extraction.level and fast is None else ()
     return SlideImages(
-        name=slide.name,
+        name=job.file.name,
         fingerprint=extraction.fingerprint,
         width=slide.width,
         height=slide.height,
@@ -127,7 +130,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         regions=regions,
         left_out=left_out,
         failed=failed,
-        warnings=(*extraction.warnings, *unmeasured),
+        warnings=(*map(for_predict, extraction.warnings), *unmeasured),
         overview=None if job.display is None else _overview(slide),
     )
 
@@ -143,7 +146,7 @@ def _read_regions(
         try:
             regions.append(_read_region(extraction.read(found), job))
         except InputError as error:
-            failed.append((found.index, str(error)))
+            failed.append((found.index, for_predict(str(error))))
     return tuple(regions), tuple(failed)
 
 
@@ -201,4 +204,4 @@ def _stage(error: Exception) -> Stage:
 
 
 def _unread(slide: str, stage: Stage, reason: str) -> SlideUnread:
-    return SlideUnread(failures=(Failure(slide=slide, region=None, stage=stage, reason=reason),))
+    return SlideUnread(failures=(Failure(slide=slide, region=None, stage=stage, reason=for_predict(reason)),))

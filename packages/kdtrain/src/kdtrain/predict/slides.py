@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,8 @@ from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict.answers.prediction import Failure
 from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import ReadJob
+from kdtrain.predict.remedies import for_predict
+from kdtrain.text import readable
 
 if TYPE_CHECKING:
     from slideprep import ReadSettings, SlideFile
@@ -44,9 +47,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except slideprep.UsageError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(for_predict(str(error))) from None
     except (slideprep.ClusterError, slideprep.OutputError) as error:
-        raise TrainingError(str(error)) from None
+        raise TrainingError(for_predict(str(error))) from None
 
 
 def read_settings(config: Mapping[str, Any], options: ReadOptions) -> ReadSettings:
@@ -104,25 +107,29 @@ def discovered(inputs: Sequence[str]) -> tuple[list[SlideFile], list[Failure]]:
     with translated():
         found, rejected = find_slides(list(inputs))
     failures = [
-        Failure(slide=item.path.name, region=None, stage="open", reason=item.reason) for item in rejected
+        Failure(slide=readable(item.path.name), region=None, stage="open", reason=for_predict(item.reason))
+        for item in rejected
     ]
-    problems = {file.name: name_problem(file.name) for file in found}
-    failures += [
-        Failure(slide=name, region=None, stage="open", reason=reason)
-        for name, reason in problems.items()
-        if reason
-    ]
-    return [file for file in found if not problems[file.name]], failures
+    kept: dict[str, SlideFile] = {}
+    for file in map(named, found):
+        if file.name in kept:
+            failures.append(_twice(file.name))
+        else:
+            kept[file.name] = file
+    return list(kept.values()), failures
 
 
-def name_problem(name: str) -> str | None:
-    """Why a slide cannot be told from others by its name, or None."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        shown = name.encode(errors="backslashreplace").decode()
-        return f"slide '{shown}' has a name that is not UTF-8, so no table could hold it; rename the file"
-    return None
+def named(file: SlideFile) -> SlideFile:
+    """The slide under a name that every table and page can hold; its path keeps the bytes."""
+    return replace(file, name=readable(file.name))
+
+
+def _twice(name: str) -> Failure:
+    reason = (
+        f"slide '{name}' is called as another one's bytes are spelled out, so no table could tell them apart; rename "
+        "one of the files"
+    )
+    return Failure(slide=name, region=None, stage="open", reason=reason)
 
 
 def require_folder(annotations: Path | None) -> None:

@@ -7,6 +7,7 @@ another magnification, stain or size is named, or refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import TrainingData, image_outside, slide_outside
 from kdtrain.errors import UsageError
 from kdtrain.predict.answers.classify import classify_region, fast_price, slide_prediction
-from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
+from kdtrain.predict.answers.prediction import Failure, RegionPrediction, SlideError, SlidePrediction
 from kdtrain.predict.answers.request import ExplainOptions, OutsidePolicy
 from kdtrain.predict.answers.slide_images import SlideImages
 
@@ -53,12 +54,13 @@ class SlideTask:
         """Ask the network about a slide.
 
         Raises:
-            SlideError: It lies outside the training data, and that is refused.
+            SlideError: It lies outside the training data, and that is refused; or the network answers no number.
         """
         _refuse(images.name, self._outside.wrong_magnification(images))
         regions = tuple(
             classify_region(region, self._runtime, self._outside.of_image) for region in images.regions
         )
+        _require_numbers(images.name, regions)
         prediction = slide_prediction(
             images,
             regions,
@@ -93,6 +95,16 @@ class SlideTask:
         from kdtrain.predict.explaining import explain_slide
 
         return explain_slide(images, prediction, self._bundle, self._runtime, self._explain, folder, say)
+
+
+def _require_numbers(slide: str, regions: tuple[RegionPrediction, ...]) -> None:
+    for region in regions:
+        if not all(map(isfinite, region.probabilities)):
+            reason = (
+                f"slide '{slide}', region {region.index}: the network answers NaN, which is no answer: its numbers "
+                "overflow; take another --backend, or ask whoever made the bundle"
+            )
+            raise SlideError(Failure(slide=slide, region=region.index, stage="network", reason=reason))
 
 
 def _refuse(slide: str, reason: str | None) -> None:

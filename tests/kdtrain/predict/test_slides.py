@@ -1,0 +1,32 @@
+"""Which slides are read: under names that every table can hold, no two alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import slideprep
+from kdtrain.predict.slides import discovered
+from slideprep import RejectedFile, SlideFile
+
+
+def slide(name: bytes) -> SlideFile:
+    """A slide as it is found, with its name as Python has it."""
+    path = Path(os.fsdecode(b"/slides/" + name))
+    return SlideFile(name=path.name, path=path, files=(path,))
+
+
+def test_bytes_are_spelled_out_and_of_two_alike_one_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path keeps its bytes; a file that is called like the spelling of another's bytes is not taken for it."""
+    found = [slide(b"a.svs"), slide(b"caf\xe9.svs"), slide(rb"caf\xe9.svs")]
+    rejected = [RejectedFile(path=Path(os.fsdecode(b"b\xff.svs")), reason="empty")]
+    monkeypatch.setattr(slideprep, "find_slides", lambda inputs: (found, rejected))
+    slides, failures = discovered(["slides"])
+    assert [(one.name, os.fsencode(one.path)) for one in slides] == [
+        ("a.svs", b"/slides/a.svs"),
+        (r"caf\xe9.svs", b"/slides/caf\xe9.svs"),
+    ]
+    assert [(one.slide, one.stage) for one in failures] == [(r"b\xff.svs", "open"), (r"caf\xe9.svs", "open")]
+    assert "rename one of the files" in failures[1].reason

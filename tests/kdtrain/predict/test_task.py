@@ -1,0 +1,50 @@
+"""What the main process does with a slide: an answer that is no number is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdtrain import load_bundle
+from kdtrain.bundle.runtime import Inference
+from kdtrain.predict.answers.prediction import SlideError
+from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
+from kdtrain.predict.task import SlideTask
+
+
+def images() -> SlideImages:
+    """One region of 64 px."""
+    file = BytesIO()
+    Image.new("RGB", (64, 64), (220, 120, 180)).save(file, "PNG")
+    region = ReadRegion(
+        index=3, key="a-r3", x=0, y=0, width=64.0, height=64.0, image=file.getvalue(), image_format="png",
+        image_width=64, image_height=64, display=None,
+    )  # fmt: skip
+    return SlideImages(
+        name="a.svs", fingerprint="0", width=64, height=64, mpp=None, objective=None, reader="r", level=0, fast=None,
+        regions=(region, replace(region, index=4)), left_out=(), failed=(), warnings=(), overview=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_answers_no_number_says_nothing_of_the_slide(bundle: Path, value: float) -> None:
+    """Else its first class would be the answer, and sure; the slide is listed with the region."""
+
+    def infer(_: Any) -> Inference:
+        one = np.array([[0.5, value]], np.float32)
+        return Inference(one, one, np.zeros((1, 256, 2, 2), np.float32))
+
+    runtime = SimpleNamespace(name="r", infer=infer)
+    task = SlideTask(load_bundle(bundle), runtime, outside="warn", explain=None)
+    with np.errstate(invalid="ignore"), pytest.raises(SlideError) as error:
+        task.predicted(images())
+    failure = error.value.failure
+    assert (failure.slide, failure.region, failure.stage) == ("a.svs", 3, "network")
+    assert "the network answers NaN" in failure.reason
