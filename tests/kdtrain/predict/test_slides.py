@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import slideprep
-from kdtrain.predict.slides import discovered
-from slideprep import RejectedFile, SlideFile
+from kdtrain.errors import UsageError
+from kdtrain.predict.answers.request import ReadOptions
+from kdtrain.predict.slides import discovered, read_settings
+from slideprep import ReadSettings, RejectedFile, SlideFile
 
 
 def slide(name: bytes) -> SlideFile:
@@ -30,3 +32,21 @@ def test_bytes_are_spelled_out_and_of_two_alike_one_is_listed(monkeypatch: pytes
     ]
     assert [(one.slide, one.stage) for one in failures] == [(r"b\xff.svs", "open"), (r"caf\xe9.svs", "open")]
     assert "rename one of the files" in failures[1].reason
+
+
+@pytest.mark.parametrize(("name", "value"), [("tissueloc_level_px", 10**9), ("tissueloc_sigma", 1e9)])
+def test_a_bundle_cannot_ask_for_any_amount_of_memory(name: str, value: float) -> None:
+    """An overview is held in memory, and smoothing it takes time with its width."""
+    config = {**ReadSettings(tissue="tissueloc").model_dump(), name: value}
+    with pytest.raises(UsageError, match="takes more memory and time"):
+        read_settings(config, ReadOptions())
+
+
+def test_settings_of_no_shard_set_are_refused() -> None:
+    """What a bundle says of slides is read as strictly as what a person says."""
+    config = ReadSettings().model_dump()
+    for name, value in (("magnifications", [1e9]), ("tissue", "all"), ("quality", 0), ("mpp", -1)):
+        with pytest.raises(UsageError, match=name):
+            read_settings({**config, name: value}, ReadOptions())
+    with pytest.raises(UsageError, match="config lacks"):
+        read_settings({}, ReadOptions())

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from slideprep import ReadSettings, SlideFile
 
 
+MOST_LEVEL_PX, MOST_SIGMA_PX = 8192, 500
+"""Of tissueloc, which has 2,048 and 13: a stranger's bundle may ask for any."""
+
+
 def require_slideprep() -> None:
     """Refuse where slides cannot be read.
 
@@ -71,6 +75,12 @@ def read_settings(config: Mapping[str, Any], options: ReadOptions) -> ReadSettin
 
     with translated():
         trained = Settings.of_config(config)
+    if trained.tissueloc_level_px > MOST_LEVEL_PX or trained.tissueloc_sigma > MOST_SIGMA_PX:
+        raise UsageError(
+            f"the bundle would find tissue on an overview of {trained.tissueloc_level_px:,} px, smoothed over "
+            f"{trained.tissueloc_sigma:g} px, which takes more memory and time than a slide is worth (at most "
+            f"{MOST_LEVEL_PX:,} and {MOST_SIGMA_PX}); ask whoever made it"
+        )
     tissue = options.tissue or trained.tissue
     if (tissue == "annotations") != (options.annotations is not None):
         raise UsageError(_annotations_words(tissue, options))
