@@ -470,3 +470,16 @@ def test_names_of_a_stranger_are_spelled_out(copy: Path) -> None:
     (copy / GRAPH).write_bytes(model.SerializeToString())
     signed(copy)
     assert r"it uses the operator '\x1b[2J" in refused(copy)
+
+
+@pytest.mark.parametrize("place", ["shape", "axes"])
+def test_numbers_for_shapes_are_in_a_row(copy: Path, place: str) -> None:
+    """A table of them passes every other rule, and ONNX Runtime refuses it in the middle of a slide."""
+    model = onnx.load(copy / GRAPH)
+    wanted = {"shape": "Reshape", "axes": "ReduceMean"}[place]
+    names = {node.input[1] for node in model.graph.node if node.op_type == wanted}
+    tensor = next(each for each in model.graph.initializer if each.name in names)
+    tensor.dims.insert(0, 1)
+    (copy / GRAPH).write_bytes(model.SerializeToString())
+    signed(copy)
+    assert f"what a {wanted} is told does not follow" in refused(copy)

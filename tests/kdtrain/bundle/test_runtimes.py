@@ -229,6 +229,23 @@ def test_outputs_that_are_no_numbers_are_told_by_both(runtimes, monkeypatch):
             runtime.infer(noise(1, 40, 40))
 
 
+def test_a_graph_that_cannot_compute_is_named(runtimes, monkeypatch, capfd):
+    """By its file, in one line, and ONNX Runtime prints nothing itself: its lines hold names out of the graph."""
+    runtime = min(runtimes, key=lambda runtime: runtime.name)
+
+    class Session:
+        def run(self, *_):
+            raise RuntimeError("Non-zero status\ncode: node '\x1b[2J'")
+
+    monkeypatch.setattr(runtime, "_session", Session())
+    with pytest.raises(
+        TrainingError, match=r"model\.onnx cannot be computed for an image of 48 x 64 px"
+    ) as error:
+        runtime.infer(noise(1, 64, 48))
+    assert r"Non-zero status code: node '\u001b[2J'" in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
 def test_other_faults_of_a_library_are_not_hidden(runtimes, monkeypatch):
     """An error that has nothing to do with memory comes through as it is."""
     torch_runtime = max(runtimes, key=lambda runtime: runtime.name)

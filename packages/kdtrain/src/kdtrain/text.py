@@ -66,6 +66,11 @@ def readable_json(value: Any) -> Any:
     return value
 
 
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """What a library says of its error, without its line breaks, and cut: some list all that they know."""
+    return visible(" ".join(str(error).split())[:most])
+
+
 def brief(value: object, most: int = 80) -> str:
     """A value for a message, as Python writes it, on one line and cut: a stranger's may have a million parts."""
     shown = visible(_SHORT.repr(value))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kdtrain.bundle.document import BUNDLE_FILE, WEIGHTS_FILE, BundleDocument
 from kdtrain.errors import UsageError
 from kdtrain.files import sha256_of
-from kdtrain.text import brief
+from kdtrain.text import brief, reason_of
 
 COPY_AGAIN = "copy the bundle again, or export it again"
 MOST_JSON_BYTES = 16_000_000
@@ -123,7 +123,7 @@ def read_fc_weight(folder: Path, document: BundleDocument) -> NDArray[np.float32
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - safetensors has an error type of its own per fault
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise UsageError(f"{path} holds no tensors ({reason}); {COPY_AGAIN}") from None
 
 

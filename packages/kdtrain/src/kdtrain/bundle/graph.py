@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kdtrain.bundle.graph_shapes import OPERATORS, Known, shapes
 from kdtrain.bundle.runtime_onnx import OUTPUTS
-from kdtrain.text import brief
+from kdtrain.text import brief, reason_of
 
 MOST_NODES = 20_000
 """A resnet152 has 3,000."""
@@ -53,7 +53,7 @@ def graph_problem(path: Path, *, classes: int, channels: int) -> str | None:
         _check_model(model)
         _check_sizes(model, classes, channels)
     except ValueError as error:
-        return " ".join(str(error).split())[:200]
+        return reason_of(error)
     return None
 
 

@@ -49,7 +49,7 @@ class Operator:
             ValueError: They do not follow from the image's size, or there is no such input.
         """
         numbers = self.given[place].numbers if place < len(self.given) else None
-        if numbers is None:
+        if numbers is None or numbers.ndim != 1:
             raise ValueError(f"what a {self.kind} is told does not follow from the image's size")
         return [int(number) for number in numbers.ravel()]
 

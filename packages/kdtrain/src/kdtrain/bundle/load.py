@@ -21,6 +21,7 @@ from kdtrain.bundle.document import BUNDLE_FILE, ONNX_FILE, WEIGHTS_FILE, Bundle
 from kdtrain.bundle.files import COPY_AGAIN, check_file, read_fc_weight, read_json_file
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.errors import UsageError
+from kdtrain.text import reason_of
 
 if TYPE_CHECKING:
     from kdtrain.model.network import Network
@@ -113,7 +114,7 @@ class OpenBundle:
         try:
             return OnnxRuntime(path, min_side_px=entry.min_side_px, threads=threads)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime has an error type of its own per fault
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise UsageError(f"{path} cannot be run by ONNX Runtime ({reason}); {COPY_AGAIN}") from None
 
     def _pytorch(self, device: str, threads: int | None) -> Runtime:
@@ -126,7 +127,7 @@ class OpenBundle:
             model.load_state_dict(load_file(self.path / WEIGHTS_FILE))
         except (RuntimeError, ValueError) as error:
             # Of weights that do not fit, PyTorch lists every tensor.
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise UsageError(
                 f"{self.path / WEIGHTS_FILE} is not the {self.document.architecture.model} of {BUNDLE_FILE} "
                 f"({reason}); {COPY_AGAIN}"

@@ -49,6 +49,7 @@ class Runtime(Protocol):
             ValueError: Another shape or type, or an image too small for the network.
             MemoryError: There is not enough for images of this size.
             NotFiniteError: What the network says is no number.
+            TrainingError: The file cannot compute it.
         """
         ...
 

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from kdtrain.bundle.runtime import Inference, Pixels, check_images, finite, out_of_memory
+from kdtrain.errors import TrainingError
+from kdtrain.text import reason_of
 
 OUTPUTS = ("probabilities", "logits", "feature_map")
-_ERRORS_ONLY = 3
+_NOTHING = 4
+"""Its own lines on standard error, below what ends the process: errors come as exceptions, and a line would hold names
+out of the graph as they are."""
 _SHRINK_ARENA = "memory.enable_memory_arena_shrinkage"
 
 
@@ -28,7 +32,7 @@ class OnnxRuntime:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _NOTHING
         options.intra_op_num_threads = threads or 0
         # Images differ in size: a plan of memory made for one would be of no use for the next.
         options.enable_mem_pattern = False
@@ -40,6 +44,8 @@ class OnnxRuntime:
         # and it takes no longer.
         self._run_options = onnxruntime.RunOptions()
         self._run_options.add_run_config_entry(_SHRINK_ARENA, "cpu:0")
+        self._run_options.log_severity_level = _NOTHING
+        self._path = path
         self._min_side_px = min_side_px
 
     def infer(self, images_BHWC: Pixels) -> Inference:
@@ -48,9 +54,13 @@ class OnnxRuntime:
         images_BCHW = np.ascontiguousarray(images_BHWC.transpose(0, 3, 1, 2))
         try:
             outputs = self._session.run(list(OUTPUTS), {"image": images_BCHW}, self._run_options)
-        except Exception as error:
-            # ONNX Runtime has no type of its own for it: std::bad_alloc, or an allocator's words.
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime has an error type of its own per fault
+            # Of memory it has none: std::bad_alloc, or an allocator's words.
             if "alloc" in str(error):
                 raise out_of_memory(images_BHWC, self.name) from None
-            raise
+            height, width = images_BHWC.shape[1:3]
+            raise TrainingError(
+                f"{self._path} cannot be computed for an image of {width} x {height} px ({reason_of(error)}); copy the "
+                "bundle again, export it again, or take --backend pytorch, which does not use that file"
+            ) from None
         return finite(Inference(*outputs), self.name)

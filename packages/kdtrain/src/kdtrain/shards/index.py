@@ -221,7 +221,7 @@ def _parse(data: bytes, path: Location) -> IndexDocument:
 def one_line(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, and how many more there are."""
     first, *more = error.errors(include_url=False)
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"])[:200]
     return f"{where}: {first['msg']}" + (f" (and {len(more)} more)" if more else "")
 
 

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from kdtrain.errors import UsageError
 from kdtrain.files import open_atomically, parsed_json, sha256_of, sync_folder
-from kdtrain.text import brief
+from kdtrain.text import brief, reason_of
 from kdtrain.training.engine.state import TrainingState
 
 FORMAT = "kdtrain-checkpoint-1"
@@ -195,7 +195,7 @@ def load(path: Path) -> tuple[TrainingState, Record]:
         if not all(isinstance(count, int) for count in (record.step, record.epoch, record.position)):
             raise ValueError("its record has no step, epoch and position")
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise CheckpointError(
             f"{path} is no checkpoint of kdtrain ({reason}); restore the folder, or remove it to start again"
         ) from None
