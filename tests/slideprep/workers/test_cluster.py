@@ -53,7 +53,7 @@ def test_a_refusal_says_what_to_do(error: Exception, words: str) -> None:
         pass
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "cannot be read"), (b" \n", "holds no token")])
+@pytest.mark.parametrize(("content", "words"), [(None, "cannot be read"), (b" \n", "is empty")])
 def test_a_token_file_that_is_none_is_refused(
     content: bytes | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,4 +65,19 @@ def test_a_token_file_that_is_none_is_refused(
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
     with pytest.raises(UsageError, match=f"RAY_AUTH_TOKEN_PATH {path} {words}"), joined_cluster(None, "auto"):
+        pass
+
+
+def test_no_token_where_one_is_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would abort the whole program with a dump here, too."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    nothing = SimpleNamespace(has_token=lambda ignore_auth_mode: not ignore_auth_mode)
+    loader = SimpleNamespace(instance=lambda: nothing)
+    ray: Any = SimpleNamespace(_raylet=SimpleNamespace(AuthenticationTokenLoader=loader))
+    with (
+        pytest.raises(UsageError, match="there is none; set RAY_AUTH_TOKEN_PATH"),
+        joined_cluster(ray, "a:1"),
+    ):
         pass

@@ -27,7 +27,7 @@ def joined_cluster(ray: Any, address: str) -> Iterator[None]:
     Raises:
         UsageError: No cluster answers there, or it does not take our token.
     """
-    _check_token()
+    _check_token(ray)
     _check_answers(address)
     try:
         with signals_kept():
@@ -48,20 +48,27 @@ def joined_cluster(ray: Any, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_token() -> None:
-    """Refuse a token's file that Ray cannot read: it would abort the program with a dump."""
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    unused = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
-    if not path or unused:
+def _check_token(ray: Any) -> None:
+    """Refuse what Ray cannot read a token from: it would abort the program with a dump."""
+    mode, path = os.environ.get("RAY_AUTH_MODE", "").lower(), os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if mode == "disabled" or os.environ.get("RAY_AUTH_TOKEN"):
         return
-    try:
-        empty = not Path(path).read_bytes().strip()
-    except OSError as error:
-        raise UsageError(
-            f"RAY_AUTH_TOKEN_PATH {path} cannot be read ({error.strerror}); give the file with the cluster's token"
-        ) from None
-    if empty:
-        raise UsageError(f"RAY_AUTH_TOKEN_PATH {path} holds no token; give the file with the cluster's token")
+    if path:
+        try:
+            token = Path(path).read_bytes().strip()
+        except OSError as error:
+            raise UsageError(
+                f"RAY_AUTH_TOKEN_PATH {path} cannot be read ({error.strerror}); give the file with the cluster's token"
+            ) from None
+        if not token:
+            raise UsageError(f"RAY_AUTH_TOKEN_PATH {path} is empty; give the file with the cluster's token")
+    elif mode == "token":
+        loader = ray._raylet.AuthenticationTokenLoader.instance()
+        if not loader.has_token(ignore_auth_mode=True):  # in the home folder, either
+            raise UsageError(
+                "RAY_AUTH_MODE is token, and there is none; set RAY_AUTH_TOKEN_PATH to the file with the cluster's "
+                "token"
+            )
 
 
 def _knock(ray: Any, address: str) -> None:
