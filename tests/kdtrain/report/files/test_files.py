@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import strangers
 from fixtures.report_runs import DRAWS, predictions, rights, write_run, write_sweep
 from fixtures.training_runs import kdtrain
 from kdtrain.report.files.csv import chart_csv, confusion_csv, wide_table_csv
@@ -211,3 +212,42 @@ def test_damaged_metrics_are_refused(tmp_path: Path) -> None:
     metrics.write_text(whole.replace("a" * 64, "b" * 64))
     said = kdtrain("report", run, "--out", tmp_path / "r.html").said
     assert "differ in shard_set_sha256, so they are of two evaluations" in said
+
+
+@pytest.mark.parametrize("name", [*strangers.LATEX, *strangers.TERMINAL])
+def test_latex_runs_nothing_of_a_name(name: str) -> None:
+    """A name of a stranger, in every place: no command but ours, no option of a line break."""
+    table = Table(
+        name="t",
+        title=name,
+        caption=name,
+        corner=name,
+        columns=(name,),
+        groups=((name, 1),),
+        rows=(Row(heading=name), Row(heading=name, cells=(Cell(text=name, paper=name),))),
+    )
+    text = table_latex(table)
+    plain = table_latex(
+        Table(
+            name="t",
+            title="a",
+            caption="a",
+            corner="a",
+            columns=("a",),
+            groups=(("a", 1),),
+            rows=(Row(heading="a"), Row(heading="a", cells=(Cell(text="a", paper="a"),))),
+        )
+    )
+    printed = {
+        r"\textbackslash",
+        r"\textasciicircum",
+        r"\textasciitilde",
+        r"\textless",
+        r"\textgreater",
+        r"\textbar",
+    }
+    ours = set(re.findall(r"\\[a-z]+", plain)) | printed
+    assert set(re.findall(r"\\[a-z]+", text)) <= ours
+    assert len(text.splitlines()) == len(plain.splitlines())
+    assert not [line for line in text.splitlines() if line.startswith(("[", "*"))]
+    assert all(c.isprintable() or c == "\n" for c in text)
