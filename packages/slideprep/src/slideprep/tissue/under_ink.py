@@ -38,7 +38,7 @@ DOUBTFUL, DOUBTFUL_UM = 0.03, 48.0
 RIM, RIM_UM = 0.75, 48.0
 """A pixel with less than this part of the ink within that distance may be a mixture of ink and glass."""
 
-THROUGH = 0.5
+THROUGH = 0.7
 """Tissue under this part of a stroke's densest ink was seen through it, and not beside it."""
 
 GRAIN_UM = 16.0
