@@ -85,7 +85,7 @@ def test_what_opaque_paint_hides_is_kept_and_warned_of(drawn: str, ink: str) -> 
     assert len(boxes) == 1
     assert covered(SMALL, boxes) >= 0.9
     assert any("marker ink" in note for note in result.notes)
-    assert any("may go on under ink" in note for note in result.notes) == bool(result.hidden.any())
+    assert any("may go on under it" in note for note in result.notes) == bool(result.hidden.any())
 
 
 @pytest.mark.parametrize("ink", INKS)

@@ -111,7 +111,7 @@ def auto_mask(
     mask, hidden, small, specks = _large_enough(pieces, under, mpp_overview, settings)
     doubtful: list[LeftOut] = []
     if under is not None:
-        notes += _ink_notes(under, hidden, mpp_overview)
+        notes.append(_ink_note(under, hidden, mpp_overview))
         rule = "under marker ink, from which it is hardly told"
         doubtful = pieces_of(under.doubtful, px_mm2=mpp_overview**2 / 1e6, rule=rule)
     return AutoResult(
@@ -130,12 +130,10 @@ def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissu
     )
 
 
-def _ink_notes(under: UnderInk, hidden: BoolArray, mpp: float) -> list[str]:
-    notes = [f"marker ink left out: {_area_mm2(under.near & ~under.tissue, mpp):.1f} mm²"]
-    if hidden.any():
-        area = f"{_area_mm2(hidden, mpp):.2f} mm²"
-        notes.append(f"tissue may go on under ink: {area} of it are kept with what is beside")
-    return notes
+def _ink_note(under: UnderInk, hidden: BoolArray, mpp: float) -> str:
+    note = f"marker ink left out: {_area_mm2(under.near & ~under.tissue & ~hidden, mpp):.1f} mm²"
+    kept = f"; {_area_mm2(hidden, mpp):.2f} mm² of ink kept, as tissue may go on under it"
+    return note + kept if hidden.any() else note
 
 
 def _px_from_mm2(area_mm2: float, mpp: float) -> int:
