@@ -285,7 +285,8 @@ def killed(
         wait_until(process, partial(command.has_files, 0.8**attempt * part * whole.most))
         if number % 2:
             wait_until(process, command.temporary, POLL_SECONDS / 10)
-        time.sleep(draw.uniform(0, whole.seconds / whole.most / 2))
+        else:
+            time.sleep(draw.uniform(0, whole.seconds / whole.most / 2))
         writing = command.temporary()
         signalled = kill(process, alone=number % 4 < 2) == -signal.SIGKILL
         if signalled:

@@ -301,7 +301,7 @@ FAULTS = {
         _rewritten(_sorted_wrong),
         "its members are .*not its record and all of its views|ends after",
     ),
-    "T13-number": (_rewritten(lambda held: held[:1]), "1 samples, but cache.json states 2"),
+    "T13-number": (_rewritten(lambda held: held[:1]), "1 sample, but cache.json states 2"),
     "T13-order": (_rewritten(_turned_over), "other keys, or another order"),
     "T14-json": (_flip("json", 0), "Invalid JSON"),
     "T14-key": (_record(lambda r: r.update(key="b")), "the record is that of 'b'"),
