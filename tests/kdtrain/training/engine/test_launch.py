@@ -37,6 +37,12 @@ def test_srun_with_an_address_given():
     assert launch_from(given).address == "10.0.0.1:5"
 
 
+@pytest.mark.parametrize("left", [{"WORLD_SIZE": "8", "MASTER_ADDR": "gpu03"}, {"RANK": "7"}, {"RANK": "x"}])
+def test_half_of_another_launcher_does_not_hide_srun(left):
+    """A batch script that sets WORLD_SIZE for other programs still starts eight processes by srun."""
+    assert launch_from(SLURM | left) == Launch(rank=5, world_size=8, local_rank=1, address="gpu03:20007")
+
+
 OMPI = {
     "OMPI_COMM_WORLD_RANK": "1",
     "OMPI_COMM_WORLD_SIZE": "2",
@@ -88,7 +94,10 @@ def test_what_speaks_of_one_process_alone_is_one(environ):
             "RANK=0, WORLD_SIZE=2: .* LOCAL_RANK, MASTER_PORT are not set; .* unset RANK WORLD_SIZE$",
         ),
         ({"RANK": "1", "WORLD_SIZE": "1"}, "RANK=1, WORLD_SIZE=1: .* they contradict each other"),
-        (OMPI | {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "RANK=2, WORLD_SIZE=2.* contradict"),
+        (
+            {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"},
+            "RANK=2, WORLD_SIZE=2.* contradict",
+        ),
         ({"SLURM_PROCID": "1"}, "SLURM_PROCID=1: .* but SLURM_STEP_NUM_TASKS is not set"),
         ({**SLURM, "SLURM_PROCID": ""}, "SLURM_STEP_NUM_TASKS=8.* but SLURM_PROCID is not set"),
         ({**SLURM, "SLURM_JOB_ID": ""}, "but SLURM_JOB_ID is not set"),

@@ -71,17 +71,30 @@ def launch_from(environ: Mapping[str, str]) -> Launch:
     Raises:
         UsageError: A launcher's variables speak of several processes and are not all there, or make no sense.
     """
+    faults = []
     for names in _LAUNCHERS:
-        rank, size, local_rank = (_number(environ, name) for name in names)
-        given = [name for name in names if environ.get(name)]
-        if (size or 1) > 1:
-            return _one_of_several(environ, names, given)
-        if (rank or 0) > 0 or (local_rank or 0) > 0:
-            missing = [names.size] if size is None else []
-            raise _incomplete(environ, given, missing)
-        if size == 1 and rank == 0:
-            return Launch()
+        try:
+            launch = _launch(environ, names)
+        except UsageError as error:
+            faults.append(error)  # scripts for srun often set WORLD_SIZE, and nothing else of torchrun's
+        else:
+            if launch is not None:
+                return launch
+    if faults:
+        raise faults[0]
     return Launch()
+
+
+def _launch(environ: Mapping[str, str], names: _Names) -> Launch | None:
+    """What one launcher says; None where it did not start this process."""
+    rank, size, local_rank = (_number(environ, name) for name in names)
+    given = [name for name in names if environ.get(name)]
+    if (size or 1) > 1:
+        return _one_of_several(environ, names, given)
+    if (rank or 0) > 0 or (local_rank or 0) > 0:
+        missing = [names.size] if size is None else []
+        raise _incomplete(environ, given, missing)
+    return Launch() if size == 1 and rank == 0 else None
 
 
 def _one_of_several(environ: Mapping[str, str], names: _Names, given: list[str]) -> Launch:
