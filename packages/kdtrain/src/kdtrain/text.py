@@ -114,3 +114,8 @@ def _csv_cell(value: object) -> object:
 def csv_value(field: str) -> str:
     """What :func:`csv_text` was given for a text, out of the field that a CSV reader hands over."""
     return field[1:] if field.startswith("'") and _FORMULA.match(field) else field
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: "1 patient", "1,239 patients"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 if TYPE_CHECKING:
     from kdtrain.bundle.export import Exported

@@ -12,9 +12,9 @@ from rich.text import Text
 from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.evaluation.notes import LevelCounts, level_notes
 from kdtrain.phases.cache_teacher import CacheSummary
+from kdtrain.text import plural
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE
-from kdtrain.words import plural
 
 _ROWS = (
     ("accuracy", "Accuracy"),

@@ -24,7 +24,7 @@ from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.shards.open_tars import MAX_OPEN_TARS, tars_of
 from kdtrain.shards.sample import Sample, SampleRecord, decode_sample
 from kdtrain.shards.tar import SamplePlace, iter_places, read_place
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 if TYPE_CHECKING:
     import torch

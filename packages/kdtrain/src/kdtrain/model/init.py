@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain.errors import UsageError
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 MODEL_FILE = "model.safetensors"
 """The best weights of a run, in its folder."""

@@ -24,7 +24,7 @@ from kdtrain.report.tables.seeds import seed_tables
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.shards.models import magnification_name
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 TITLE = "Resolution-based distillation"
 

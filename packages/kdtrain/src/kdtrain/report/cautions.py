@@ -14,7 +14,7 @@ from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Run
 from kdtrain.report.runs.scoring import METRICS
 from kdtrain.shards.models import magnification_name
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 MIN_UNITS = 30
 """Bootstrap units in all below which intervals are not to be trusted, since percentile intervals of few units are too

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 Count = Annotated[int, Field(ge=0)]
 SidePx = Annotated[int, Field(ge=1)]

@@ -32,7 +32,7 @@ from kdtrain.sweep.runners.local import (
 )
 from kdtrain.sweep.standings import Standing, Standings, State
 from kdtrain.sweep.state import Progress, balanced_accuracy, progress_of, training_seconds
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 SOME_FAILED = 3
 """Exit code: finished, but some runs failed or were skipped."""

@@ -29,6 +29,7 @@ from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Model, activation_checkpointing
 from kdtrain.shards.index import Index, union_of
+from kdtrain.text import plural
 from kdtrain.training import checkpoints
 from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.engine import BatchLoss, Engine
@@ -38,7 +39,6 @@ from kdtrain.training.longer import outdated_evaluations
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.record import TrainingRecord, publish
 from kdtrain.training.run_folder import MODEL_FILE, RunFolder
-from kdtrain.words import plural
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]

@@ -22,7 +22,7 @@ from kdtrain.data.teacher_cache.document import (
 from kdtrain.errors import UsageError
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import one_line
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 
 def open_cache(directory: Path) -> TeacherCache:

@@ -27,7 +27,7 @@ from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard
 from kdtrain.shards.open_tars import OpenFiles
 from kdtrain.shards.ustar import Member, pread
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 
 class CacheReader:

@@ -15,7 +15,7 @@ from kdtrain.report.runs.results import Results, title_row
 from kdtrain.report.runs.scoring import METRICS, estimate
 from kdtrain.report.tables.cells import ABSENT, difference_cell, digits_for, estimate_cell, with_best
 from kdtrain.shards.models import magnification_name
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 PATIENT_METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",

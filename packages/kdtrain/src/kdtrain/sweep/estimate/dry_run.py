@@ -21,7 +21,7 @@ from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
 from kdtrain.sweep.jobs import Job, warnings_of
 from kdtrain.sweep.state import Progress
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 _WIDE_COLUMNS = 100
 """From here on there is room for what a run's name tells as well."""

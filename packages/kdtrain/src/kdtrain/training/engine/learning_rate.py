@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kdtrain.words import plural
+from kdtrain.text import plural
 
 # Named as on the command line and in a file, since it is not known here where a value comes from.
 _WARMUP, _EVERY = "--warmup-steps (warmup_steps)", "--step-every (step_every)"

@@ -20,8 +20,8 @@ from typing import Any, Literal, get_args
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import UsageError
 from kdtrain.files import parsed_json
+from kdtrain.text import plural
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
-from kdtrain.words import plural
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Optimizer = Literal["adam", "sgd"]
