@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from kdtrain import load_bundle
-from kdtrain.bundle.runtime import Inference
+from kdtrain.bundle.runtime import Inference, finite
 from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
 from kdtrain.predict.task import SlideTask
@@ -39,12 +39,12 @@ def test_a_network_that_answers_no_number_says_nothing_of_the_slide(bundle: Path
 
     def infer(_: Any) -> Inference:
         one = np.array([[0.5, value]], np.float32)
-        return Inference(one, one, np.zeros((1, 256, 2, 2), np.float32))
+        return finite(Inference(one, one, np.zeros((1, 256, 2, 2), np.float32)), "r")
 
     runtime = SimpleNamespace(name="r", infer=infer)
     task = SlideTask(load_bundle(bundle), runtime, outside="warn", explain=None)
-    with np.errstate(invalid="ignore"), pytest.raises(SlideError) as error:
+    with pytest.raises(SlideError) as error:
         task.predicted(images())
     failure = error.value.failure
     assert (failure.slide, failure.region, failure.stage) == ("a.svs", 3, "network")
-    assert "the network answers NaN" in failure.reason
+    assert "slide 'a.svs', region 3: the network's outputs are not finite (r)" in failure.reason

@@ -7,7 +7,6 @@ another magnification, stain or size is named, or refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,11 @@ from kdtrain.bundle.load import OpenBundle
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import TrainingData, image_outside, slide_outside
-from kdtrain.errors import UsageError
+from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.predict.answers.classify import classify_region, fast_price, slide_prediction
 from kdtrain.predict.answers.prediction import Failure, RegionPrediction, SlideError, SlidePrediction
 from kdtrain.predict.answers.request import ExplainOptions, OutsidePolicy
-from kdtrain.predict.answers.slide_images import SlideImages
+from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
 
 
 class SlideTask:
@@ -57,10 +56,7 @@ class SlideTask:
             SlideError: It lies outside the training data, and that is refused; or the network answers no number.
         """
         _refuse(images.name, self._outside.wrong_magnification(images))
-        regions = tuple(
-            classify_region(region, self._runtime, self._outside.of_image) for region in images.regions
-        )
-        _require_numbers(images.name, regions)
+        regions = tuple(self._classified(images.name, region) for region in images.regions)
         prediction = slide_prediction(
             images,
             regions,
@@ -71,6 +67,15 @@ class SlideTask:
         )
         _refuse(images.name, self._outside.refusal(prediction))
         return prediction
+
+    def _classified(self, slide: str, region: ReadRegion) -> RegionPrediction:
+        try:
+            return classify_region(region, self._runtime, self._outside.of_image)
+        except NotFiniteError as error:
+            reason = f"slide '{slide}', region {region.index}: {error}"
+            raise SlideError(
+                Failure(slide=slide, region=region.index, stage="network", reason=reason)
+            ) from None
 
     def explained(
         self,
@@ -95,16 +100,6 @@ class SlideTask:
         from kdtrain.predict.explaining import explain_slide
 
         return explain_slide(images, prediction, self._bundle, self._runtime, self._explain, folder, say)
-
-
-def _require_numbers(slide: str, regions: tuple[RegionPrediction, ...]) -> None:
-    for region in regions:
-        if not all(map(isfinite, region.probabilities)):
-            reason = (
-                f"slide '{slide}', region {region.index}: the network answers NaN, which is no answer: its numbers "
-                "overflow; take another --backend, or ask whoever made the bundle"
-            )
-            raise SlideError(Failure(slide=slide, region=region.index, stage="network", reason=reason))
 
 
 def _refuse(slide: str, reason: str | None) -> None:
