@@ -26,9 +26,11 @@ from kdtrain.errors import NotFiniteError
 from kdtrain.evaluation.predict_split import predict_sample
 from kdtrain.model.network import Network
 from kdtrain.shards.index import read_index
+from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.group import GroupResult
 from kdtrain.training.engine.precision import Autocast
-from kdtrain.training.record import TrainingRecord
+from kdtrain.training.engine.state import TrainingState
+from kdtrain.training.record import TrainingRecord, publish
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
@@ -104,6 +106,19 @@ def test_a_student_that_explodes_in_its_last_update_is_not_published(
     assert run.code == 1, run.said
     assert "after step 1 the loss is not finite for val-" in run.said
     assert not (out / "model.safetensors").exists()
+
+
+def test_a_checkpoint_of_no_numbers_is_not_published(tmp_path: Path) -> None:
+    """One that an earlier version kept stays a checkpoint: the network's file is not made of it."""
+    weights = {"fc.weight": torch.ones(2), "fc.bias": torch.tensor([0.0, math.nan])}
+    store = CheckpointStore(tmp_path / "checkpoints", warn=print)
+    state = TrainingState(weights=weights, optimizer={}, step=3)
+    path = store.save(state, Record(step=3, epoch=1, position=0, world_size=1))
+    with pytest.raises(
+        NotFiniteError, match=r"step-000003 are not finite, fc\.bias first, so they are no network"
+    ):
+        publish(path, tmp_path, {"step": 3})
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(

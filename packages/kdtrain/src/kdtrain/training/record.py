@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 from kdtrain.config.phases import PhaseConfig
+from kdtrain.errors import NotFiniteError
+from kdtrain.model.finite import first_not_finite
 from kdtrain.training import checkpoints
 from kdtrain.training.engine.engine import Engine, GroupResult
 from kdtrain.training.monitor import Monitor
@@ -112,8 +114,16 @@ def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
         checkpoint: The chosen one.
         run: The run's folder.
         origin: JSON-able: which step it is, what chose it, how the network is built.
+
+    Raises:
+        NotFiniteError: A weight is not finite, as in a checkpoint that an earlier version wrote.
     """
     state, _ = checkpoints.load(checkpoint)
+    if name := first_not_finite(state.weights):
+        raise NotFiniteError(
+            f"the weights of {checkpoint} are not finite, {name} first, so they are no network; train again with a "
+            "lower --lr or --gradient-clipping 1, and a new --out"
+        )
     # In one entry: safetensors writes several in an order of chance, and the file's hash would change with it.
     metadata = {"kdtrain": json.dumps(origin, sort_keys=True, allow_nan=False)}
     checkpoints.write_weights(run / MODEL_FILE, state.weights, metadata)
