@@ -17,6 +17,7 @@ from fixtures.waiting import wait_until
 from kdtrain.errors import UsageError
 from kdtrain.sweep.display import Screen, duration
 from kdtrain.sweep.recipe import EvaluateRecipe
+from kdtrain.sweep.runners.job import sentence_of
 from kdtrain.sweep.runners.local import LocalLauncher, Process, environment, failure, visible_gpus
 from kdtrain.sweep.runners.ray import ray_launcher
 
@@ -102,6 +103,23 @@ def test_a_stopped_run_is_gone(tmp_path):
         process.stop()
     assert not process.running
     assert process.reason() == "ended by SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device", "runs/a/log.jsonl"),
+            "No space left on device: runs/a/log.jsonl",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("the pipe is closed"), "the pipe is closed"),
+        (UsageError("--lr is odd"), "--lr is odd"),
+    ],
+)
+def test_an_error_of_the_system_is_a_sentence(error, words):
+    """A full disk under a run is told as its own command tells it."""
+    assert sentence_of(error) == words
 
 
 def test_ctrl_c_does_not_reach_a_run(tmp_path):

@@ -36,8 +36,15 @@ def main() -> None:
         with held(lock, "kdtrain sweep", folder, patience_s=PATIENCE_SECONDS):
             run_request(request)
     except (UsageError, TrainingError, ShardError, OSError) as error:
-        say(f"error: {error}", err=True)
+        say(f"error: {sentence_of(error)}", err=True)
         sys.exit(FAILED)
+
+
+def sentence_of(error: Exception) -> str:
+    """What a person reads of an error: of the system's the reason and the file, without number and quotes."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror + (f": {error.filename}" if error.filename else "")
 
 
 def run_request(request: Mapping[str, Any]) -> None:
