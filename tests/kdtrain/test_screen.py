@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -78,3 +79,14 @@ def test_no_error_prints_what_a_terminal_obeys(arguments: tuple[str, ...]) -> No
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2 and r"\u001b[2J" in done.stderr.replace("\\x1b", "\\u001b")
     assert "\x1b" not in done.output
+
+
+def test_a_screen_that_lacks_a_sign_gets_it_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of ASCII takes a name of any script, and the command goes on."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    console(width=80).print("µ-студ")
+    stream.flush()
+    assert stream.buffer.getvalue().endswith(b"\\xb5-\\u0441\\u0442\\u0443\\u0434\n")  # type: ignore[attr-defined]

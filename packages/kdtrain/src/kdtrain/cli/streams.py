@@ -2,7 +2,7 @@
 
 What a command says on standard error goes with its work and is no reason to end it: what cannot be written there is
 dropped. What it says on standard output is its answer: where that is lost, the command ends with 1 and a sentence, or
-without one where a reader such as ``head`` has had enough.
+without one where a reader such as ``head`` has had enough. What a terminal's encoding lacks is printed as an escape.
 """
 
 from __future__ import annotations
@@ -72,17 +72,20 @@ class _Remarks(io.FileIO):
 
 @contextmanager
 def kept_streams() -> Iterator[None]:
-    """Let a program run on such streams; those that a caller has put in place are left alone."""
+    """Let a program run on such streams; those that a caller has put in place only learn to write escapes."""
     before = sys.stdout, sys.stderr
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        for stream in before:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         yield
         return
     _open_closed()
     for stream in before:
         with suppress(OSError):
             stream and stream.flush()
-    sys.stderr = _text(_Remarks(_ERR, "w", closefd=False), sys.stderr, "backslashreplace")
-    sys.stdout = _text(_Answer(_OUT, "w", closefd=False), sys.stdout, "strict")
+    sys.stderr = _text(_Remarks(_ERR, "w", closefd=False), sys.stderr)
+    sys.stdout = _text(_Answer(_OUT, "w", closefd=False), sys.stdout)
     try:
         try:
             yield
@@ -116,11 +119,11 @@ def _open_closed() -> None:
                 os.close(taken)
 
 
-def _text(raw: io.FileIO, like: TextIO | None, errors: str) -> TextIO:
+def _text(raw: io.FileIO, like: TextIO | None) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=like.encoding if like else "utf-8",
-        errors=(like and like.errors) or errors,
+        errors="backslashreplace",
         line_buffering=raw.isatty() or raw.fileno() == _ERR,
         write_through=raw.fileno() == _ERR,
     )
