@@ -31,11 +31,27 @@ def test_every_number_has_a_range() -> None:
     """The options are those of the command's help, and none is a bare number."""
     assert {option.opts[0] for option in NUMBERS} == {
         *("--objective", "--mpp", "--occlusion-passes", "--display-magnification", "--page-mb", "--workers"),
-        "--slide-minutes",
+        *("--start-seconds", "--slide-minutes"),
     }
     bare = [each.name for each in predict_command.params if each.type in (click.INT, click.FLOAT)]
     assert bare == []
     assert all(option.type.max is not None for option in NUMBERS)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "report", "sweep", "export"])
+def test_no_command_takes_a_number_without_end(command: str) -> None:
+    """Numbers of the other commands have ends, too, and none takes what is no number."""
+    numbers = [
+        each
+        for each in main.commands[command].params
+        if isinstance(each.type, click.IntRange | click.FloatRange)
+    ]
+    assert all(each.type.max is not None for each in numbers)  # type: ignore[attr-defined]
+    assert not [each.name for each in main.commands[command].params if each.type in (click.INT, click.FLOAT)]
+    for each in numbers:
+        done = CliRunner().invoke(main, [command, "absent", each.opts[0], "nan"])
+        assert done.exit_code == 2
+        assert f"Invalid value for '{each.opts[0]}'" in done.stderr
 
 
 @pytest.mark.parametrize(("option", "value"), list(refusals()))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.cli.numbers import MOST_DRAWS, MOST_GB, MOST_SEED, Number
 from kdtrain.shards.cache import DEFAULT_GB, cache_settings
 
 _BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -20,8 +21,16 @@ _BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="What the bootstrap draws.",
     ),
-    click.option("--iterations", default=10_000, show_default=True, help="Bootstrap draws."),
-    click.option("--seed", default=0, show_default=True, help="Of the draws."),
+    click.option(
+        "--iterations",
+        type=click.IntRange(1, MOST_DRAWS),
+        default=10_000,
+        show_default=True,
+        help="Bootstrap draws.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the draws."
+    ),
 )
 
 
@@ -36,7 +45,9 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--shards", required=True, help="Folder of the shard set, or its URL.")
 @click.option("--split", default="test", show_default=True, help="Labelled split or set.")
 @_bootstrap_options
-@click.option("--workers", default=2, show_default=True, help="Loader processes.")
+@click.option(
+    "--workers", type=click.IntRange(0, 1_000), default=2, show_default=True, help="Loader processes."
+)
 @click.option(
     "--shard-cache",
     type=click.Path(path_type=Path),
@@ -44,7 +55,7 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--shard-cache-gb",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(MOST_GB),
     default=DEFAULT_GB,
     show_default=True,
     help="Its size in GB.",
@@ -96,9 +107,13 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
     help="What the bootstrap draws. Left out: the sweep's, or patient.",
 )
 @click.option(
-    "--iterations", type=click.IntRange(min=1), default=10_000, show_default=True, help="Bootstrap draws."
+    "--iterations",
+    type=click.IntRange(1, MOST_DRAWS),
+    default=10_000,
+    show_default=True,
+    help="Bootstrap draws.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the draws.")
 @click.option("--title", help="Of the page. Left out: the sweep's.")
 def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
     """The paper's tables and figures from evaluated runs: a page, and every table as CSV and LaTeX.

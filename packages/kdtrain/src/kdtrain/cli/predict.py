@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.cli.numbers import Number
 from kdtrain.predict.answers.request import (
     DISPLAY_MAGNIFICATION,
     OCCLUSION_PASSES,
@@ -23,31 +23,13 @@ SOME_FAILED = 3
 _KEPT = "slides that were finished are kept in --out, and the same command goes on with the others"
 
 
-class _Number(click.FloatRange):
-    """A finite number in a range: click's own lets "nan" pass.
-
-    Args:
-        most: The largest.
-        zero: Whether 0 may be given.
-    """
-
-    def __init__(self, most: float, *, zero: bool = False) -> None:
-        super().__init__(0, most, min_open=not zero)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not isfinite(number):
-            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
-        return number
-
-
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("slides", metavar="SLIDE...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for CSV, JSON and explanations.")
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
-@click.option("--objective", type=_Number(200), help="Objective power of slides that carry none.")
-@click.option("--mpp", type=_Number(100), help="Microns per level-0 pixel of slides that carry none.")
+@click.option("--objective", type=Number(200), help="Objective power of slides that carry none.")
+@click.option("--mpp", type=Number(100), help="Microns per level-0 pixel of slides that carry none.")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
@@ -92,10 +74,10 @@ class _Number(click.FloatRange):
 @click.option(
     "--display-magnification",
     "display",
-    type=_Number(200),
+    type=Number(200),
     help=f"Of the pictures in the page.  [default: {DISPLAY_MAGNIFICATION:g}]",
 )
-@click.option("--page-mb", type=_Number(10_000), help=f"Size of a page at most, MB.  [default: {PAGE_MB:g}]")
+@click.option("--page-mb", type=Number(10_000), help=f"Size of a page at most, MB.  [default: {PAGE_MB:g}]")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "onnx", "pytorch"]),
@@ -113,14 +95,14 @@ class _Number(click.FloatRange):
 )
 @click.option(
     "--start-seconds",
-    type=click.FloatRange(1, 86_400),
+    type=Number(86_400),
     default=120.0,
     show_default=True,
     help="How long these processes may take to start, seconds.",
 )
 @click.option(
     "--slide-minutes",
-    type=_Number(1_000_000, zero=True),
+    type=Number(1_000_000, zero=True),
     default=120.0,
     show_default=True,
     help="Give a slide up that is read for longer; 0: never. Not with --workers 0.",

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from math import isnan
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.cli.numbers import Number
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import location_of
-
-
-class _Share(click.FloatRange):
-    """GPUs: click's own range lets "nan" pass."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 1_000)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if isnan(number):
-            self.fail(f"{value} is no number from 0 to 1,000", param, ctx)
-        return number
 
 
 @click.command("sweep")
@@ -47,7 +34,7 @@ class _Share(click.FloatRange):
 )
 @click.option(
     "--gpus-per-run",
-    type=_Share(),
+    type=Number(1_000, zero=True),
     help="GPUs that a run asks of the cluster.  [default: 1 where it has GPUs, else 0]",
 )
 @click.option(
@@ -57,7 +44,7 @@ class _Share(click.FloatRange):
 )
 @click.option(
     "--start-seconds",
-    type=click.FloatRange(1, 86_400),
+    type=Number(86_400),
     default=120.0,
     show_default=True,
     help="How long Ray may take to start, with --ray-address local.",
