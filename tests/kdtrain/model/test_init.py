@@ -72,7 +72,7 @@ def test_batch_normalisation_is_mapped_and_reported(tmp_path: Path) -> None:
     report = load_init(model, tmp_path / "resnet18.pth")
     assert (len(report.loaded), len(report.mapped), len(report.skipped)) == (20, 40, 20 * 3 + 2)
     assert set(report.loaded) | set(report.mapped) | {"fc.weight", "fc.bias"} == set(fresh)
-    assert dict(report.skipped)["fc.weight"] == "fc has 5 classes there, 3 here"
+    assert dict(report.skipped)["fc.weight"] == "the classes of fc are 5 there, 3 here"
     assert dict(report.skipped)["bn1.running_mean"] == "group normalisation keeps no running statistics"
     ours = model.state_dict()
     assert all(torch.equal(ours[name], weights[name]) for name in (*report.loaded, *report.mapped))

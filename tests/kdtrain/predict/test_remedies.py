@@ -34,8 +34,8 @@ BUILDS_ALONE = ("--ray-address",)
 
 
 def named(text: str) -> set[str]:
-    """The options that a text names."""
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text))
+    """The options that a text names; commands of other programs stand in backquotes."""
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", re.sub(r"`[^`]*`", "", text)))
 
 
 def sentences(home: Path, rooms: tuple[str, ...]) -> Iterator[tuple[str, str]]:

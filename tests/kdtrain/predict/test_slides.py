@@ -34,7 +34,7 @@ def test_bytes_are_spelled_out_and_of_two_alike_one_is_listed(monkeypatch: pytes
     assert "rename one of the files" in failures[1].reason
 
 
-@pytest.mark.parametrize(("name", "value"), [("tissueloc_level_px", 10**9), ("tissueloc_sigma", 1e9)])
+@pytest.mark.parametrize(("name", "value"), [("tissueloc_level_px", 10**6), ("tissueloc_sigma", 1e3)])
 def test_a_bundle_cannot_ask_for_any_amount_of_memory(name: str, value: float) -> None:
     """An overview is held in memory, and smoothing it takes time with its width."""
     config = {**ReadSettings(tissue="tissueloc").model_dump(), name: value}

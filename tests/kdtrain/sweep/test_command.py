@@ -431,7 +431,7 @@ def test_json_tells_how_every_run_stands(sweep):
             (("--seeds", seeds), f"--seeds {seeds}: write whole numbers from 0 to below 2^63")
             for seeds in ("-1", "1.5", "nan", str(2**63), ",", "1_0")
         ),
-        (("--gpus-per-run", "nan"), "'--gpus-per-run': nan is no number from 0 to 1,000"),
+        (("--gpus-per-run", "nan"), "'--gpus-per-run': nan is not in the range"),
         (("--gpus-per-run", "inf"), "'--gpus-per-run': inf is not in the range"),
         (("--jobs", "0"), "'--jobs': 0 is not in the range"),
         (("--jobs", "100000"), "'--jobs': 100000 is not in the range"),

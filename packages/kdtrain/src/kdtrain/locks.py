@@ -159,7 +159,7 @@ def _write_owner(file: IO[str], path: Path, command: str) -> None:
         "began": _began(os.getpid()),
         "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
     }
-    text = json.dumps(owner) + "\n"
+    text = json.dumps(owner, allow_nan=False) + "\n"
     file.truncate(0)
     file.write(text)
     file.flush()

@@ -122,7 +122,7 @@ def _interval(low: float, high: float) -> str:
 
 def python_literal(names: Sequence[str]) -> str:
     """A list of texts as Python code, in which nothing turns the direction of writing or cannot be seen."""
-    written = json.dumps(names, ensure_ascii=False)
+    written = json.dumps(names, ensure_ascii=False, allow_nan=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)
 
 

@@ -155,7 +155,7 @@ def _checked(file: Any, path: Path, document: BundleDocument) -> NDArray[np.floa
         if not np.isfinite(file.get_tensor(name)).all():
             raise UsageError(
                 f"{path} holds weights that are not finite ({brief(name)} first), so the network says nothing; export "
-                "a run that was trained with a lower --lr or --gradient-clipping 1"
+                "a run whose training did not diverge"
             )
     weight: NDArray[np.float32] = file.get_tensor("fc.weight")
     return weight

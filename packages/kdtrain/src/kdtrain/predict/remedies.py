@@ -31,12 +31,14 @@ _REMEDIES = tuple(
             "give it by --labels labels.csv, in a column 'objective' (or 'mpp')",
         ),
         (r"; look at it in preview\.html, and use ", "; use "),
+        (r"; look at it in preview\.html\.", "."),
         (
             r"use --image-format [a-z]+(?: or [a-z]+)?(?:, or leave that magnification out)?",
             "the network's images are encoded so, and one of a lower magnification takes the slide",
         ),
         (r"; to keep it, leave the lowest magnifications out", ""),
         (r"--exclude-class removed", "of classes that training left out"),
+        (r"--exclude-class leaves out", "the classes that training left out are those of"),
         (
             r"(?:--)?(exclude.class|mask.outside) applies to annotated regions; .*?FOLDER",
             r"\1 applies to annotated regions",
