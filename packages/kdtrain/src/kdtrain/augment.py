@@ -89,11 +89,10 @@ def draw(settings: AugmentSettings, *, seed: int, epoch: int, key: str) -> Draw:
     Factors and their order follow torchvision's ColorJitter. A strength of 0 changes nothing else in the draw.
     """
     digest = hashlib.sha256(f"{seed}\n{epoch}\n{key}".encode()).digest()
-    # Not numpy's default_rng, whose algorithm may change between versions.
-    rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
-    order = tuple(OPERATIONS[i] for i in rng.permutation(len(OPERATIONS)))
-    unit = rng.random(len(OPERATIONS))
-    flips, turns = rng.integers(2, size=2), int(rng.integers(4))
+    raw = _RawDraws(int.from_bytes(digest[:16], "big"))
+    order = raw.shuffled(OPERATIONS)
+    unit = [raw.unit() for _ in OPERATIONS]
+    flips, turns = [raw.below(2), raw.below(2)], raw.below(4)
     return Draw(
         order=order,
         brightness=_factor(settings.brightness, unit[0]),
@@ -108,7 +107,51 @@ def draw(settings: AugmentSettings, *, seed: int, epoch: int, key: str) -> Draw:
 
 def _factor(strength: float, unit: float) -> float:
     low, high = max(0.0, 1 - strength), 1 + strength
-    return low + (high - low) * float(unit)
+    return low + (high - low) * unit
+
+
+class _RawDraws:
+    """Numbers out of the raw bits of PCG64, the one stream that NumPy promises never to change.
+
+    What its Generator makes of these bits may change with any version, and a run that is resumed after an upgrade
+    would go on with other draws. The arithmetic is written out here: that of the Generator of NumPy 2, so that runs
+    begun with it go on.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.PCG64(seed)
+        self._upper_half: int | None = None
+
+    def unit(self) -> float:
+        """Uniform in [0, 1): the upper 53 bits of 64."""
+        return (int(self._bits.random_raw()) >> 11) * 2.0**-53
+
+    def below(self, n: int) -> int:
+        """Uniform in 0 to n - 1, by Lemire's rejection (2019, doi:10.1145/3230636), without bias."""
+        product = self._half() * n
+        while product % 2**32 < 2**32 % n:
+            product = self._half() * n
+        return product >> 32
+
+    def shuffled(self, items: Sequence[str]) -> tuple[str, ...]:
+        """In an order drawn from all alike, by Fisher and Yates from the end; places by masking and rejecting."""
+        drawn = list(items)
+        for last in range(len(drawn) - 1, 0, -1):
+            mask = (1 << last.bit_length()) - 1
+            other = self._half() & mask
+            while other > last:
+                other = self._half() & mask
+            drawn[last], drawn[other] = drawn[other], drawn[last]
+        return tuple(drawn)
+
+    def _half(self) -> int:
+        """32 bits: the lower half of 64 first, and the upper half when next asked for."""
+        if self._upper_half is not None:
+            half, self._upper_half = self._upper_half, None
+            return half
+        both = int(self._bits.random_raw())
+        self._upper_half = both >> 32
+        return both & 0xFFFFFFFF
 
 
 def apply(image_CHW: Tensor, drawn: Draw) -> Tensor:
