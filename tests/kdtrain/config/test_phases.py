@@ -64,7 +64,7 @@ def test_an_empty_file_changes_nothing(tmp_path):
         ({"epochs": 0}, r"--epochs: must be a whole number from 1 to 1,000,000 \(given: 0\)"),
         ({"lr": "fast"}, r"--lr: .*number.*\(given: 'fast'\)"),
         ({"lr": -1.0}, r"--lr: must be a number above 0 \(given: -1.0\)"),
-        ({"output_stride": 4}, r"--output-stride: .*32, 16 or 8"),
+        ({"output_stride": 2}, r"--output-stride: .*32, 16, 8 or 4"),
         ({"model": "resnet9"}, r"--model: .*resnet10.*\(given: 'resnet9'\)"),
         ({"jitter": "0.5,0.5"}, r"--jitter: must be 4 numbers: of brightness.*\(given: '0.5,0.5'\)"),
         ({"jitter": "0,0,0,0.6"}, r"--jitter: strengths are 0 or more and 10 at most, and that of hue.* 0.5"),
@@ -215,12 +215,28 @@ def test_settings_are_frozen():
 def test_a_record_holds_every_setting_once(kind):
     """What decides the weights and what does not are all settings, without overlap; no path decides a weight."""
     given = {**REQUIRED, "magnification": 5.0, "teacher": Path("t"), "student": Path("s")}
+    given |= {"model": "resnet18", "width": 0.5, "stem": "small"}
     config = kind(**{name: value for name, value in given.items() if name in kind.model_fields})
     decisive = set(config.record) - {"phase"}
     assert decisive | set(config.other_settings) == set(kind.model_fields)
     assert not decisive & set(config.other_settings)
     assert set(config.other_settings) <= NOT_IN_RECORD
     assert not [name for name in decisive if isinstance(getattr(config, name), Path)]
+
+
+def test_settings_that_came_later_are_recorded_where_they_change_something():
+    """A run that was begun before there were widths, stems and students of their own model has the same record."""
+    config = load_config(DistillConfig, {**REQUIRED, "magnification": 2.5, "teacher": Path("t")}, None)
+    assert not {"width", "stem", "model"} & set(config.record)
+    assert not {"width", "stem"} & set(teacher().record)
+    assert teacher(width=0.5).record["width"] == 0.5
+    assert teacher(width=1).record == teacher().record
+
+
+@pytest.mark.parametrize(("given", "kept"), [("auto", "auto"), ("8", 8), (4, 4)])
+def test_an_output_stride_is_a_number_or_auto(given, kept):
+    """From a command line, where all is text, as from YAML."""
+    assert teacher(output_stride=given).output_stride == kept
 
 
 def test_a_phase_is_part_of_the_record():

@@ -12,9 +12,13 @@ from torch import nn
 from kdtrain.model.resnet import (
     MIN_SIDE_PX,
     MODEL_NAMES,
+    OUTPUT_STRIDES,
+    STEMS,
+    WIDTHS,
     Model,
     ModelSpec,
     activation_checkpointing,
+    build_from,
     build_model,
 )
 
@@ -65,7 +69,7 @@ def test_parameters_and_layers_are_named_as_in_torchvision(name: str) -> None:
     assert strides[0] == strides[1]
 
 
-@pytest.mark.parametrize(("stride", "cells"), [(32, (2, 3)), (16, (4, 6)), (8, (8, 12))])
+@pytest.mark.parametrize(("stride", "cells"), [(32, (2, 3)), (16, (4, 6)), (8, (8, 12)), (4, (16, 24))])
 @pytest.mark.parametrize("name", ["resnet10", "resnet50"])
 def test_output_stride_refines_the_map_and_keeps_the_weights(
     name: str, stride: int, cells: tuple[int, int]
@@ -77,6 +81,56 @@ def test_output_stride_refines_the_map_and_keeps_the_weights(
     reference = build_model(name, n_classes=2, seed=3).state_dict()
     assert model.state_dict().keys() == reference.keys()
     assert all(torch.equal(value, reference[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("stride", OUTPUT_STRIDES)
+def test_every_shape_has_its_map(stride: int, width: float, stem: str) -> None:
+    """37 x 50 px give 37 / stride x 50 / stride cells, rounded up, of 256 x width channels."""
+    spec = ModelSpec(name="resnet10", n_classes=2, output_stride=stride, width=width, stem=stem)
+    with torch.no_grad():
+        output = build_from(spec, seed=0)(_image(37, 50))
+    rows, columns = -(-37 // stride), -(-50 // stride)
+    assert output.feature_map_BCHW.shape == (1, spec.feature_channels, rows, columns)
+    assert spec.feature_channels == 256 * width
+    assert output.logits_BK.isfinite().all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_a_group_keeps_its_channels_at_every_width(name: str, width: float) -> None:
+    """Half the channels are normalised in half the groups; the last stage has (512 or 2048) x width channels."""
+    with torch.device("meta"):
+        narrow, full = (Model(ModelSpec(name=name, n_classes=2, width=w)) for w in (width, 1.0))
+    sizes = [
+        [m.num_channels // m.num_groups for m in net.modules() if isinstance(m, nn.GroupNorm)]
+        for net in (narrow, full)
+    ]
+    assert sizes[0] == sizes[1]
+    assert narrow.fc.in_features == narrow.spec.feature_channels == full.fc.in_features * width
+
+
+@pytest.mark.parametrize(
+    ("stride", "strides"),
+    [(32, (2, 2, 2, 2, 2)), (16, (2, 1, 2, 2, 2)), (8, (2, 1, 2, 2, 1)), (4, (1, 1, 2, 2, 1))],
+)
+def test_the_small_stem_is_one_convolution(stride: int, strides: tuple[int, ...]) -> None:
+    """3x3 and no pooling; stem and stages together make the output stride."""
+    model = Model(ModelSpec(name="resnet10", n_classes=2, output_stride=stride, stem="small"))
+    assert model.conv1.kernel_size == (3, 3)
+    assert not any(isinstance(module, nn.MaxPool2d) for module in model.modules())
+    firsts = [model.conv1, *(model.get_submodule(f"layer{i}.0.conv1") for i in range(1, 5))]
+    assert tuple(conv.stride[0] for conv in firsts) == strides
+
+
+@pytest.mark.parametrize(
+    ("width", "stem", "message"), [(0.3, "standard", "width 0.3"), (1, "tiny", "'tiny'")]
+)
+def test_impossible_shapes_are_refused(width: float, stem: str, message: str) -> None:
+    """A width or stem that does not exist is refused with what there is."""
+    with pytest.raises(ValueError, match=message):
+        build_model("resnet10", n_classes=2, width=width, stem=stem, seed=0)
 
 
 def test_convolutions_are_not_dilated_at_a_lowered_stride() -> None:
@@ -163,7 +217,7 @@ def test_without_seed_the_global_generator_decides() -> None:
     [
         ("resnet9", 3, 32, "no model 'resnet9'; choose one of resnet10, resnet18"),
         ("resnet10", 1, 32, "2 classes or more, got 1"),
-        ("resnet10", 3, 4, r"output stride 4 is not one of \(32, 16, 8\)"),
+        ("resnet10", 3, 2, r"output stride 2 is not one of \(32, 16, 8, 4\)"),
     ],
 )
 def test_impossible_models_are_refused(name: str, n_classes: int, stride: int, message: str) -> None:

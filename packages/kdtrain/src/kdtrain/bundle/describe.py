@@ -68,6 +68,8 @@ def describe(
         architecture=Architecture(
             model=network.model,
             output_stride=network.output_stride,
+            width=network.width,
+            stem=network.stem,
             parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
             feature_channels=trained.model.fc.in_features,
             min_side_px=MIN_SIDE_PX,

@@ -28,7 +28,7 @@ from kdtrain.shards.index import one_line
 from kdtrain.text import brief
 
 FORMAT_NAME = "kdtrain-bundle"
-FORMAT_VERSION = (1, 0)
+FORMAT_VERSION = (1, 1)
 """A newer minor version only adds what a reader may ignore, so it is accepted."""
 BUNDLE_FILE = "bundle.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -45,6 +45,8 @@ class Architecture(Entry):
     Attributes:
         model: Name in kdtrain.model.resnet.
         output_stride: Image pixels per cell of the feature map.
+        width: Channels of every stage, relative to the model's.
+        stem: "standard" or "small".
         parameters: Their number.
         feature_channels: Channels of the feature map.
         min_side_px: Smallest image side that goes in.
@@ -52,6 +54,8 @@ class Architecture(Entry):
 
     model: str
     output_stride: Annotated[int, Field(ge=1, le=1024)]
+    width: Positive = 1.0
+    stem: str = "standard"
     parameters: Annotated[int, Field(ge=1, le=MOST_PARAMETERS)]
     feature_channels: Annotated[int, Field(ge=1, le=MOST_PARAMETERS)]
     min_side_px: Annotated[int, Field(ge=1, le=1024)]

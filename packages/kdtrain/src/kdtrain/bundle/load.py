@@ -75,6 +75,8 @@ class OpenBundle:
         return Network(
             model=entry.architecture.model,
             output_stride=entry.architecture.output_stride,
+            width=entry.architecture.width,
+            stem=entry.architecture.stem,
             classes=entry.classes,
             magnification=entry.input.magnification,
             mean=entry.input.mean,

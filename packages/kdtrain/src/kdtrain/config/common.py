@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from kdtrain.config.problems import range_of
 from kdtrain.shards.cache import DEFAULT_GB, CacheSettings, cache_settings
@@ -19,12 +27,31 @@ Decode = Literal["cpu", "device"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
+Stem = Literal["standard", "small"]
 # Generators take seeds of 64 bits.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Steps = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Magnification = Annotated[float, Field(gt=0, le=1_000)]
 MAX_JITTER = 10
 """Of brightness, contrast and saturation, whose factors are drawn from 1 - strength, not below 0, to 1 + strength."""
+
+
+def _whole(value: Any) -> Any:
+    """A command line has no numbers, only what looks like them."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
+
+
+OutputStride = Annotated[Literal["auto", 32, 16, 8, 4], BeforeValidator(_whole)]
+"""Image pixels per feature-map cell; kdtrain.model.output_stride says what "auto" is."""
+
+
+def _is_width(value: float) -> float:
+    if value not in (1, 0.5, 0.25):
+        raise ValueError("channels are 1, 0.5 or 0.25 times the architecture's")
+    return value
+
+
+Width = Annotated[float, AfterValidator(_is_width)]
 
 PATHS = frozenset(
     {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
@@ -46,6 +73,9 @@ HARMLESS = frozenset(
 """Settings that change no weight, or only its last bits: a run may go on on another machine."""
 NOT_IN_RECORD = PATHS | HARMLESS
 """What a resumed run may change."""
+LATER: dict[str, Any] = {"width": (1.0, None), "stem": ("standard", None), "model": (None,)}
+"""Settings that came later, with the values that change nothing: in the record only where they have another, so that a
+run begun without them goes on."""
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -210,8 +240,8 @@ class PhaseConfig(SetConfig):
     @property
     def record(self) -> dict[str, Any]:
         """What decides the weights, JSON-able: a run is only ever resumed with the same."""
-        settings: dict[str, Any] = self.model_dump(mode="json")
-        return {"phase": self.phase} | {k: v for k, v in settings.items() if k not in NOT_IN_RECORD}
+        settings: dict[str, Any] = self.model_dump(mode="json", exclude=set(NOT_IN_RECORD))
+        return {"phase": self.phase} | {k: v for k, v in settings.items() if v not in LATER.get(k, ())}
 
     @property
     def other_settings(self) -> dict[str, Any]:

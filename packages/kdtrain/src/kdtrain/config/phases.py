@@ -18,9 +18,12 @@ from kdtrain.config.common import (
     PATHS,
     Decode,
     Magnification,
+    OutputStride,
     PhaseConfig,
     Precision,
     SetConfig,
+    Stem,
+    Width,
     is_url,
 )
 from kdtrain.config.problems import rule_broken
@@ -53,15 +56,20 @@ class TeacherConfig(PhaseConfig):
 
     Attributes:
         magnification: Of the images (the paper's teacher: 10x).
-        model: The network; teacher and student share it.
-        output_stride: Input pixels per feature-map pixel; less than 32 for images of few pixels.
+        model: The network.
+        output_stride: Input pixels per feature-map pixel; less than 32 for images of few pixels. "auto" takes the
+            largest that leaves 8 on the shorter side of the median training image.
+        width: Channels of every stage, relative to the model's: 1, 0.5 or 0.25.
+        stem: 7x7 convolution and pooling (standard), or a 3x3 convolution alone, for images of few pixels (small).
         init: A run or a torchvision weights file to start from. Left out: He initialisation.
     """
 
     phase: ClassVar[str] = "teacher"
     magnification: Magnification = 10.0
     model: ModelName = "resnet10"
-    output_stride: Literal[32, 16, 8] = 32
+    output_stride: OutputStride = 32
+    width: Width = 1.0
+    stem: Stem = "standard"
     init: Path | None = None
 
 
@@ -83,7 +91,12 @@ class DistillConfig(PhaseConfig):
         temperature: T of eq. 2.
         soft_weight: Of the soft loss in eq. 1.
         pixel_weight: Of the pixel-wise loss in eq. 1.
-        output_stride: Of the student. Left out: the teacher's, or what --teacher-cache was made for.
+        model: The student's network. Left out: the teacher's.
+        output_stride: Of the student, or "auto" as for a baseline. Left out: the teacher's, or what --teacher-cache was
+            made for.
+        width: Of the student: channels of every stage, relative to its model's: 1, 0.5 or 0.25. Where the map's
+            channels are not the teacher's, a 1x1 projector stands between them in training. Left out: the teacher's.
+        stem: Of the student, as for a baseline. Left out: the teacher's.
         start_from: The student's first weights: random, or the teacher's.
         views: Augmentation draws of a sample, shown again and again; 0 for a fresh one in every epoch, or for all
             that --teacher-cache has.
@@ -99,7 +112,10 @@ class DistillConfig(PhaseConfig):
     temperature: Annotated[float, Field(ge=0.01, le=1_000)] = 1.0
     soft_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     pixel_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
-    output_stride: Literal[32, 16, 8] | None = None
+    model: ModelName | None = None
+    output_stride: OutputStride | None = None
+    width: Width | None = None
+    stem: Stem | None = None
     start_from: Literal["random", "teacher"] = "random"
     views: Annotated[int, Field(ge=0, le=1_000)] = 0
     view_order: Literal["cycle", "sample"] = "cycle"
@@ -160,7 +176,7 @@ class CacheTeacherConfig(SetConfig):
         teacher: The teacher's run.
         magnification: Of the student's images.
         views: Augmentation draws of every sample that is trained on: those of the first epochs of a run of this seed.
-        output_stride: Of the student. Left out: the teacher's.
+        output_stride: Of the student, or "auto" as for distill. Left out: the teacher's.
         out: Folder of the cache. Run again, the command goes on, and adds what the set has gained.
         train_on: Splits or named sets to cache with --views draws of every sample.
         validate_on: Split or set to cache without augmentation. Left out: as for distill.
@@ -173,7 +189,7 @@ class CacheTeacherConfig(SetConfig):
     teacher: Path
     magnification: Magnification
     views: Annotated[int, Field(ge=1, le=1000, validate_default=True)] = 8
-    output_stride: Literal[32, 16, 8] | None = None
+    output_stride: OutputStride | None = None
 
     @field_validator("views")
     @classmethod

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from kdtrain.model.resnet import Model, build_model
+from kdtrain.model.resnet import Model, ModelSpec, build_from
+
+_LATER = ("width", "stem")
+"""Fields that the record has where they are not as in every network of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,8 @@ class Network:
         magnification: Magnification of the images.
         mean: Grey levels per channel, of the labelled training split at that magnification.
         std: Grey levels per channel, likewise.
+        width: Channels of every stage, relative to the architecture's.
+        stem: "standard" or "small".
     """
 
     model: str
@@ -28,22 +33,38 @@ class Network:
     magnification: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    width: float = 1.0
+    stem: str = "standard"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What determines the model up to its weights.
+
+        Raises:
+            ValueError: There is no such model.
+        """
+        return ModelSpec(
+            name=self.model,
+            n_classes=len(self.classes),
+            output_stride=self.output_stride,
+            width=self.width,
+            stem=self.stem,
+        )
 
     def build(self, *, seed: int | None) -> Model:
         """A model with fresh weights."""
-        return build_model(
-            self.model, n_classes=len(self.classes), output_stride=self.output_stride, seed=seed
-        )
+        return build_from(self.spec, seed=seed)
 
     @property
     def record(self) -> dict[str, Any]:
         """JSON-able; read back by :meth:`of`."""
-        return asdict(self)
+        usual = {field.name: field.default for field in fields(self) if field.name in _LATER}
+        return {k: v for k, v in asdict(self).items() if k not in usual or v != usual[k]}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Network:
         """From a run's record."""
-        fields = dict(record)
+        given = dict(record)
         for name in ("classes", "mean", "std"):
-            fields[name] = tuple(fields[name])
-        return cls(**fields)
+            given[name] = tuple(given[name])
+        return cls(**given)

@@ -23,13 +23,14 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from kdtrain.model.init import he_init
 
 GROUPS = 32
-"""Groups of every normalisation, the default of Wu and He (2018)."""
+"""Groups of every normalisation at full width, the default of Wu and He (2018); fewer where stages are narrower, so
+that a group keeps its channels."""
 MIN_SIDE_PX = 5
 """At 5 px the first stage still has 2x2 values; at 4 px it has one, and resnet10's 32 groups of 32 channels would
 normalise single numbers, which is undefined."""
-OUTPUT_STRIDES = (32, 16, 8)
-
-_STAGES_AT_STRIDE_1 = {32: 0, 16: 1, 8: 2}
+OUTPUT_STRIDES = (32, 16, 8, 4)
+WIDTHS = (1.0, 0.5, 0.25)
+STEMS = ("standard", "small")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,13 @@ class ModelSpec:
     Attributes:
         name: One of MODEL_NAMES.
         n_classes: Number of logits.
-        output_stride: Image pixels per feature-map cell along a side: 32, 16 or 8. Lowered by setting the stride
-            of the last stage (16), or of the last two (8), to 1. The convolutions are not dilated, so the weights
-            keep their size and their spacing, the map gets finer, and the cost grows.
+        output_stride: Image pixels per feature-map cell along a side: 32, 16, 8 or 4. Lowered by setting the strides of
+            the last stages to 1. The convolutions are not dilated, so the weights keep their size and their spacing,
+            the map gets finer, and the cost grows.
+        width: Channels of every stage, relative to the architecture's: 1, 0.5 or 0.25. Half the channels take about a
+            quarter of the arithmetic.
+        stem: "standard": 7x7 convolution of stride 2, then 3x3 max-pooling of stride 2. "small": a 3x3 convolution of
+            stride 2, or 1 where the output stride is 4, and no pooling; the stages take the strides that are left.
 
     Raises:
         ValueError: A field is out of range.
@@ -69,6 +74,8 @@ class ModelSpec:
     name: str
     n_classes: int
     output_stride: int = 32
+    width: float = 1.0
+    stem: str = "standard"
 
     def __post_init__(self) -> None:
         if self.name not in MODEL_NAMES:
@@ -77,6 +84,35 @@ class ModelSpec:
             raise ValueError(f"a classifier needs 2 classes or more, got {self.n_classes}; check the labels")
         if self.output_stride not in OUTPUT_STRIDES:
             raise ValueError(f"output stride {self.output_stride} is not one of {OUTPUT_STRIDES}")
+        if self.width not in WIDTHS:
+            raise ValueError(f"width {self.width} is not one of {WIDTHS}")
+        if self.stem not in STEMS:
+            raise ValueError(f"no stem {self.stem!r}; choose one of {', '.join(STEMS)}")
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of the feature map."""
+        architecture = _ARCHITECTURES[self.name]
+        return (self.first_channels << 3) * int(architecture.block.expansion)
+
+    @property
+    def first_channels(self) -> int:
+        """Channels of the stem."""
+        return int(_ARCHITECTURES[self.name].width * self.width)
+
+    @property
+    def stem_strides(self) -> tuple[int, int]:
+        """Strides of the stem's convolution and of its pooling, 1 for none."""
+        if self.stem == "standard":
+            return 2, 2
+        return (1 if self.output_stride == min(OUTPUT_STRIDES) else 2), 1
+
+    @property
+    def stage_strides(self) -> tuple[int, int, int, int]:
+        """Strides of the four stages: what the stem leaves to do, the first stage last."""
+        doublings = (self.output_stride // (self.stem_strides[0] * self.stem_strides[1])).bit_length() - 1
+        later = [2 if i < doublings else 1 for i in range(3)]
+        return 2 if doublings == 4 else 1, later[0], later[1], later[2]
 
 
 class Output(NamedTuple):
@@ -104,15 +140,15 @@ class Model(nn.Module):
         self.spec = spec
         self.recompute = False
         architecture = _ARCHITECTURES[spec.name]
-        norm = partial(nn.GroupNorm, GROUPS)
-        width = architecture.width
-        self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+        norm = partial(nn.GroupNorm, int(GROUPS * spec.width))
+        width, (stride, pooling) = spec.first_channels, spec.stem_strides
+        kernel = 7 if spec.stem == "standard" else 3
+        self.conv1 = nn.Conv2d(3, width, kernel, stride=stride, padding=kernel // 2, bias=False)
         self.bn1 = norm(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pooling == 2 else nn.Identity()
         in_channels = width
-        for i, n_blocks in enumerate(architecture.blocks):
-            stride = 2 if 0 < i < 4 - _STAGES_AT_STRIDE_1[spec.output_stride] else 1
+        for i, (n_blocks, stride) in enumerate(zip(architecture.blocks, spec.stage_strides, strict=True)):
             stage = _stage(architecture.block, in_channels, width << i, n_blocks, stride, norm)
             self.add_module(f"layer{i + 1}", stage)
             in_channels = (width << i) * architecture.block.expansion
@@ -159,9 +195,9 @@ def _stage(
 ) -> nn.Sequential:
     out_channels = planes * block.expansion
     shortcut = None
-    # By channels alone: at a lowered stride the projection stays, and with it the parameters. The first stage of
-    # a BasicBlock network has none, as in torchvision.
-    if in_channels != out_channels:
+    # By channels: at a lowered stride the projection stays, and with it the parameters. The first stage of a
+    # BasicBlock network has none, as in torchvision, but where the small stem leaves it a stride.
+    if in_channels != out_channels or stride == 2:
         conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
         shortcut = nn.Sequential(conv, norm(out_channels))
     first = block(in_channels, planes, stride, shortcut, norm_layer=norm)
@@ -181,19 +217,31 @@ def check_image(image_BCHW: Tensor) -> None:
         )
 
 
-def build_model(name: str, *, n_classes: int, output_stride: int = 32, seed: int | None) -> Model:
+def build_model(
+    name: str,
+    *,
+    n_classes: int,
+    output_stride: int = 32,
+    width: float = 1.0,
+    stem: str = "standard",
+    seed: int | None,
+) -> Model:
+    """A model with fresh weights, as build_from gives it of a :class:`ModelSpec` of these fields.
+
+    Raises:
+        ValueError: A name, class count, stride, width or stem that does not exist.
+    """
+    spec = ModelSpec(name=name, n_classes=n_classes, output_stride=output_stride, width=width, stem=stem)
+    return build_from(spec, seed=seed)
+
+
+def build_from(spec: ModelSpec, *, seed: int | None) -> Model:
     """A model with fresh weights (model_init.he_init), in float32 on the CPU.
 
     Args:
-        name: One of MODEL_NAMES.
-        n_classes: Number of logits, 2 or more.
-        output_stride: 32, 16 or 8; see ModelSpec. The weights of one seed are the same at each.
+        spec: What to build. The weights of one seed are the same at each output stride.
         seed: Seed of the weights; PyTorch's global generator is then neither read nor changed. None draws from it.
-
-    Raises:
-        ValueError: A name, class count or stride that does not exist.
     """
-    spec = ModelSpec(name=name, n_classes=n_classes, output_stride=output_stride)
     # Built without storage first: PyTorch's layers would otherwise draw weights of their own to be thrown away.
     with torch.device("meta"):
         model = Model(spec)

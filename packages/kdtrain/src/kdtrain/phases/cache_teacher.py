@@ -29,8 +29,9 @@ from kdtrain.data.teacher_cache.document import (
 )
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.cache_writer import ShardWriter, deal
+from kdtrain.phases.networks import check_pair, settled_stride
 from kdtrain.phases.teacher_views import ViewMaker
-from kdtrain.phases.teaching import check_pair, teacher_record
+from kdtrain.phases.teaching import teacher_record
 from kdtrain.shards.index import Index, read_index, union_of
 from kdtrain.shards.models import magnification_name
 from kdtrain.training.engine.launch import Launch, join, launch_from, on_first_rank, pick_device
@@ -76,7 +77,7 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     check_phase(config, index, magnifications, labelled=False)
     check_pair(config, index, teacher.network)
     wanted = wanted_splits(config, index)
-    settings = settings_of(config, teacher)
+    settings = settings_of(config, index, teacher)
     folder = CacheFolder(config.out)
     folder.check_free()
     if launch.world_size > 1:
@@ -120,7 +121,7 @@ def wanted_splits(config: CacheTeacherConfig, index: Index) -> dict[str, bool]:
     return dict.fromkeys(joined.document.sets[train_on], config.augment) | dict.fromkeys(plain, False)
 
 
-def settings_of(config: CacheTeacherConfig, teacher: Trained) -> CacheSettings:
+def settings_of(config: CacheTeacherConfig, index: Index, teacher: Trained) -> CacheSettings:
     """What decides the bytes of a cache, beside the samples."""
     record, augmentation = teacher_record(teacher), config.augmentation
     return CacheSettings(
@@ -131,7 +132,7 @@ def settings_of(config: CacheTeacherConfig, teacher: Trained) -> CacheSettings:
         ),
         student=StudentEntry(
             magnification=config.magnification,
-            output_stride=config.output_stride or teacher.network.output_stride,
+            output_stride=settled_stride(config, index) or teacher.network.output_stride,
         ),
         classes=teacher.network.classes,
         channels=teacher.model.fc.in_features,

@@ -22,9 +22,11 @@ from kdtrain.errors import NotFiniteError
 from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
-from kdtrain.model.resnet import Output
+from kdtrain.model.projector import build_projected
+from kdtrain.model.resnet import Model, Output
+from kdtrain.phases.networks import check_same_shape, stride_note, student_network
 from kdtrain.phases.teacher_views import frozen_teacher
-from kdtrain.phases.teaching import check_pair, teaching_of
+from kdtrain.phases.teaching import Teaching, teaching_of
 from kdtrain.shards.index import Index
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.engine.group import culprit
@@ -37,10 +39,10 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
     teaching = teaching_of(config, monitor)
     student = student_network(config, teaching.index, teaching.network, output_stride=teaching.output_stride)
-    model = student.build(seed=config.seed)
-    if config.start_from == "teacher":
-        assert teaching.teacher is not None
-        model.load_state_dict(teaching.teacher.model.state_dict())
+    note = stride_note(config, teaching.index, student)
+    if note is not None:
+        monitor.say(note)
+    model = _first_weights(config, teaching, student)
     distil = Distillation(config, None if teaching.cache else teaching.teacher, student)
     return train(
         Phase(
@@ -68,33 +70,16 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     )
 
 
-def student_network(
-    config: DistillConfig, index: Index, teacher: Network, *, output_stride: int | None = None
-) -> Network:
-    """The student: the teacher's architecture at its own magnification.
-
-    Colours are standardised by the labelled training split's statistics: of this set, or where it has none, refused.
-
-    Args:
-        config: Settings of the run.
-        index: The shard set.
-        teacher: The teacher's network.
-        output_stride: Where the configuration says none; None for the teacher's.
-
-    Raises:
-        UsageError: As check_student.
-        ShardError: The set has no colour statistics.
-    """
-    check_pair(config, index, teacher)
-    statistics = index.statistics_of(config.magnification)
-    return Network(
-        model=teacher.model,
-        output_stride=config.output_stride or output_stride or teacher.output_stride,
-        classes=teacher.classes,
-        magnification=config.magnification,
-        mean=statistics.mean,
-        std=statistics.std,
-    )
+def _first_weights(config: DistillConfig, teaching: Teaching, student: Network) -> Model:
+    """Fresh ones, with a projector where eq. 3 compares maps of other channels than the student's; or the teacher's."""
+    compares = bool(RESIZES[config.resize]) and config.pixel_weight > 0
+    channels = teaching.network.spec.feature_channels if compares else student.spec.feature_channels
+    model = build_projected(student.spec, channels, seed=config.seed)
+    if config.start_from == "teacher":
+        assert teaching.teacher is not None
+        check_same_shape(teaching.network, student)
+        model.load_state_dict(teaching.teacher.model.state_dict())
+    return model
 
 
 class _Computed:

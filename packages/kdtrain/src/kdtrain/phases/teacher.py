@@ -18,6 +18,7 @@ from kdtrain.data.sets import check_phase
 from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
+from kdtrain.phases.networks import labelled_network, stride_note
 from kdtrain.shards.index import read_index
 from kdtrain.training.engine.engine import BatchLoss
 from kdtrain.training.loop import Batch, Phase, Summary, train
@@ -28,15 +29,10 @@ def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
     """Train a teacher or a baseline."""
     index = read_index(config.shards, config.cache)
     check_phase(config, index, [config.magnification], labelled=True)
-    statistics = index.statistics_of(config.magnification)
-    network = Network(
-        model=config.model,
-        output_stride=config.output_stride,
-        classes=index.document.classes,
-        magnification=config.magnification,
-        mean=statistics.mean,
-        std=statistics.std,
-    )
+    network = labelled_network(config, index)
+    note = stride_note(config, index, network)
+    if note is not None:
+        monitor.say(note)
     model = network.build(seed=config.seed)
     provenance = {}
     if config.init is not None:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdtrain.config.phases import CacheTeacherConfig, DistillConfig
+from kdtrain.config.phases import DistillConfig
 from kdtrain.data.plan import Views
 from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.binding import check_cache
 from kdtrain.data.teacher_cache.document import TeacherCache
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
-from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
+from kdtrain.phases.networks import settled_stride
 from kdtrain.shards.index import Index, read_index, union_of
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained
@@ -74,7 +74,8 @@ def _from_cache(config: DistillConfig, monitor: Monitor) -> Teaching:
     cache = open_cache(config.teacher_cache)
     teacher = None if config.teacher is None else load_trained(config.teacher, what="--teacher")
     check_phase(config, index, [config.magnification], labelled=False)
-    _check_cache(cache, config, index, teacher)
+    settled = config.model_copy(update={"output_stride": settled_stride(config, index)})
+    _check_cache(cache, settled, index, teacher)
     document = cache.document
     if config.augment and document.seed != config.seed:
         monitor.say(
@@ -114,22 +115,3 @@ def teacher_record(teacher: Trained) -> dict[str, Any]:
         "network": teacher.network.record,
         "train_on": teacher.run["shard_set"]["train_on"],
     }
-
-
-def check_pair(config: DistillConfig | CacheTeacherConfig, index: Index, teacher: Network) -> None:
-    """Refuse a student that this teacher cannot have on this set.
-
-    Raises:
-        UsageError: The student's magnification is not below the teacher's, or the classes differ.
-    """
-    classes = tuple(index.document.classes)
-    if config.magnification >= teacher.magnification:
-        raise UsageError(
-            f"--magnification {config.magnification:g} is not below the teacher's {teacher.magnification:g}x; "
-            "distillation goes from a high magnification to a lower one"
-        )
-    if classes and classes != teacher.classes:
-        raise UsageError(
-            f"--teacher {config.teacher} was trained on the classes {', '.join(teacher.classes)}, --shards "
-            f"{config.shards} has {', '.join(classes)}; build the set with --classes {','.join(teacher.classes)}"
-        )

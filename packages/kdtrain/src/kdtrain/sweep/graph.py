@@ -152,7 +152,9 @@ def _planned(
 
 
 def _settings(phase: str, common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    fields = CONFIGS[phase].model_fields
+    fields = set(CONFIGS[phase].model_fields)
+    if phase == "distill":
+        fields.remove("model")  # left out, it is the teacher's, to which this setting goes
     return {name: value for name, value in common.items() if name in fields} | dict(own)
 
 

@@ -17,6 +17,7 @@ from kdtrain.config.phases import DistillConfig, PhaseConfig, TeacherConfig
 from kdtrain.config.problems import rule_broken
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
+from kdtrain.phases.networks import labelled_network, student_network
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
@@ -130,15 +131,7 @@ def _problem(problem: Any, run: PlannedRun) -> str:
 def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Network:
     """What a run will train; the phases build the same (kdtrain.phases)."""
     if isinstance(config, TeacherConfig):
-        statistics = index.statistics_of(config.magnification)
-        return Network(
-            model=config.model,
-            output_stride=config.output_stride,
-            classes=tuple(index.document.classes),
-            magnification=config.magnification,
-            mean=statistics.mean,
-            std=statistics.std,
-        )
+        return labelled_network(config, index)
     source = needs[0].network
     if not isinstance(config, DistillConfig):
         return source
@@ -147,12 +140,4 @@ def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Netwo
             f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
             "a high magnification to a lower one"
         )
-    statistics = index.statistics_of(config.magnification)
-    return Network(
-        model=source.model,
-        output_stride=config.output_stride or source.output_stride,
-        classes=source.classes,
-        magnification=config.magnification,
-        mean=statistics.mean,
-        std=statistics.std,
-    )
+    return student_network(config, index, source)

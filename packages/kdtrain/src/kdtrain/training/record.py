@@ -18,6 +18,7 @@ import torch
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import NotFiniteError
 from kdtrain.model.finite import first_not_finite
+from kdtrain.model.projector import without_projector
 from kdtrain.training import checkpoints
 from kdtrain.training.engine.engine import Engine, GroupResult
 from kdtrain.training.monitor import Monitor
@@ -108,7 +109,7 @@ def device_name(device: torch.device) -> str:
 
 
 def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
-    """Write a checkpoint's weights to model.safetensors.
+    """Write a checkpoint's weights, less a projector's, to model.safetensors.
 
     Args:
         checkpoint: The chosen one.
@@ -126,4 +127,4 @@ def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
         )
     # In one entry: safetensors writes several in an order of chance, and the file's hash would change with it.
     metadata = {"kdtrain": json.dumps(origin, sort_keys=True, allow_nan=False)}
-    checkpoints.write_weights(run / MODEL_FILE, state.weights, metadata)
+    checkpoints.write_weights(run / MODEL_FILE, without_projector(state.weights), metadata)

@@ -21,7 +21,6 @@ from kdtrain.data.sets import validation_split
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.model.network import Network
-from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, union_of
 from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
 from kdtrain.sweep.estimate.speed import Speed, measure_speed, seconds_of
@@ -201,17 +200,13 @@ def _sizes(index: Index, split: str, magnification: float) -> list[Size]:
 
 def _gflops(network: Network, sizes: Sequence[Size]) -> NDArray[np.float64]:
     try:
-        return np.array(gflops_of_sizes(_spec(network), sizes))
+        return np.array(gflops_of_sizes(network.spec, sizes))
     except ValueError as error:
         raise UsageError(f"at {network.magnification:g}x {error}") from None
 
 
-def _spec(network: Network) -> ModelSpec:
-    return ModelSpec(name=network.model, n_classes=len(network.classes), output_stride=network.output_stride)
-
-
 def _images(network: Network, size: Size) -> Images:
-    return Images(spec=_spec(network), height=size[0], width=size[1])
+    return Images(spec=network.spec, height=size[0], width=size[1])
 
 
 def _batches(config: PhaseConfig, index: Index, split: str) -> NDArray[np.intp]:

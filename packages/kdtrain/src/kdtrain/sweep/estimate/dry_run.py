@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
@@ -78,8 +77,9 @@ def estimates(
 def _estimate(job: Job, index: Index, speeds: dict[tuple[str, ...], Speed]) -> RunEstimate:
     assert job.config is not None
     config, network = job.config, job.network
-    spec = ModelSpec(name=network.model, n_classes=len(network.classes), output_stride=network.output_stride)
-    key = (network.model, str(network.output_stride), config.device, config.precision)
+    spec = network.spec
+    shape = (str(spec.output_stride), str(spec.width), spec.stem)
+    key = (spec.name, *shape, config.device, config.precision)
     if key not in speeds:
         image_format = index.document.image.format
         speeds[key] = measure_speed(

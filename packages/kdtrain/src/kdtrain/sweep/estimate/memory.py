@@ -30,6 +30,7 @@ from kdtrain.augment import IDENTITY, Draw, apply_batch, standardise
 from kdtrain.config.phases import Precision, Resize
 from kdtrain.losses import distillation_loss
 from kdtrain.model.init import freeze_all_but_fc
+from kdtrain.model.projector import ProjectedModel
 from kdtrain.model.resnet import Model, ModelSpec, Output, activation_checkpointing
 from kdtrain.training.engine.precision import Autocast
 
@@ -103,7 +104,10 @@ def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
 
 
 def _student(shape: StepShape) -> Model:
-    student = Model(shape.student.spec)
+    spec = shape.student.spec
+    channels = spec.feature_channels if shape.teacher is None else shape.teacher.spec.feature_channels
+    projected = channels != spec.feature_channels and shape.resize != "none"
+    student = ProjectedModel(spec, channels) if projected else Model(spec)
     activation_checkpointing(student, shape.recompute)
     if shape.trains == "fc":
         freeze_all_but_fc(student)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from kdtrain.augment import apply_batch
 from kdtrain.model.flops import gflops_of_sizes
-from kdtrain.model.resnet import Model, ModelSpec, build_model
+from kdtrain.model.resnet import Model, ModelSpec, build_from
 from kdtrain.sweep.estimate.memory import ALL_COLOURS, prepared
 from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.launch import Launch, pick_device
@@ -104,9 +104,7 @@ def measure_speed(
         UsageError: A GPU was asked for and there is none.
     """
     where = pick_device(device, Launch())
-    network = build_model(
-        model.name, n_classes=model.n_classes, output_stride=model.output_stride, seed=0
-    ).to(where)
+    network = build_from(model, seed=0).to(where)
     update_s, save_s = _update_and_save(network, where)
     training, forward, teacher = _curves(network, precision, where)
     pixels = _pixels(512)

@@ -1,0 +1,57 @@
+"""The output stride that fits the images: so fine that a feature map has something to say, and no finer.
+
+Sizes of images in, a stride out. Pure.
+
+A student learns the teacher's feature map place by place (eq. 3 of the paper), and at stride 32 an image of 97 x 66 px
+leaves 3 x 2 places: nothing to learn from. The large tissues of the paper leave dozens, and keep 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdtrain.model.resnet import OUTPUT_STRIDES
+
+ENOUGH_CELLS = 8
+"""On the shorter side of the median training image: what "auto" leaves."""
+FEW_CELLS = 6
+"""With fewer a run is warned of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenStride:
+    """A stride, and what it was chosen by.
+
+    Attributes:
+        output_stride: Image pixels per cell of the feature map.
+        shorter_side_px: Shorter side of the median training image.
+        cells: Cells that the stride leaves on it.
+    """
+
+    output_stride: int
+    shorter_side_px: int
+    cells: int
+
+
+def stride_for(sizes: Sequence[tuple[int, int]]) -> ChosenStride:
+    """The largest output stride that leaves ENOUGH_CELLS on the shorter side of the median image, else the smallest.
+
+    Args:
+        sizes: Two sides of every training image, in pixels; at least one image.
+    """
+    px = median_shorter_side(sizes)
+    stride = next((s for s in OUTPUT_STRIDES if cells_of(px, s) >= ENOUGH_CELLS), min(OUTPUT_STRIDES))
+    return ChosenStride(output_stride=stride, shorter_side_px=px, cells=cells_of(px, stride))
+
+
+def median_shorter_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """Shorter side of the median image in pixels: of the images by shorter side, the one in the middle."""
+    return int(np.sort([min(size) for size in sizes])[(len(sizes) - 1) // 2])
+
+
+def cells_of(side_px: int, output_stride: int) -> int:
+    """Cells along a side, rounded up, as every layer with a stride rounds."""
+    return -(-side_px // output_stride)
