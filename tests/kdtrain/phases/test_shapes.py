@@ -1,0 +1,118 @@
+"""Students and baselines of their own shape: width, stem, stride, model; and the projector in training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fixtures.training_runs import (
+    QUICK,
+    evaluated,
+    exported,
+    kdtrain,
+    log_of,
+    record_of,
+    trained,
+    weights,
+    weights_sha256,
+)
+from kdtrain.bundle.load import open_bundle
+from kdtrain.model.output_stride import stride_for
+from kdtrain.model.projector import build_projected
+from kdtrain.shards.index import read_index
+from kdtrain.training.trained import load_trained
+
+pytest.importorskip("deepspeed", reason="needs DeepSpeed")
+
+
+def distilled(shards: Path, teacher: Path, out: Path, *options: object) -> Path:
+    """Distil to 2.5x on aux2."""
+    given = ("--teacher", teacher, "--magnification", 2.5, "--train-on", "aux2", *options)
+    return trained("distill", shards, out, *given)
+
+
+@pytest.fixture(scope="module")
+def narrow(shards, teacher, tmp_path_factory) -> Path:
+    """A student of half the width, at stride 8, with the small stem."""
+    out = tmp_path_factory.mktemp("runs") / "narrow"
+    return distilled(shards, teacher, out, *NARROW)
+
+
+NARROW = ("--width", 0.5, "--output-stride", 8, "--stem", "small", "--epochs", 3)
+
+
+def test_a_projector_is_trained_and_left_out(narrow):
+    """It moves with its optimizer state in the checkpoint; the published network is 128 channels wide and has none."""
+    newest = max((narrow / "checkpoints").iterdir())
+    state = load_file(newest / "model.safetensors")
+    assert state["projector.weight"].shape == (256, 128, 1, 1)
+    first = build_projected(load_trained(narrow, what="run").network.spec, 256, seed=0)
+    assert not torch.equal(state["projector.weight"], first.state_dict()["projector.weight"])
+    assert "projector.weight/exp_avg" in load_file(newest / "optimizer.safetensors")
+    assert "projector.weight" not in weights(narrow)
+    network = record_of(narrow)["network"]
+    assert (network["width"], network["stem"], network["output_stride"]) == (0.5, "small", 8)
+    assert weights(narrow)["fc.weight"].shape[1] == 128
+
+
+def test_a_run_with_a_projector_resumes_to_the_same_bytes(shards, teacher, narrow, tmp_path):
+    """Set back by an epoch, it ends with the weights, projector included, and the log that it had."""
+    again = tmp_path / "again"
+    shutil.copytree(narrow, again)
+    newest = max((again / "checkpoints").iterdir())
+    digest = (newest / "SHA256SUMS").read_bytes()
+    shutil.rmtree(newest)
+    distilled(shards, teacher, again, *NARROW)
+    assert (newest / "SHA256SUMS").read_bytes() == digest
+    assert weights_sha256(again) == weights_sha256(narrow)
+    assert [line["loss"] for line in log_of(again)] == [line["loss"] for line in log_of(narrow)]
+
+
+def test_a_students_shape_goes_with_it(shards, narrow, tmp_path):
+    """Fine-tuning, evaluation and export take the narrow network as it is."""
+    tuned = trained("finetune", shards, tmp_path / "tuned", "--student", narrow)
+    assert record_of(tuned)["network"] == record_of(narrow)["network"]
+    bundle = open_bundle(exported(evaluated(tuned, shards), tmp_path / "bundle", "--shards", shards))
+    assert (bundle.network.width, bundle.network.stem) == (0.5, "small")
+    assert bundle.document.architecture.feature_channels == 128
+
+
+def test_without_maps_to_compare_there_is_no_projector(shards, teacher, tmp_path):
+    """With --resize none the loss reads logits alone."""
+    run = distilled(shards, teacher, tmp_path / "run", "--width", 0.5, "--resize", "none")
+    assert "projector.weight" not in load_file(max((run / "checkpoints").iterdir()) / "model.safetensors")
+
+
+def test_a_student_may_be_another_model(shards, teacher, tmp_path):
+    """A resnet18, whose 512 channels are projected to the teacher's 256."""
+    run = distilled(shards, teacher, tmp_path / "run", "--model", "resnet18", "--epochs", 1)
+    assert record_of(run)["network"]["model"] == "resnet18"
+    assert weights(run)["fc.weight"].shape[1] == 512
+
+
+def test_a_student_of_another_shape_cannot_start_from_the_teacher(shards, teacher, tmp_path):
+    """The message names both shapes and the options."""
+    options = ("--teacher", teacher, "--magnification", 2.5, "--start-from", "teacher", "--width", 0.5)
+    refused = kdtrain("distill", "--shards", shards, "--out", tmp_path / "run", *QUICK, *options)
+    assert refused.code == 2
+    said = " ".join(refused.said.split())
+    assert "the teacher is a resnet10 of width 1" in said
+    assert "the student a resnet10 of width 0.5" in said
+
+
+def test_auto_chooses_by_the_images_and_says_so(shards, tmp_path):
+    """The stride of the record is the one that leaves 8 cells, and the run says what it was chosen by."""
+    out = tmp_path / "run"
+    options = ("--magnification", 2.5, "--output-stride", "auto", "--epochs", 1)
+    run = kdtrain("baseline", "--shards", shards, "--out", out, *QUICK, *options)
+    assert run.code == 0, run.said
+    record = record_of(out)
+    index = read_index(shards)
+    sizes = [size for shard in index.shards_of("train") for size in index.sizes_of(shard, 2.5)]
+    assert record["network"]["output_stride"] == stride_for(sizes).output_stride
+    assert record["settings"]["output_stride"] == "auto"
+    assert "--output-stride auto: output stride" in run.said
