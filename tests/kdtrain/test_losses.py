@@ -11,9 +11,13 @@ import torch
 
 from kdtrain.losses import (
     RESIZES,
+    Hint,
+    attention_hint,
+    cosine_hint,
     distillation_loss,
     distillation_loss_of_targets,
     pixel_loss,
+    pixel_loss_of_targets,
     resize_map,
     soft_loss,
     teacher_targets,
@@ -261,3 +265,71 @@ def test_outputs_that_do_not_belong_together_are_refused() -> None:
             student_logits_BK=torch.zeros(1, 2),
             resize="area",
         )
+
+
+# Other ways to compare maps
+
+
+def _maps(channels: int = 5) -> tuple[Array, Array]:
+    rng = np.random.default_rng(3)
+    return rng.random((2, 5, 3, 4)), rng.normal(size=(2, channels, 3, 4))
+
+
+def test_the_cosine_hint_against_float64() -> None:
+    """1 - t·s / (|t| |s|) at each of 24 places, by loops; the same for maps of ten times the size."""
+    teacher, student = _maps()
+    places = [(b, i, j) for b in range(2) for i in range(3) for j in range(4)]
+    expected = np.mean(
+        [
+            1 - t @ s / (np.sqrt(t @ t) * np.sqrt(s @ s))
+            for t, s in ((teacher[b, :, i, j], student[b, :, i, j]) for b, i, j in places)
+        ]
+    )
+    for scale in (1, 10):
+        got = cosine_hint(torch.from_numpy(teacher), torch.from_numpy(scale * student))
+        assert abs(float(got) - expected) < 1e-12
+
+
+@pytest.mark.parametrize("channels", [5, 3])
+def test_the_attention_hint_against_float64(channels: int) -> None:
+    """Squares summed over channels, divided by their norm, subtracted, squared and summed: for other channels too."""
+    teacher, student = _maps(channels)
+    squared = []
+    for t, s in zip(teacher, student, strict=True):
+        qt, qs = (t**2).sum(axis=0).ravel(), (s**2).sum(axis=0).ravel()
+        squared.append(((qt / np.sqrt(qt @ qt) - qs / np.sqrt(qs @ qs)) ** 2).sum())
+    got = attention_hint(torch.from_numpy(teacher), torch.from_numpy(student))
+    assert abs(float(got) - np.mean(squared)) < 1e-12
+
+
+@pytest.mark.parametrize("hint", ["cosine", "attention"])
+def test_hints_are_0_for_equal_maps_and_averaged_over_resizes(hint: Hint) -> None:
+    """A map is like itself and like itself doubled; two targets give the mean of the losses of each."""
+    teacher, student = (torch.from_numpy(x) for x in _maps())
+    equal = pixel_loss_of_targets({"maxpool": teacher}, 2 * teacher, hint=hint)
+    assert abs(float(equal)) < 1e-12
+    one = pixel_loss_of_targets({"maxpool": teacher}, student, hint=hint)
+    other = pixel_loss_of_targets({"bicubic": teacher.flip(3)}, student, hint=hint)
+    both = pixel_loss_of_targets({"maxpool": teacher, "bicubic": teacher.flip(3)}, student, hint=hint)
+    assert torch.allclose(both, (one + other) / 2, atol=1e-12, rtol=0)
+
+
+def test_channels_may_differ_for_attention_alone() -> None:
+    """MSE and cosine compare channel by channel."""
+    teacher, student = (torch.from_numpy(x) for x in _maps(3))
+    assert pixel_loss_of_targets({"maxpool": teacher}, student, hint="attention") > 0
+    for hint in ("mse", "cosine"):
+        with pytest.raises(ValueError, match="must agree in images and channels"):
+            pixel_loss_of_targets({"maxpool": teacher}, student, hint=hint)
+
+
+@pytest.mark.parametrize("hint", ["cosine", "attention"])
+def test_a_map_of_zeros_gives_no_nan(hint: Hint) -> None:
+    """A student that says nothing anywhere has a loss and gradients of numbers."""
+    teacher, _ = _maps()
+    silent = torch.zeros(2, 5, 3, 4, dtype=torch.float64, requires_grad=True)
+    loss = pixel_loss_of_targets({"maxpool": torch.from_numpy(teacher)}, silent, hint=hint)
+    loss.backward()
+    assert loss.isfinite()
+    assert silent.grad is not None
+    assert silent.grad.isfinite().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from fixtures.training_runs import (
 from kdtrain.bundle.load import open_bundle
 from kdtrain.model.output_stride import stride_for
 from kdtrain.model.projector import build_projected
+from kdtrain.phases.distill import labelled_loss
 from kdtrain.shards.index import read_index
 from kdtrain.training.trained import load_trained
 
@@ -116,3 +118,36 @@ def test_auto_chooses_by_the_images_and_says_so(shards, tmp_path):
     assert record["network"]["output_stride"] == stride_for(sizes).output_stride
     assert record["settings"]["output_stride"] == "auto"
     assert "--output-stride auto: output stride" in run.said
+
+
+# Losses beside the paper's
+
+
+def test_labels_are_learned_from_where_there_are_some(shards, teacher, tmp_path):
+    """Of train and aux1, the labelled part adds its cross-entropy; without the weight no label is in the log."""
+    options = ("--train-on", "train,aux1", "--label-weight", 0.5)
+    run = trained("distill", shards, tmp_path / "a", "--teacher", teacher, "--magnification", 2.5, *options)
+    steps = [line for line in log_of(run) if line["kind"] == "step"]
+    assert all(
+        line["loss"] == pytest.approx(line["loss_soft"] + line["loss_pixel"] + 0.5 * line["loss_label"])
+        for line in steps
+    )
+    assert any(line["loss_label"] > 0 for line in steps)
+    assert record_of(run)["settings"]["label_weight"] == 0.5
+
+
+def test_a_label_counts_once_and_a_missing_one_nothing():
+    """Of three samples the middle one has no label: -log of 3/4 and of 1/2, summed."""
+    logits = torch.log(torch.tensor([[3.0, 1.0], [9.0, 1.0], [2.0, 2.0]]))
+    expected = -math.log(3 / 4) - math.log(1 / 2)
+    assert labelled_loss([0, None, 1], logits).item() == pytest.approx(expected, rel=1e-6)
+    assert labelled_loss([None, None, None], logits).item() == 0
+
+
+@pytest.mark.parametrize("hint", ["cosine", "attention"])
+def test_other_hints_train(shards, teacher, tmp_path, hint):
+    """Attention needs no projector for a narrow student, cosine does."""
+    run = distilled(shards, teacher, tmp_path / "run", "--hint", hint, "--width", 0.25)
+    assert all(line["loss_pixel"] > 0 for line in log_of(run) if line["kind"] == "step")
+    names = load_file(max((run / "checkpoints").iterdir()) / "model.safetensors")
+    assert ("projector.weight" in names) == (hint == "cosine")

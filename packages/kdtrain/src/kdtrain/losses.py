@@ -9,7 +9,7 @@ Legend: B images of a batch, C channels, H and W rows and columns of a feature m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own abbreviation
 
 Resize = Literal["maxpool", "bicubic"]
+
+Hint = Literal["mse", "cosine", "attention"]
+"""How two feature maps of one size are compared; "mse" is eq. 3."""
 
 RESIZES: dict[str, tuple[Resize, ...]] = {
     "none": (),
@@ -102,27 +105,69 @@ def teacher_targets(
     return {how: resize_map(wide_BCHW, size, how) for how in resizes}
 
 
-def pixel_loss_of_targets(targets: Mapping[Resize, Tensor], student_map_BCHW: Tensor) -> Tensor:
+def cosine_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
+    """1 - cos(F_t, F_s) of the channels at a place, mean over images and places: 0 to 2, whatever the maps' scale.
+
+    What students of foundation models learn their maps by (Ranzinger et al. 2024, arXiv 2312.06709, section 3.4). A
+    place where a map is all zeros counts 1 and teaches nothing.
+
+    Args:
+        target_BCHW: (B, C, H, W), the teacher's.
+        student_map_BCHW: (B, C, H, W).
+    """
+    return (1 - F.cosine_similarity(student_map_BCHW, target_BCHW, dim=1)).mean()
+
+
+def attention_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
+    """‖Q_t / ‖Q_t‖ - Q_s / ‖Q_s‖‖², mean over images, with Q the sum over channels of F² at every place: 0 to 2.
+
+    Attention transfer (Zagoruyko and Komodakis 2017, arXiv 1612.03928, eq. 2 with p = 2): where the teacher looks, not
+    what it sees, so the two may have other channels.
+
+    Args:
+        target_BCHW: (B, D, H, W), the teacher's.
+        student_map_BCHW: (B, C, H, W).
+    """
+    target_BL, student_BL = (
+        F.normalize(map_BCHW.square().sum(dim=1).flatten(1), dim=1)
+        for map_BCHW in (target_BCHW, student_map_BCHW)
+    )
+    return (target_BL - student_BL).square().sum(dim=1).mean()
+
+
+_HINTS: dict[Hint, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "cosine": cosine_hint,
+    "attention": attention_hint,
+}
+
+
+def pixel_loss_of_targets(
+    targets: Mapping[Resize, Tensor], student_map_BCHW: Tensor, *, hint: Hint = "mse"
+) -> Tensor:
     """Eq. 3: mean over the resizes g of MSE(g(F_t), F_s), and MSE over all elements of the student's map.
 
     The mean over the chosen ones gives the ½ of eq. 3 for two, and for one the loss of the ablation, unhalved.
 
     Args:
         targets: (B, C, H, W) by resize, as teacher_targets gives them; none gives 0.
-        student_map_BCHW: (B, C, H, W).
+        student_map_BCHW: (B, C, H, W); of other channels for the hint "attention" alone.
+        hint: Another comparison in the place of MSE: cosine_hint or attention_hint.
 
     Raises:
         ValueError: The shapes differ.
     """
+    compared = [0, 2, 3] if hint == "attention" else [0, 1, 2, 3]
     for target_BCHW in targets.values():
-        if target_BCHW.shape != student_map_BCHW.shape:
+        if any(target_BCHW.shape[axis] != student_map_BCHW.shape[axis] for axis in compared):
             shapes = f"{tuple(target_BCHW.shape)} and {tuple(student_map_BCHW.shape)}"
             raise ValueError(
                 f"feature maps of teacher and student must agree in images and channels, got {shapes}; "
-                "train the student with the teacher's --model"
+                "put a projector between them"
             )
     student_BCHW = _wide(student_map_BCHW)
-    losses = [F.mse_loss(student_BCHW, _wide(target_BCHW)) for target_BCHW in targets.values()]
+    compare = _HINTS[hint]
+    losses = [compare(_wide(target_BCHW), student_BCHW) for target_BCHW in targets.values()]
     return torch.stack(losses).mean() if losses else student_BCHW.new_zeros(())
 
 
@@ -190,6 +235,7 @@ def distillation_loss_of_targets(
     temperature: float = 1.0,
     alpha: float = 1.0,
     beta: float = 1.0,
+    hint: Hint = "mse",
 ) -> DistillationLoss:
     """Eq. 1 where the teacher's map was resized before, just now or when a cache was written.
 
@@ -201,12 +247,13 @@ def distillation_loss_of_targets(
         temperature: T of eq. 2.
         alpha: Weight of the soft loss.
         beta: Weight of the pixel loss.
+        hint: As for pixel_loss_of_targets.
 
     Raises:
         ValueError: As soft_loss and pixel_loss_of_targets.
     """
     soft = soft_loss(teacher_logits_BK, student_logits_BK, temperature=temperature)
-    pixel = pixel_loss_of_targets(targets, student_map_BCHW)
+    pixel = pixel_loss_of_targets(targets, student_map_BCHW, hint=hint)
     return DistillationLoss(total=alpha * soft + beta * pixel, soft=soft, pixel=pixel)
 
 

@@ -73,7 +73,13 @@ HARMLESS = frozenset(
 """Settings that change no weight, or only its last bits: a run may go on on another machine."""
 NOT_IN_RECORD = PATHS | HARMLESS
 """What a resumed run may change."""
-LATER: dict[str, Any] = {"width": (1.0, None), "stem": ("standard", None), "model": (None,)}
+LATER: dict[str, Any] = {
+    "width": (1.0, None),
+    "stem": ("standard", None),
+    "model": (None,),
+    "hint": ("mse",),
+    "label_weight": (0.0,),
+}
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a
 run begun without them goes on."""
 

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
+Hint = Literal["mse", "cosine", "attention"]
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
 
@@ -81,7 +82,7 @@ class BaselineConfig(TeacherConfig):
 
 
 class DistillConfig(PhaseConfig):
-    """Phase II: the teacher's logits and feature maps teach the student; labels are never read.
+    """Phase II: the teacher's logits and feature maps teach the student; no label is read unless --label-weight asks.
 
     Attributes:
         teacher: The teacher's run. Left out: the one that --teacher-cache was made with.
@@ -91,6 +92,9 @@ class DistillConfig(PhaseConfig):
         temperature: T of eq. 2.
         soft_weight: Of the soft loss in eq. 1.
         pixel_weight: Of the pixel-wise loss in eq. 1.
+        hint: How feature maps are compared: by the mean squared error of eq. 3, by the cosine of the channels at every
+            place, or by where the map is strong (attention), for which channels may differ.
+        label_weight: Of the cross-entropy with the label, where a training sample has one; 0 reads no label.
         model: The student's network. Left out: the teacher's.
         output_stride: Of the student, or "auto" as for a baseline. Left out: the teacher's, or what --teacher-cache was
             made for.
@@ -112,6 +116,8 @@ class DistillConfig(PhaseConfig):
     temperature: Annotated[float, Field(ge=0.01, le=1_000)] = 1.0
     soft_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     pixel_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
+    hint: Hint = "mse"
+    label_weight: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     model: ModelName | None = None
     output_stride: OutputStride | None = None
     width: Width | None = None

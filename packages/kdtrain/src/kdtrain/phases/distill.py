@@ -1,4 +1,4 @@
-"""Phase II: the frozen teacher at high magnification teaches the student at low magnification; labels are never read.
+"""Phase II: the frozen teacher at high magnification teaches the student at low magnification, without labels.
 
 Loss: eq. 1 of the paper, the soft loss on logits (eq. 2) plus the pixel-wise loss on final feature maps (eq. 3). Both
 networks see the same field under the same augmentation. What the teacher says is computed for every sample in every
@@ -8,10 +8,11 @@ epoch, or read out of a teacher cache (:mod:`kdtrain.data.teacher_cache`); the l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
 from torch import Tensor, nn
 
 from kdtrain.config.phases import Decode, DistillConfig
@@ -52,8 +53,8 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
             model=model,
             magnifications=distil.magnifications,
             labelled=False,
-            loss_of=distil.loss_of,
-            parts=("soft", "pixel"),
+            loss_of=distil.training_loss,
+            parts=distil.parts,
             validate=partial(
                 validate_distillation,
                 teaching.index,
@@ -72,7 +73,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
 
 def _first_weights(config: DistillConfig, teaching: Teaching, student: Network) -> Model:
     """Fresh ones, with a projector where eq. 3 compares maps of other channels than the student's; or the teacher's."""
-    compares = bool(RESIZES[config.resize]) and config.pixel_weight > 0
+    compares = bool(RESIZES[config.resize]) and config.pixel_weight > 0 and config.hint != "attention"
     channels = teaching.network.spec.feature_channels if compares else student.spec.feature_channels
     model = build_projected(student.spec, channels, seed=config.seed)
     if config.start_from == "teacher":
@@ -137,8 +138,32 @@ class Distillation:
         own = self._student_network.magnification
         return (own,) if self._teacher_network is None else (self._teacher_network.magnification, own)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the training loss."""
+        return ("soft", "pixel", "label") if self._config.label_weight else ("soft", "pixel")
+
+    def training_loss(self, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
+        """Eq. 1, summed over the micro-batch, and with --label-weight w, w times the cross-entropy of what is labelled.
+
+        A sample without a label adds 0 to it, so that its weight depends on no neighbour.
+        """
+        loss, logits_BK = self._loss(model, batch, drawing)
+        weight = self._config.label_weight
+        if not weight:
+            return loss
+        label = labelled_loss([sample.label for sample in batch], logits_BK)
+        return BatchLoss(
+            total=loss.total + weight * label,
+            samples=loss.samples,
+            parts={**loss.parts, "label": label.detach()},
+        )
+
     def loss_of(self, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
-        """Eq. 1, summed over the micro-batch; gradients reach the student alone."""
+        """Eq. 1, summed over the micro-batch, without labels; gradients reach the student alone."""
+        return self._loss(model, batch, drawing)[0]
+
+    def _loss(self, model: nn.Module, batch: Batch, drawing: Drawing) -> tuple[BatchLoss, Tensor]:
         config, device = self._config, next(model.parameters()).device
         teacher = self._taught(batch, drawing, device)
         student = model(image_batch(batch, self._student_network, drawing, device))
@@ -152,14 +177,16 @@ class Distillation:
             temperature=config.temperature,
             alpha=config.soft_weight,
             beta=config.pixel_weight,
+            hint=config.hint,
         )
         samples = len(batch)
-        return BatchLoss(
+        summed = BatchLoss(
             total=loss.total * samples,
             samples=samples,
             parts={"soft": loss.soft.detach() * samples, "pixel": loss.pixel.detach() * samples},
             teacher_finite=_all_finite(teacher.logits_BK, *targets.values()),
         )
+        return summed, student[1]
 
     def _taught(self, batch: Batch, drawing: Drawing, device: torch.device) -> _Computed | _Read:
         if self._teacher is None or self._teacher_network is None:
@@ -172,6 +199,15 @@ class Distillation:
 
 def _all_finite(*tensors: Tensor) -> Tensor:
     return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
+
+
+def labelled_loss(labels: Sequence[int | None], logits_BK: Tensor) -> Tensor:
+    """Cross-entropy -log softmax(s)_y in float32, summed over the samples that have a label y; 0 where none has."""
+    rows = [i for i, label in enumerate(labels) if label is not None]
+    targets = torch.tensor([label for label in labels if label is not None], device=logits_BK.device)
+    if not rows:
+        return logits_BK.float().sum() * 0
+    return F.cross_entropy(logits_BK[rows].float(), targets, reduction="sum")
 
 
 def validate_distillation(
