@@ -255,7 +255,7 @@ def test_outputs_that_do_not_belong_together_are_refused() -> None:
         soft_loss(torch.zeros(2, 3), torch.zeros(2, 4), temperature=1)
     with pytest.raises(ValueError, match=r"must be > 0, got 0"):
         soft_loss(torch.zeros(2, 3), torch.zeros(2, 3), temperature=0)
-    with pytest.raises(ValueError, match=r"\(1, 256, 1, 1\) and \(1, 512, 1, 1\); train the student"):
+    with pytest.raises(ValueError, match=r"\(1, 256, 1, 1\) and \(1, 512, 1, 1\); put a projector"):
         pixel_loss(torch.zeros(1, 256, 2, 2), torch.zeros(1, 512, 1, 1), ("maxpool",))
     with pytest.raises(ValueError, match=r"no resize 'area'; choose one of none, maxpool"):
         distillation_loss(

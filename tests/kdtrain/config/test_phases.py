@@ -215,7 +215,14 @@ def test_settings_are_frozen():
 def test_a_record_holds_every_setting_once(kind):
     """What decides the weights and what does not are all settings, without overlap; no path decides a weight."""
     given = {**REQUIRED, "magnification": 5.0, "teacher": Path("t"), "student": Path("s")}
-    given |= {"model": "resnet18", "width": 0.5, "stem": "small", "hint": "cosine", "label_weight": 0.1}
+    given |= {
+        "model": "resnet18",
+        "width": 0.5,
+        "stem": "small",
+        "hint": "cosine",
+        "label_weight": 0.1,
+        "ema": 0.9,
+    }
     config = kind(**{name: value for name, value in given.items() if name in kind.model_fields})
     decisive = set(config.record) - {"phase"}
     assert decisive | set(config.other_settings) == set(kind.model_fields)

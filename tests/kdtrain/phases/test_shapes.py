@@ -151,3 +151,22 @@ def test_other_hints_train(shards, teacher, tmp_path, hint):
     assert all(line["loss_pixel"] > 0 for line in log_of(run) if line["kind"] == "step")
     names = load_file(max((run / "checkpoints").iterdir()) / "model.safetensors")
     assert ("projector.weight" in names) == (hint == "cosine")
+
+
+def test_an_average_is_validated_published_and_resumed(shards, teacher, narrow, tmp_path):
+    """With --ema the published network is the checkpoint's average; set back by an epoch it ends in the same bytes."""
+    options = (*NARROW, "--ema", 0.9, "--validate-on", "none")
+    run = distilled(shards, teacher, tmp_path / "run", *options)
+    newest = max((run / "checkpoints").iterdir())
+    average = load_file(newest / "average.safetensors")
+    assert all(torch.equal(tensor, average[name]) for name, tensor in weights(run).items())
+    plain = load_file(newest / "model.safetensors")
+    assert not torch.equal(plain["fc.weight"], average["fc.weight"])
+    digest, published = (newest / "SHA256SUMS").read_bytes(), weights_sha256(run)
+    shutil.rmtree(newest)
+    distilled(shards, teacher, run, *options)
+    assert (newest / "SHA256SUMS").read_bytes() == digest
+    assert weights_sha256(run) == published
+    # What is trained is the same network as without an average.
+    without = load_file(max((narrow / "checkpoints").iterdir()) / "model.safetensors")
+    assert torch.equal(plain["conv1.weight"], without["conv1.weight"])

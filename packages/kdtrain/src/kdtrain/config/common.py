@@ -79,6 +79,7 @@ LATER: dict[str, Any] = {
     "model": (None,),
     "hint": ("mse",),
     "label_weight": (0.0,),
+    "ema": (0.0,),
 }
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a
 run begun without them goes on."""
@@ -200,6 +201,8 @@ class PhaseConfig(SetConfig):
         checkpoint_every: Optimizer steps between two checkpoints; 0 for the ends of epochs alone.
         zero_stage: DeepSpeed's ZeRO stage.
         gradient_clipping: Largest norm of the gradient; 0 for no limit.
+        ema: Decay, such as 0.999, of a moving average of the weights, which is then validated and published in their
+            place; 0 for none.
         deepspeed: JSON file with further DeepSpeed settings, if any.
         activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
         decode: Who decodes JPEG: the loader's processes (cpu), or the device that trains, whose pixels may differ by a
@@ -223,6 +226,7 @@ class PhaseConfig(SetConfig):
     accumulate: Annotated[int, Field(ge=1, le=1_000_000, validate_default=True)] = 32
     zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
     gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     deepspeed: Path | None = None
     activation_checkpointing: bool = False
     decode: Decode = "cpu"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -153,11 +154,8 @@ class Distillation:
         if not weight:
             return loss
         label = labelled_loss([sample.label for sample in batch], logits_BK)
-        return BatchLoss(
-            total=loss.total + weight * label,
-            samples=loss.samples,
-            parts={**loss.parts, "label": label.detach()},
-        )
+        parts = {**loss.parts, "label": label.detach()}
+        return replace(loss, total=loss.total + weight * label, parts=parts)
 
     def loss_of(self, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
         """Eq. 1, summed over the micro-batch, without labels; gradients reach the student alone."""

@@ -3,8 +3,9 @@
 ```
 checkpoints/step-000123/model.safetensors      the weights
                         optimizer.safetensors  "<parameter>/<key>", such as "fc.weight/exp_avg"
+                        average.safetensors    the weights' moving average, where --ema keeps one
                         record.json            where the run was
-                        SHA256SUMS             of the three; ``sha256sum -c SHA256SUMS`` checks them by hand
+                        SHA256SUMS             of them; ``sha256sum -c SHA256SUMS`` checks them by hand
 ```
 
 A checkpoint is written under another name, flushed to the disk, and renamed, so that a kill at any moment leaves
@@ -34,6 +35,7 @@ from kdtrain.training.engine.state import TrainingState
 
 FORMAT = "kdtrain-checkpoint-1"
 _FILES = ("model.safetensors", "optimizer.safetensors", "record.json")
+_AVERAGE = "average.safetensors"
 _SUMS = "SHA256SUMS"
 _NAME = re.compile(r"step-(\d{6,})")
 
@@ -157,9 +159,9 @@ def first_damage(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         return f"{_SUMS} cannot be read ({error})"
     stated = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if set(stated) != set(_FILES):
+    if set(stated) - {_AVERAGE} != set(_FILES):
         return f"{_SUMS} names {sorted(stated)}, not {sorted(_FILES)}"
-    for name in _FILES:
+    for name in stated:
         try:
             actual = sha256_of(path / name)
         except OSError as error:
@@ -191,6 +193,7 @@ def load(path: Path) -> tuple[TrainingState, Record]:
             optimizer=safetensors.torch.load_file(path / "optimizer.safetensors"),
             step=record.step,
             loss_scale=(scale, steps),
+            average=safetensors.torch.load_file(path / _AVERAGE) if (path / _AVERAGE).exists() else None,
         )
         if not all(isinstance(count, int) for count in (record.step, record.epoch, record.position)):
             raise ValueError("its record has no step, epoch and position")
@@ -221,12 +224,16 @@ def _write_files(folder: Path, state: TrainingState, record: Record) -> None:
     document = {"format": FORMAT, "loss_scale": state.loss_scale, "record": dataclasses.asdict(record)}
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     (folder / "record.json").write_text(text, encoding="utf-8")
+    names = list(_FILES)
     # Not by save_file, which lets nobody but the owner read, whatever the umask says.
     (folder / "model.safetensors").write_bytes(safetensors.torch.save(dict(state.weights)))
     (folder / "optimizer.safetensors").write_bytes(safetensors.torch.save(dict(state.optimizer)))
-    sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in _FILES)
+    if state.average is not None:
+        (folder / _AVERAGE).write_bytes(safetensors.torch.save(dict(state.average)))
+        names.append(_AVERAGE)
+    sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
     (folder / _SUMS).write_text(sums, encoding="ascii")
-    for name in (*_FILES, _SUMS):
+    for name in (*names, _SUMS):
         _sync_file(folder / name)
     sync_folder(folder)
 

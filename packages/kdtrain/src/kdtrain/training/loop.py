@@ -256,7 +256,8 @@ class _Loop:
         if self._choice.split is None:
             self._check_last_batch()
             return {}
-        metrics = self._phase.validate(self._engine, self._choice.split)
+        with self._engine.averaged():
+            metrics = self._phase.validate(self._engine, self._choice.split)
         self._record.validated(epoch, self._choice.split, metrics)
         return metrics
 

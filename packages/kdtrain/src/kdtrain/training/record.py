@@ -109,7 +109,7 @@ def device_name(device: torch.device) -> str:
 
 
 def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
-    """Write a checkpoint's weights, less a projector's, to model.safetensors.
+    """Write a checkpoint's weights, or their average where it has one, to model.safetensors, without a projector.
 
     Args:
         checkpoint: The chosen one.
@@ -127,4 +127,4 @@ def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
         )
     # In one entry: safetensors writes several in an order of chance, and the file's hash would change with it.
     metadata = {"kdtrain": json.dumps(origin, sort_keys=True, allow_nan=False)}
-    checkpoints.write_weights(run / MODEL_FILE, without_projector(state.weights), metadata)
+    checkpoints.write_weights(run / MODEL_FILE, without_projector(state.chosen), metadata)

@@ -14,6 +14,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from kdtrain.errors import NotFiniteError, TrainingError
 from kdtrain.model.finite import first_not_finite
 from kdtrain.model.placing import lay_out_model
+from kdtrain.training.engine.average import WeightAverage
 from kdtrain.training.engine.group import BatchLoss, GroupResult, Tally, memory_errors_named
 from kdtrain.training.engine.launch import join, launch_from, on_first_rank, pick_device
 from kdtrain.training.engine.learning_rate import learning_rate_factor
@@ -88,6 +90,7 @@ class Engine:
         self._deepspeed = _initialize(
             self.inference, _optimizer(self._trained, settings), config, self.device
         )
+        self._average = WeightAverage(self.module, settings.ema) if settings.ema else None
         self._norm = 0.0
         if settings.zero_stage == 0:
             self._deepspeed.optimizer.register_step_pre_hook(self._measure_and_clip)
@@ -159,7 +162,12 @@ class Engine:
             optimizer=optimizer_state_of(self.module, self._deepspeed.optimizer),
             step=self.step,
             loss_scale=(scale.scale, scale.steps) if scale else (1.0, 0),
+            average=self._average.state() if self._average else None,
         )
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the module has the moving average of its weights, where one is kept."""
+        return self._average.in_place() if self._average else nullcontext()
 
     def load_state(self, state: TrainingState) -> None:
         """Continue from a state, before any update was taken; every rank must call it with the same state.
@@ -170,6 +178,8 @@ class Engine:
         assert self.step == 0
         restore(self.module, self._deepspeed.optimizer, state)
         self.step = state.step
+        if self._average:
+            self._average.load(state.average or {})
         if self._loss_scale:
             self._loss_scale.scale, self._loss_scale.steps = state.loss_scale
 
@@ -258,6 +268,8 @@ class Engine:
             if self._loss_scale.scale < 1:
                 raise self._gradient_error()
         self.step += 1
+        if self._average and not overflowed:
+            self._average.update(self.step)
         return overflowed
 
     def _measure_and_clip(self, *_: Any) -> None:

@@ -73,6 +73,8 @@ class EngineSettings:
     """0: every rank holds all; 1: optimizer state is divided over the ranks; 2: gradients too."""
     gradient_clipping: float = 0.0
     """Largest norm of the gradient over all weights; 0 is off (DeepSpeed's own default is 1.0)."""
+    ema: float = 0.0
+    """Decay of a moving average of the weights; 0 is off."""
     optimizer: Optimizer = "adam"
     """torch.optim.Adam or SGD; DeepSpeed's FusedAdam would be compiled for 45 s on a CPU."""
     learning_rate: float = 1e-3
@@ -107,6 +109,7 @@ class EngineSettings:
         self._require("learning_rate", _positive(self.learning_rate), "a number above 0")
         for name in ("gradient_clipping", "weight_decay"):
             self._require(name, 0 <= getattr(self, name) < math.inf, "0 for none, or a number above 0")
+        self._require("ema", 0 <= self.ema < 1, "0 for none, or a number below 1")
         self._require("momentum", 0 <= self.momentum < 1, "at least 0 and below 1")
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
@@ -241,6 +244,7 @@ def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSetti
         precision=config.precision,
         zero_stage=config.zero_stage,
         gradient_clipping=config.gradient_clipping,
+        ema=config.ema,
         optimizer=config.optimizer,
         learning_rate=config.lr,
         device=config.device,

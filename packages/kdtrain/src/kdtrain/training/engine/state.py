@@ -30,12 +30,19 @@ class TrainingState:
         optimizer: "<parameter>/<key>" to tensor, such as "fc.weight/exp_avg"; empty before the first update.
         step: Updates taken.
         loss_scale: Scale and updates since it changed; (1, 0) without fp16.
+        average: Moving average of the trained weights by name; None where none is kept.
     """
 
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     step: int
     loss_scale: tuple[float, int] = (1.0, 0)
+    average: Mapping[str, Tensor] | None = None
+
+    @property
+    def chosen(self) -> dict[str, Tensor]:
+        """What a run publishes: the weights, those that are averaged in their average."""
+        return {**self.weights, **(self.average or {})}
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
