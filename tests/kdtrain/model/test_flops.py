@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from kdtrain.model.flops import count, gflops_of_sizes, mean_gflops
+from kdtrain.model.flops import count, gflops_of_sizes, mean_gflops, projector_gflops
 from kdtrain.model.resnet import Model, ModelSpec, build_model
 
 
@@ -104,3 +104,21 @@ def test_an_image_too_small_among_many_is_refused() -> None:
     """The message names its size."""
     with pytest.raises(ValueError, match=r"4 px is too small|4 x"):
         gflops_of_sizes(_meta("resnet10").spec, [(64, 64), (4, 64)])
+
+
+def test_a_projector_costs_a_product_of_matrices_a_cell() -> None:
+    """Half of resnet10 at stride 8 on 66 x 97 px: 9 x 13 cells x 128 x 256 products; as many channels cost none."""
+    spec = ModelSpec(name="resnet10", n_classes=2, output_stride=8, width=0.5)
+    assert projector_gflops(spec, 256, [(66, 97)]) == [pytest.approx(2 * 9 * 13 * 128 * 256 / 1e9)]
+    assert projector_gflops(spec, 128, [(66, 97)]) == [0]
+
+
+@pytest.mark.parametrize("stem", ["standard", "small"])
+def test_many_sizes_cost_as_each_at_every_shape(stem: str) -> None:
+    """Counts made of sides alone are those of a forward pass on shapes, for narrow networks of any stem and stride."""
+    for stride in (32, 16, 8, 4):
+        spec = ModelSpec(name="resnet10", n_classes=2, output_stride=stride, width=0.25, stem=stem)
+        with torch.device("meta"):
+            model = Model(spec)
+        sizes = [(66, 97), (40, 33), (129, 64)]
+        assert gflops_of_sizes(spec, sizes) == [count(model, *size).gflops for size in sizes]

@@ -127,6 +127,11 @@ class DistillConfig(PhaseConfig):
     view_order: Literal["cycle", "sample"] = "cycle"
     select_by: Literal["loss"] = "loss"
 
+    @property
+    def compares_channels(self) -> bool:
+        """Whether the loss compares feature maps channel by channel, so that both must have as many."""
+        return self.resize != "none" and self.pixel_weight > 0 and self.hint != "attention"
+
     @field_validator("teacher_cache")
     @classmethod
     def _is_there(cls, value: Path | None, info: ValidationInfo) -> Path | None:

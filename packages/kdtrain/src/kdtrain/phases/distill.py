@@ -74,8 +74,8 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
 
 def _first_weights(config: DistillConfig, teaching: Teaching, student: Network) -> Model:
     """Fresh ones, with a projector where eq. 3 compares maps of other channels than the student's; or the teacher's."""
-    compares = bool(RESIZES[config.resize]) and config.pixel_weight > 0 and config.hint != "attention"
-    channels = teaching.network.spec.feature_channels if compares else student.spec.feature_channels
+    compared = teaching.network if config.compares_channels else student
+    channels = compared.spec.feature_channels
     model = build_projected(student.spec, channels, seed=config.seed)
     if config.start_from == "teacher":
         assert teaching.teacher is not None

@@ -19,7 +19,7 @@ from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig
 from kdtrain.data.plan import SampleRef, epoch_order, micro_batches, n_groups
 from kdtrain.data.sets import validation_split
 from kdtrain.errors import UsageError
-from kdtrain.model.flops import gflops_of_sizes
+from kdtrain.model.flops import gflops_of_sizes, projector_gflops
 from kdtrain.model.network import Network
 from kdtrain.shards.index import Index, union_of
 from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
@@ -76,12 +76,16 @@ def estimate_run(
         UsageError: No split can validate, or an image is too small for a network.
     """
     assert (teacher is not None) == isinstance(config, DistillConfig)
+    compares = isinstance(config, DistillConfig) and config.compares_channels
+    channels = teacher.spec.feature_channels if teacher is not None and compares else None
     joined, train_on = union_of(index, config.train_on)
     validate_on = validation_split(config, index, labelled=teacher is None)
     if isinstance(config, DistillConfig) and config.teacher_cache is not None:
         teacher = None  # its outputs are read
-    training = _Pass(config, joined, train_on, teacher, student, learns=True)
-    validation = None if validate_on is None else _Pass(config, index, validate_on, teacher, student)
+    training = _Pass(config, joined, train_on, teacher, student, channels, learns=True)
+    validation = (
+        None if validate_on is None else _Pass(config, index, validate_on, teacher, student, channels)
+    )
     passes = [training] if validation is None else [training, validation]
     steps = n_groups(training.samples, accumulate=config.accumulate, world_size=1)
     gflops = sum(one.total_gflops() for one in passes)
@@ -118,12 +122,13 @@ class _Pass:
         split: str,
         teacher: Network | None,
         student: Network,
+        channels: int | None,
         *,
         learns: bool = False,
     ) -> None:
         self._config = config
         self._learns = learns
-        self._student, self._teacher = student, teacher
+        self._student, self._teacher, self._channels = student, teacher, channels
         self._sizes = _sizes(index, split, student.magnification)
         self._teacher_sizes = None if teacher is None else _sizes(index, split, teacher.magnification)
         self.samples = len(self._sizes)
@@ -141,7 +146,10 @@ class _Pass:
         """Arithmetic of the pass."""
         forward_passes = 1 + self._trains_all * (2 + self._config.activation_checkpointing)
         teacher = 0.0 if self.teacher_gflops is None else float(self.teacher_gflops.sum())
-        return forward_passes * float(self.gflops.sum()) + teacher
+        projector = 0.0
+        if self._channels is not None:
+            projector = sum(projector_gflops(self._student.spec, self._channels, self._sizes))
+        return forward_passes * (float(self.gflops.sum()) + projector) + teacher
 
     def seconds(self, speed: Speed) -> float:
         """Time of the pass: loader processes read beside it, and without any it waits for every image."""
@@ -174,6 +182,8 @@ class _Pass:
             recompute=config.activation_checkpointing,
             trains=("all" if self._trains_all else "fc") if self._learns else "nothing",
             resize=config.resize if isinstance(config, DistillConfig) else "none",
+            channels=self._channels,
+            averaged=config.ema > 0,
         )
         return step_bytes(shape, on_cpu=device == "cpu")
 

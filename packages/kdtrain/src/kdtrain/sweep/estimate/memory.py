@@ -68,6 +68,8 @@ class StepShape:
         recompute: Whether activations are computed twice rather than kept.
         trains: All weights; the fully connected layer's, as fine-tuning does; or none, as validation does.
         resize: How teacher maps become the student's size.
+        channels: That the student's map is projected to; None for its own.
+        averaged: Whether a moving average of the weights is kept.
     """
 
     student: Images
@@ -78,6 +80,8 @@ class StepShape:
     recompute: bool = False
     trains: Literal["all", "fc", "nothing"] = "all"
     resize: Resize = "maxpool+bicubic"
+    channels: int | None = None
+    averaged: bool = False
 
 
 def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
@@ -93,9 +97,9 @@ def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
     account = Resident() if on_cpu else Alive()
     with torch.inference_mode(False), torch.enable_grad(), FakeTensorMode(), _Allocations(account):
         student = _student(shape)
-        # Adam's moments, and the gradients, which are there from the second micro-batch on.
+        # Adam's moments, an average, and the gradients, which are there from the second micro-batch on.
         trained = [p for p in student.parameters() if p.requires_grad]
-        moments = [torch.empty_like(p) for p in trained for _ in range(2)]
+        moments = [torch.empty_like(p) for p in trained for _ in range(2 + shape.averaged)]
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
         _step(shape, student, None if shape.teacher is None else _teacher(shape.teacher))
@@ -104,10 +108,9 @@ def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
 
 
 def _student(shape: StepShape) -> Model:
-    spec = shape.student.spec
-    channels = spec.feature_channels if shape.teacher is None else shape.teacher.spec.feature_channels
-    projected = channels != spec.feature_channels and shape.resize != "none"
-    student = ProjectedModel(spec, channels) if projected else Model(spec)
+    spec, channels = shape.student.spec, shape.channels
+    projected = channels is not None and channels != spec.feature_channels
+    student = ProjectedModel(spec, channels) if channels and projected else Model(spec)
     activation_checkpointing(student, shape.recompute)
     if shape.trains == "fc":
         freeze_all_but_fc(student)

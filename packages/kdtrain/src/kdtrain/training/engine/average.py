@@ -1,8 +1,8 @@
 """A moving average of the weights, which wanders less than they do: validated and published in their place.
 
 After update t every trained parameter's average becomes d · average + (1 - d) · weight, with d the smaller of the decay
-and (1 + t) / (10 + t), so that it forgets the first weights early and remembers 1 / (1 - decay) updates later on (Polyak
-and Juditsky 1992, doi:10.1137/0330046; the growing d is that of TensorFlow's ExponentialMovingAverage).
+and (1 + t) / (10 + t), so that it forgets the first weights early and remembers 1 / (1 - decay) updates later on
+(Polyak and Juditsky 1992, doi:10.1137/0330046; the growing d is that of TensorFlow's ExponentialMovingAverage).
 """
 
 from __future__ import annotations
