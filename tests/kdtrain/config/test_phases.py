@@ -107,7 +107,8 @@ def loaded(kind, **options: object):
 def test_all_numbers_are_tried():
     """Seeds, rates, weights, sizes and counts of five commands."""
     assert {name for _, name in NUMBERS} == {
-        *("accumulate", "checkpoint_every", "epochs", "gradient_clipping", "keep", "log_every", "lr"),
+        *("accumulate", "checkpoint_every", "ema", "epochs", "gradient_clipping", "keep", "label_weight"),
+        *("log_every", "lr", "width"),
         *(
             "magnification",
             "micro_batch",

@@ -51,7 +51,7 @@ def _is_width(value: float) -> float:
     return value
 
 
-Width = Annotated[float, AfterValidator(_is_width)]
+Width = Annotated[float, Field(ge=0.25, le=1), AfterValidator(_is_width)]
 
 PATHS = frozenset(
     {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
