@@ -3,7 +3,7 @@
 Sizes of images in, a stride out. Pure.
 
 A student learns the teacher's feature map place by place (eq. 3 of the paper), and at stride 32 an image of 97 x 66 px
-leaves 3 x 2 places: nothing to learn from. The large tissues of the paper leave dozens, and keep 32.
+leaves 4 x 3 places: nothing to learn from. The large tissues of the paper leave dozens, and keep 32.
 """
 
 from __future__ import annotations
