@@ -135,8 +135,14 @@ def attention_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
     return (target_BL - student_BL).square().sum(dim=1).mean()
 
 
+def _mse(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
+    # The student's map first: its layout in memory, which is the same wherever targets come from, decides the order in
+    # which differences are added up, and with it the last bit.
+    return F.mse_loss(student_map_BCHW, target_BCHW)
+
+
 _HINTS: dict[Hint, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": F.mse_loss,
+    "mse": _mse,
     "cosine": cosine_hint,
     "attention": attention_hint,
 }

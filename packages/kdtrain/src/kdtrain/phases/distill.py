@@ -149,10 +149,10 @@ class Distillation:
 
         A sample without a label adds 0 to it, so that its weight depends on no neighbour.
         """
-        loss, logits_BK = self._loss(model, batch, drawing)
         weight = self._config.label_weight
         if not weight:
-            return loss
+            return self.loss_of(model, batch, drawing)
+        loss, logits_BK = self._loss(model, batch, drawing)
         label = labelled_loss([sample.label for sample in batch], logits_BK)
         parts = {**loss.parts, "label": label.detach()}
         return replace(loss, total=loss.total + weight * label, parts=parts)
