@@ -275,6 +275,20 @@ def test_nothing_is_overwritten(evaluated_teacher, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
+def test_the_same_command_again_finds_its_bundle(evaluated_teacher, bundle, tmp_path):
+    """As after a kill at the last moment: nothing is written anew. Another bundle is refused by what differs."""
+    out = shutil.copytree(bundle, tmp_path / "bundle")
+    written = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    exported(evaluated_teacher, out)
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
+    said = " ".join(refusal(evaluated_teacher, "--out", out, "--name", "other").split())
+    assert "holds another bundle (of which bundle.json, README.md would differ)" in said
+    (out / "model.safetensors").write_bytes(b"another network")
+    said = " ".join(refusal(evaluated_teacher, "--out", out).split())
+    assert "holds another bundle (of which model.safetensors would differ)" in said
+    assert (out / "model.safetensors").read_bytes() == b"another network"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -117,6 +117,8 @@ def _export(options: ExportOptions, source: Source, notes: str | None, console: 
     name = options.name or default_name(source.trained)
     data = _measured(source, console)
     weights = (source.trained.folder / MODEL_FILE).read_bytes()
+    out = options.out.resolve()
+    _is_there(out, {WEIGHTS_FILE: weights})  # another network's bundle is refused before a minute of work
     _check_answers(source)
     with console.status("Writing the ONNX graph and holding it against PyTorch"):
         graph = onnx_bytes(source.trained.model, source.trained.network)
@@ -125,7 +127,8 @@ def _export(options: ExportOptions, source: Source, notes: str | None, console: 
     document = describe(source, name=name, data=data, opset=opset_of(graph), agreement=agreed, files=files)
     files[BUNDLE_FILE] = document.to_bytes()
     files[CARD_FILE] = card(document, license_id=options.license, notes=notes).encode()
-    _write(options.out.resolve(), files)
+    if not _is_there(out, files):
+        _write(out, files)
     return Exported(
         folder=options.out, document=document, sizes={name: len(files[name]) for name in sorted(files)}
     )
@@ -163,8 +166,30 @@ def _check_answers(source: Source) -> None:
 
 
 def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    """Refuse what is there, but for a bundle, which may be this one: an export killed at its end has written it."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / BUNDLE_FILE).is_file())):
         raise UsageError(f"--out {out} is not empty, and nothing is ever overwritten; give a new folder")
+
+
+def _is_there(out: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether a folder holds these very files.
+
+    Raises:
+        UsageError: It holds others.
+    """
+    if not out.is_dir() or not any(out.iterdir()):
+        return False
+    other = [name for name, content in files.items() if not _holds(out / name, content)]
+    if other:
+        raise UsageError(
+            f"--out {out} holds another bundle (of which {', '.join(other)} would differ), and nothing is ever "
+            "overwritten; give a new folder"
+        )
+    return True
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 def _measured(source: Source, console: Console) -> TrainingData:
