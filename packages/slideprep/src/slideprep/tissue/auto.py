@@ -132,8 +132,8 @@ def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissu
 
 def _ink_note(under: UnderInk, hidden: BoolArray, mpp: float) -> str:
     note = f"marker ink left out: {_area_mm2(under.near & ~under.tissue & ~hidden, mpp):.1f} mm²"
-    kept = f"; {_area_mm2(hidden, mpp):.2f} mm² of ink kept, as tissue may go on under it"
-    return note + kept if hidden.any() else note
+    # Without its area, so that a set's warnings are one line for many slides.
+    return f"{note}; ink kept where tissue may go on under it" if hidden.any() else note
 
 
 def _px_from_mm2(area_mm2: float, mpp: float) -> int:
