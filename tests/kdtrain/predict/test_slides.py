@@ -15,12 +15,12 @@ from slideprep import ReadSettings, RejectedFile, SlideFile
 
 
 def slide(name: bytes) -> SlideFile:
-    """A slide as it is found, with its name as Python has it."""
+    """A slide as slideprep finds it: bytes that are no UTF-8 are spelled out in its name, and stay in its path."""
     path = Path(os.fsdecode(b"/slides/" + name))
-    return SlideFile(name=path.name, path=path, files=(path,))
+    return SlideFile(name=name.decode(errors="backslashreplace"), path=path, files=(path,))
 
 
-def test_bytes_are_spelled_out_and_of_two_alike_one_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_names_that_are_spelled_alike_one_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The path keeps its bytes; a file that is called like the spelling of another's bytes is not taken for it."""
     found = [slide(b"a.svs"), slide(b"caf\xe9.svs"), slide(rb"caf\xe9.svs")]
     rejected = [RejectedFile(path=Path(os.fsdecode(b"b\xff.svs")), reason="empty")]

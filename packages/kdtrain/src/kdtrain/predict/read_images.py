@@ -20,7 +20,7 @@ from kdtrain.predict.answers.slide_images import (
     Source,
 )
 from kdtrain.predict.remedies import for_predict
-from kdtrain.predict.slides import named, read_job, translated
+from kdtrain.predict.slides import read_job, translated
 from kdtrain.text import readable
 
 if TYPE_CHECKING:
@@ -71,9 +71,8 @@ def read_source(
             return _unread(readable(Path(source).name), "open", str(error))
     else:
         file = source.file
-    job = read_job(named(file), settings, magnification, options, display)
-    # A slide whose name no key can be made of is opened once more, under the name that it is shown by.
-    if isinstance(source, (str, Path)) or source.name != job.file.name:
+    job = read_job(file, settings, magnification, options, display)
+    if isinstance(source, (str, Path)):
         return read_slide(job)
     try:
         return slide_images(source, job)

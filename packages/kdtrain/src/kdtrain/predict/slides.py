@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -121,17 +120,12 @@ def discovered(inputs: Sequence[str]) -> tuple[list[SlideFile], list[Failure]]:
         for item in rejected
     ]
     kept: dict[str, SlideFile] = {}
-    for file in map(named, found):
+    for file in found:
         if file.name in kept:
             failures.append(_twice(file.name))
         else:
             kept[file.name] = file
     return list(kept.values()), failures
-
-
-def named(file: SlideFile) -> SlideFile:
-    """The slide under a name that every table and page can hold; its path keeps the bytes."""
-    return replace(file, name=readable(file.name))
 
 
 def _twice(name: str) -> Failure:
