@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from kdtrain.model.output_stride import ChosenStride, cells_of, median_shorter_side, stride_for
+from kdtrain.model.output_stride import cells_of, median_shorter_side, stride_for
 
 
 @pytest.mark.parametrize(
-    ("sizes", "stride", "px", "cells"),
+    ("px", "stride"),
     [
-        pytest.param([(3000, 2000)], 32, 2000, 63, id="the paper's tissues keep 32"),
-        pytest.param([(225, 300)], 32, 225, 8, id="225 px leave 8 cells of 32"),
-        pytest.param([(224, 300)], 16, 224, 14, id="224 px leave 7 cells of 32"),
-        pytest.param([(97, 66)], 8, 66, 9, id="66 px leave 5 cells of 16"),
-        pytest.param([(40, 33)], 4, 33, 9, id="33 px leave 5 cells of 8"),
-        pytest.param([(16, 12)], 4, 12, 3, id="the smallest there is"),
-        pytest.param(
-            [(500, 20), (66, 97), (300, 400)], 8, 66, 9, id="the median of shorter sides 20, 66, 300"
-        ),
+        pytest.param(2000, 32, id="the paper's tissues keep 32"),
+        pytest.param(225, 32, id="225 px leave 8 cells of 32"),
+        pytest.param(224, 16, id="224 px leave 7 cells of 32"),
+        pytest.param(66, 8, id="66 px leave 5 cells of 16"),
+        pytest.param(33, 4, id="33 px leave 5 cells of 8"),
+        pytest.param(12, 4, id="the smallest there is"),
     ],
 )
-def test_auto_leaves_8_cells(sizes: list[tuple[int, int]], stride: int, px: int, cells: int) -> None:
-    """The largest stride that leaves 8 cells on the shorter side of the median image."""
-    assert stride_for(sizes) == ChosenStride(output_stride=stride, shorter_side_px=px, cells=cells)
+def test_auto_leaves_8_cells(px: int, stride: int) -> None:
+    """The largest stride that leaves 8 cells on the shorter side, else the smallest."""
+    assert stride_for(px) == stride
+
+
+def test_the_median_is_of_shorter_sides() -> None:
+    """Of 20, 66 and 300."""
+    assert median_shorter_side([(500, 20), (66, 97), (300, 400)]) == 66
 
 
 def test_the_median_of_an_even_number_is_an_image() -> None:

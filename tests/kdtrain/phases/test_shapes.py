@@ -22,7 +22,7 @@ from fixtures.training_runs import (
     weights_sha256,
 )
 from kdtrain.bundle.load import open_bundle
-from kdtrain.model.output_stride import stride_for
+from kdtrain.model.output_stride import median_shorter_side, stride_for
 from kdtrain.model.projector import build_projected
 from kdtrain.phases.distill import labelled_loss
 from kdtrain.shards.index import read_index
@@ -115,7 +115,7 @@ def test_auto_chooses_by_the_images_and_says_so(shards, tmp_path):
     record = record_of(out)
     index = read_index(shards)
     sizes = [size for shard in index.shards_of("train") for size in index.sizes_of(shard, 2.5)]
-    assert record["network"]["output_stride"] == stride_for(sizes).output_stride
+    assert record["network"]["output_stride"] == stride_for(median_shorter_side(sizes))
     assert record["settings"]["output_stride"] == "auto"
     assert "--output-stride auto: output stride" in run.said
 

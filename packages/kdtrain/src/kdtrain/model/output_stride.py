@@ -9,7 +9,6 @@ leaves 4 x 3 places: nothing to learn from. The large tissues of the paper leave
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,34 +20,18 @@ FEW_CELLS = 6
 """With fewer a run is warned of."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChosenStride:
-    """A stride, and what it was chosen by.
-
-    Attributes:
-        output_stride: Image pixels per cell of the feature map.
-        shorter_side_px: Shorter side of the median training image.
-        cells: Cells that the stride leaves on it.
-    """
-
-    output_stride: int
-    shorter_side_px: int
-    cells: int
+def stride_for(shorter_side_px: int) -> int:
+    """The largest output stride that leaves ENOUGH_CELLS on a side of so many pixels, else the smallest."""
+    enough = (stride for stride in OUTPUT_STRIDES if cells_of(shorter_side_px, stride) >= ENOUGH_CELLS)
+    return next(enough, min(OUTPUT_STRIDES))
 
 
-def stride_for(sizes: Sequence[tuple[int, int]]) -> ChosenStride:
-    """The largest output stride that leaves ENOUGH_CELLS on the shorter side of the median image, else the smallest.
+def median_shorter_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """Shorter side of the median image in pixels: of the images by shorter side, the one in the middle.
 
     Args:
         sizes: Two sides of every training image, in pixels; at least one image.
     """
-    px = median_shorter_side(sizes)
-    stride = next((s for s in OUTPUT_STRIDES if cells_of(px, s) >= ENOUGH_CELLS), min(OUTPUT_STRIDES))
-    return ChosenStride(output_stride=stride, shorter_side_px=px, cells=cells_of(px, stride))
-
-
-def median_shorter_side(sizes: Sequence[tuple[int, int]]) -> int:
-    """Shorter side of the median image in pixels: of the images by shorter side, the one in the middle."""
     return int(np.sort([min(size) for size in sizes])[(len(sizes) - 1) // 2])
 
 

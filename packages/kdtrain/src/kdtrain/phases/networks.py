@@ -5,7 +5,7 @@ from __future__ import annotations
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, TeacherConfig
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
-from kdtrain.model.output_stride import FEW_CELLS, ChosenStride, cells_of, median_shorter_side, stride_for
+from kdtrain.model.output_stride import FEW_CELLS, cells_of, median_shorter_side, stride_for
 from kdtrain.shards.index import Index, union_of
 
 
@@ -94,36 +94,28 @@ def check_same_shape(teacher: Network, student: Network) -> None:
 Shaped = TeacherConfig | DistillConfig | CacheTeacherConfig
 
 
-def chosen_stride(config: Shaped, index: Index) -> ChosenStride | None:
-    """What ``--output-stride auto`` is for these training images; None where it was not asked for."""
-    if config.output_stride != "auto":
-        return None
-    return stride_for(_training_sizes(config, index))
-
-
 def settled_stride(config: Shaped, index: Index) -> int | None:
     """The output stride that a configuration asks for; None where it asks for none."""
-    chosen = chosen_stride(config, index)
-    if chosen is not None:
-        return chosen.output_stride
-    assert config.output_stride != "auto"
+    if config.output_stride == "auto":
+        return stride_for(_training_side_px(config, index))
     return config.output_stride
 
 
 def stride_note(config: Shaped, index: Index, network: Network) -> str | None:
     """A sentence about a network's output stride: what chose it, or that it leaves little; None for neither."""
-    px = median_shorter_side(_training_sizes(config, index))
-    cells, stride = cells_of(px, network.output_stride), network.output_stride
+    px, stride = _training_side_px(config, index), network.output_stride
+    cells = cells_of(px, stride)
     said = f"output stride {stride} leaves {cells} cells on the {px} px of the median training image's shorter side"
     if config.output_stride == "auto":
         return f"--output-stride auto: {said}"
-    if cells < FEW_CELLS and stride_for([(px, px)]).output_stride < stride:
+    if cells < FEW_CELLS and stride_for(px) < stride:
         return f"{said}, too few to learn a feature map from; add --output-stride auto"
     return None
 
 
-def _training_sizes(config: Shaped, index: Index) -> list[tuple[int, int]]:
+def _training_side_px(config: Shaped, index: Index) -> int:
     joined, train_on = union_of(index, config.train_on)
-    return [
-        size for shard in joined.shards_of(train_on) for size in joined.sizes_of(shard, config.magnification)
-    ]
+    shards = joined.shards_of(train_on)
+    return median_shorter_side(
+        [size for shard in shards for size in joined.sizes_of(shard, config.magnification)]
+    )
