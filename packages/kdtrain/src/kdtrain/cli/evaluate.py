@@ -13,6 +13,16 @@ from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.numbers import MOST_DRAWS, MOST_GB, MOST_SEED, Number
 from kdtrain.shards.cache import DEFAULT_GB, cache_settings
 
+_ITERATIONS = click.option(
+    "--iterations",
+    type=click.IntRange(1, MOST_DRAWS),
+    default=10_000,
+    show_default=True,
+    help="Bootstrap draws.",
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the draws."
+)
 _BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--unit",
@@ -21,16 +31,8 @@ _BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="What the bootstrap draws.",
     ),
-    click.option(
-        "--iterations",
-        type=click.IntRange(1, MOST_DRAWS),
-        default=10_000,
-        show_default=True,
-        help="Bootstrap draws.",
-    ),
-    click.option(
-        "--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the draws."
-    ),
+    _ITERATIONS,
+    _SEED,
 )
 
 
@@ -106,14 +108,8 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
     type=click.Choice(["patient", "sample"]),
     help="What the bootstrap draws. Left out: the sweep's, or patient.",
 )
-@click.option(
-    "--iterations",
-    type=click.IntRange(1, MOST_DRAWS),
-    default=10_000,
-    show_default=True,
-    help="Bootstrap draws.",
-)
-@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the draws.")
+@_ITERATIONS
+@_SEED
 @click.option("--title", help="Of the page. Left out: the sweep's.")
 def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
     """The paper's tables and figures from evaluated runs: a page, and every table as CSV and LaTeX.

@@ -120,7 +120,7 @@ def publish(checkpoint: Path, run: Path, origin: Mapping[str, Any]) -> None:
         NotFiniteError: A weight is not finite, as in a checkpoint that an earlier version wrote.
     """
     state, _ = checkpoints.load(checkpoint)
-    if name := first_not_finite(state.weights):
+    if name := first_not_finite(state.chosen):
         raise NotFiniteError(
             f"the weights of {checkpoint} are not finite, {name} first, so they are no network; train again with a "
             "lower --lr or --gradient-clipping 1, and a new --out"

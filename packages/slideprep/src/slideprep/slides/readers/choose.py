@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from slideprep.slides.files import SlideFile
     from slideprep.slides.readers.tiff_facts import TiffFacts
 
-
 _UNCHECKED = (
     "The file's list of pages is damaged or unusual: orientation, samples and pages could not be checked."
 )
-
-
 _UNREAD = "which no reader here opens; "
 _OTHER_FORMATS = {
     b"\0\0\0\x0cjP  ": f"a JPEG 2000 image, {_UNREAD}convert it to TIFF",
