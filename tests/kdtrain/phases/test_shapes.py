@@ -117,7 +117,13 @@ def test_auto_chooses_by_the_images_and_says_so(shards, tmp_path):
     sizes = [size for shard in index.shards_of("train") for size in index.sizes_of(shard, 2.5)]
     assert record["network"]["output_stride"] == stride_for(median_shorter_side(sizes))
     assert record["settings"]["output_stride"] == "auto"
-    assert "--output-stride auto: output stride" in run.said
+    assert "--output-stride auto: output stride 4 leaves 8 cells on the 32 px" in run.said
+    assert record["output_stride_chosen"] == {"stride": 4, "cells": 8, "median_shorter_side_px": 32}
+
+
+def test_a_run_whose_stride_was_given_has_the_record_that_it_ever_had(narrow):
+    """No word of a choice that was none."""
+    assert set(record_of(narrow)) == {"settings", "shard_set", "network", "other_settings", "versions"}
 
 
 # Losses beside the paper's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import write_training_set
 from kdtrain.errors import UsageError
+from kdtrain.model.output_stride import Chosen
 from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import plan_runs
-from kdtrain.sweep.jobs import Job, existing_teacher, warnings_of
+from kdtrain.sweep.jobs import Job, choices_of, existing_teacher, warnings_of
 from kdtrain.sweep.recipe import EvaluateRecipe, Recipe
 from kdtrain.sweep.runners.local import request_of
 
@@ -66,7 +68,7 @@ def test_a_validation_split_without_a_class_is_said_once(tmp_path):
         "Asked": {"phase": "baseline", "select_by": "balanced_accuracy"},
         "KD": {"phase": "distill"},
     }
-    found = jobs(recipe(methods=methods), index, tmp_path / "out")
+    found = jobs(recipe(methods=methods, **FITTING), index, tmp_path / "out")
     said = warnings_of(found.values())
     assert len(said) == 2
     assert "so its loss chooses the network" in said[0]
@@ -78,7 +80,47 @@ def test_a_validation_split_without_a_class_is_said_once(tmp_path):
         found["baseline-2.5x-seed0"], train=True, shards=tmp_path, out=tmp_path, evaluate=EvaluateRecipe()
     )
     assert "select_by" not in request["config"]
-    assert warnings_of(jobs(recipe(), _whole(tmp_path), tmp_path / "other").values()) == []
+    assert warnings_of(jobs(recipe(**FITTING), _whole(tmp_path), tmp_path / "other").values()) == []
+
+
+def test_auto_says_what_it_chose_and_by_what(index, tmp_path):
+    """Images of 32 px take a stride of 4, those of 128 px one of 16: 8 cells each; a stride that is given says none."""
+    methods = {
+        "Baseline": {"phase": "baseline", "output_stride": 4},
+        "KD": {"phase": "distill", "train_on": "aux1"},
+    }
+    given = recipe(methods=methods, **FITTING)
+    found = jobs(given, index, tmp_path)
+    assert choices_of(found.values()) == [
+        "auto: output stride 16 leaves 8 cells on the 128 px of the median training image's shorter side "
+        "(teacher-10x-seed0)",
+        "auto: output stride 4 leaves 8 cells on the 32 px of the median training image's shorter side (kd-2.5x-seed0)",
+    ]
+    student = found["kd-2.5x-seed0"]
+    assert student.network.output_stride == 4
+    assert student.stride_chosen == Chosen(stride=4, cells=8, median_shorter_side_px=32)
+
+
+def test_a_stride_that_leaves_too_little_is_warned_of(index, tmp_path):
+    """A cell of stride 32 on 32 px: the runs are named, with what to add; the teacher's four cells are few as well."""
+    assert warnings_of(jobs(recipe(), index, tmp_path).values()) == [
+        "output stride 32 leaves 4 cells on the 128 px of the median training image's shorter side, too few to learn a "
+        "feature map from; add 'output_stride: auto' to the recipe (teacher-10x-seed0)",
+        "output stride 32 leaves 1 cell on the 32 px of the median training image's shorter side, too few to learn a "
+        "feature map from; add 'output_stride: auto' to the recipe (baseline-2.5x-seed0, kd-2.5x-seed0)",
+    ]
+
+
+def test_auto_has_no_images_to_choose_by(index, tmp_path):
+    """A training set from which all slides were removed is refused in a sentence."""
+    rest = tuple(shard for shard in index.document.shards if shard.split != "aux1")
+    emptied = replace(index, document=index.document.model_copy(update={"shards": rest}))
+    with pytest.raises(UsageError, match="chooses by the training images, and --train-on aux1 has none"):
+        jobs(recipe(**FITTING), emptied, tmp_path / "out")
+
+
+FITTING = {"settings": {"output_stride": "auto"}}
+"""Strides with which even images of 32 px have cells enough."""
 
 
 def _whole(folder: Path) -> Index:

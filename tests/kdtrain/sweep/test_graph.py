@@ -67,6 +67,39 @@ def test_settings_go_to_the_phases_that_have_them():
     }
 
 
+def test_lists_of_shapes_make_a_grid():
+    """A method of each combination, whose label and folder say the shape; the paper's width and stem go unsaid."""
+    method = {
+        "phase": "distill",
+        "output_stride": [32, "auto"],
+        "width": [1, 0.5],
+        "stem": ["standard", "small"],
+    }
+    runs = plan_runs(recipe(methods={"KD": method}, settings={"width": 0.25}, magnifications=[5]))
+    assert [(run.method, run.name) for run in runs[1:]] == [
+        ("KD s32", "kd-s32-5x-seed0"),
+        ("KD s32 small stem", "kd-s32-small-stem-5x-seed0"),
+        ("KD s32 w0.5", "kd-s32-w0-5-5x-seed0"),
+        ("KD s32 w0.5 small stem", "kd-s32-w0-5-small-stem-5x-seed0"),
+        ("KD auto", "kd-auto-5x-seed0"),
+        ("KD auto small stem", "kd-auto-small-stem-5x-seed0"),
+        ("KD auto w0.5", "kd-auto-w0-5-5x-seed0"),
+        ("KD auto w0.5 small stem", "kd-auto-w0-5-small-stem-5x-seed0"),
+    ]
+    assert runs[4].settings == {"output_stride": 32, "width": 0.5, "stem": "small"}
+    assert runs[4].common == frozenset()
+
+
+def test_a_grids_method_is_fine_tuned_by_its_label():
+    """Whoever wants to fine-tune one of a list names it as the tables do."""
+    methods = {
+        "KD": {"phase": "distill", "output_stride": [8, 4]},
+        "Tuned": {"phase": "finetune", "student": "KD s8"},
+    }
+    runs = plan_runs(recipe(methods=methods, magnifications=[5]))
+    assert runs[-1].depends_on == ("kd-s8-5x-seed0",)
+
+
 def test_resizes_are_labelled_as_in_the_supplement():
     """A list makes KD, KD+MP, KD+INT and KD+MP+INT, each with its own resize."""
     method = {"phase": "distill", "resize": ["none", "maxpool", "bicubic", "maxpool+bicubic"]}

@@ -43,6 +43,18 @@ def test_a_list_of_resizes_is_a_methods_own(tmp_path):
     assert dict(recipe.methods["KD"].settings) == {"train_on": "aux1"}
 
 
+def test_lists_of_shapes_are_a_methods_own(tmp_path):
+    """Strides, widths and stems as the options have them, "auto" among the strides."""
+    shapes = "output_stride: [32, auto], width: [1, 0.5], stem: [standard, small]"
+    recipe = load(tmp_path, SMALL.replace("phase: baseline", f"phase: baseline, {shapes}"))
+    assert recipe.methods["Baseline"].lists == {
+        "output_stride": (32, "auto"),
+        "width": (1, 0.5),
+        "stem": ("standard", "small"),
+    }
+    assert dict(recipe.methods["Baseline"].settings) == {}
+
+
 def test_defaults_are_the_papers(tmp_path):
     """Test split, 10,000 draws, one seed."""
     recipe = load(tmp_path, SMALL)
@@ -64,6 +76,19 @@ def test_defaults_are_the_papers(tmp_path):
         ("phase: baseline", "phase: base", "methods.Baseline.phase: "),
         ("phase: baseline", "phase: baseline, resize: maxpool", "baseline has no setting resize"),
         ("phase: baseline", "phase: baseline, resize: [maxpool]", "baseline has no setting resize"),
+        (
+            "phase: baseline",
+            "phase: baseline, width: [1, 0.3]",
+            "methods.Baseline.width.1: channels are 1, 0.5 or",
+        ),
+        ("phase: baseline", "phase: baseline, output_stride: [8, 12]", "methods.Baseline.output_stride.1: "),
+        ("phase: baseline", "phase: baseline, stem: [small, small]", "stem: something is there twice"),
+        ("phase: baseline", "phase: baseline, width: []", "methods.Baseline.width: "),
+        (
+            "phase: baseline",
+            "phase: finetune, student: KD, width: [1, 0.5]",
+            "finetune has no setting width",
+        ),
         ("phase: baseline", "phase: baseline, student: KD", "needed by finetune, and by nothing else"),
         ("phase: baseline", "phase: finetune", "needed by finetune"),
         ("phase: baseline", "phase: baseline, settings: {lr: 1}", "without 'settings:'"),

@@ -44,6 +44,18 @@ def test_the_same_run_goes_on_under_other_versions_and_paths(tmp_path):
     assert json.loads(path.read_text()) == record
 
 
+def test_why_a_stride_was_chosen_is_kept_and_not_compared(tmp_path):
+    """The reason stands in the record as it was begun; a run of before it was kept goes on, and gets none."""
+    reason = {"stride": 8, "cells": 10, "median_shorter_side_px": 80}
+    for name, first in (("new", reason), ("old", None)):
+        run = RunFolder(tmp_path / name)
+        run.begin(SETTINGS, DATA, NETWORK, OTHER, output_stride_chosen=first)
+        before = (run.path / "run.json").read_bytes()
+        run.begin(SETTINGS, DATA, NETWORK, OTHER, output_stride_chosen=reason)
+        assert (run.path / "run.json").read_bytes() == before
+        assert read_run(run.path, what="--out").get("output_stride_chosen") == first
+
+
 def test_another_run_is_refused_field_by_field(tmp_path):
     """Changed, added and nested settings are named with both values."""
     begun(tmp_path)

@@ -60,6 +60,31 @@ def test_a_person_sees_runs_costs_and_totals(arguments, a_second_a_gflop):
     assert "to do: 2 of 2 runs" in ended.said
 
 
+def test_shapes_stand_in_a_column_where_they_are_not_the_papers(arguments, a_second_a_gflop):
+    """With the images that "auto" chose by below the table; and in the JSON."""
+    path = arguments[1]
+    assert "shape" not in kdtrain(*arguments).said
+    method = RECIPE["methods"]["KD"] | {"output_stride": "auto", "width": [1, 0.5]}
+    path.write_text(yaml.safe_dump(RECIPE | {"methods": {"KD": method}}))
+    said = " ".join(kdtrain(*arguments).said.split())
+    assert "teacher-10x-seed0 teacher train s32 5 12 " in said
+    assert "kd-2.5x-seed0 distill aux2 s4 (auto) 5 12 " in said
+    assert "kd-w0-5-2.5x-seed0 distill aux2 s4 w0.5 5 12 " in said.replace("w0.5 (auto)", "w0.5")
+    assert "shorter side (kd-2.5x-seed0, kd-w0-5-2.5x-seed0)" in said
+    teacher, _, narrow = shown(*arguments)
+    assert (teacher["output_stride_chosen"], narrow["output_stride_chosen"]) == (
+        None,
+        {"stride": 4, "cells": 8, "median_shorter_side_px": 32},
+    )
+    assert narrow["shape"] == {
+        "model": "resnet10",
+        "output_stride": "4",
+        "width": "0.5",
+        "stem": "standard",
+    }
+    assert "output stride 32 leaves 4 cells" in teacher["warning"]
+
+
 def test_nothing_is_written(arguments, a_second_a_gflop, tmp_path):
     """Neither the sweep's folder nor a lock."""
     kdtrain(*arguments)

@@ -9,6 +9,7 @@ leaves 4 x 3 places: nothing to learn from. The large tissues of the paper leave
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -18,6 +19,43 @@ ENOUGH_CELLS = 8
 """On the shorter side of the median training image: what "auto" leaves."""
 FEW_CELLS = 6
 """With fewer a run is warned of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """An output stride that "auto" chose, and what it was chosen by.
+
+    Attributes:
+        stride: Image pixels per cell of the feature map.
+        cells: That it leaves on that side.
+        median_shorter_side_px: Of the training images.
+    """
+
+    stride: int
+    cells: int
+    median_shorter_side_px: int
+
+    @property
+    def record(self) -> dict[str, int]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def chosen_for(shorter_side_px: int) -> Chosen:
+    """What "auto" makes of a side of so many pixels."""
+    stride = stride_for(shorter_side_px)
+    return Chosen(
+        stride=stride, cells=cells_of(shorter_side_px, stride), median_shorter_side_px=shorter_side_px
+    )
+
+
+def cells_sentence(stride: int, shorter_side_px: int) -> str:
+    """What a stride leaves of the median training image."""
+    cells = cells_of(shorter_side_px, stride)
+    return (
+        f"output stride {stride} leaves {cells} {'cell' if cells == 1 else 'cells'} on the {shorter_side_px} px of the "
+        "median training image's shorter side"
+    )
 
 
 def stride_for(shorter_side_px: int) -> int:

@@ -29,7 +29,7 @@ from kdtrain.data.teacher_cache.document import (
 )
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.cache_writer import ShardWriter, deal
-from kdtrain.phases.networks import check_pair, settled_stride
+from kdtrain.phases.networks import check_pair, settled_stride, stride_note
 from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.phases.teaching import teacher_record
 from kdtrain.shards.index import Index, read_index, union_of
@@ -78,6 +78,8 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     check_pair(config, index, teacher.network)
     wanted = wanted_splits(config, index)
     settings = settings_of(config, index, teacher)
+    if note := stride_note(config, index, settings.student.output_stride):
+        monitor.say(note)
     folder = CacheFolder(config.out)
     folder.check_free()
     if launch.world_size > 1:

@@ -26,7 +26,7 @@ from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.projector import build_projected
 from kdtrain.model.resnet import Model, Output
-from kdtrain.phases.networks import check_same_shape, stride_note, student_network
+from kdtrain.phases.networks import check_same_shape, chosen_stride, stride_note, student_network
 from kdtrain.phases.teacher_views import frozen_teacher
 from kdtrain.phases.teaching import Teaching, teaching_of
 from kdtrain.shards.index import Index
@@ -41,7 +41,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
     teaching = teaching_of(config, monitor)
     student = student_network(config, teaching.index, teaching.network, output_stride=teaching.output_stride)
-    note = stride_note(config, teaching.index, student)
+    note = stride_note(config, teaching.index, student.output_stride)
     if note is not None:
         monitor.say(note)
     model = _first_weights(config, teaching, student)
@@ -67,6 +67,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
             views=teaching.views,
             teacher_cache=teaching.cache,
             provenance=teaching.provenance,
+            stride_chosen=chosen_stride(config, teaching.index),
         ),
         monitor,
     )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, TeacherConfig
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
-from kdtrain.model.output_stride import FEW_CELLS, cells_of, median_shorter_side, stride_for
+from kdtrain.model.output_stride import (
+    FEW_CELLS,
+    Chosen,
+    cells_of,
+    cells_sentence,
+    chosen_for,
+    median_shorter_side,
+    stride_for,
+)
 from kdtrain.shards.index import Index, union_of
 
 
@@ -96,26 +104,49 @@ Shaped = TeacherConfig | DistillConfig | CacheTeacherConfig
 
 def settled_stride(config: Shaped, index: Index) -> int | None:
     """The output stride that a configuration asks for; None where it asks for none."""
-    if config.output_stride == "auto":
-        return stride_for(_training_side_px(config, index))
+    chosen = chosen_stride(config, index)
+    if chosen is not None:
+        return chosen.stride
+    assert config.output_stride != "auto"
     return config.output_stride
 
 
-def stride_note(config: Shaped, index: Index, network: Network) -> str | None:
+def chosen_stride(config: Shaped, index: Index) -> Chosen | None:
+    """What "auto" chose, and by what; None where the output stride was given.
+
+    Raises:
+        UsageError: There is no training image to choose by.
+    """
+    if config.output_stride != "auto":
+        return None
+    return chosen_for(_training_side_px(config, index))
+
+
+def stride_note(config: Shaped, index: Index, stride: int) -> str | None:
     """A sentence about a network's output stride: what chose it, or that it leaves little; None for neither."""
-    px, stride = _training_side_px(config, index), network.output_stride
-    cells = cells_of(px, stride)
-    said = f"output stride {stride} leaves {cells} cells on the {px} px of the median training image's shorter side"
     if config.output_stride == "auto":
+        said = cells_sentence(stride, _training_side_px(config, index))
         return f"--output-stride auto: {said}"
-    if cells < FEW_CELLS and stride_for(px) < stride:
-        return f"{said}, too few to learn a feature map from; add --output-stride auto"
+    if few := few_cells(config, index, stride):
+        return f"{few}; add --output-stride auto"
     return None
+
+
+def few_cells(config: Shaped, index: Index, stride: int) -> str | None:
+    """That an output stride leaves too few cells, and "auto" would leave more; None where it does not."""
+    px = _training_side_px(config, index)
+    if cells_of(px, stride) >= FEW_CELLS or stride_for(px) >= stride:
+        return None
+    return f"{cells_sentence(stride, px)}, too few to learn a feature map from"
 
 
 def _training_side_px(config: Shaped, index: Index) -> int:
     joined, train_on = union_of(index, config.train_on)
     shards = joined.shards_of(train_on)
-    return median_shorter_side(
-        [size for shard in shards for size in joined.sizes_of(shard, config.magnification)]
-    )
+    sizes = [size for shard in shards for size in joined.sizes_of(shard, config.magnification)]
+    if not sizes:
+        raise UsageError(
+            f"--output-stride auto chooses by the training images, and --train-on {','.join(config.train_on)} has "
+            "none; name a split with samples"
+        )
+    return median_shorter_side(sizes)

@@ -18,7 +18,7 @@ from kdtrain.data.sets import check_phase
 from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
-from kdtrain.phases.networks import labelled_network, stride_note
+from kdtrain.phases.networks import chosen_stride, labelled_network, stride_note
 from kdtrain.shards.index import read_index
 from kdtrain.training.engine.engine import BatchLoss
 from kdtrain.training.loop import Batch, Phase, Summary, train
@@ -30,7 +30,7 @@ def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
     index = read_index(config.shards, config.cache)
     check_phase(config, index, [config.magnification], labelled=True)
     network = labelled_network(config, index)
-    note = stride_note(config, index, network)
+    note = stride_note(config, index, network.output_stride)
     if note is not None:
         monitor.say(note)
     model = network.build(seed=config.seed)
@@ -51,6 +51,7 @@ def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
             parts=(),
             validate=partial(validate_labels, index, network, config.workers, decode=config.decode),
             provenance=provenance,
+            stride_chosen=chosen_stride(config, index),
         ),
         monitor,
     )

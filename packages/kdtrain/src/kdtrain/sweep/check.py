@@ -18,7 +18,7 @@ from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import PlannedRun
-from kdtrain.sweep.jobs import Job, config_of, existing_job, network_of
+from kdtrain.sweep.jobs import Job, chosen_of, config_of, existing_job, network_of, stride_warning
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.sweep.state import is_shorter, weights_sha256
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
@@ -95,7 +95,8 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
         network=network,
         trained_on=joined.document.sets[name],
         needs=needs,
-        warning=choice.warning,
+        stride_chosen=chosen_of(config, index),
+        warnings=tuple(filter(None, (choice.warning, stride_warning(config, network, index)))),
     )
 
 

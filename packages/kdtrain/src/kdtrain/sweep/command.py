@@ -19,7 +19,7 @@ from kdtrain.locks import held
 from kdtrain.screen import console, say
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
-from kdtrain.sweep.jobs import warnings_of
+from kdtrain.sweep.jobs import choices_of, warnings_of
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
 from kdtrain.sweep.runners.local import (
@@ -119,6 +119,8 @@ def _work(
     with _launcher(plan, options) as launcher, Screen(drawn_on, total=total, done=done) as screen:
         if done:
             screen.say(f"complete already: {done} of {plural(total, 'run')}")
+        for choice in choices_of([jobs[name] for name in schedule.wanted]):
+            screen.say(choice)
         for warning in warnings_of([jobs[name] for name in schedule.wanted]):
             screen.say(f"warning: {warning}")
         try:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.errors import UsageError
-from kdtrain.sweep.recipe import CONFIGS, RESIZE_LABELS, TEACHER, MethodRecipe, Recipe
+from kdtrain.sweep.grid import variants
+from kdtrain.sweep.recipe import CONFIGS, TEACHER, MethodRecipe, Recipe
 
 RUNS = "runs"
 """Subfolder of a sweep."""
@@ -162,7 +163,8 @@ def _common(recipe: Recipe, run: PlannedRun) -> frozenset[str]:
     """Names of a run's settings that stand under 'settings' of the recipe."""
     own = recipe.teacher if run.phase == "teacher" else recipe.methods[run.section.removeprefix("methods.")]
     assert own is not None
-    return frozenset(recipe.settings) - frozenset(own.settings)
+    lists = own.lists if isinstance(own, MethodRecipe) else {}
+    return frozenset(recipe.settings) - {*own.settings, *lists}
 
 
 def _runs_of_seed(
@@ -182,14 +184,12 @@ def _runs_of_seed(
 
 
 def _expanded(recipe: Recipe) -> list[_Method]:
-    """Methods with one resize each, in the recipe's order, with the number of methods that each is built on."""
+    """Methods without lists, in the recipe's order, with the number of methods that each is built on."""
     rows = []
     for label, method in recipe.methods.items():
         common = _settings(method.phase, recipe.settings, method.settings)
-        if not method.resize:
-            rows.append((label, label, method, common))
-        for resize in method.resize:
-            rows.append((label + RESIZE_LABELS[resize], label, method, common | {"resize": resize}))
+        for said, settings in variants(method.lists):
+            rows.append((label + said, label, method, common | settings))
     by_label = {label: method for label, _, method, _ in rows}
     _check_twice([label for label, *_ in rows], "methods", "give them other labels")
     return [

@@ -17,7 +17,8 @@ from kdtrain.config.phases import DistillConfig, PhaseConfig, TeacherConfig
 from kdtrain.config.problems import rule_broken
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
-from kdtrain.phases.networks import labelled_network, student_network
+from kdtrain.model.output_stride import Chosen, cells_sentence
+from kdtrain.phases.networks import Shaped, chosen_stride, few_cells, labelled_network, student_network
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
@@ -36,7 +37,8 @@ class Job:
         network: What it trains, or holds.
         trained_on: Splits that it learns from.
         needs: The jobs whose networks it needs.
-        warning: What should be known before it starts; None for nothing.
+        stride_chosen: What "auto" chose as the network's output stride; None where it was given.
+        warnings: What should be known before it starts.
     """
 
     run: PlannedRun
@@ -45,7 +47,8 @@ class Job:
     network: Network
     trained_on: tuple[str, ...]
     needs: tuple[Job, ...] = ()
-    warning: str | None = None
+    stride_chosen: Chosen | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -55,11 +58,23 @@ class Job:
 
 def warnings_of(jobs: Iterable[Job]) -> list[str]:
     """What should be known before runs start, each sentence once, with the runs that it is of."""
+    return _with_runs((warning, job.name) for job in jobs for warning in job.warnings)
+
+
+def choices_of(jobs: Iterable[Job]) -> list[str]:
+    """What "auto" chose as output strides and by what, each sentence once, with the runs that it is of."""
+    return _with_runs(
+        (f"auto: {cells_sentence(chosen.stride, chosen.median_shorter_side_px)}", job.name)
+        for job in jobs
+        if (chosen := job.stride_chosen) is not None
+    )
+
+
+def _with_runs(said: Iterable[tuple[str, str]]) -> list[str]:
     found: dict[str, list[str]] = {}
-    for job in jobs:
-        if job.warning is not None:
-            found.setdefault(job.warning, []).append(job.name)
-    return [f"{warning} ({', '.join(names)})" for warning, names in found.items()]
+    for sentence, name in said:
+        found.setdefault(sentence, []).append(name)
+    return [f"{sentence} ({', '.join(names)})" for sentence, names in found.items()]
 
 
 def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:
@@ -141,3 +156,14 @@ def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Netwo
             "a high magnification to a lower one"
         )
     return student_network(config, index, source)
+
+
+def chosen_of(config: PhaseConfig, index: Index) -> Chosen | None:
+    """What "auto" chose as a run's output stride; None where nothing was to choose."""
+    return chosen_stride(config, index) if isinstance(config, Shaped) else None
+
+
+def stride_warning(config: PhaseConfig, network: Network, index: Index) -> str | None:
+    """That a run's output stride leaves too little of its images, with what to add; None where it does not."""
+    few = few_cells(config, index, network.output_stride) if isinstance(config, Shaped) else None
+    return None if few is None else f"{few}; add 'output_stride: auto' to the recipe"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kdtrain.config.common import Magnification, Seed
+from kdtrain.config.common import Magnification, OutputStride, Seed, Stem, Width
 from kdtrain.config.phases import (
     BaselineConfig,
     DistillConfig,
@@ -25,6 +25,7 @@ from kdtrain.config.phases import (
 from kdtrain.config.yaml_files import yaml_mapping
 from kdtrain.errors import UsageError
 from kdtrain.shards.locations import LocationField
+from kdtrain.sweep.grid import LISTED
 from kdtrain.text import brief
 
 PhaseName = Literal["baseline", "distill", "finetune"]
@@ -37,13 +38,6 @@ KNOWN = frozenset().union(*(kind.model_fields for kind in CONFIGS.values())) - D
 """What a recipe may set."""
 TEACHER = "Teacher"
 """The label of teachers in tables, and their key among the paper's numbers."""
-RESIZE_LABELS: Mapping[str, str] = {
-    "none": "",
-    "maxpool": "+MP",
-    "bicubic": "+INT",
-    "maxpool+bicubic": "+MP+INT",
-}
-"""How the paper's supplement names what a method's resizes make of it."""
 
 # A label names folders, and names of files end at 255 bytes.
 Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -53,7 +47,7 @@ PaperMetric = Literal["accuracy", "f1", "precision", "recall"]
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    @field_validator("seeds", "magnifications", "splits", check_fields=False)
+    @field_validator("seeds", "magnifications", "splits", *LISTED, check_fields=False)
     @classmethod
     def _each_once(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         if values is not None and len(set(values)) != len(values):
@@ -78,7 +72,7 @@ class _WithSettings(_Strict):
 
     @classmethod
     def _is_own(cls, key: str, value: Any) -> bool:
-        # 'resize' is a setting; only a list of them is a method's own.
+        # 'resize' is a setting, as 'width' is; only a list of them is a method's own.
         return key in cls.model_fields and isinstance(value, list)
 
 
@@ -112,12 +106,24 @@ class MethodRecipe(_WithSettings):
         student: For finetune: the method whose students are fine-tuned.
         magnifications: Left out: those of the recipe, or of the student's method.
         resize: A list makes one method of each value, labelled as in the paper's supplement.
+        output_stride: A list makes one method of each value, labelled "KD s8", and with the other lists one of each
+            combination.
+        width: Likewise, "KD w0.5".
+        stem: Likewise, "KD small stem".
     """
 
     phase: PhaseName
     student: str | None = None
     magnifications: Annotated[tuple[Magnification, ...], Field(min_length=1)] | None = None
     resize: Annotated[tuple[Resize, ...], Field(min_length=1)] = ()
+    output_stride: Annotated[tuple[OutputStride, ...], Field(min_length=1)] = ()
+    width: Annotated[tuple[Width, ...], Field(min_length=1)] = ()
+    stem: Annotated[tuple[Stem, ...], Field(min_length=1)] = ()
+
+    @property
+    def lists(self) -> Mapping[str, tuple[Any, ...]]:
+        """Values of the settings of which it has a list."""
+        return {name: values for name in LISTED if (values := getattr(self, name))}
 
     @model_validator(mode="after")
     def _fits_its_phase(self) -> MethodRecipe:
@@ -125,9 +131,7 @@ class MethodRecipe(_WithSettings):
             raise ValueError(
                 "'student' names the method to fine-tune: needed by finetune, and by nothing else"
             )
-        foreign = set(self.settings) - set(CONFIGS[self.phase].model_fields)
-        if self.resize and self.phase != "distill":
-            foreign.add("resize")
+        foreign = {*self.settings, *self.lists} - set(CONFIGS[self.phase].model_fields)
         if foreign:
             raise ValueError(f"{self.phase} has no setting {', '.join(sorted(foreign))}")
         return self

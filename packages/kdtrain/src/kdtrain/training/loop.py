@@ -26,6 +26,7 @@ from kdtrain.data.stream import SampleStream
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.model.network import Network
+from kdtrain.model.output_stride import Chosen
 from kdtrain.model.placing import compile_network
 from kdtrain.model.resnet import Model, activation_checkpointing
 from kdtrain.shards.index import Index, union_of
@@ -60,6 +61,7 @@ class Phase:
         parts: Names of the loss's parts.
         validate: Metrics on a split; "loss" among them. None where the phase has none to choose by.
         provenance: What else the run's record should hold: the teacher, the weights that were loaded.
+        stride_chosen: The network's output stride, where "auto" chose it, for the run's record.
         views: Augmentation draws of a sample, and which of them an epoch shows.
         teacher_cache: Where the teacher's views are read, if it is not computed.
     """
@@ -74,6 +76,7 @@ class Phase:
     parts: tuple[str, ...]
     validate: Validate
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    stride_chosen: Chosen | None = None
     views: Views = FRESH
     teacher_cache: CacheReader | None = None
 
@@ -189,7 +192,14 @@ class _Loop:
         if self._config.deepspeed is not None:
             shard_set["deepspeed"] = deepspeed_json(self._config.deepspeed)
         config = self._config
-        return self._folder.begin(config.record, shard_set, phase.network.record, config.other_settings)
+        chosen = None if phase.stride_chosen is None else phase.stride_chosen.record
+        return self._folder.begin(
+            config.record,
+            shard_set,
+            phase.network.record,
+            config.other_settings,
+            output_stride_chosen=chosen,
+        )
 
     def _stream(self) -> SampleStream:
         config, engine = self._config, self._engine

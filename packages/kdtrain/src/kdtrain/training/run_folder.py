@@ -201,6 +201,8 @@ class RunFolder:
         shard_set: Mapping[str, Any],
         network: Mapping[str, Any],
         other_settings: Mapping[str, Any],
+        *,
+        output_stride_chosen: Mapping[str, Any] | None = None,
     ) -> str | None:
         """Start a run, or go on with the same one, for more epochs if its schedule allows that.
 
@@ -210,6 +212,8 @@ class RunFolder:
             network: What is needed to build the model.
             other_settings: Paths, and what cannot change a weight: kept as they were at the beginning, and free
                 to differ when the run goes on.
+            output_stride_chosen: Why the network has its output stride, where a rule chose it. It follows from the
+                settings and the data, so that it is kept and not compared.
 
         Returns:
             A sentence for the user, where a run was lengthened.
@@ -233,7 +237,8 @@ class RunFolder:
                 )
             return None
         self._check_free()
-        self._write({**new, "other_settings": other_settings, "versions": versions()})
+        chosen = {} if output_stride_chosen is None else {"output_stride_chosen": output_stride_chosen}
+        self._write({**new, **chosen, "other_settings": other_settings, "versions": versions()})
         return None
 
     def _lengthen(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -18,9 +18,10 @@ from rich.text import Text
 from kdtrain.shards.index import Index
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
-from kdtrain.sweep.jobs import Job, warnings_of
+from kdtrain.sweep.jobs import Job, choices_of, warnings_of
 from kdtrain.sweep.state import Progress
 from kdtrain.text import plural
+from kdtrain.training.shape import Shape, shape_texts
 
 _WIDE_COLUMNS = 100
 """From here on there is room for what a run's name tells as well."""
@@ -120,18 +121,39 @@ def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) 
     table.add_column("run", overflow="fold")
     for heading in ("phase", "trains on") if wide else ():
         table.add_column(heading, overflow="fold")
+    shapes = _shapes([row.job for row in rows])
+    for heading in ("shape",) if shapes else ():
+        table.add_column(heading, overflow="fold")
     for heading in ("samples", "steps", "GFLOPs", "memory", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state")
-    for row in rows:
+    for number, row in enumerate(rows):
         run, config = row.job.run, row.job.config
         train_on = "-" if config is None else ",".join(config.train_on)
-        more = (run.phase, train_on) if wide else ()
+        more = ((run.phase, train_on) if wide else ()) + shapes[number : number + 1]
         table.add_row(run.name, *more, *_numbers(row.estimate), stage_text(row.progress))
     console.print(table)
     console.print(Text(_totals(rows, jobs)))
+    for choice in choices_of([row.job for row in rows]):
+        console.print(Text(choice))
     for warning in warnings_of([row.job for row in rows]):
         console.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def shape_of(job: Job) -> Shape:
+    """That of the network that it trains."""
+    return Shape.of(job.network.record)
+
+
+def _shapes(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """The network of each in words; none where all are the paper's."""
+    shapes = [shape_of(job) for job in jobs]
+    if all(shape.is_papers for shape in shapes) and len({shape.model for shape in shapes}) == 1:
+        return ()
+    texts = shape_texts(shapes)
+    return tuple(
+        f"{text} (auto)" if job.stride_chosen else text for text, job in zip(texts, jobs, strict=True)
+    )
 
 
 def _numbers(estimate: RunEstimate | None) -> tuple[str, ...]:
@@ -173,7 +195,9 @@ def rows_as_dict(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "seed": row.job.run.seed,
             "depends_on": list(row.job.run.depends_on),
             "train_on": list(row.job.trained_on),
-            "warning": row.job.warning,
+            "shape": asdict(shape_of(row.job)),
+            "output_stride_chosen": None if row.job.stride_chosen is None else row.job.stride_chosen.record,
+            "warning": "; ".join(row.job.warnings) or None,
             "stage": row.progress.stage,
             "step": row.progress.step,
             "estimate": None if row.estimate is None else asdict(row.estimate),
