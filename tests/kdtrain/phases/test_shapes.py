@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fixtures.teacher_caches import cached, distil
 from fixtures.training_runs import (
     QUICK,
     evaluated,
@@ -176,3 +178,48 @@ def test_an_average_is_validated_published_and_resumed(shards, teacher, narrow, 
     # What is trained is the same network as without an average.
     without = load_file(max((narrow / "checkpoints").iterdir()) / "model.safetensors")
     assert torch.equal(plain["conv1.weight"], without["conv1.weight"])
+
+
+def as_before(run: Path) -> None:
+    """Make a finished run one that was begun when the default was the paper's stride, or the teacher's."""
+    record = record_of(run)
+    record["settings"]["output_stride"] = 32 if record["settings"]["phase"] != "distill" else None
+    record.pop("output_stride_chosen", None)
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def test_runs_begun_before_auto_was_the_default_go_on(shards, teacher, tmp_path):
+    """A baseline and a student of stride 32, begun without the option, end as they are and keep their stride."""
+    baseline, student = tmp_path / "baseline", tmp_path / "student"
+    at_32 = ("--output-stride", 32, "--epochs", 1)
+    trained("baseline", shards, baseline, "--magnification", 2.5, *at_32)
+    distilled(shards, teacher, student, *at_32)
+    for run in (baseline, student):
+        as_before(run)
+    before = [weights_sha256(run) for run in (baseline, student)]
+    trained("baseline", shards, baseline, "--magnification", 2.5, "--epochs", 1)
+    distilled(shards, teacher, student, "--epochs", 1)
+    assert [weights_sha256(run) for run in (baseline, student)] == before
+    assert [record_of(run)["network"]["output_stride"] for run in (baseline, student)] == [32, 32]
+
+
+def test_without_the_option_a_student_fits_its_images(shards, teacher, tmp_path):
+    """The rule chooses, and the record says so; a student of a cache follows the cache, whatever that was made for."""
+    student = distilled(shards, teacher, tmp_path / "student", "--epochs", 1)
+    assert record_of(student)["output_stride_chosen"] == {
+        "stride": 4,
+        "cells": 8,
+        "median_shorter_side_px": 32,
+    }
+    cache = cached(shards, teacher, tmp_path / "cache", "--output-stride", 16)
+    followed = tmp_path / "followed"
+    assert distil(shards, followed, "--teacher-cache", cache, "--epochs", 1).code == 0
+    assert record_of(followed)["network"]["output_stride"] == 16
+    assert "output_stride_chosen" not in record_of(followed)
+
+
+def test_a_cache_goes_on_with_the_stride_it_was_begun_for(shards, teacher, tmp_path):
+    """Begun for stride 16, the same command without the option writes nothing new and refuses nothing."""
+    cache = cached(shards, teacher, tmp_path / "cache", "--output-stride", 16)
+    before = (cache / "cache.json").read_bytes()
+    assert (cached(shards, teacher, cache) / "cache.json").read_bytes() == before

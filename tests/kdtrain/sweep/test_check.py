@@ -49,10 +49,10 @@ def jobs(given: Recipe, index: Index, out: Path) -> dict[str, Job]:
 
 
 def test_a_job_knows_its_network_before_it_is_trained(index, tmp_path):
-    """A student has the teacher's architecture, its own magnification and that magnification's colours."""
+    """A student has the teacher's model, its own magnification and colours, and a stride that fits its images."""
     found = jobs(recipe(teacher={"seed": 0, "model": "resnet18", "output_stride": 16}), index, tmp_path)
     student = found["kd-2.5x-seed0"]
-    assert (student.network.model, student.network.output_stride) == ("resnet18", 16)
+    assert (student.network.model, student.network.output_stride) == ("resnet18", 4)
     assert student.network.magnification == 2.5
     assert student.network.mean == index.statistics_of(2.5).mean
     assert student.trained_on == ("aux1",)
@@ -103,11 +103,11 @@ def test_auto_says_what_it_chose_and_by_what(index, tmp_path):
 
 def test_a_stride_that_leaves_too_little_is_warned_of(index, tmp_path):
     """A cell of stride 32 on 32 px: the runs are named, with what to add; the teacher's four cells are few as well."""
-    assert warnings_of(jobs(recipe(), index, tmp_path).values()) == [
+    assert warnings_of(jobs(recipe(settings={"output_stride": 32}), index, tmp_path).values()) == [
         "output stride 32 leaves 4 cells on the 128 px of the median training image's shorter side, too few to learn a "
-        "feature map from; add 'output_stride: auto' to the recipe (teacher-10x-seed0)",
+        "feature map from; set 'output_stride: auto' in the recipe (teacher-10x-seed0)",
         "output stride 32 leaves 1 cell on the 32 px of the median training image's shorter side, too few to learn a "
-        "feature map from; add 'output_stride: auto' to the recipe (baseline-2.5x-seed0, kd-2.5x-seed0)",
+        "feature map from; set 'output_stride: auto' in the recipe (baseline-2.5x-seed0, kd-2.5x-seed0)",
     ]
 
 

@@ -58,8 +58,8 @@ class TeacherConfig(PhaseConfig):
     Attributes:
         magnification: Of the images (the paper's teacher: 10x).
         model: The network.
-        output_stride: Input pixels per feature-map pixel; less than 32 for images of few pixels. "auto" takes the
-            largest that leaves 8 on the shorter side of the median training image.
+        output_stride: Input pixels per feature-map cell. "auto" takes the largest, of the paper's 32 at most, that
+            leaves 8 cells on the shorter side of the median training image.
         width: Channels of every stage, relative to the model's: 1, 0.5 or 0.25.
         stem: 7x7 convolution and pooling (standard), or a 3x3 convolution alone, for images of few pixels (small).
         init: A run or a torchvision weights file to start from. Left out: He initialisation.
@@ -68,7 +68,7 @@ class TeacherConfig(PhaseConfig):
     phase: ClassVar[str] = "teacher"
     magnification: Magnification = 10.0
     model: ModelName = "resnet10"
-    output_stride: OutputStride = 32
+    output_stride: OutputStride = "auto"
     width: Width = 1.0
     stem: Stem = "standard"
     init: Path | None = None
@@ -96,8 +96,7 @@ class DistillConfig(PhaseConfig):
             place, or by where the map is strong (attention), for which channels may differ.
         label_weight: Of the cross-entropy with the label, where a training sample has one; 0 reads no label.
         model: The student's network. Left out: the teacher's.
-        output_stride: Of the student, or "auto" as for a baseline. Left out: the teacher's, or what --teacher-cache was
-            made for.
+        output_stride: Of the student, as for a baseline. Left out: what --teacher-cache was made for, else "auto".
         width: Of the student: channels of every stage, relative to its model's: 1, 0.5 or 0.25. Where the map's
             channels are not the teacher's, a 1x1 projector stands between them in training. Left out: the teacher's.
         stem: Of the student, as for a baseline. Left out: the teacher's.
@@ -187,7 +186,7 @@ class CacheTeacherConfig(SetConfig):
         teacher: The teacher's run.
         magnification: Of the student's images.
         views: Augmentation draws of every sample that is trained on: those of the first epochs of a run of this seed.
-        output_stride: Of the student, or "auto" as for distill. Left out: the teacher's.
+        output_stride: Of the student, as for distill. Left out: "auto", or what a cache was begun for.
         out: Folder of the cache. Run again, the command goes on, and adds what the set has gained.
         train_on: Splits or named sets to cache with --views draws of every sample.
         validate_on: Split or set to cache without augmentation. Left out: as for distill.

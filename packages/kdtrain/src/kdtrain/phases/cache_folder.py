@@ -93,6 +93,19 @@ class CacheFolder:
         for folder in (self.path, self._workspace):
             remove_partials(folder)
 
+    @property
+    def begun_stride(self) -> int | None:
+        """Output stride of the student that the cache was begun for; None where none was begun.
+
+        Raises:
+            UsageError: What was written at the beginning is damaged.
+        """
+        if not (self._workspace / SETTINGS_FILE).is_file():
+            return None
+        student = self._begun["settings"].get("student")
+        stride = student.get("output_stride") if isinstance(student, dict) else None
+        return stride if isinstance(stride, int) else None
+
     def todo(
         self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, float]
     ) -> list[Shard]:

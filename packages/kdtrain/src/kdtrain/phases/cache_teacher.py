@@ -29,7 +29,7 @@ from kdtrain.data.teacher_cache.document import (
 )
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.cache_writer import ShardWriter, deal
-from kdtrain.phases.networks import check_pair, settled_stride, stride_note
+from kdtrain.phases.networks import check_pair, leaves_choice, settled_stride, stride_note
 from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.phases.teaching import teacher_record
 from kdtrain.shards.index import Index, read_index, union_of
@@ -77,10 +77,10 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     check_phase(config, index, magnifications, labelled=False)
     check_pair(config, index, teacher.network)
     wanted = wanted_splits(config, index)
-    settings = settings_of(config, index, teacher)
+    folder = CacheFolder(config.out)
+    settings = settings_of(config, index, teacher, begun_stride=folder.begun_stride)
     if note := stride_note(config, index, settings.student.output_stride):
         monitor.say(note)
-    folder = CacheFolder(config.out)
     folder.check_free()
     if launch.world_size > 1:
         join(launch, device)
@@ -123,8 +123,19 @@ def wanted_splits(config: CacheTeacherConfig, index: Index) -> dict[str, bool]:
     return dict.fromkeys(joined.document.sets[train_on], config.augment) | dict.fromkeys(plain, False)
 
 
-def settings_of(config: CacheTeacherConfig, index: Index, teacher: Trained) -> CacheSettings:
-    """What decides the bytes of a cache, beside the samples."""
+def settings_of(
+    config: CacheTeacherConfig, index: Index, teacher: Trained, *, begun_stride: int | None = None
+) -> CacheSettings:
+    """What decides the bytes of a cache, beside the samples.
+
+    Args:
+        config: Settings of the command.
+        index: The shard set.
+        teacher: The teacher.
+        begun_stride: Output stride that the folder's cache was begun for. A set that has grown may have another median
+            image, and its cache goes on all the same.
+    """
+    begun = begun_stride if leaves_choice(config) else None
     record, augmentation = teacher_record(teacher), config.augmentation
     return CacheSettings(
         teacher=TeacherEntry(
@@ -134,7 +145,7 @@ def settings_of(config: CacheTeacherConfig, index: Index, teacher: Trained) -> C
         ),
         student=StudentEntry(
             magnification=config.magnification,
-            output_stride=settled_stride(config, index) or teacher.network.output_stride,
+            output_stride=begun or settled_stride(config, index) or teacher.network.output_stride,
         ),
         classes=teacher.network.classes,
         channels=teacher.model.fc.in_features,

@@ -26,6 +26,7 @@ from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.projector import build_projected
 from kdtrain.model.resnet import Model, Output
+from kdtrain.phases.begun import begun_stride
 from kdtrain.phases.networks import check_same_shape, chosen_stride, stride_note, student_network
 from kdtrain.phases.teacher_views import frozen_teacher
 from kdtrain.phases.teaching import Teaching, teaching_of
@@ -40,7 +41,8 @@ from kdtrain.training.trained import Trained
 def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
     teaching = teaching_of(config, monitor)
-    student = student_network(config, teaching.index, teaching.network, output_stride=teaching.output_stride)
+    stride = begun_stride(config) or teaching.output_stride
+    student = student_network(config, teaching.index, teaching.network, output_stride=stride)
     note = stride_note(config, teaching.index, student.output_stride)
     if note is not None:
         monitor.say(note)
@@ -67,7 +69,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
             views=teaching.views,
             teacher_cache=teaching.cache,
             provenance=teaching.provenance,
-            stride_chosen=chosen_stride(config, teaching.index),
+            stride_chosen=chosen_stride(config, teaching.index, taken=student.output_stride),
         ),
         monitor,
     )

@@ -49,7 +49,8 @@ def student_network(
         config: Settings of the run.
         index: The shard set.
         teacher: The teacher's network.
-        output_stride: Where the configuration says none; None for the teacher's.
+        output_stride: Where the configuration says none: of the run that was begun, or of its cache; None
+            to choose one.
 
     Raises:
         UsageError: As check_pair.
@@ -57,9 +58,10 @@ def student_network(
     """
     check_pair(config, index, teacher)
     statistics = index.statistics_of(config.magnification)
+    elsewhere = output_stride if config.output_stride is None else None
     return Network(
         model=config.model or teacher.model,
-        output_stride=settled_stride(config, index) or output_stride or teacher.output_stride,
+        output_stride=elsewhere or settled_stride(config, index) or teacher.output_stride,
         classes=teacher.classes,
         magnification=config.magnification,
         mean=statistics.mean,
@@ -102,8 +104,15 @@ def check_same_shape(teacher: Network, student: Network) -> None:
 Shaped = TeacherConfig | DistillConfig | CacheTeacherConfig
 
 
+def leaves_choice(config: Shaped) -> bool:
+    """Whether settings leave the output stride to the rule: "auto", or nothing said and no cache to follow."""
+    if config.output_stride is None:
+        return not (isinstance(config, DistillConfig) and config.teacher_cache is not None)
+    return config.output_stride == "auto"
+
+
 def settled_stride(config: Shaped, index: Index) -> int | None:
-    """The output stride that a configuration asks for; None where it asks for none."""
+    """The output stride that a configuration asks for or leaves to the rule; None where a cache has it."""
     chosen = chosen_stride(config, index)
     if chosen is not None:
         return chosen.stride
@@ -111,24 +120,31 @@ def settled_stride(config: Shaped, index: Index) -> int | None:
     return config.output_stride
 
 
-def chosen_stride(config: Shaped, index: Index) -> Chosen | None:
+def chosen_stride(config: Shaped, index: Index, *, taken: int | None = None) -> Chosen | None:
     """What "auto" chose, and by what; None where the output stride was given.
+
+    Args:
+        config: Settings of the run.
+        index: The shard set.
+        taken: The network's output stride, where it is settled: a run that was begun may have another than "auto"
+            would choose.
 
     Raises:
         UsageError: There is no training image to choose by.
     """
-    if config.output_stride != "auto":
+    if not leaves_choice(config):
         return None
-    return chosen_for(_training_side_px(config, index))
+    chosen = chosen_for(_training_side_px(config, index))
+    return chosen if taken in (None, chosen.stride) else None
 
 
 def stride_note(config: Shaped, index: Index, stride: int) -> str | None:
     """A sentence about a network's output stride: what chose it, or that it leaves little; None for neither."""
-    if config.output_stride == "auto":
+    if chosen_stride(config, index, taken=stride) is not None:
         said = cells_sentence(stride, _training_side_px(config, index))
         return f"--output-stride auto: {said}"
     if few := few_cells(config, index, stride):
-        return f"{few}; add --output-stride auto"
+        return f"{few}; give --output-stride auto"
     return None
 
 

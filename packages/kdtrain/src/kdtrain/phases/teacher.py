@@ -18,6 +18,7 @@ from kdtrain.data.sets import check_phase
 from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
+from kdtrain.phases.begun import as_begun
 from kdtrain.phases.networks import chosen_stride, labelled_network, stride_note
 from kdtrain.shards.index import read_index
 from kdtrain.training.engine.engine import BatchLoss
@@ -28,6 +29,7 @@ from kdtrain.training.monitor import Monitor
 def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
     """Train a teacher or a baseline."""
     index = read_index(config.shards, config.cache)
+    config = as_begun(config)
     check_phase(config, index, [config.magnification], labelled=True)
     network = labelled_network(config, index)
     note = stride_note(config, index, network.output_stride)

@@ -14,6 +14,7 @@ from kdtrain.config.phases import FinetuneConfig, PhaseConfig
 from kdtrain.data.sets import check_phase, choice_of, samples_of
 from kdtrain.errors import UsageError
 from kdtrain.files import sha256_of
+from kdtrain.phases.begun import as_begun
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.locations import Location
@@ -77,7 +78,7 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
     if run.exists:
         return existing_job(run, index)
     folder = out / run.folder
-    config = config_of(run, needs, shards, folder)
+    config = as_begun(config_of(run, needs, shards, folder))
     labelled = run.phase != "distill"
     if isinstance(config, FinetuneConfig):
         _check_training_set(config, needs[0], index)
@@ -95,7 +96,7 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
         network=network,
         trained_on=joined.document.sets[name],
         needs=needs,
-        stride_chosen=chosen_of(config, index),
+        stride_chosen=chosen_of(config, network, index),
         warnings=tuple(filter(None, (choice.warning, stride_warning(config, network, index)))),
     )
 

@@ -18,6 +18,7 @@ from kdtrain.config.problems import rule_broken
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.output_stride import Chosen, cells_sentence
+from kdtrain.phases.begun import begun_stride
 from kdtrain.phases.networks import Shaped, chosen_stride, few_cells, labelled_network, student_network
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
@@ -155,15 +156,17 @@ def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Netwo
             f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
             "a high magnification to a lower one"
         )
-    return student_network(config, index, source)
+    return student_network(config, index, source, output_stride=begun_stride(config))
 
 
-def chosen_of(config: PhaseConfig, index: Index) -> Chosen | None:
+def chosen_of(config: PhaseConfig, network: Network, index: Index) -> Chosen | None:
     """What "auto" chose as a run's output stride; None where nothing was to choose."""
-    return chosen_stride(config, index) if isinstance(config, Shaped) else None
+    if not isinstance(config, Shaped):
+        return None
+    return chosen_stride(config, index, taken=network.output_stride)
 
 
 def stride_warning(config: PhaseConfig, network: Network, index: Index) -> str | None:
     """That a run's output stride leaves too little of its images, with what to add; None where it does not."""
     few = few_cells(config, index, network.output_stride) if isinstance(config, Shaped) else None
-    return None if few is None else f"{few}; add 'output_stride: auto' to the recipe"
+    return None if few is None else f"{few}; set 'output_stride: auto' in the recipe"
