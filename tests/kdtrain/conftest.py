@@ -19,8 +19,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished teacher at 10x; nobody changes it."""
-    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
+    """A finished teacher at 10x, at the paper's output stride; nobody changes it."""
+    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher", "--output-stride", 32)
 
 
 @pytest.fixture(scope="session")

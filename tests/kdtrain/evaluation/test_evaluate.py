@@ -31,7 +31,7 @@ def shards(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(shards, tmp_path_factory) -> Path:
     """A teacher of one epoch."""
-    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher")
+    return trained("teacher", shards, tmp_path_factory.mktemp("runs") / "teacher", "--output-stride", 32)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ RECIPE: dict[str, Any] = {
     "title": "Small",
     "about": "Five fields of squares.\n",
     "magnifications": [2.5],
-    "settings": {"epochs": 4, "accumulate": 2, "validate_on": "none"},
+    "settings": {"epochs": 4, "accumulate": 2, "validate_on": "none", "output_stride": 32},
     "teacher": {"seed": 0},
     "methods": {"KD": {"phase": "distill", "train_on": "aux2"}},
 }
