@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -39,6 +39,24 @@ class TeacherEntry(_Document):
     weights_sha256: Sha256
     network: dict[str, Any]
     train_on: tuple[str, ...]
+
+
+class SourceEntry(_Document):
+    """A teacher that is no run of kdtrain, by its content.
+
+    Attributes:
+        kind: An ONNX file, a Python callable, or features on disk.
+        name: As it was asked for, for people.
+        sha256: Of what decides its outputs: the file with its external data, the callable's module, the features.
+        magnification: That it looks at; None where it was not said (features on disk).
+        settings: Whatever else decides its outputs: tile, overlap, means and deviations, ...
+    """
+
+    kind: Literal["onnx", "callable", "features"]
+    name: str
+    sha256: Sha256
+    magnification: Positive | None
+    settings: dict[str, Any]
 
 
 class StudentEntry(_Document):
