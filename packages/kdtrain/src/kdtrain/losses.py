@@ -18,6 +18,9 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own abbreviation
 
 Resize = Literal["maxpool", "bicubic"]
 
+MapName = Resize | Literal["laid"]
+"""A teacher's map of the student's size: resized by a way of eq. 3, or laid on the student's grid (kdtrain.sources)."""
+
 Hint = Literal["mse", "cosine", "attention"]
 """How two feature maps of one size are compared; "mse" is eq. 3."""
 

@@ -25,7 +25,6 @@ from kdtrain.data.teacher_cache.binding import is_current
 from kdtrain.data.teacher_cache.document import (
     CACHE_FILE,
     FORMAT_NAME,
-    FORMAT_VERSION,
     CacheSettings,
     ShardEntry,
     shard_name,
@@ -94,14 +93,14 @@ class CacheFolder:
             remove_partials(folder)
 
     def todo(
-        self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, float]
+        self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, ...]
     ) -> list[Shard]:
         """Shards whose tars are missing, damaged, or of a shard that has changed since.
 
         Args:
             index: The shard set.
             wanted: Stored splits, and whether each is augmented.
-            magnifications: The teacher's and the student's.
+            magnifications: That a tar depends on: the teacher's, where it sees images of the set, and the student's.
 
         Raises:
             UsageError: A split is cached already, with augmentation in place of without or the other way.
@@ -116,7 +115,7 @@ class CacheFolder:
                     f"--out {self.path} holds {shard.split!r} {there} augmentation, and it is asked for {here}: what "
                     "is trained on is augmented and what is validated on is not; give a new --out"
                 )
-            current = entry is not None and is_current(index, shard, entry, self.path, magnifications)
+            current = entry is not None and is_current(shard, entry, self.path, magnifications)
             if entry is None or not current or not self._whole(entry):
                 shards.append(shard)
                 self._forget(name, entry)
@@ -138,7 +137,7 @@ class CacheFolder:
         return found
 
     def finish(
-        self, settings: CacheSettings, index: Index, magnifications: tuple[float, float]
+        self, settings: CacheSettings, index: Index, magnifications: tuple[float, ...]
     ) -> list[ShardEntry]:
         """Write cache.json over all tars that are current, those of earlier commands too.
 
@@ -149,12 +148,12 @@ class CacheFolder:
         entries = [
             entry
             for name, entry in self.records().items()
-            if name in shards and is_current(index, shards[name], entry, self.path, magnifications)
+            if name in shards and is_current(shards[name], entry, self.path, magnifications)
         ]
         entries.sort(key=lambda entry: (entry.split, entry.number))
         document = settings.model_dump(mode="json") | {
             "format": FORMAT_NAME,
-            "version": list(FORMAT_VERSION),
+            "version": list(settings.VERSION),
             "created_by": self._begun["created_by"],
             "shards": [entry.model_dump(mode="json") for entry in entries],
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.document import (
     AugmentationEntry,
     CacheSettings,
+    RunSettings,
     ShardEntry,
     StudentEntry,
     TeacherEntry,
     shard_name,
 )
 from kdtrain.phases.cache_folder import CacheFolder
-from kdtrain.phases.cache_writer import ShardWriter, deal
+from kdtrain.phases.cache_writer import ShardWriter, Teaches, deal
 from kdtrain.phases.networks import check_pair, settled_stride
 from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.phases.teaching import teacher_record
@@ -50,7 +51,7 @@ class CacheSummary:
         samples: In all tars.
         views: In all tars.
         bytes: Bytes of all tars.
-        source_bytes: Bytes of the teacher's tars that they stand for.
+        source_bytes: Bytes of the teacher's tars that they stand for; 0 where it looks at none.
         seconds: Seconds of this process.
         stats: What this process read.
     """
@@ -66,22 +67,74 @@ class CacheSummary:
     stats: LoadStats
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where and when this process began.
+
+    Attributes:
+        launch: Its place among the ranks.
+        device: Where to compute.
+        began: ``time.monotonic()``.
+    """
+
+    launch: Launch
+    device: torch.device
+    began: float
+
+    @classmethod
+    def of(cls, config: CacheTeacherConfig) -> Start:
+        """Of this process, now."""
+        launch = launch_from(os.environ)
+        return cls(launch=launch, device=pick_device(config.device, launch), began=time.monotonic())
+
+
 def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
-    """Write a cache, or what is missing of it."""
-    began = time.monotonic()
-    launch = launch_from(os.environ)
-    device = pick_device(config.device, launch)
+    """Write the cache of a run, or what is missing of it."""
+    start = Start.of(config)
     index = read_index(config.shards, config.cache)
     teacher = load_trained(config.teacher, what="--teacher")
-    magnifications = (teacher.network.magnification, config.magnification)
-    check_phase(config, index, magnifications, labelled=False)
+    check_phase(config, index, (teacher.network.magnification, config.magnification), labelled=False)
     check_pair(config, index, teacher.network)
-    wanted = wanted_splits(config, index)
     settings = settings_of(config, index, teacher)
+
+    def maker() -> ViewMaker:
+        return ViewMaker(
+            teacher,
+            precision=config.precision,
+            device=start.device,
+            output_stride=settings.student.output_stride,
+            micro_batch=config.micro_batch,
+        )
+
+    return write_cache(config, index, settings, maker, (teacher.network.magnification,), monitor, start)
+
+
+def write_cache(
+    config: CacheTeacherConfig,
+    index: Index,
+    settings: CacheSettings,
+    teacher_of: Callable[[], Teaches],
+    read: tuple[float, ...],
+    monitor: Monitor,
+    start: Start,
+) -> CacheSummary:
+    """Write a cache of any teacher, or what is missing of it.
+
+    Args:
+        config: Settings of the command.
+        index: The shard set, which holds what is asked for.
+        settings: Of the cache.
+        teacher_of: The teacher, made once the folder is known to take it.
+        read: Magnifications of the set that it looks at.
+        monitor: Shows how far it is.
+        start: Of this process.
+    """
+    launch, magnifications = start.launch, (*read, config.magnification)
+    wanted = wanted_splits(config, index)
     folder = CacheFolder(config.out)
     folder.check_free()
     if launch.world_size > 1:
-        join(launch, device)
+        join(launch, start.device)
     with folder.sole_writer() if launch.rank == 0 else nullcontext():
 
         def prepare() -> list[str]:
@@ -90,15 +143,8 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
 
         todo = on_first_rank(prepare, rank=launch.rank, world_size=launch.world_size)
         own = deal(index, todo, magnifications[0], launch.world_size)[launch.rank]
-        maker = ViewMaker(
-            teacher,
-            precision=config.precision,
-            device=device,
-            output_stride=settings.student.output_stride,
-            micro_batch=config.micro_batch,
-        )
-        writer = ShardWriter(folder, index, settings, maker, magnifications)
-        stats = _write(writer, own, wanted, config, index, monitor, device)
+        writer = ShardWriter(folder, index, settings, teacher_of(), config.magnification)
+        stats = _write(writer, own, wanted, config, index, monitor, start.device)
         entries = _finish(folder, settings, index, magnifications, launch)
     return CacheSummary(
         folder=config.out,
@@ -107,8 +153,8 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
         samples=sum(entry.samples for entry in entries),
         views=sum(entry.samples * len(entry.turned) for entry in entries),
         bytes=sum(entry.bytes for entry in entries),
-        source_bytes=_source_bytes(index, entries, magnifications[0]),
-        seconds=time.monotonic() - began,
+        source_bytes=sum(_source_bytes(index, entries, magnification) for magnification in read),
+        seconds=time.monotonic() - start.began,
         stats=stats,
     )
 
@@ -121,10 +167,10 @@ def wanted_splits(config: CacheTeacherConfig, index: Index) -> dict[str, bool]:
     return dict.fromkeys(joined.document.sets[train_on], config.augment) | dict.fromkeys(plain, False)
 
 
-def settings_of(config: CacheTeacherConfig, index: Index, teacher: Trained) -> CacheSettings:
-    """What decides the bytes of a cache, beside the samples."""
+def settings_of(config: CacheTeacherConfig, index: Index, teacher: Trained) -> RunSettings:
+    """What decides the bytes of a run's cache, beside the samples."""
     record, augmentation = teacher_record(teacher), config.augmentation
-    return CacheSettings(
+    return RunSettings(
         teacher=TeacherEntry(
             weights_sha256=record["weights_sha256"],
             network=record["network"],
@@ -167,7 +213,7 @@ def _finish(
     folder: CacheFolder,
     settings: CacheSettings,
     index: Index,
-    magnifications: tuple[float, float],
+    magnifications: tuple[float, ...],
     launch: Launch,
 ) -> list[ShardEntry]:
     """cache.json, once all ranks have written their tars."""

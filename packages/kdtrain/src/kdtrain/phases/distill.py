@@ -106,7 +106,8 @@ class _Read:
         views = [sample.taught.view for sample in batch if sample.taught is not None]
         assert len(views) == len(batch), "every sample comes with its view"
         self._views, self._device = views, device
-        self.logits_BK = torch.stack([view.logits_K for view in views]).to(device, non_blocking=True)
+        logits = [view.logits_K for view in views if view.logits_K is not None]
+        self.logits_BK = torch.stack(logits).to(device, non_blocking=True)
 
     def targets(self, size: tuple[int, int], resizes: tuple[Resize, ...]) -> Mapping[Resize, Tensor]:
         assert all(view.maps[how].shape[1:] == size for view in self._views for how in resizes)

@@ -10,9 +10,10 @@ from kdtrain.config.phases import DistillConfig
 from kdtrain.data.plan import Views
 from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.binding import check_cache
-from kdtrain.data.teacher_cache.document import TeacherCache
+from kdtrain.data.teacher_cache.document import RunDocument, TeacherCache
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
+from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.phases.networks import settled_stride
 from kdtrain.shards.index import Index, read_index, union_of
@@ -72,18 +73,20 @@ def _from_cache(config: DistillConfig, monitor: Monitor) -> Teaching:
     assert config.teacher_cache is not None
     index = read_index(config.shards, config.cache, magnifications=[config.magnification])
     cache = open_cache(config.teacher_cache)
+    document = cache.document
+    if not isinstance(document, RunDocument):
+        raise UsageError(f"--teacher-cache {config.teacher_cache}: its teacher is no run of kdtrain")
     teacher = None if config.teacher is None else load_trained(config.teacher, what="--teacher")
     check_phase(config, index, [config.magnification], labelled=False)
     settled = config.model_copy(update={"output_stride": settled_stride(config, index)})
     _check_cache(cache, settled, index, teacher)
-    document = cache.document
     if config.augment and document.seed != config.seed:
         monitor.say(
             f"the views of the teacher cache are draws of seed {document.seed}, not of --seed {config.seed}"
         )
     return Teaching(
         index=index,
-        network=cache.network,
+        network=Network.of(document.teacher.network),
         teacher=teacher,
         cache=CacheReader(cache, index),
         output_stride=document.student.output_stride,
