@@ -80,6 +80,7 @@ LATER: dict[str, Any] = {
     "hint": ("mse",),
     "label_weight": (0.0,),
     "ema": (0.0,),
+    "unfreeze": (False,),
 }
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a
 run begun without them goes on."""

@@ -171,12 +171,15 @@ class FinetuneConfig(PhaseConfig):
     """Phase III: everything frozen but the fully connected layer.
 
     Attributes:
-        student: The distilled student's run; its magnification is kept.
+        student: The distilled student's run; its magnification is kept. A feature network, whose teacher gave no
+            logits, gets a new layer for the set's classes.
+        unfreeze: Train all weights, from the student's, in place of the fully connected layer alone.
         same_training_set: Allow the training set that the student was distilled on, which the paper saw overfit.
     """
 
     phase: ClassVar[str] = "finetune"
     student: Path
+    unfreeze: bool = False
     same_training_set: bool = False
 
 
