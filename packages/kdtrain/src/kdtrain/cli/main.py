@@ -60,7 +60,9 @@ _phase(
     DistillConfig,
     "Phase II: distil a student at a low magnification from a teacher, without labels.",
 )
-_phase(FinetuneConfig, "Phase III, optional: train a student's fully connected layer on labels.")
+_phase(
+    FinetuneConfig, "Phase III, optional: train a student's fully connected layer, or all of it, on labels."
+)
 
 
 @main.command(

@@ -109,6 +109,11 @@ def evaluate(
 
 
 def _check(trained: Trained, index: Index, split: str) -> None:
+    if not trained.network.classes:
+        raise UsageError(
+            f"RUN {trained.folder} is a feature network, which knows no classes: its teacher gave no logits; make a "
+            "classifier of it by 'kdtrain finetune', or measure its features by 'kdtrain evaluate --probe'"
+        )
     index.require(magnification=trained.network.magnification, split=split)
     if not index.is_labelled(split):
         raise UsageError(

@@ -181,7 +181,7 @@ def settings_of(config: CacheTeacherConfig, index: Index, teacher: Trained) -> R
             output_stride=settled_stride(config, index) or teacher.network.output_stride,
         ),
         classes=teacher.network.classes,
-        channels=teacher.model.fc.in_features,
+        channels=teacher.network.spec.feature_channels,
         augmentation=None if augmentation is None else AugmentationEntry(**asdict(augmentation)),
         seed=config.seed,
         views=config.views,
