@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fixtures.sources import VIEWS, Means, source_cached
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
-from kdtrain.errors import UsageError
+from kdtrain.errors import TrainingError, UsageError
 from kdtrain.phases import cache_writer as writer
 from kdtrain.shards.index import read_index
 
@@ -102,6 +103,46 @@ def test_another_source_is_never_mixed_in(shards, tmp_path):
     with pytest.raises(UsageError, match=r"caches are never mixed:\n  teacher\.sha256"):
         source_cached(shards, tmp_path / "cache", Means(salt="other"))
     assert bytes_of(tmp_path / "cache") == before
+
+
+def test_a_source_that_was_moved_is_the_same(shards, tmp_path):
+    """Asked for under another name, by the same content: nothing is written, and the name stays the first one."""
+
+    class Moved(Means):
+        @property
+        def entry(self):
+            return Means().entry.model_copy(update={"name": "elsewhere"})
+
+    source_cached(shards, tmp_path / "cache", Means())
+    before = bytes_of(tmp_path / "cache")
+    assert source_cached(shards, tmp_path / "cache", Moved()).written == 0
+    assert bytes_of(tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"maps": {"laid": torch.zeros(5, 1, 1)}},
+            r"gave map \(5, 1, 1\).* where there should be map \(4, 1, 1\)",
+        ),
+        ({"maps": {"laid": torch.zeros(4, 2, 2)}}, r"gave map \(4, 2, 2\)"),
+        ({"valid_HW": torch.ones(2, 1, dtype=torch.bool)}, r"valid \(2, 1\) where"),
+        ({"logits_K": torch.zeros(3)}, r"gave logits \(3,\), map"),
+        ({"maps": {"laid": torch.full((4, 1, 1), float("nan"))}}, r"not finite for .*v000\.st \(laid\)"),
+        ({"maps": {"laid": torch.full((4, 1, 1), -7e4)}}, r"reach 70000, .*divide the teacher's vectors"),
+    ],
+)
+def test_views_that_cannot_be_kept_are_named(shards, tmp_path, change, message):
+    """Other channels, sizes or logits than were announced, and values that no float16 holds; no tar is left of them."""
+
+    class Odd(Means):
+        def views(self, sample, draws, student_size):
+            return [replace(view, **change) for view in super().views(sample, draws, student_size)]
+
+    with pytest.raises(TrainingError, match=message):
+        source_cached(shards, tmp_path / "cache", Odd())
+    assert not list((tmp_path / "cache").glob("*.tar*"))
 
 
 def test_what_a_source_cannot_teach_is_refused(shards, tmp_path):

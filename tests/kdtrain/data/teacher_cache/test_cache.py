@@ -18,6 +18,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 from fixtures.repository import SHARDS
+from fixtures.sources import Means, source_cached
 from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_of
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.data.samples import LoadedSample
@@ -46,6 +47,14 @@ TAR = "aux1-000000.tar"
 def cache(teacher_cache, tmp_path) -> Path:
     """One that may be damaged."""
     return Path(shutil.copytree(teacher_cache, tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def source_cache(shards, tmp_path_factory) -> Path:
+    """Of a teacher that is no run and gives no logits; nobody changes it."""
+    out = tmp_path_factory.mktemp("caches") / "source"
+    source_cached(shards, out, Means())
+    return out
 
 
 def samples(index: Index, split: str) -> list[LoadedSample]:
@@ -114,9 +123,11 @@ def test_a_tar_is_one_that_others_read(teacher_cache, shards):
     }
 
 
-def test_the_schema_describes_what_is_written(teacher_cache):
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_schema_describes_what_is_written(version, teacher_cache, source_cache):
     """cache.json and a record fit the schema beside the contract; without any one field they do not."""
     Draft202012Validator.check_schema(SCHEMA)
+    teacher_cache = {1: teacher_cache, 2: source_cache}[version]
     document = json.loads((teacher_cache / "cache.json").read_text())
     with tarfile.open(teacher_cache / TAR) as tar:
         record = json.load(tar.extractfile(tar.getmembers()[0]))
@@ -127,6 +138,23 @@ def test_the_schema_describes_what_is_written(teacher_cache):
             assert not validator.is_valid({k: v for k, v in content.items() if k != name})
             assert not validator.is_valid(content | {name: -1.5})
         assert not validator.is_valid(content | {"something_else": 1})
+
+
+def test_the_schema_tells_the_versions_apart(teacher_cache, source_cache):
+    """Neither version's cache is one of the other's; logits of one class, or an unknown kind of teacher, are none."""
+    run, source = (json.loads((c / "cache.json").read_text()) for c in (teacher_cache, source_cache))
+    validator = Draft202012Validator(SCHEMA)
+    for content in (
+        run | {"version": [2, 0]},
+        run | {"augments": "image"},
+        run | {"classes": None},
+        source | {"version": [1, 0]},
+        source | {"classes": ["one"]},
+        source | {"teacher": source["teacher"] | {"kind": "run"}},
+        source | {"teacher": run["teacher"]},
+    ):
+        assert not validator.is_valid(content)
+    assert validator.is_valid(source | {"version": [2, 1], "classes": ["a", "b"]})
 
 
 def test_records_survive_json():
@@ -283,6 +311,22 @@ def _sorted_wrong(held: list[Any]) -> list[Any]:
     return [(key, record, views[:2]) for key, record, views in held]
 
 
+def _teacher(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(folder / "cache.json", lambda d: d["teacher"].update(changes))
+
+
+def _with_valid(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[list[Any]], list[Any]]:
+    def changed(held: list[Any]) -> list[Any]:
+        key, data, views = held[1]
+        tensors = safetensors.torch.load(views[1])
+        other = safetensors.torch.save({**tensors, "valid": change(tensors["valid"]).contiguous()})
+        record = json.loads(data)
+        record["views"][1]["crc32"] = zlib.crc32(other)
+        return [held[0], (key, to_json(record), [views[0], other, views[2]])]
+
+    return changed
+
+
 FAULTS = {
     "T01": (lambda f: (f / "cache.json").unlink(), r"no cache\.json \(rule T01 cache-present\)"),
     "T02-json": (lambda f: (f / "cache.json").write_text("{"), "not JSON"),
@@ -321,6 +365,18 @@ FAULTS = {
     "T15": (_flip("v001.st", 300), "its CRC-32 is not the one"),
     "T16": (_rewritten(_other_view), "the tensors are logits"),
 }
+SOURCE_FAULTS = {
+    "T02-kind": (_teacher(kind="run"), "teacher.kind: Input should be 'onnx', 'callable' or 'features'"),
+    "T02-run": (_document(version=[1, 0]), r"teacher\.weights_sha256: Field required"),
+    "T02-augments": (_document(augments="colours"), "augments: Input should be 'image' or 'map'"),
+    "T02-classes": (_document(classes=["one"]), "classes: Tuple should have at least 2 items"),
+    "T04": (_document(version=[True, 0]), r"this reader knows 1\.x and 2\.x"),
+    "T14-version": (_record(lambda r: r.update(version=[1, 0])), r"record version \[1, 0\]"),
+    "T16-valid": (_rewritten(_with_valid(lambda valid: valid + 1)), "valid holds 2, and a cell counts"),
+    "T16-type": (_rewritten(_with_valid(lambda valid: valid.bool())), r"valid \(2, 1\) torch.bool.* not map"),
+    "T16-logits": (_document(classes=["a", "b"]), r"the tensors are map .* not logits \(2,\)"),
+    "T16-channels": (_document(channels=5), r"map \(4, 2, 1\) .* not map \(5, 2, 1\)"),
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -333,6 +389,19 @@ def test_damage_is_named(name, cache, shards):
     if isinstance(caught.value, ShardError):
         assert caught.value.rule.startswith(name[:3])
         assert "kdtrain cache-teacher" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SOURCE_FAULTS)
+def test_damage_of_a_sources_cache_is_named(name, source_cache, shards, tmp_path):
+    """What version 2 says beyond version 1 is refused by the same rules."""
+    damage, message = SOURCE_FAULTS[name]
+    folder = Path(shutil.copytree(source_cache, tmp_path / "cache"))
+    read(folder, shards)
+    damage(folder)
+    with pytest.raises((ShardError, UsageError), match=message) as caught:
+        read(folder, shards)
+    if isinstance(caught.value, ShardError):
+        assert caught.value.rule.startswith(name[:3])
 
 
 def test_a_foreign_member_is_refused(cache, shards):

@@ -82,7 +82,7 @@ class CacheFolder:
         new, file = settings.model_dump(mode="json"), self._workspace / SETTINGS_FILE
         if not file.is_file():
             write_atomically(file, to_json({"settings": new, "created_by": versions()}))
-        differing = differences(self._begun["settings"], new)
+        differing = differences(self._begun["settings"], self._as_begun(new))
         if differing:
             raise UsageError(
                 f"--out {self.path} holds a teacher cache of other settings, and caches are never mixed:\n  "
@@ -151,7 +151,7 @@ class CacheFolder:
             if name in shards and is_current(shards[name], entry, self.path, magnifications)
         ]
         entries.sort(key=lambda entry: (entry.split, entry.number))
-        document = settings.model_dump(mode="json") | {
+        document = self._as_begun(settings.model_dump(mode="json")) | {
             "format": FORMAT_NAME,
             "version": list(settings.VERSION),
             "created_by": self._begun["created_by"],
@@ -171,6 +171,14 @@ class CacheFolder:
             return {name: dict(content[name]) for name in ("settings", "created_by")}
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is damaged ({error}); give a new --out") from None
+
+    def _as_begun(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings with the name that a source had when the cache was begun: what was moved since is the same."""
+        begun = self._begun["settings"].get("teacher")
+        name = begun.get("name") if isinstance(begun, dict) else None
+        if name is None or "name" not in settings["teacher"]:
+            return settings
+        return settings | {"teacher": settings["teacher"] | {"name": name}}
 
     def _whole(self, entry: ShardEntry) -> bool:
         return sha256_of(self.path / entry.path) == entry.sha256

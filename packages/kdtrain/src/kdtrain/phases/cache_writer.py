@@ -12,10 +12,23 @@ from kdtrain.data.loader import LoadStats
 from kdtrain.data.samples import LoadedSample
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.binding import sources_of
-from kdtrain.data.teacher_cache.document import CacheSettings, ShardEntry, shard_name, to_json
+from kdtrain.data.teacher_cache.document import (
+    CacheSettings,
+    ShardEntry,
+    SourceSettings,
+    shard_name,
+    to_json,
+)
 from kdtrain.data.teacher_cache.record import SampleEntry, ViewEntry, draw_entry, view_member
 from kdtrain.data.teacher_cache.tar import TarSum, writing
-from kdtrain.data.teacher_cache.view import TeacherView, encode_view
+from kdtrain.data.teacher_cache.view import (
+    TeacherView,
+    ViewShape,
+    encode_view,
+    map_size,
+    shape_fault,
+)
+from kdtrain.errors import TrainingError
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.models import Shard, magnification_name
@@ -144,7 +157,32 @@ class ShardWriter:
         what = f"{sample.key} ({' and '.join(f'{width} x {height} px' for width, height in sample.sizes.values())})"
         with memory_errors_named(what, "for the teacher", "--precision bf16 or --micro-batch 1"):
             views = self._teacher.views(sample, draws, size)
+        if isinstance(self._settings, SourceSettings):
+            self._check(self._settings, sample, draws, size, views)
         return [encode_view(view, view_member(sample.key, number)) for number, view in enumerate(views)]
+
+    @staticmethod
+    def _check(
+        settings: SourceSettings,
+        sample: LoadedSample,
+        draws: Sequence[Draw],
+        size: tuple[int, int],
+        views: Sequence[TeacherView],
+    ) -> None:
+        """Refuse what a source gave that is no view of this sample, before a tar holds it."""
+        for number, (drawn, view) in enumerate(zip(draws, views, strict=True)):
+            turned = bool(drawn.quarter_turns % 2)
+            shape = ViewShape(
+                classes=len(settings.classes or ()),
+                channels=settings.channels,
+                size=map_size(size, settings.student.output_stride, turned=turned),
+                laid=True,
+            )
+            if fault := shape_fault(view, shape):
+                raise TrainingError(
+                    f"{settings.teacher.name} gave {fault} for {view_member(sample.key, number)} of slide "
+                    f"{sample.slide}; a teacher answers alike for every sample"
+                )
 
     def _entry(
         self, shard: Shard, written: TarSum, draws: Sequence[Sequence[Draw]], *, augmented: bool

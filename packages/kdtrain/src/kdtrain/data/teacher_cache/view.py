@@ -135,6 +135,23 @@ def encode_view(view: TeacherView, what: str) -> bytes:
     return safetensors.torch.save(tensors | {VALID: valid_HW.to(torch.uint8).contiguous()})
 
 
+def shape_fault(view: TeacherView, shape: ViewShape) -> str | None:
+    """What is wrong with the tensors that a source gave for a view of this shape; None for nothing."""
+    given: dict[str, tuple[int, ...]] = {
+        LAID_TENSOR if name == LAID else name: tuple(tensor.shape) for name, tensor in view.maps.items()
+    }
+    given |= {
+        VALID: given.get(LAID_TENSOR, (0,))[1:] if view.valid_HW is None else tuple(view.valid_HW.shape)
+    }
+    if view.logits_K is not None:
+        given[LOGITS] = tuple(view.logits_K.shape)
+    wanted = {name: size for name, (size, _) in shape.tensors.items()}
+    if given == wanted:
+        return None
+    shown = (", ".join(f"{name} {size}" for name, size in sorted(sizes.items())) for sizes in (given, wanted))
+    return " where there should be ".join(shown)
+
+
 def _check_range(view: TeacherView, what: str) -> None:
     largest = torch.finfo(MAP_TYPE).max
     named: list[tuple[str, Tensor]] = [] if view.logits_K is None else [(LOGITS, view.logits_K)]
