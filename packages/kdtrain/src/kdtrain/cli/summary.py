@@ -77,7 +77,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     metrics = evaluation.metrics
     levels = metrics["levels"]
     table = Table(
-        title=Text(f"{evaluation.run.name} on {evaluation.split}: %{_with_intervals(levels)}"),
+        title=Text(f"{_who(evaluation)} on {evaluation.split}: %{_with_intervals(levels)}"),
         title_justify="left",
     )
     table.add_column("macro average")
@@ -92,14 +92,26 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     for level, record in levels.items():
         for sentence in _notes(level, record, metrics["bootstrap"]):
             console.print(Text(f"{level}s: {sentence}", style="yellow"))
-    cost = metrics["cost"]
+    probe, cost = metrics.get("probe"), metrics["cost"]
+    if probe is not None and probe["unconverged_folds"]:
+        stopped = f"{probe['unconverged_folds']} of {plural(probe['folds'], 'fold')}"
+        console.print(Text(f"{stopped}: the regression was stopped before it converged", style="yellow"))
     console.print(
         Text(
             f"{cost['gflops_mean']:.3g} GFLOPs a forward pass, on average over {cost['images']:,} images "
             f"({cost['convention']})"
         )
     )
-    console.print(Text(f"look at  {evaluation.folder / 'metrics.json'} and predictions.csv beside it"))
+    names = ("metrics.json", "predictions.csv") if probe is None else ("probe.json", "probe.csv")
+    console.print(Text(f"look at  {evaluation.folder / names[0]} and {names[1]} beside it"))
+
+
+def _who(evaluation: Evaluation) -> str:
+    """The network, or the probe of its features."""
+    probe, name = evaluation.metrics.get("probe"), evaluation.run.name
+    if probe is None:
+        return name
+    return f"linear probe of {name}, cross-validated by patient in {plural(probe['folds'], 'fold')},"
 
 
 def _with_intervals(levels: Mapping[str, Mapping[str, Any]]) -> str:
