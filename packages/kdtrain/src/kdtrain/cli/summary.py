@@ -11,7 +11,9 @@ from rich.text import Text
 
 from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.evaluation.notes import LevelCounts, level_notes
+from kdtrain.phases.cache_plan import CachePlan
 from kdtrain.phases.cache_teacher import CacheSummary
+from kdtrain.sweep.display import duration
 from kdtrain.text import plural
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE
@@ -60,6 +62,20 @@ def print_cache_summary(summary: CacheSummary, console: Console) -> None:
         f"{summary.bytes / 1e6:,.1f} MB, {each:.3g} MB a sample{share}",
         f"cache    {summary.folder}",
         f"next     kdtrain distill --teacher-cache {summary.folder} --shards DIR --magnification M --out RUN",
+    ]
+    for line in lines:
+        console.print(Text(line))
+
+
+def print_cache_plan(plan: CachePlan, console: Console) -> None:
+    """Say what a teacher cache will take."""
+    lines = [
+        *([plan.teacher] if plan.teacher else []),
+        f"{plural(plan.samples, 'sample')}, {plural(plan.views, 'view')}",
+        f"{plan.bytes / 1e9:,.3g} GB, {plan.bytes / max(plan.samples, 1) / 1e6:.3g} MB a sample",
+        f"{duration(plan.seconds)} of computing with one process here: a view of {plan.region}, "
+        f"{plan.size[0]} x {plan.size[1]} px for the student, took {plan.region_s:.3g} s, others by their pixels",
+        "nothing was written",
     ]
     for line in lines:
         console.print(Text(line))

@@ -90,6 +90,7 @@ class Start:
 
 def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     """Write the cache of a run, or what is missing of it."""
+    assert config.teacher is not None, "another teacher has a source, and kdtrain.phases.cache_source"
     start = Start.of(config)
     index = read_index(config.shards, config.cache)
     teacher = load_trained(config.teacher, what="--teacher")
