@@ -9,7 +9,6 @@ Legend: H and W rows and columns of the image, h and w of a map; frame: pixels o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,12 +113,12 @@ class Tile:
         return min(self.height, size[0] - self.top) * min(self.width, size[1] - self.left)
 
 
-def _starts(side: int, tile: int, overlap_px: int) -> Iterator[int]:
+def _starts(side: int, tile: int, overlap_px: int) -> list[int]:
     """Where tiles begin along a side, pixels."""
     if side <= tile:
-        return iter([0])
+        return [0]
     step = tile - overlap_px
-    return iter([*range(0, side - tile, step), side - tile])
+    return [*range(0, side - tile, step), side - tile]
 
 
 def _cell_px(tile: tuple[int, int], cells: tuple[int, int]) -> int | None:
