@@ -78,7 +78,7 @@ def plan_cache(config: CacheTeacherConfig) -> CachePlan:
         teacher=sentence,
         samples=len(sizes),
         views=sum(_views(settings, augmented) for _, augmented in sizes),
-        bytes=_bytes(settings, sizes, sample.key, draws),
+        bytes=_bytes(settings, sizes, sample.key, draws) + _tars(config, index) * 2 * BLOCK,
         region=sample.key,
         size=sizes[ref][0],
         region_s=region_s,
@@ -113,6 +113,11 @@ def _sizes(config: CacheTeacherConfig, index: Index) -> list[tuple[Size, bool]]:
         for shard in index.shards_of(split)
         for size in index.sizes_of(shard, config.magnification)
     ]
+
+
+def _tars(config: CacheTeacherConfig, index: Index) -> int:
+    """How many, each with its end mark of two blocks."""
+    return sum(len(index.shards_of(split)) for split in wanted_splits(config, index))
 
 
 def _sample(

@@ -169,8 +169,8 @@ class TiledSource:
         except OutputError as error:
             raise TrainingError(
                 f"--from {self._network.name} {error}: region {sample.key} of slide '{sample.slide}', "
-                f"{image_CHW.shape[2]} x {image_CHW.shape[1]} px; mend the teacher or its options, and run the command "
-                "again: what is written stays, as long as they say the same of the rest"
+                f"{image_CHW.shape[2]} x {image_CHW.shape[1]} px; what was written stays, so run the same command "
+                "again once that is mended (a file that was changed is another teacher, and wants another --out)"
             ) from None
 
     def _view(self, image_CHW: Tensor, drawn: Draw, student_size: tuple[int, int]) -> TeacherView:
