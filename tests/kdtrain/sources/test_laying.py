@@ -100,3 +100,39 @@ def test_other_channels_are_refused() -> None:
     """Vectors of one region are of one length."""
     with pytest.raises(ValueError, match="tokens of 2 channels for a map of 1"):
         Laying(1, (1, 1)).add(torch.ones(2, 1, 1), ALL)
+
+
+def test_patches_lie_as_single_vectors_laid_one_by_one() -> None:
+    """In one call the same sums, areas and cover: finer and coarser than cells, overlapping, and beyond the region."""
+    random = torch.Generator().manual_seed(0)
+    corners = torch.rand((40, 2), generator=random, dtype=torch.float64) * 1.4 - 0.3
+    sides = torch.rand((40, 2), generator=random, dtype=torch.float64) * 0.3 + 0.02
+    boxes = torch.cat([corners, corners + sides], dim=1)
+    vectors = torch.randn((40, 3), generator=random)
+    one_by_one, together = (Laying(3, (5, 7), (4.3, 6.6)) for _ in range(2))
+    for vector, box in zip(vectors, boxes.tolist(), strict=True):
+        left, top, right, bottom = box
+        one_by_one.add(vector[:, None, None], (left, top, right, bottom))
+    together.add_patches(vectors, boxes)
+    (wanted, wanted_valid), (laid, valid) = one_by_one.result(), together.result()
+    assert torch.allclose(laid, wanted, rtol=0, atol=1e-6)
+    assert torch.equal(valid, wanted_valid)
+    assert 0 < int(valid.sum()) < valid.numel()
+
+
+def test_no_patches_are_an_empty_map() -> None:
+    """Nothing lies, and no cell counts."""
+    laying = Laying(2, (3, 3))
+    laying.add_patches(torch.empty(0, 2), torch.empty(0, 4, dtype=torch.float64))
+    laid, valid = laying.result()
+    assert not laid.any()
+    assert not valid.any()
+
+
+def test_patches_that_do_not_fit_are_refused() -> None:
+    """Another number of channels, or a box without area."""
+    laying = Laying(2, (3, 3))
+    with pytest.raises(ValueError, match="vectors of 3 channels for a map of 2"):
+        laying.add_patches(torch.ones(1, 3), torch.tensor([ALL], dtype=torch.float64))
+    with pytest.raises(ValueError, match="its left before its right"):
+        laying.add_patches(torch.ones(1, 2), torch.tensor([(0.5, 0.0, 0.5, 1.0)], dtype=torch.float64))
