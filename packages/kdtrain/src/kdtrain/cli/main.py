@@ -17,6 +17,7 @@ from kdtrain.cli.docstrings import restore_help
 from kdtrain.cli.evaluate import compare_command, evaluate_command, report_command
 from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.export import export_command
+from kdtrain.cli.features import features_command
 from kdtrain.cli.options import config_options
 from kdtrain.cli.predict import predict_command
 from kdtrain.cli.streams import Program
@@ -146,6 +147,7 @@ for command in (
     report_command,
     export_command,
     predict_command,
+    features_command,
 ):
     main.add_command(command)
 restore_help(main)
