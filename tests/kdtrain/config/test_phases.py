@@ -119,7 +119,7 @@ def test_all_numbers_are_tried():
             "step_every",
         ),
         *("temperature", "views", "warmup_steps", "weight_decay", "workers", "zero_stage"),
-        *("extra_tokens", "overlap_px", "teacher_magnification"),
+        *("extra_tokens", "missing_share", "overlap_px", "patch_size_level0", "teacher_magnification"),
     }
 
 
@@ -335,6 +335,9 @@ def test_a_run_is_not_told_how_it_is_asked():
         "features_output": "x",
         "logits_output": "y",
         "extra_tokens": 5,
+        "patch_size_level0": 512,
+        "patches": Path("patches"),
+        "missing_share": 0.1,
     }
     for name, value in settings.items():
         with pytest.raises(

@@ -25,8 +25,8 @@ from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.shards.index import Index, read_index
-from kdtrain.sources.feature_check import FeatureSettings
-from kdtrain.sources.features import FeatureSource, open_features
+from kdtrain.sources.feature_check import FeatureSettings, check_features
+from kdtrain.sources.features import FeatureSource
 
 SLIDES = ("aux1-0.svs", "aux1-1.svs", "aux1-2.svs", "added-0.svs", "added-1.svs")
 STRIDE = 8
@@ -46,8 +46,8 @@ def folder(tmp_path: Path) -> Path:
 
 def opened(folder: Path, shards: Path, **settings: Any) -> FeatureSource:
     """The source for aux2, at output stride 8."""
-    found = FeatureSettings(folder=folder, **settings)
-    return open_features(found, read_index(shards), ["aux2"], output_stride=STRIDE)
+    checked = check_features(FeatureSettings(folder=folder, **settings), read_index(shards), ["aux2"], 2.5)
+    return FeatureSource(checked, output_stride=STRIDE)
 
 
 def refused(folder: Path, shards: Path, **settings: Any) -> str:
@@ -111,8 +111,8 @@ def test_colours_change_for_the_student_alone(folder: Path, shards: Path) -> Non
 
 def test_an_image_of_half_a_cell_more_turns_about_its_own_edges(folder: Path, shards: Path) -> None:
     """Of 32 px at stride 12 the last cell holds 8: flipped, it is the patches of the other end that fill the first."""
-    found = FeatureSettings(folder=folder)
-    source = open_features(found, read_index(shards), ["aux2"], output_stride=12)
+    checked = check_features(FeatureSettings(folder=folder), read_index(shards), ["aux2"], 2.5)
+    source = FeatureSource(checked, output_stride=12)
     sample = samples(shards)[1][0]
     ((upright, _), (flipped, _)) = maps(source, sample, (IDENTITY, Draw(horizontal_flip=True)))
     # Level 0 from 96 on: cells of 96 px; patch p spans 64 p to 64 p + 64. Cell 0: 32 px of 1 and 64 px of 2.

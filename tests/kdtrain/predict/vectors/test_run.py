@@ -17,8 +17,8 @@ from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import SampleReader
 from kdtrain.predict.vectors import folder as vectors_folder
 from kdtrain.shards.index import read_index
-from kdtrain.sources.feature_check import FeatureSettings
-from kdtrain.sources.features import open_features
+from kdtrain.sources.feature_check import FeatureSettings, check_features
+from kdtrain.sources.features import FeatureSource
 
 
 def features(network: Path, shards: Path, out: Path, *options: object) -> Run:
@@ -67,7 +67,8 @@ def test_what_it_writes_is_a_teachers_features(cells: Path, teacher: Path, shard
     index = read_index(shards)
     stride = load_network(teacher).network.output_stride
     # At 10x with the teacher's stride, cells of student and teacher are the same.
-    source = open_features(FeatureSettings(folder=cells), index, ["aux2"], output_stride=stride)
+    checked = check_features(FeatureSettings(folder=cells), index, ["aux2"], 2.5)
+    source = FeatureSource(checked, output_stride=stride)
     reader = SampleReader(index, "aux2", [10.0])
     sample = reader.load(SampleRef(0, 0))
     reader.close()

@@ -67,6 +67,7 @@ _OF_OTHERS = (
         "tile_range",
     ),
     *("features_output", "logits_output", "extra_tokens"),
+    *("patch_size_level0", "patches", "missing_share"),
 )
 """Settings of a teacher that is no run."""
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -226,6 +227,10 @@ class CacheTeacherConfig(SetConfig):
             found by its shape.
         extra_tokens: Leading tokens that stand for no place, such as a class token and registers. Left out: the fewest
             that leave a grid.
+        patch_size_level0: Side of a patch of features in level-0 pixels, for h5 files that do not say it, as CLAM's.
+        patches: CLAM's folder "patches", whose files say it.
+        missing_share: Share of slides, and of regions, that may have no features; those are cached without a cell
+            that counts.
         views: Augmentation draws of every sample that is trained on: those of the first epochs of a run of this seed.
         output_stride: Of the student, or "auto" as for distill. Left out: the teacher's; 32 for --from.
         out: Folder of the cache. Run again, the command goes on, and adds what the set has gained.
@@ -251,6 +256,9 @@ class CacheTeacherConfig(SetConfig):
     features_output: str | None = None
     logits_output: str | None = None
     extra_tokens: Annotated[int | None, Field(ge=0, le=10_000)] = None
+    patch_size_level0: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    patches: Path | None = None
+    missing_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     views: Annotated[int, Field(ge=1, le=1000, validate_default=True)] = 8
     output_stride: OutputStride | None = None
 

@@ -12,9 +12,10 @@ from kdtrain.config.phases import CacheTeacherConfig
 from kdtrain.files import parsed_json
 from kdtrain.phases.cache_folder import SETTINGS_FILE, WORKSPACE
 from kdtrain.phases.cache_source import OUTPUT_STRIDE, cache_source
-from kdtrain.phases.cache_teacher import CacheSummary, Start
+from kdtrain.phases.cache_teacher import CacheSummary, Start, wanted_splits
 from kdtrain.phases.networks import settled_stride
 from kdtrain.shards.index import Index, read_index
+from kdtrain.sources.features import FeatureSource, are_features, open_features
 from kdtrain.sources.opening import open_tiled
 from kdtrain.sources.source import Source
 from kdtrain.text import plural
@@ -42,10 +43,13 @@ def opened(config: CacheTeacherConfig, index: Index, start: Start) -> Source:
     Raises:
         UsageError: There is no such teacher, it cannot be used, or its options do not go together.
     """
+    stride = settled_stride(config, index) or OUTPUT_STRIDE
+    if are_features(config):
+        return open_features(config, index, list(wanted_splits(config, index)), output_stride=stride)
     return open_tiled(
         config,
         index,
-        output_stride=settled_stride(config, index) or OUTPUT_STRIDE,
+        output_stride=stride,
         device=start.device,
         known_probe=_known_probe(config.out),
     )
@@ -77,7 +81,9 @@ def described(source: Source) -> str:
     ]
     logits = f"logits of {', '.join(source.classes)}" if source.classes else "no logits"
     named = f" ({', '.join(outputs)})" if outputs else ""
-    return f"teacher: {entry.name}{at}{size}; {plural(source.channels, 'channel')}, {logits}{named}"
+    notes = source.notes if isinstance(source, FeatureSource) else ()
+    said = f"teacher: {entry.name}{at}{size}; {plural(source.channels, 'channel')}, {logits}{named}"
+    return "\n".join((said, *notes))
 
 
 def _known_probe(out: Path) -> Sequence[float] | None:

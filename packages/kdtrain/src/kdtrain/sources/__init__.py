@@ -7,5 +7,6 @@ lie), ``pixels`` (what a network takes), ``outputs`` (what it says), ``callable`
 ONNX file) with ``onnx_file`` (whole and in its own folder) and ``onnx_ports`` (which input and outputs), and
 ``slide_regions`` (regions read from slides). Then features on disk: ``feature_names`` (whose file is whose),
 ``patch_sizes`` and ``feature_files`` (one h5 file in, vectors and boxes out), ``feature_misfits`` and
-``feature_check`` (a folder held against a set), and ``features``, the source.
+``feature_check`` (a folder held against a set), ``features``, the source, and ``feature_writing`` (files for other
+tools).
 """

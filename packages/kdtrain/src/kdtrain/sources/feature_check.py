@@ -1,6 +1,6 @@
 """Features held against a shard set before anything is computed: regions and files in, a checked table out.
 
-Every region's box is read out of the set's smallest tars, and every file once from end to end: what is wrong with one
+Every region's box is read out of the student's tars, and every file once from end to end: what is wrong with one
 is said in the beginning, by the slide's name and the region's number (:mod:`kdtrain.sources.feature_misfits`), and the
 digest of all content is known. Vectors are not kept. Frames: level-0 pixels.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdtrain.config.phases import CacheTeacherConfig, option_of
 from kdtrain.data.samples import SampleReader
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index, union_of
@@ -30,9 +31,10 @@ from kdtrain.sources.feature_misfits import (
 from kdtrain.sources.feature_names import feature_files, match
 from kdtrain.sources.patch_sizes import Facts
 
-MOST_MISSING = 0.05
-"""Share of slides, and of regions, that may lack features. A few slides fail in any extraction; of more, the folder or
-its names are probably wrong, and every sample without a vector is read in training for nothing."""
+_OF_TILES = (
+    *("teacher_magnification", "slides", "annotations", "tile_px", "overlap_px", "tile_mean", "tile_std"),
+    *("tile_range", "features_output", "logits_output", "extra_tokens"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +45,35 @@ class FeatureSettings:
         folder: One h5 file a slide.
         patch_size_level0: Side of a patch in level-0 pixels, for files that do not say it, as CLAM's.
         patches: CLAM's folder ``patches``, whose files say it.
-        most_missing: Share of slides, and of regions, that may have no features.
+        most_missing: Share of slides, and of regions, that may have no features. A few slides fail in any extraction;
+            of more, the folder or its names are probably wrong, and training would read every sample for nothing.
     """
 
     folder: Path
     patch_size_level0: int | None = None
     patches: Path | None = None
-    most_missing: float = MOST_MISSING
+    most_missing: float = 0.05
+
+    @classmethod
+    def of(cls, config: CacheTeacherConfig) -> FeatureSettings:
+        """Out of the options.
+
+        Raises:
+            UsageError: One of them is of teachers that look at tiles.
+        """
+        assert config.from_ is not None, "whoever calls this has a folder"
+        for name in _OF_TILES:
+            if getattr(config, name) != type(config).model_fields[name].default:
+                raise UsageError(
+                    f"{option_of(name)} says how a network is asked, and --from {config.from_} holds what one has said "
+                    "already; leave it out"
+                )
+        return cls(
+            folder=Path(config.from_),
+            patch_size_level0=config.patch_size_level0,
+            patches=config.patches,
+            most_missing=config.missing_share,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +130,7 @@ def check_features(
     settings: FeatureSettings,
     index: Index,
     splits: Sequence[str],
+    magnification: float,
     on_slide: Callable[[], None] = lambda: None,
 ) -> CheckedFeatures:
     """Hold a folder against the slides and regions of some splits.
@@ -114,6 +139,7 @@ def check_features(
         settings: Where the features lie.
         index: The set.
         splits: Stored splits or sets.
+        magnification: Whose tars the regions' boxes are read from.
         on_slide: Called after every slide.
 
     Raises:
@@ -121,7 +147,7 @@ def check_features(
             no features.
         ShardError: A tar of the set is damaged.
     """
-    records = _records(index, splits)
+    records = _records(index, splits, magnification)
     matched = match(feature_files(settings.folder), records)
     refuse_slides(matched, settings.folder, len(records), settings.most_missing)
     digests, regions_without, first = {}, [], None
@@ -162,10 +188,9 @@ def region_box(record: SampleRecord) -> tuple[float, float, float, float]:
     return float(region.x), float(region.y), region.x + region.width, region.y + region.height
 
 
-def _records(index: Index, splits: Sequence[str]) -> dict[str, list[SampleRecord]]:
-    """Records of all samples by slide, out of the tars that are the smallest; no image is decoded."""
+def _records(index: Index, splits: Sequence[str], magnification: float) -> dict[str, list[SampleRecord]]:
+    """Records of all samples by slide; no image is decoded."""
     joined, name = union_of(index, splits)
-    magnification = min(joined.document.magnifications)
     reader = SampleReader(joined, name, [magnification], decode="device")
     found: dict[str, list[SampleRecord]] = {}
     try:

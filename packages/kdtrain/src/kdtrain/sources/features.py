@@ -8,13 +8,15 @@ Legend: N patches, C channels, H and W rows and columns of the student's map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from kdtrain.augment import Draw, orientation
+from kdtrain.config.phases import CacheTeacherConfig
 from kdtrain.data.samples import LoadedSample
 from kdtrain.data.teacher_cache.document import SourceEntry
 from kdtrain.data.teacher_cache.view import TeacherView, map_size
@@ -129,29 +131,29 @@ class FeatureSource:
         return TeacherView(logits_K=None, maps={"laid": map_CHW}, valid_HW=valid_HW)
 
 
+def are_features(config: CacheTeacherConfig) -> bool:
+    """Whether --from names features on disk: a folder."""
+    return config.from_ is not None and Path(config.from_).is_dir()
+
+
 def open_features(
-    settings: FeatureSettings,
-    index: Index,
-    splits: Sequence[str],
-    *,
-    output_stride: int,
-    on_slide: Callable[[], None] = lambda: None,
+    config: CacheTeacherConfig, index: Index, splits: Sequence[str], *, output_stride: int
 ) -> FeatureSource:
     """Check a folder of features and make it a source.
 
     Args:
-        settings: Where they lie.
+        config: Settings of the cache.
         index: The set.
         splits: Stored splits that are to be cached.
         output_stride: Output stride of the student.
-        on_slide: Called after every slide.
 
     Raises:
-        UsageError: h5py is not installed, or the features do not fit the set.
+        UsageError: h5py is not installed, an option is none of features, or the features do not fit the set.
         ShardError: A tar of the set is damaged.
     """
     require_h5py()
-    return FeatureSource(check_features(settings, index, splits, on_slide), output_stride=output_stride)
+    checked = check_features(FeatureSettings.of(config), index, splits, config.magnification)
+    return FeatureSource(checked, output_stride=output_stride)
 
 
 def turned(boxes_N4: NDArray[np.float64], way: Orientation) -> NDArray[np.float64]:
