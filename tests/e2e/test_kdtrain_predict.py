@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -408,3 +409,27 @@ def test_the_real_slide_and_its_dicom_twin_agree(made: Made, tmp_path: Path) -> 
         boxes.setdefault(row["slide"], []).append(tuple(row[name] for name in ("x", "y", "width", "height")))
     first, second = boxes.values()
     assert first == second
+
+
+def test_vectors_of_slides_are_those_of_their_set(made: Made, tmp_path: Path) -> None:
+    """A slide is read as the set was built: its h5 file is that of the set to the byte; a bad one is listed."""
+    bad = tmp_path / "bad.svs"
+    bad.write_bytes(b"no slide")
+    common = ("--cells", "--workers", 0, "--out")
+    of_set = kdtrain("features", made.run, "--shards", made.shards, *common, tmp_path / "set")
+    of_slides = kdtrain("features", made.run, *made.slides, bad, *common, tmp_path / "slides")
+    assert of_set.code == 0, of_set.said
+    assert of_slides.code == 3, of_slides.said
+    names = sorted(path.name for path in (tmp_path / "slides").glob("*.h5"))
+    assert names == [f"{slide.stem}.h5" for slide in made.slides]
+    for name in names:
+        assert (tmp_path / "slides" / name).read_bytes() == (tmp_path / "set" / name).read_bytes()
+    assert [row["slide"] for row in rows(tmp_path / "slides" / "failures.csv")] == ["bad.svs"]
+    of_bundle = kdtrain("features", made.bundle, *made.slides[:1], *common, tmp_path / "bundle")
+    assert of_bundle.code == 0, of_bundle.said
+    with h5py.File(tmp_path / "bundle" / names[0]) as one, h5py.File(tmp_path / "set" / names[0]) as other:
+        assert one["coords"][:].tolist() == other["coords"][:].tolist()
+        np.testing.assert_allclose(one["features"][:], other["features"][:], rtol=0, atol=1e-4)
+    (tmp_path / "slides" / names[0]).unlink()
+    again = kdtrain("features", made.run, *made.slides, *common, tmp_path / "slides")
+    assert (again.code, "5 shards or slides were there already" in again.said) == (0, True), again.said

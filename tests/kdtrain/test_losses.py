@@ -333,3 +333,83 @@ def test_a_map_of_zeros_gives_no_nan(hint: Hint) -> None:
     assert loss.isfinite()
     assert silent.grad is not None
     assert silent.grad.isfinite().all()
+
+
+# Where only some cells count
+
+
+def _numpy_masked(teacher: Array, student: Array, valid: Array, hint: str) -> float:
+    """Image by image, cell by cell."""
+    images = []
+    for target, own, counts in zip(teacher, student, valid, strict=True):
+        cells = []
+        for i, j in np.argwhere(counts):
+            t, s = target[:, i, j], own[:, i, j]
+            cosine = float(t @ s / np.sqrt((t @ t) * (s @ s)))
+            cells.append(float(((t - s) ** 2).mean()) if hint == "mse" else 1 - cosine)
+        images.append(sum(cells) / len(cells) if cells else 0.0)
+    return sum(images) / len(images)
+
+
+def _half_blind() -> torch.Tensor:
+    """(3, 2, 4): one image whose first two columns count, one of which all does, one of which nothing does."""
+    valid = torch.ones(3, 2, 4, dtype=torch.bool)
+    valid[0, :, 2:] = False
+    valid[2] = False
+    return valid
+
+
+@pytest.mark.parametrize("hint", ["mse", "cosine"])
+def test_a_mask_leaves_cells_out(hint: Hint) -> None:
+    """Mean over images of the mean over their valid cells, as numpy has it cell by cell; what is masked is not seen."""
+    target, student, valid = _normal(3, 5, 2, 4, seed=1), _normal(3, 5, 2, 4, seed=2), _half_blind()
+    loss = pixel_loss_of_targets({"laid": target}, student, hint=hint, valid_BHW=valid)
+    expected = _numpy_masked(target.numpy(), student.numpy(), valid.numpy(), hint)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+    hidden = torch.where(valid[:, None], target, 1e3)
+    assert pixel_loss_of_targets({"laid": hidden}, student, hint=hint, valid_BHW=valid).item() == loss.item()
+    everything = torch.ones_like(valid)
+    unmasked = pixel_loss_of_targets({"laid": target}, student, hint=hint)
+    masked = pixel_loss_of_targets({"laid": target}, student, hint=hint, valid_BHW=everything)
+    assert masked.item() == pytest.approx(unmasked.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("hint", ["mse", "cosine"])
+def test_an_image_that_nothing_is_known_of_teaches_nothing(hint: Hint) -> None:
+    """Of an all-invalid image the loss is 0 and so is every gradient, with maps of zeros too, and none is NaN."""
+    target, valid = _normal(3, 5, 2, 4, seed=1), _half_blind()
+    target = torch.where(valid[:, None], target, 0.0)
+    student = torch.relu(_normal(3, 5, 2, 4, seed=2)).requires_grad_()
+    pixel_loss_of_targets({"laid": target}, student, hint=hint, valid_BHW=valid).backward()
+    assert student.grad is not None
+    reached = student.grad.abs().sum(dim=1) > 0
+    assert torch.equal(reached, valid)
+    alone = pixel_loss_of_targets({"laid": target[2:]}, student[2:].detach(), hint=hint, valid_BHW=valid[2:])
+    assert alone.item() == 0
+
+
+def test_a_mask_of_two_cells_done_by_hand() -> None:
+    """Squared differences of 1, 4 and 9, the last of which does not count: (1 + 4) / 2."""
+    target, student = torch.zeros(1, 1, 1, 3), torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    valid = torch.tensor([[[True, True, False]]])
+    assert pixel_loss_of_targets({"laid": target}, student, valid_BHW=valid).item() == 2.5
+
+
+def test_without_logits_the_map_is_all_the_loss() -> None:
+    """A teacher that gives none: beta times the pixel loss, and a soft loss of 0."""
+    target, student = _normal(2, 3, 2, 2, seed=1), _normal(2, 3, 2, 2, seed=2)
+    loss = distillation_loss_of_targets(
+        targets={"laid": target},
+        teacher_logits_BK=None,
+        student_map_BCHW=student,
+        student_logits_BK=torch.empty(2, 0),
+        beta=3,
+    )
+    assert loss.soft.item() == 0
+    assert loss.total.item() == pytest.approx(3 * float(((target - student) ** 2).mean()), rel=1e-12)
+
+
+def test_attention_has_no_mask() -> None:
+    """A map of which some cells count cannot be compared with by attention."""
+    with pytest.raises(ValueError, match="needs mse or cosine"):
+        attention_hint(_normal(1, 2, 2, 2), _normal(1, 2, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool))

@@ -16,6 +16,7 @@ from PIL import Image
 from fixtures import strangers
 from kdtrain import load_bundle
 from kdtrain.bundle.card import card, one_line, plain
+from kdtrain.bundle.describe import teacher_entry
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,32 @@ def test_the_head_is_what_a_hub_reads(document):
     values = {metric["type"]: metric["value"] for metric in result["metrics"]}
     assert values["accuracy"] == round(document.metrics.levels["slide"].plain_accuracy.value, 4)
     assert set(values) <= {"accuracy", "f1", "precision", "recall", "roc_auc"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "magnification", "who"),
+    [("onnx", 20.0, "a teacher at 20x"), ("features", None, "another network")],
+)
+def test_a_student_of_a_teacher_that_is_no_run(document, kind, magnification, who):
+    """Its teacher is named by its file, not by where that lay; where its magnification is not known it is left out."""
+    record = {"kind": kind, "name": "/home/me/uni.onnx", "sha256": "a" * 64, "magnification": magnification}
+    entry = teacher_entry({**record, "settings": {}})
+    assert entry is None or (entry.model, entry.weights_sha256, entry.train_on) == ("uni.onnx", "a" * 64, ())
+    assert (entry is None) == (magnification is None)
+    training = document.training.model_copy(update={"role": "student", "teacher": entry})
+    text = text_of(document.model_copy(update={"training": training}))
+    assert f"a student: it learned from the answers of {who}, and from no label" in text
+    assert "/home/me" not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"), [({}, "last layer was"), ({"unfreeze": True}, "all layers were")]
+)
+def test_what_was_fine_tuned_is_said(document, settings, layers):
+    """The last layer, or with --unfreeze all of them."""
+    training = document.training.model_copy(update={"role": "fine-tuned student", "settings": settings})
+    text = text_of(document.model_copy(update={"training": training}))
+    assert f"a student whose {layers} afterwards trained on labelled images" in text
 
 
 def test_licence_and_notes_are_the_authors(document):

@@ -8,9 +8,16 @@ from click.testing import CliRunner
 
 from kdtrain.cli.main import main
 from kdtrain.cli.options import config_options, field_sentences
-from kdtrain.config.phases import BaselineConfig, DistillConfig, FinetuneConfig, TeacherConfig
+from kdtrain.config.phases import (
+    BaselineConfig,
+    CacheTeacherConfig,
+    DistillConfig,
+    FinetuneConfig,
+    TeacherConfig,
+    option_of,
+)
 
-KINDS = (TeacherConfig, BaselineConfig, DistillConfig, FinetuneConfig)
+KINDS = (TeacherConfig, BaselineConfig, DistillConfig, FinetuneConfig, CacheTeacherConfig)
 
 
 def help_of(phase: str) -> str:
@@ -26,7 +33,7 @@ def test_every_field_is_an_option_with_its_sentence_and_default(kind):
     shown = help_of(kind.phase)
     sentences = field_sentences(kind)
     for name, field in kind.model_fields.items():
-        assert f"--{name.replace('_', '-')}" in shown
+        assert option_of(name) in shown
         assert len(sentences[name]) > 5
         assert sentences[name] in shown
         if field.is_required():

@@ -93,7 +93,7 @@ NUMBERS = [
     (kind, name)
     for kind in (*KINDS, CacheTeacherConfig)
     for name, field in kind.model_fields.items()
-    if field.annotation in (int, float)
+    if field.annotation in (int, float, int | None, float | None)
 ]
 NO_NUMBERS = [
     *(float(text) for text in ("nan", "inf", "-inf")),
@@ -122,6 +122,7 @@ def test_all_numbers_are_tried():
             "step_every",
         ),
         *("temperature", "views", "warmup_steps", "weight_decay", "workers", "zero_stage"),
+        *("extra_tokens", "missing_share", "overlap_px", "patch_size_level0", "teacher_magnification"),
     }
 
 
@@ -130,6 +131,8 @@ def test_no_number_passes_that_is_none_or_absurd(kind, name):
     """Not a number, infinite, below zero, beyond all bounds, another kind: refused with option, range and value."""
     for value in NO_NUMBERS:
         if name in UNBOUNDED and value in (1e300, 10**30):
+            continue
+        if value is None and kind.model_fields[name].default is None:
             continue
         with pytest.raises(UsageError) as caught:
             loaded(kind, **{name: value})
@@ -148,6 +151,8 @@ def test_no_number_passes_that_is_none_or_absurd(kind, name):
         (DistillConfig, "temperature", 0, "must be a number from 0.01 to 1,000"),
         (DistillConfig, "views", 1001, "must be a whole number from 0 to 1,000"),
         (CacheTeacherConfig, "views", 0, "must be a whole number from 1 to 1,000"),
+        (CacheTeacherConfig, "overlap_px", 32_769, "must be a whole number from 0 to 32,768"),
+        (CacheTeacherConfig, "extra_tokens", -1, "must be a whole number from 0 to 10,000"),
     ],
 )
 def test_a_range_is_said_whole(kind, name, value, words):
@@ -255,3 +260,92 @@ def test_a_phase_is_part_of_the_record():
     baseline = load_config(BaselineConfig, {**REQUIRED, "magnification": 10.0}, None)
     assert {**teacher().record, "phase": "baseline"} == baseline.record
     assert teacher().record["phase"] == "teacher"
+
+
+def from_network(file: Path | None = None, **options: object) -> CacheTeacherConfig:
+    """Settings of a cache whose teacher is no run."""
+    return load_config(
+        CacheTeacherConfig, {**REQUIRED, "from_": "model.onnx", "magnification": 2.5, **options}, file
+    )
+
+
+def test_a_teacher_is_a_run_or_comes_from_elsewhere():
+    """Neither and both are refused by name; in a file the key is 'from', as the option is."""
+    given = {**REQUIRED, "magnification": 2.5}
+    with pytest.raises(UsageError, match=r"--from: there is no teacher; give --teacher RUN, or --from"):
+        load_config(CacheTeacherConfig, given, None)
+    with pytest.raises(UsageError, match=r"--from: there are two teachers"):
+        from_network(teacher=Path("t"))
+
+
+def test_a_file_names_a_teacher_by_from(tmp_path):
+    """YAML's 'from' is the option's name without its dashes; what is no setting is told with it among the others."""
+    config = load_config(
+        CacheTeacherConfig, {**REQUIRED, "magnification": 5.0}, yaml_file(tmp_path, "from: mine:tokens\n")
+    )
+    assert config.from_ == "mine:tokens"
+    with pytest.raises(
+        UsageError, match=r"'form' is no setting of cache-teacher; .*features_output, from, jitter"
+    ):
+        from_network(yaml_file(tmp_path, "form: mine:tokens\n"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tile_px": "224", "tile_mean": "0.5,0.5,0.5"}, (224, (0.5, 0.5, 0.5))),
+        ({"tile_px": "region"}, ("region", None)),
+        ({"tile_px": 0}, ("region", None)),
+    ],
+)
+def test_tiles_are_pixels_or_regions(options, said):
+    """A side, or the word for all; three numbers of a colour, as a command line writes them."""
+    config = from_network(**options)
+    assert (config.tile_px, config.tile_mean) == said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile_px": "whole"}, r"--tile-px: must be a whole number of pixels from 1 to 32,768, or region"),
+        ({"tile_px": "-1"}, r"--tile-px: must be a whole number of pixels"),
+        ({"tile_px": 32_769}, r"--tile-px: must be a whole number of pixels"),
+        ({"tile_px": True}, r"--tile-px: must be a whole number of pixels"),
+        ({"tile_mean": "0.5,0.5"}, r"--tile-mean: must be 3 numbers: of red, green and blue"),
+        ({"tile_mean": "nan,0,0"}, r"--tile-mean: "),
+        ({"tile_mean": "124,116,104"}, r"--tile-mean: numbers are from 0 to 1, in parts of the brightest"),
+        ({"tile_std": "0.2,0,0.2"}, r"--tile-std: numbers are above 0 to 1"),
+        ({"tile_range": "0-1000"}, r"--tile-range: .*0-1.*0-255"),
+    ],
+)
+def test_how_a_network_is_asked_is_checked(options, message):
+    """Sides, means and deviations that cannot be are refused by name."""
+    with pytest.raises(UsageError, match=message):
+        from_network(**options)
+
+
+def test_a_run_is_not_told_how_it_is_asked():
+    """Every option of --from beside --teacher is refused, and none that is left as it is."""
+    settings = {
+        "teacher_magnification": 20.0,
+        "slides": Path("slides"),
+        "annotations": Path("outlines"),
+        "tile_px": 224,
+        "overlap_px": 8,
+        "tile_mean": (0.5, 0.5, 0.5),
+        "tile_std": (0.5, 0.5, 0.5),
+        "tile_range": "0-255",
+        "features_output": "x",
+        "logits_output": "y",
+        "extra_tokens": 5,
+        "patch_size_level0": 512,
+        "patches": Path("patches"),
+        "missing_share": 0.1,
+    }
+    for name, value in settings.items():
+        with pytest.raises(
+            UsageError, match=f"--{name.replace('_', '-')}: says how a teacher of --from is asked"
+        ):
+            loaded(CacheTeacherConfig, **{name: value})
+        assert getattr(from_network(**{name: value}), name) == value
+    assert loaded(CacheTeacherConfig, tile_range="0-1").from_ is None

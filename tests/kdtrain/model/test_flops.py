@@ -107,10 +107,9 @@ def test_an_image_too_small_among_many_is_refused() -> None:
 
 
 def test_a_projector_costs_a_product_of_matrices_a_cell() -> None:
-    """Half of resnet10 at stride 8 on 66 x 97 px: 9 x 13 cells x 128 x 256 products; as many channels cost none."""
+    """Half of resnet10 at stride 8 on 66 x 97 px: 9 x 13 cells x 128 x 256 products."""
     spec = ModelSpec(name="resnet10", n_classes=2, output_stride=8, width=0.5)
     assert projector_gflops(spec, 256, [(66, 97)]) == [pytest.approx(2 * 9 * 13 * 128 * 256 / 1e9)]
-    assert projector_gflops(spec, 128, [(66, 97)]) == [0]
 
 
 @pytest.mark.parametrize("stem", ["standard", "small"])

@@ -25,7 +25,7 @@ from fixtures.training_runs import (
 )
 from kdtrain.bundle.load import open_bundle
 from kdtrain.model.output_stride import median_shorter_side, stride_for
-from kdtrain.model.projector import build_projected
+from kdtrain.model.projector import Projection, build_projected
 from kdtrain.phases.distill import labelled_loss
 from kdtrain.shards.index import read_index
 from kdtrain.training.trained import load_trained
@@ -54,7 +54,7 @@ def test_a_projector_is_trained_and_left_out(narrow):
     newest = max((narrow / "checkpoints").iterdir())
     state = load_file(newest / "model.safetensors")
     assert state["projector.weight"].shape == (256, 128, 1, 1)
-    first = build_projected(load_trained(narrow, what="run").network.spec, 256, seed=0)
+    first = build_projected(load_trained(narrow, what="run").network.spec, Projection(channels=256), seed=0)
     assert not torch.equal(state["projector.weight"], first.state_dict()["projector.weight"])
     assert "projector.weight/exp_avg" in load_file(newest / "optimizer.safetensors")
     assert "projector.weight" not in weights(narrow)

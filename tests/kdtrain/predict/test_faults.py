@@ -66,7 +66,7 @@ def test_the_time_to_start_reaches_the_workers(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("slideprep.run_on_workers", run_on_workers)
     request = Request(bundle=Path("b"), slides=("a.svs",), start_seconds=7.0)
     jobs: Any = [object(), object()]
-    assert list(run._read(jobs, ReadFaults(0), request, lambda _: None, lambda: None)) == []
+    assert list(run.read_all(jobs, ReadFaults(0), request, lambda _: None, lambda: None)) == []
     assert seen["start_seconds"] == 7.0
 
 

@@ -215,12 +215,19 @@ _FLIPS_OF_TURNS: tuple[frozenset[int], ...] = tuple(map(frozenset, ((), (-1,), (
 """Axes to flip for 0 to 3 quarter turns; an odd number of turns exchanges the axes afterwards."""
 
 
+def orientation(drawn: Draw) -> tuple[bool, bool, bool]:
+    """What flips and turns come to: whether columns, then rows, run backwards, and whether they are then exchanged."""
+    flips = {axis for axis, flip in ((-1, drawn.horizontal_flip), (-2, drawn.vertical_flip)) if flip}
+    axes = flips ^ _FLIPS_OF_TURNS[drawn.quarter_turns]
+    return -1 in axes, -2 in axes, drawn.quarter_turns % 2 == 1
+
+
 def _turn(x_CHW: Tensor, drawn: Draw) -> Tensor:
     """Flips and quarter turns in one pass over the image: two flips of an axis are none."""
-    flips = {axis for axis, flip in ((-1, drawn.horizontal_flip), (-2, drawn.vertical_flip)) if flip}
-    axes = sorted(flips ^ _FLIPS_OF_TURNS[drawn.quarter_turns])
+    columns, rows, exchanged = orientation(drawn)
+    axes = [axis for axis, backwards in ((-2, rows), (-1, columns)) if backwards]
     x_CHW = x_CHW.flip(axes) if axes else x_CHW
-    return x_CHW.transpose(-2, -1) if drawn.quarter_turns % 2 else x_CHW
+    return x_CHW.transpose(-2, -1) if exchanged else x_CHW
 
 
 def _unit_range(image_CHW: Tensor) -> Tensor:

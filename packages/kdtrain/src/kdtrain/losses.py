@@ -18,6 +18,9 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own abbreviation
 
 Resize = Literal["maxpool", "bicubic"]
 
+MapName = Resize | Literal["laid"]
+"""A teacher's map of the student's size: resized by a way of eq. 3, or laid on the student's grid (kdtrain.sources)."""
+
 Hint = Literal["mse", "cosine", "attention"]
 """How two feature maps of one size are compared; "mse" is eq. 3."""
 
@@ -35,7 +38,7 @@ class DistillationLoss(NamedTuple):
 
     Attributes:
         total: alpha · soft + beta · pixel, eq. 1: what is minimised.
-        soft: Eq. 2, before its weight.
+        soft: Eq. 2, before its weight; 0 where the teacher has no logits.
         pixel: Eq. 3, before its weight; 0 with ``none``.
     """
 
@@ -90,7 +93,7 @@ def resize_map(map_BCHW: Tensor, size: tuple[int, int], how: Resize) -> Tensor:
 
 def teacher_targets(
     map_BCHW: Tensor, size: tuple[int, int], resizes: tuple[Resize, ...]
-) -> dict[Resize, Tensor]:
+) -> dict[MapName, Tensor]:
     """g(F_t) of eq. 3 for each of the resizes: what the student's map is compared with, and what a cache keeps.
 
     Args:
@@ -105,7 +108,21 @@ def teacher_targets(
     return {how: resize_map(wide_BCHW, size, how) for how in resizes}
 
 
-def cosine_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
+def over_valid_cells(loss_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
+    """Mean over images of the mean over each one's cells that count; an image without any adds 0.
+
+    By image first, so that what a sample weighs depends neither on its neighbours in the batch nor on how much of it
+    its teacher saw.
+
+    Args:
+        loss_BHW: Of every cell; finite, also where it does not count.
+        valid_BHW: (B, H, W) bool.
+    """
+    kept_BHW = torch.where(valid_BHW, loss_BHW, 0.0)
+    return (kept_BHW.sum(dim=(1, 2)) / valid_BHW.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+
+def cosine_hint(target_BCHW: Tensor, student_map_BCHW: Tensor, valid_BHW: Tensor | None = None) -> Tensor:
     """1 - cos(F_t, F_s) of the channels at a place, mean over images and places: 0 to 2, whatever the maps' scale.
 
     What students of foundation models learn their maps by (Ranzinger et al. 2024, arXiv 2312.06709, section 3.4). A
@@ -114,11 +131,13 @@ def cosine_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
     Args:
         target_BCHW: (B, C, H, W), the teacher's.
         student_map_BCHW: (B, C, H, W).
+        valid_BHW: The places that count, as for over_valid_cells; None for all.
     """
-    return (1 - F.cosine_similarity(student_map_BCHW, target_BCHW, dim=1)).mean()
+    loss_BHW = 1 - F.cosine_similarity(student_map_BCHW, target_BCHW, dim=1)
+    return loss_BHW.mean() if valid_BHW is None else over_valid_cells(loss_BHW, valid_BHW)
 
 
-def attention_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
+def attention_hint(target_BCHW: Tensor, student_map_BCHW: Tensor, valid_BHW: Tensor | None = None) -> Tensor:
     """‖Q_t / ‖Q_t‖ - Q_s / ‖Q_s‖‖², mean over images, with Q the sum over channels of F² at every place: 0 to 2.
 
     Attention transfer (Zagoruyko and Komodakis 2017, arXiv 1612.03928, eq. 2 with p = 2): where the teacher looks, not
@@ -127,7 +146,15 @@ def attention_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
     Args:
         target_BCHW: (B, D, H, W), the teacher's.
         student_map_BCHW: (B, C, H, W).
+        valid_BHW: None: what is strong is so beside all other places.
+
+    Raises:
+        ValueError: Only some places count.
     """
+    if valid_BHW is not None:
+        raise ValueError(
+            "attention is compared over whole maps; a map of which some cells count needs mse or cosine"
+        )
     target_BL, student_BL = (
         F.normalize(map_BCHW.square().sum(dim=1).flatten(1), dim=1)
         for map_BCHW in (target_BCHW, student_map_BCHW)
@@ -135,13 +162,15 @@ def attention_hint(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
     return (target_BL - student_BL).square().sum(dim=1).mean()
 
 
-def _mse(target_BCHW: Tensor, student_map_BCHW: Tensor) -> Tensor:
+def _mse(target_BCHW: Tensor, student_map_BCHW: Tensor, valid_BHW: Tensor | None = None) -> Tensor:
+    if valid_BHW is not None:
+        return over_valid_cells((student_map_BCHW - target_BCHW).square().mean(dim=1), valid_BHW)
     # The student's map first: its layout in memory, which is the same wherever targets come from, decides the order in
     # which differences are added up, and with it the last bit.
     return F.mse_loss(student_map_BCHW, target_BCHW)
 
 
-_HINTS: dict[Hint, Callable[[Tensor, Tensor], Tensor]] = {
+_HINTS: dict[Hint, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "mse": _mse,
     "cosine": cosine_hint,
     "attention": attention_hint,
@@ -149,16 +178,21 @@ _HINTS: dict[Hint, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def pixel_loss_of_targets(
-    targets: Mapping[Resize, Tensor], student_map_BCHW: Tensor, *, hint: Hint = "mse"
+    targets: Mapping[MapName, Tensor],
+    student_map_BCHW: Tensor,
+    *,
+    hint: Hint = "mse",
+    valid_BHW: Tensor | None = None,
 ) -> Tensor:
     """Eq. 3: mean over the resizes g of MSE(g(F_t), F_s), and MSE over all elements of the student's map.
 
     The mean over the chosen ones gives the ½ of eq. 3 for two, and for one the loss of the ablation, unhalved.
 
     Args:
-        targets: (B, C, H, W) by resize, as teacher_targets gives them; none gives 0.
+        targets: (B, C, H, W) by resize, as teacher_targets gives them, or one laid map; none gives 0.
         student_map_BCHW: (B, C, H, W); of other channels for the hint "attention" alone.
         hint: Another comparison in the place of MSE: cosine_hint or attention_hint.
+        valid_BHW: Cells that count, as for over_valid_cells; None for all.
 
     Raises:
         ValueError: The shapes differ.
@@ -173,7 +207,7 @@ def pixel_loss_of_targets(
             )
     student_BCHW = _wide(student_map_BCHW)
     compare = _HINTS[hint]
-    losses = [compare(_wide(target_BCHW), student_BCHW) for target_BCHW in targets.values()]
+    losses = [compare(_wide(target_BCHW), student_BCHW, valid_BHW) for target_BCHW in targets.values()]
     return torch.stack(losses).mean() if losses else student_BCHW.new_zeros(())
 
 
@@ -234,32 +268,36 @@ def distillation_loss(
 
 def distillation_loss_of_targets(
     *,
-    targets: Mapping[Resize, Tensor],
-    teacher_logits_BK: Tensor,
+    targets: Mapping[MapName, Tensor],
+    teacher_logits_BK: Tensor | None,
     student_map_BCHW: Tensor,
     student_logits_BK: Tensor,
     temperature: float = 1.0,
     alpha: float = 1.0,
     beta: float = 1.0,
     hint: Hint = "mse",
+    valid_BHW: Tensor | None = None,
 ) -> DistillationLoss:
-    """Eq. 1 where the teacher's map was resized before, just now or when a cache was written.
+    """Eq. 1 where the teacher's map has the student's size, since just now or since a cache was written.
 
     Args:
         targets: As teacher_targets gives them.
-        teacher_logits_BK: As for distillation_loss, and so the rest.
+        teacher_logits_BK: As for distillation_loss, and so the rest; None where the teacher gives none.
         student_map_BCHW: Feature map of the student.
         student_logits_BK: Logits of the student.
         temperature: T of eq. 2.
         alpha: Weight of the soft loss.
         beta: Weight of the pixel loss.
         hint: As for pixel_loss_of_targets.
+        valid_BHW: Likewise.
 
     Raises:
         ValueError: As soft_loss and pixel_loss_of_targets.
     """
+    pixel = pixel_loss_of_targets(targets, student_map_BCHW, hint=hint, valid_BHW=valid_BHW)
+    if teacher_logits_BK is None:
+        return DistillationLoss(total=beta * pixel, soft=torch.zeros_like(pixel), pixel=pixel)
     soft = soft_loss(teacher_logits_BK, student_logits_BK, temperature=temperature)
-    pixel = pixel_loss_of_targets(targets, student_map_BCHW, hint=hint)
     return DistillationLoss(total=alpha * soft + beta * pixel, soft=soft, pixel=pixel)
 
 

@@ -18,13 +18,15 @@ import torch
 from jsonschema import Draft202012Validator
 
 from fixtures.repository import SHARDS
+from fixtures.sources import Means, source_cached
 from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_of
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.data.samples import LoadedSample
 from kdtrain.data.stream import EvaluationStream
-from kdtrain.data.teacher_cache.document import draw_entry, read_record, to_json
+from kdtrain.data.teacher_cache.document import to_json
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
+from kdtrain.data.teacher_cache.record import draw_entry, read_record
 from kdtrain.data.teacher_cache.tar import writing
 from kdtrain.data.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
 from kdtrain.errors import NotFiniteError, TrainingError, UsageError
@@ -45,6 +47,14 @@ TAR = "aux1-000000.tar"
 def cache(teacher_cache, tmp_path) -> Path:
     """One that may be damaged."""
     return Path(shutil.copytree(teacher_cache, tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def source_cache(shards, tmp_path_factory) -> Path:
+    """Of a teacher that is no run and gives no logits; nobody changes it."""
+    out = tmp_path_factory.mktemp("caches") / "source"
+    source_cached(shards, out, Means())
+    return out
 
 
 def samples(index: Index, split: str) -> list[LoadedSample]:
@@ -84,7 +94,7 @@ def test_views_are_the_draws_of_the_first_epochs(teacher_cache, shards, teacher)
             assert found.draw == draw(AugmentSettings(), seed=0, epoch=view, key=sample.key)
             assert reader.turned(shard)[view][position] == str(found.draw.quarter_turns % 2)
             turned.add(found.draw.quarter_turns % 2)
-            (wanted,) = maker.views(sample.images[10], [found.draw], sample.sizes[2.5])
+            (wanted,) = maker.views(sample, [found.draw], sample.sizes[2.5])
             assert torch.equal(found.view.logits_K, wanted.logits_K)
             assert all(torch.equal(found.view.maps[how], x.half()) for how, x in wanted.maps.items())
     assert turned == {0, 1}
@@ -113,9 +123,11 @@ def test_a_tar_is_one_that_others_read(teacher_cache, shards):
     }
 
 
-def test_the_schema_describes_what_is_written(teacher_cache):
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_schema_describes_what_is_written(version, teacher_cache, source_cache):
     """cache.json and a record fit the schema beside the contract; without any one field they do not."""
     Draft202012Validator.check_schema(SCHEMA)
+    teacher_cache = {1: teacher_cache, 2: source_cache}[version]
     document = json.loads((teacher_cache / "cache.json").read_text())
     with tarfile.open(teacher_cache / TAR) as tar:
         record = json.load(tar.extractfile(tar.getmembers()[0]))
@@ -128,11 +140,28 @@ def test_the_schema_describes_what_is_written(teacher_cache):
         assert not validator.is_valid(content | {"something_else": 1})
 
 
+def test_the_schema_tells_the_versions_apart(teacher_cache, source_cache):
+    """Neither version's cache is one of the other's; logits of one class, or an unknown kind of teacher, are none."""
+    run, source = (json.loads((c / "cache.json").read_text()) for c in (teacher_cache, source_cache))
+    validator = Draft202012Validator(SCHEMA)
+    for content in (
+        run | {"version": [2, 0]},
+        run | {"augments": "image"},
+        run | {"classes": None},
+        source | {"version": [1, 0]},
+        source | {"classes": ["one"]},
+        source | {"teacher": source["teacher"] | {"kind": "run"}},
+        source | {"teacher": run["teacher"]},
+    ):
+        assert not validator.is_valid(content)
+    assert validator.is_valid(source | {"version": [2, 1], "classes": ["a", "b"]})
+
+
 def test_records_survive_json():
     """A draw is read back as it was made, to the last bit of its numbers."""
     drawn = draw(AugmentSettings(), seed=3, epoch=1, key="a")
     views = [{"draw": draw_entry(drawn).model_dump(mode="json"), "crc32": 7}]
-    record = read_record(to_json({"version": [1, 0], "key": "a", "views": views}), Path("x"), "a")
+    record = read_record(to_json({"version": [1, 0], "key": "a", "views": views}), Path("x"), "a", major=1)
     assert record.views[0].draw == draw_entry(drawn)
 
 
@@ -159,7 +188,7 @@ def test_micro_batches_of_views_change_rounding_alone(teacher, shards):
             device=torch.device("cpu"),
             output_stride=16,
             micro_batch=micro_batch,
-        ).views(sample.images[10], draws, sample.sizes[2.5])
+        ).views(sample, draws, sample.sizes[2.5])
         for micro_batch in (1, 3)
     ]
     for one, many in zip(*results, strict=True):
@@ -282,13 +311,29 @@ def _sorted_wrong(held: list[Any]) -> list[Any]:
     return [(key, record, views[:2]) for key, record, views in held]
 
 
+def _teacher(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(folder / "cache.json", lambda d: d["teacher"].update(changes))
+
+
+def _with_valid(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[list[Any]], list[Any]]:
+    def changed(held: list[Any]) -> list[Any]:
+        key, data, views = held[1]
+        tensors = safetensors.torch.load(views[1])
+        other = safetensors.torch.save({**tensors, "valid": change(tensors["valid"]).contiguous()})
+        record = json.loads(data)
+        record["views"][1]["crc32"] = zlib.crc32(other)
+        return [held[0], (key, to_json(record), [views[0], other, views[2]])]
+
+    return changed
+
+
 FAULTS = {
     "T01": (lambda f: (f / "cache.json").unlink(), r"no cache\.json \(rule T01 cache-present\)"),
     "T02-json": (lambda f: (f / "cache.json").write_text("{"), "not JSON"),
     "T02-field": (_document(seed=-1), "seed: .*greater than or equal to 0"),
     "T02-type": (_document(views="3"), "views: "),
     "T03": (_document(format="slideprep-shards"), "'format' is 'slideprep-shards'"),
-    "T04": (_document(version=[2, 0]), r"version \[2, 0\] .*rule T04 format-version"),
+    "T04": (_document(version=[3, 0]), r"version \[3, 0\] .*rule T04 format-version"),
     "T05-turned": (_shard(turned=["00", "00"]), f"{TAR[:-4]} has 2 views, not 3"),
     "T05-samples": (_shard(turned=["0"] * VIEWS), "does not tell of 2 samples"),
     "T05-path": (_shard(path="../x.tar"), r"is '\.\./x\.tar', not 'aux1-000000\.tar'"),
@@ -320,6 +365,18 @@ FAULTS = {
     "T15": (_flip("v001.st", 300), "its CRC-32 is not the one"),
     "T16": (_rewritten(_other_view), "the tensors are logits"),
 }
+SOURCE_FAULTS = {
+    "T02-kind": (_teacher(kind="run"), "teacher.kind: Input should be 'onnx', 'callable' or 'features'"),
+    "T02-run": (_document(version=[1, 0]), r"teacher\.weights_sha256: Field required"),
+    "T02-augments": (_document(augments="colours"), "augments: Input should be 'image' or 'map'"),
+    "T02-classes": (_document(classes=["one"]), "classes: Tuple should have at least 2 items"),
+    "T04": (_document(version=[True, 0]), r"this reader knows 1\.x and 2\.x"),
+    "T14-version": (_record(lambda r: r.update(version=[1, 0])), r"record version \[1, 0\]"),
+    "T16-valid": (_rewritten(_with_valid(lambda valid: valid + 1)), "valid holds 2, and a cell counts"),
+    "T16-type": (_rewritten(_with_valid(lambda valid: valid.bool())), r"valid \(2, 1\) torch.bool.* not map"),
+    "T16-logits": (_document(classes=["a", "b"]), r"the tensors are map .* not logits \(2,\)"),
+    "T16-channels": (_document(channels=5), r"map \(4, 2, 1\) .* not map \(5, 2, 1\)"),
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -332,6 +389,19 @@ def test_damage_is_named(name, cache, shards):
     if isinstance(caught.value, ShardError):
         assert caught.value.rule.startswith(name[:3])
         assert "kdtrain cache-teacher" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SOURCE_FAULTS)
+def test_damage_of_a_sources_cache_is_named(name, source_cache, shards, tmp_path):
+    """What version 2 says beyond version 1 is refused by the same rules."""
+    damage, message = SOURCE_FAULTS[name]
+    folder = Path(shutil.copytree(source_cache, tmp_path / "cache"))
+    read(folder, shards)
+    damage(folder)
+    with pytest.raises((ShardError, UsageError), match=message) as caught:
+        read(folder, shards)
+    if isinstance(caught.value, ShardError):
+        assert caught.value.rule.startswith(name[:3])
 
 
 def test_a_foreign_member_is_refused(cache, shards):

@@ -99,8 +99,11 @@ def _role(document: BundleDocument) -> str:
         return "a teacher: it was trained on labelled images, and a student at a lower magnification may learn from it"
     if training.role == "baseline":
         return "a baseline: it was trained on labelled images without a teacher, to compare a student with"
+    if training.role == "fine-tuned student":
+        layers = "all layers were" if training.settings.get("unfreeze") else "last layer was"
+        return f"a student whose {layers} afterwards trained on labelled images"
     if training.teacher is None:
-        return "a student whose last layer was afterwards trained on labelled images"
+        return "a student: it learned from the answers of another network, and from no label"
     teacher = f"a teacher at {training.teacher.magnification:g}x"
     return f"a student: it learned from the answers of {teacher}, and from no label"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import PurePath
 from typing import Any
 
 import kdtrain
@@ -71,7 +72,7 @@ def describe(
             width=network.width,
             stem=network.stem,
             parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
-            feature_channels=trained.model.fc.in_features,
+            feature_channels=trained.network.spec.feature_channels,
             min_side_px=MIN_SIDE_PX,
         ),
         input=InputEntry(
@@ -97,7 +98,7 @@ def describe(
 
 def _onnx(trained: Trained, opset: int, agreement: AgreementEntry) -> OnnxEntry:
     classes = len(trained.network.classes)
-    cells = (trained.model.fc.in_features, *FEATURE_SIZES)
+    cells = (trained.network.spec.feature_channels, *FEATURE_SIZES)
     return OnnxEntry(
         opset=opset,
         input=TensorEntry(
@@ -147,15 +148,27 @@ def _training(source: Source) -> TrainingEntry:
             )
             for part in source.train_on
         },
-        teacher=_teacher(shard_set.get("teacher")),
+        teacher=teacher_entry(shard_set.get("teacher")),
         started_from=_started_from(shard_set),
         versions=run["versions"],
     )
 
 
-def _teacher(record: Mapping[str, Any] | None) -> TeacherEntry | None:
+def teacher_entry(record: Mapping[str, Any] | None) -> TeacherEntry | None:
+    """What a bundle says of the teacher that a run's record names."""
     if record is None:
         return None
+    if "kind" in record:  # no run of kdtrain; where it lay is nobody's business
+        return (
+            None
+            if record["magnification"] is None
+            else TeacherEntry(
+                weights_sha256=record["sha256"],
+                model=PurePath(record["name"]).name,
+                magnification=record["magnification"],
+                train_on=(),
+            )
+        )
     return TeacherEntry(
         weights_sha256=record["weights_sha256"],
         model=record["network"]["model"],

@@ -208,7 +208,7 @@ def _agreement(source: Source, data: TrainingData, graph: bytes) -> AgreementEnt
     with TemporaryDirectory() as folder, _one_thread():
         path = Path(folder) / ONNX_FILE
         path.write_bytes(graph)
-        channels = source.trained.model.fc.in_features
+        channels = source.trained.network.spec.feature_channels
         if problem := graph_problem(path, classes=len(network.classes), channels=channels):
             raise TrainingError(
                 f"the exporter wrote a graph that 'kdtrain predict' would not run ({problem}); nothing was written. "

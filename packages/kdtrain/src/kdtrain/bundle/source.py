@@ -104,6 +104,11 @@ def read_source(run: Path, *, shards: str | Path | None, split: str, unevaluated
         ShardError: The set is damaged.
     """
     trained = load_trained(run, what="RUN")
+    if not trained.network.classes:
+        raise UsageError(
+            f"RUN {run} is a feature network, which knows no classes, and a bundle answers with their probabilities; "
+            "make a classifier of it by 'kdtrain finetune', and export that run"
+        )
     location = _location(trained, shards)
     evaluated = None if unevaluated else _evaluated(trained, location, split)
     index = _index(trained, location)

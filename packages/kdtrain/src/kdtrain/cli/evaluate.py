@@ -48,6 +48,12 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--split", default="test", show_default=True, help="Labelled split or set.")
 @_bootstrap_options
 @click.option(
+    "--probe",
+    is_flag=True,
+    help="Measure the features in place of the network's answers: logistic regression on the mean of the feature map, "
+    "cross-validated by patient, on one split or on several, separated by commas.",
+)
+@click.option(
     "--workers", type=click.IntRange(0, 1_000), default=2, show_default=True, help="Loader processes."
 )
 @click.option(
@@ -62,15 +68,16 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Its size in GB.",
 )
-def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, **options: Any) -> None:
+def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, *, probe: bool, **options: Any) -> None:
     """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
     with exit_codes():
         from kdtrain.cli.summary import print_evaluation
-        from kdtrain.evaluation.evaluate import evaluate
+        from kdtrain.evaluation import evaluate
         from kdtrain.screen import console
 
         cache = cache_settings(shard_cache, shard_cache_gb)
-        print_evaluation(evaluate(**options, console=console(stderr=True), cache=cache), console())
+        measure = evaluate.probe if probe else evaluate.evaluate
+        print_evaluation(measure(**options, console=console(stderr=True), cache=cache), console())
 
 
 @click.command("compare")

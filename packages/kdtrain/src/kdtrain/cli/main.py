@@ -17,6 +17,7 @@ from kdtrain.cli.docstrings import restore_help
 from kdtrain.cli.evaluate import compare_command, evaluate_command, report_command
 from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.export import export_command
+from kdtrain.cli.features import features_command
 from kdtrain.cli.options import config_options
 from kdtrain.cli.predict import predict_command
 from kdtrain.cli.streams import Program
@@ -60,32 +61,52 @@ _phase(
     DistillConfig,
     "Phase II: distil a student at a low magnification from a teacher, without labels.",
 )
-_phase(FinetuneConfig, "Phase III, optional: train a student's fully connected layer on labels.")
+_phase(
+    FinetuneConfig, "Phase III, optional: train a student's fully connected layer, or all of it, on labels."
+)
 
 
 @main.command(
     CacheTeacherConfig.phase,
-    help="Write what a teacher says of every sample, once, for 'kdtrain distill --teacher-cache'. The same command "
-    "again goes on.",
+    help="Write what a teacher says of every sample, once, for 'kdtrain distill --teacher-cache': a run, "
+    "or by --from any network that looks at tiles. The same command again goes on.",
 )
 @config_options(CacheTeacherConfig)
-def cache_teacher_command(config_file: Path | None, **options: Any) -> None:
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Open the teacher, time one region, and say what the cache takes; write nothing.",
+)
+def cache_teacher_command(config_file: Path | None, *, dry_run: bool, **options: Any) -> None:
     """Write a teacher cache."""
     with exit_codes():
         config = load_config(
             CacheTeacherConfig, {k: v for k, v in options.items() if v is not None}, config_file
         )
         _check_shards(config)
+        if dry_run:
+            _say_plan(config)
+            return
         from kdtrain.cli.summary import print_cache_summary
+        from kdtrain.phases.cache_from import cache_from
         from kdtrain.phases.cache_teacher import cache_teacher
         from kdtrain.screen import console
         from kdtrain.training.monitor import Monitor
 
         active = _is_first_rank()
         monitor = Monitor(console(stderr=True), config.out, active=active, tensorboard=False)
-        summary = cache_teacher(config, monitor)
+        write = cache_teacher if config.from_ is None else cache_from
+        summary = write(config, monitor)
         if active:
             print_cache_summary(summary, console())
+
+
+def _say_plan(config: CacheTeacherConfig) -> None:
+    from kdtrain.cli.summary import print_cache_plan
+    from kdtrain.phases.cache_plan import plan_cache
+    from kdtrain.screen import console
+
+    print_cache_plan(plan_cache(config), console())
 
 
 def _check_shards(config: SetConfig) -> None:
@@ -126,6 +147,7 @@ for command in (
     report_command,
     export_command,
     predict_command,
+    features_command,
 ):
     main.add_command(command)
 restore_help(main)

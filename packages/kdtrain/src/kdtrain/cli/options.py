@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 
 from kdtrain.cli.docstrings import docstring_of
-from kdtrain.config.phases import SetConfig
+from kdtrain.config.phases import SetConfig, option_of
 from kdtrain.shards.locations import Location
 
 Command = Callable[..., Any]
@@ -52,7 +52,7 @@ def _option(kind: type[SetConfig], name: str, sentence: str) -> Callable[[Comman
     note = "  [required]" if field.is_required() else f"  [default: {_shown(field.default)}]"
     # Where None is the default, the sentence says what it stands for.
     help_text = sentence if not field.is_required() and field.default is None else sentence + note
-    flag = "--" + name.replace("_", "-")
+    flag = option_of(name)
     click_type, is_flag = _click_type(field.annotation)
     if is_flag:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text)

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.evaluation.notes import LevelCounts, level_notes
+from kdtrain.phases.cache_plan import CachePlan
 from kdtrain.phases.cache_teacher import CacheSummary
+from kdtrain.sweep.display import duration
 from kdtrain.text import plural
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE
@@ -65,6 +67,20 @@ def print_cache_summary(summary: CacheSummary, console: Console) -> None:
         console.print(Text(line))
 
 
+def print_cache_plan(plan: CachePlan, console: Console) -> None:
+    """Say what a teacher cache will take."""
+    lines = [
+        *([plan.teacher] if plan.teacher else []),
+        f"{plural(plan.samples, 'sample')}, {plural(plan.views, 'view')}",
+        f"{plan.bytes / 1e9:,.3g} GB, {plan.bytes / max(plan.samples, 1) / 1e6:.3g} MB a sample",
+        f"{duration(plan.seconds)} of computing with one process here: a view of {plan.region}, "
+        f"{plan.size[0]} x {plan.size[1]} px for the student, took {plan.region_s:.3g} s, others by their pixels",
+        "nothing was written",
+    ]
+    for line in lines:
+        console.print(Text(line))
+
+
 def _throughput(stats: Mapping[str, float]) -> list[str]:
     if not stats["samples_per_s"]:  # finished before: nothing was read
         return []
@@ -77,7 +93,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     metrics = evaluation.metrics
     levels = metrics["levels"]
     table = Table(
-        title=Text(f"{evaluation.run.name} on {evaluation.split}: %{_with_intervals(levels)}"),
+        title=Text(f"{_who(evaluation)} on {evaluation.split}: %{_with_intervals(levels)}"),
         title_justify="left",
     )
     table.add_column("macro average")
@@ -92,14 +108,26 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     for level, record in levels.items():
         for sentence in _notes(level, record, metrics["bootstrap"]):
             console.print(Text(f"{level}s: {sentence}", style="yellow"))
-    cost = metrics["cost"]
+    probe, cost = metrics.get("probe"), metrics["cost"]
+    if probe is not None and probe["unconverged_folds"]:
+        stopped = f"{probe['unconverged_folds']} of {plural(probe['folds'], 'fold')}"
+        console.print(Text(f"{stopped}: the regression was stopped before it converged", style="yellow"))
     console.print(
         Text(
             f"{cost['gflops_mean']:.3g} GFLOPs a forward pass, on average over {cost['images']:,} images "
             f"({cost['convention']})"
         )
     )
-    console.print(Text(f"look at  {evaluation.folder / 'metrics.json'} and predictions.csv beside it"))
+    names = ("metrics.json", "predictions.csv") if probe is None else ("probe.json", "probe.csv")
+    console.print(Text(f"look at  {evaluation.folder / names[0]} and {names[1]} beside it"))
+
+
+def _who(evaluation: Evaluation) -> str:
+    """The network, or the probe of its features."""
+    probe, name = evaluation.metrics.get("probe"), evaluation.run.name
+    if probe is None:
+        return name
+    return f"linear probe of {name}, cross-validated by patient in {plural(probe['folds'], 'fold')},"
 
 
 def _with_intervals(levels: Mapping[str, Mapping[str, Any]]) -> str:

@@ -36,12 +36,12 @@ MAX_JITTER = 10
 """Of brightness, contrast and saturation, whose factors are drawn from 1 - strength, not below 0, to 1 + strength."""
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """A command line has no numbers, only what looks like them."""
     return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
 
 
-OutputStride = Annotated[Literal["auto", 32, 16, 8, 4], BeforeValidator(_whole)]
+OutputStride = Annotated[Literal["auto", 32, 16, 8, 4], BeforeValidator(whole)]
 """Image pixels per feature-map cell; kdtrain.model.output_stride says what "auto" is."""
 
 
@@ -52,6 +52,27 @@ def _is_width(value: float) -> float:
 
 
 Width = Annotated[float, Field(ge=0.25, le=1), AfterValidator(_is_width)]
+
+Rgb = tuple[float, float, float]
+MAX_TILE_PX = 32_768
+
+
+def tile_px(value: Any) -> Any:
+    """The side of a tile, or "region": also for 0, which no side is."""
+    side = whole(value)
+    of_tile = isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= MAX_TILE_PX
+    if value != "region" and not of_tile:
+        raise ValueError(f"must be a whole number of pixels from 1 to {MAX_TILE_PX:,}, or region")
+    return side or "region"
+
+
+def three(value: Any) -> Any:
+    """Numbers of red, green and blue, which a command line writes with commas."""
+    numbers = value.split(",") if isinstance(value, str) else value
+    if isinstance(numbers, list | tuple) and len(numbers) != 3:
+        raise ValueError("must be 3 numbers: of red, green and blue")
+    return numbers
+
 
 PATHS = frozenset(
     {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
@@ -80,9 +101,13 @@ LATER: dict[str, Any] = {
     "hint": ("mse",),
     "label_weight": (0.0,),
     "ema": (0.0,),
+    "unfreeze": (False,),
 }
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a
 run begun without them goes on."""
+
+
+_NUMBERS: tuple[Any, ...] = (int, float, int | None, float | None)
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -133,7 +158,7 @@ class SetConfig(BaseModel):
         # Python would take "true" of a file for 1, and "1_0" for 10.
         name = str(info.field_name)
         odd = isinstance(value, bool) or (isinstance(value, str) and "_" in value)
-        if odd and cls.model_fields[name].annotation in (int, float):
+        if odd and cls.model_fields[name].annotation in _NUMBERS:
             raise ValueError(f"must be {range_of(cls, name)}")
         return value
 

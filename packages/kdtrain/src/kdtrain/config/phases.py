@@ -7,13 +7,15 @@ numbers are the defaults (section 4.4, and the authors' published settings where
 from __future__ import annotations
 
 from collections.abc import Mapping
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from kdtrain.config.common import (
     HARMLESS,
+    MAX_TILE_PX,
     NOT_IN_RECORD,
     PATHS,
     Decode,
@@ -21,10 +23,13 @@ from kdtrain.config.common import (
     OutputStride,
     PhaseConfig,
     Precision,
+    Rgb,
     SetConfig,
     Stem,
     Width,
     is_url,
+    three,
+    tile_px,
 )
 from kdtrain.config.problems import rule_broken
 from kdtrain.config.yaml_files import yaml_mapping
@@ -49,6 +54,22 @@ __all__ = [
 
 Resize = Literal["none", "maxpool", "bicubic", "maxpool+bicubic"]
 Hint = Literal["mse", "cosine", "attention"]
+TilePx = Annotated[str | int, BeforeValidator(tile_px)]
+_OF_OTHERS = (
+    *(
+        "teacher_magnification",
+        "slides",
+        "annotations",
+        "tile_px",
+        "overlap_px",
+        "tile_mean",
+        "tile_std",
+        "tile_range",
+    ),
+    *("features_output", "logits_output", "extra_tokens"),
+    *("patch_size_level0", "patches", "missing_share"),
+)
+"""Settings of a teacher that is no run."""
 ModelName = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
 
@@ -170,12 +191,15 @@ class FinetuneConfig(PhaseConfig):
     """Phase III: everything frozen but the fully connected layer.
 
     Attributes:
-        student: The distilled student's run; its magnification is kept.
+        student: The distilled student's run; its magnification is kept. A feature network, whose teacher gave no
+            logits, gets a new layer for the set's classes.
+        unfreeze: Train all weights, from the student's, in place of the fully connected layer alone.
         same_training_set: Allow the training set that the student was distilled on, which the paper saw overfit.
     """
 
     phase: ClassVar[str] = "finetune"
     student: Path
+    unfreeze: bool = False
     same_training_set: bool = False
 
 
@@ -183,29 +207,97 @@ class CacheTeacherConfig(SetConfig):
     """The teacher's outputs for every sample and view, written once for students that then need no teacher.
 
     Attributes:
-        teacher: The teacher's run.
+        teacher: The teacher's run; or --from.
+        from_: A teacher that is no run: an ONNX file, module:function of Python, or a folder of h5 files with features.
         magnification: Of the student's images.
+        teacher_magnification: What --from looks at, such as 20.
+        slides: Folder of the set's slides, where --from looks at a magnification that the set lacks.
+        annotations: Folder of annotation files, for --slides of a set of annotated regions.
+        tile_px: Side of the tiles that --from is shown, pixels; or "region" for each region whole. Left out: the size
+            that an ONNX file is fixed to.
+        overlap_px: That neighbouring tiles share, pixels.
+        tile_mean: Mean of red, green and blue that --from is standardised by, 0 to 1. Left out: ImageNet's
+            0.485,0.456,0.406, which most take; H-optimus takes others.
+        tile_std: Standard deviation, likewise. Left out: ImageNet's 0.229,0.224,0.225.
+        tile_range: Numbers that --from takes: standardised values as they are, or times 255. For grey levels as such,
+            add --tile-mean 0,0,0 --tile-std 1,1,1.
+        features_output: Output of the ONNX file that holds tokens, a map or vectors. Left out: found by its shape.
+        logits_output: Output of the ONNX file that holds logits of the set's classes; "none" for no logits. Left out:
+            found by its shape.
+        extra_tokens: Leading tokens that stand for no place, such as a class token and registers. Left out: the fewest
+            that leave a grid.
+        patch_size_level0: Side of a patch of features in level-0 pixels, for h5 files that do not say it, as CLAM's.
+        patches: CLAM's folder "patches", whose files say it.
+        missing_share: Share of slides, and of regions, that may have no features; those are cached without a cell
+            that counts.
         views: Augmentation draws of every sample that is trained on: those of the first epochs of a run of this seed.
         output_stride: Of the student, as for distill. Left out: "auto", or what a cache was begun for.
         out: Folder of the cache. Run again, the command goes on, and adds what the set has gained.
         train_on: Splits or named sets to cache with --views draws of every sample.
         validate_on: Split or set to cache without augmentation. Left out: as for distill.
-        micro_batch: Views of a sample, turned alike, that go through the teacher together.
+        micro_batch: Views of a sample, turned alike, that go through the teacher together; or tiles of a view.
         precision: Of the teacher's arithmetic.
         seed: Of the augmentation.
     """
 
     phase: ClassVar[str] = "cache-teacher"
-    teacher: Path
+    teacher: Path | None = None
+    from_: Annotated[str | None, Field(min_length=1, validate_default=True)] = None
     magnification: Magnification
+    teacher_magnification: Annotated[float | None, Field(gt=0, le=1_000)] = None
+    slides: Path | None = None
+    annotations: Path | None = None
+    tile_px: TilePx | None = None
+    overlap_px: Annotated[int, Field(ge=0, le=MAX_TILE_PX)] = 0
+    tile_mean: Annotated[Rgb | None, BeforeValidator(three)] = None
+    tile_std: Annotated[Rgb | None, BeforeValidator(three)] = None
+    tile_range: Literal["0-1", "0-255"] = "0-1"
+    features_output: str | None = None
+    logits_output: str | None = None
+    extra_tokens: Annotated[int | None, Field(ge=0, le=10_000)] = None
+    patch_size_level0: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    patches: Path | None = None
+    missing_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     views: Annotated[int, Field(ge=1, le=1000, validate_default=True)] = 8
     output_stride: OutputStride | None = None
+
+    @field_validator("from_")
+    @classmethod
+    def _one_teacher(cls, value: str | None, info: ValidationInfo) -> str | None:
+        run = info.data.get("teacher")
+        if (value is None) == (run is None) and "teacher" in info.data:
+            raise ValueError(
+                "there is no teacher; give --teacher RUN, or --from with an ONNX file, module:function, or features"
+                if value is None
+                else "there are two teachers; give --teacher or this"
+            )
+        return value
 
     @field_validator("views")
     @classmethod
     def _draws_differ(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and not info.data.get("augment", True):
             raise ValueError("without augmentation a sample has one view; give --views 1")
+        return value
+
+    @field_validator(*_OF_OTHERS)
+    @classmethod
+    def _is_of_from(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if value != field.default and info.data.get("from_", "") is None:
+            raise ValueError(
+                "says how a teacher of --from is asked, and --teacher is a run, which says so itself"
+            )
+        return value
+
+    @field_validator("tile_mean", "tile_std")
+    @classmethod
+    def _is_in_range(cls, value: Rgb | None, info: ValidationInfo) -> Rgb | None:
+        above = info.field_name == "tile_std"
+        if value is not None and (max(value) > 1 or min(value) < 0 or (above and min(value) == 0)):
+            raise ValueError(
+                f"numbers are {'above 0' if above else 'from 0'} to 1, in parts of the brightest level"
+            )
         return value
 
 
@@ -224,7 +316,7 @@ def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Pat
         UsageError: A value or a combination is refused; the message names the option or the key.
     """
     written = {} if config_file is None else yaml_mapping(config_file, f"--config {config_file}")
-    given = {key.replace("-", "_"): value for key, value in written.items()}
+    given = {field_of(key): value for key, value in written.items()}
     if len(given) < len(written):
         raise UsageError(
             f"--config {config_file} names a setting twice, with '-' and with '_'; leave one out"
@@ -240,12 +332,29 @@ def load_config(kind: type[Config], options: Mapping[str, Any], config_file: Pat
         raise UsageError("; ".join(problems)) from None
 
 
+def key_of(field: str) -> str:
+    """A setting's key in a file: its field's name, without the mark of a word of Python's (``from``)."""
+    return field.removesuffix("_")
+
+
+def option_of(field: str) -> str:
+    """A setting's option: ``--tile-px``."""
+    return f"--{key_of(field).replace('_', '-')}"
+
+
+def field_of(key: str) -> str:
+    """The field of a key, written with '-' or '_'."""
+    name = key.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
+
+
 def _plain(problem: Any, kind: type[SetConfig], file: Path | None) -> str:
     key = str(problem["loc"][0])
-    option = f"--{key.replace('_', '-')}"
+    option = option_of(key)
     if problem["type"] == "missing":
         return f"{option} is missing; give it, or set it in the file of --config"
     if problem["type"] == "extra_forbidden":
-        return f"'{option[2:]}' is no setting of {kind.phase}; its settings are {', '.join(sorted(kind.model_fields))}"
+        known = ", ".join(sorted(map(key_of, kind.model_fields)))
+        return f"'{option[2:]}' is no setting of {kind.phase}; its settings are {known}"
     # As it was written: an option is not to be looked for in a file, nor a key on the command line.
-    return f"{option if file is None else f'{key} in {file}'}: {rule_broken(problem, kind)}"
+    return f"{option if file is None else f'{key_of(key)} in {file}'}: {rule_broken(problem, kind)}"

@@ -163,6 +163,7 @@ def write_evaluation(
     *,
     metrics: Mapping[str, Any],
     provenance: Mapping[str, str],
+    files: tuple[str, str] = (PREDICTIONS_FILE, METRICS_FILE),
 ) -> None:
     """Write ``predictions.csv`` and then ``metrics.json``, each whole or not at all; older ones are replaced.
 
@@ -172,6 +173,7 @@ def write_evaluation(
         classes: Names, in the order of labels and probabilities.
         metrics: A MetricsRecord and whatever else is known of the evaluation; JSON-able, without NaN.
         provenance: Columns of ``predictions.csv``.
+        files: Other names for the two, in this order.
 
     Raises:
         PredictionsError: As ``check_predictions``.
@@ -180,8 +182,8 @@ def write_evaluation(
     text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     with held(folder / LOCK_FILE, "kdtrain evaluate", folder, patience_s=_PATIENCE_SECONDS):
         remove_partials(folder)
-        write_predictions_csv(folder / PREDICTIONS_FILE, predictions, classes, provenance)
-        write_atomically(folder / METRICS_FILE, text.encode())
+        write_predictions_csv(folder / files[0], predictions, classes, provenance)
+        write_atomically(folder / files[1], text.encode())
 
 
 def level_counts(

@@ -88,8 +88,6 @@ def gflops_of_sizes(spec: ModelSpec, sizes: Sequence[tuple[int, int]]) -> list[f
 
 def projector_gflops(spec: ModelSpec, channels: int, sizes: Sequence[tuple[int, int]]) -> list[float]:
     """GFLOPs of a student's 1x1 projector to so many channels, over one image of each size: paid in training alone."""
-    if spec.feature_channels == channels:
-        return [0.0] * len(sizes)
     per_cell = 2 * spec.feature_channels * channels / 1e9
     stride = spec.output_stride
     return [per_cell * -(-height // stride) * -(-width // stride) for height, width in sizes]

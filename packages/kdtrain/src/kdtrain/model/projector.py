@@ -1,8 +1,11 @@
 """A student whose feature map is carried to the teacher's channels while it learns.
 
 Eq. 3 of the paper compares maps of as many channels; a narrower student needs a 1x1 convolution in between, as FitNets
-have it (Romero et al. 2015, arXiv 1412.6550, section 2.2). It learns with the student, lies in checkpoints beside it,
-and is left out of the network that a run publishes: logits and the student's own map do not depend on it.
+have it (Romero et al. 2015, arXiv 1412.6550, section 2.2). A teacher of another kind always takes one, with a bias: a
+student's map ends in a ReLU, and what a transformer says of a place is neither positive nor around zero.
+
+It learns with the student, lies in checkpoints beside it, and is left out of the network that a run publishes: logits
+and the student's own map do not depend on it.
 
 Legend: B images of a batch, C channels of the student, D of the teacher, H and W rows and columns of the map.
 """
@@ -10,6 +13,7 @@ Legend: B images of a batch, C channels of the student, D of the teacher, H and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -24,15 +28,42 @@ PREFIX = "projector."
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """What stands between a student's map and its teacher's.
+
+    Attributes:
+        channels: D.
+        bias: Whether a constant is added to each of them.
+    """
+
+    channels: int
+    bias: bool = False
+
+    @classmethod
+    def to_network(cls, student: ModelSpec, teacher: ModelSpec) -> Projection | None:
+        """To a teacher of the student's kind: only where the channels differ."""
+        channels = teacher.feature_channels
+        return None if channels == student.feature_channels else cls(channels=channels)
+
+    @classmethod
+    def to_vectors(cls, channels: int) -> Projection:
+        """To any other teacher's, whose channels have another meaning even where they are as many."""
+        return cls(channels=channels, bias=True)
+
+
 class ProjectedModel(Model):
     """A network whose feature map comes out with the teacher's channels; its logits are its own.
 
-    Its parameters are named as in the network alone, beside ``projector.weight``, (D, C, 1, 1).
+    Its parameters are named as in the network alone, beside ``projector.weight``, (D, C, 1, 1), and ``projector.bias``,
+    (D), where the projection has one.
     """
 
-    def __init__(self, spec: ModelSpec, channels: int) -> None:
+    def __init__(self, spec: ModelSpec, projection: Projection) -> None:
         super().__init__(spec)
-        self.projector = nn.Conv2d(spec.feature_channels, channels, kernel_size=1, bias=False)
+        self.projector = nn.Conv2d(
+            spec.feature_channels, projection.channels, kernel_size=1, bias=projection.bias
+        )
 
     def forward(self, image_BCHW: Tensor) -> Output:
         """As the network alone, with a feature map (B, D, H, W), which can be below 0."""
@@ -40,20 +71,16 @@ class ProjectedModel(Model):
         return Output(self.projector(own.feature_map_BCHW), own.logits_BK)
 
 
-def build_projected(spec: ModelSpec, channels: int, *, seed: int) -> Model:
-    """A student with fresh weights for a teacher of so many channels: projected only where its own differ.
+def build_projected(spec: ModelSpec, projection: Projection | None, *, seed: int) -> Model:
+    """A student with fresh weights for its teacher.
 
     Args:
         spec: The student.
-        channels: Of the teacher's feature map.
+        projection: To the teacher's channels; None for the student alone.
         seed: Of the weights; the student's are those that it has without a projector.
     """
-    if spec.feature_channels == channels:
-        with torch.device("meta"):
-            model = Model(spec)
-    else:
-        with torch.device("meta"):
-            model = ProjectedModel(spec, channels)
+    with torch.device("meta"):
+        model = Model(spec) if projection is None else ProjectedModel(spec, projection)
     model.to_empty(device="cpu")
     # The projector comes last, so what is drawn before it is what a network alone draws.
     he_init(model, torch.Generator().manual_seed(seed))

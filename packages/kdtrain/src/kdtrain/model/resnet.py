@@ -58,7 +58,7 @@ class ModelSpec:
 
     Attributes:
         name: One of MODEL_NAMES.
-        n_classes: Number of logits.
+        n_classes: Number of logits; 0 for a feature network, which has no fc layer.
         output_stride: Image pixels per feature-map cell along a side: 32, 16, 8 or 4. Lowered by setting the strides of
             the last stages to 1. The convolutions are not dilated, so the weights keep their size and their spacing,
             the map gets finer, and the cost grows.
@@ -80,7 +80,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.name not in MODEL_NAMES:
             raise ValueError(f"no model {self.name!r}; choose one of {', '.join(MODEL_NAMES)}")
-        if self.n_classes < 2:
+        if self.n_classes < 2 and self.n_classes != 0:
             raise ValueError(f"a classifier needs 2 classes or more, got {self.n_classes}; check the labels")
         if self.output_stride not in OUTPUT_STRIDES:
             raise ValueError(f"output stride {self.output_stride} is not one of {OUTPUT_STRIDES}")
@@ -120,11 +120,18 @@ class Output(NamedTuple):
 
     Attributes:
         feature_map_BCHW: Output of the last stage after its ReLU, F_conv in the paper's eq. 3.
-        logits_BK: Output of the fc layer, F_fc in the paper's eq. 2.
+        logits_BK: Output of the fc layer, F_fc in the paper's eq. 2; (B, 0) of a feature network.
     """
 
     feature_map_BCHW: Tensor
     logits_BK: Tensor
+
+
+class _NoLogits(nn.Module):
+    """What a feature network has in the place of its fc layer: nothing that learns."""
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        return x_BC[:, :0]
 
 
 class Model(nn.Module):
@@ -153,7 +160,7 @@ class Model(nn.Module):
             self.add_module(f"layer{i + 1}", stage)
             in_channels = (width << i) * architecture.block.expansion
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(in_channels, spec.n_classes)
+        self.fc = nn.Linear(in_channels, spec.n_classes) if spec.n_classes else _NoLogits()
 
     def parts(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The stem and the four stages in order: what is recomputed as a whole under checkpointing."""

@@ -3,5 +3,5 @@
 Reading order: ``networks`` (which network a phase trains), ``teacher`` (Phase I, and the baseline), ``teaching`` (where
 a distillation's teacher comes from), ``distill`` (Phase II), ``finetune`` (Phase III), ``start`` (from a configuration
 to its phase). A teacher's outputs written once: ``teacher_views`` (the teacher at work), ``cache_writer``,
-``cache_folder``, ``cache_teacher``.
+``cache_folder``, ``cache_teacher``; and those of any other teacher, ``cache_source``.
 """

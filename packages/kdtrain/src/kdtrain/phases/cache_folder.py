@@ -25,7 +25,6 @@ from kdtrain.data.teacher_cache.binding import is_current
 from kdtrain.data.teacher_cache.document import (
     CACHE_FILE,
     FORMAT_NAME,
-    FORMAT_VERSION,
     CacheSettings,
     ShardEntry,
     shard_name,
@@ -83,7 +82,7 @@ class CacheFolder:
         new, file = settings.model_dump(mode="json"), self._workspace / SETTINGS_FILE
         if not file.is_file():
             write_atomically(file, to_json({"settings": new, "created_by": versions()}))
-        differing = differences(self._begun["settings"], new)
+        differing = differences(self._begun["settings"], self._as_begun(new))
         if differing:
             raise UsageError(
                 f"--out {self.path} holds a teacher cache of other settings, and caches are never mixed:\n  "
@@ -107,14 +106,14 @@ class CacheFolder:
         return stride if isinstance(stride, int) else None
 
     def todo(
-        self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, float]
+        self, index: Index, wanted: Mapping[str, bool], magnifications: tuple[float, ...]
     ) -> list[Shard]:
         """Shards whose tars are missing, damaged, or of a shard that has changed since.
 
         Args:
             index: The shard set.
             wanted: Stored splits, and whether each is augmented.
-            magnifications: The teacher's and the student's.
+            magnifications: That a tar depends on: the teacher's, where it sees images of the set, and the student's.
 
         Raises:
             UsageError: A split is cached already, with augmentation in place of without or the other way.
@@ -129,7 +128,7 @@ class CacheFolder:
                     f"--out {self.path} holds {shard.split!r} {there} augmentation, and it is asked for {here}: what "
                     "is trained on is augmented and what is validated on is not; give a new --out"
                 )
-            current = entry is not None and is_current(index, shard, entry, self.path, magnifications)
+            current = entry is not None and is_current(shard, entry, self.path, magnifications)
             if entry is None or not current or not self._whole(entry):
                 shards.append(shard)
                 self._forget(name, entry)
@@ -151,7 +150,7 @@ class CacheFolder:
         return found
 
     def finish(
-        self, settings: CacheSettings, index: Index, magnifications: tuple[float, float]
+        self, settings: CacheSettings, index: Index, magnifications: tuple[float, ...]
     ) -> list[ShardEntry]:
         """Write cache.json over all tars that are current, those of earlier commands too.
 
@@ -162,12 +161,12 @@ class CacheFolder:
         entries = [
             entry
             for name, entry in self.records().items()
-            if name in shards and is_current(index, shards[name], entry, self.path, magnifications)
+            if name in shards and is_current(shards[name], entry, self.path, magnifications)
         ]
         entries.sort(key=lambda entry: (entry.split, entry.number))
-        document = settings.model_dump(mode="json") | {
+        document = self._as_begun(settings.model_dump(mode="json")) | {
             "format": FORMAT_NAME,
-            "version": list(FORMAT_VERSION),
+            "version": list(settings.VERSION),
             "created_by": self._begun["created_by"],
             "shards": [entry.model_dump(mode="json") for entry in entries],
         }
@@ -185,6 +184,14 @@ class CacheFolder:
             return {name: dict(content[name]) for name in ("settings", "created_by")}
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is damaged ({error}); give a new --out") from None
+
+    def _as_begun(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings with the name that a source had when the cache was begun: what was moved since is the same."""
+        begun = self._begun["settings"].get("teacher")
+        name = begun.get("name") if isinstance(begun, dict) else None
+        if name is None or "name" not in settings["teacher"]:
+            return settings
+        return settings | {"teacher": settings["teacher"] | {"name": name}}
 
     def _whole(self, entry: ShardEntry) -> bool:
         return sha256_of(self.path / entry.path) == entry.sha256

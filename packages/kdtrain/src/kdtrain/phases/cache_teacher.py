@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,14 +22,15 @@ from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.document import (
     AugmentationEntry,
     CacheSettings,
+    RunSettings,
     ShardEntry,
     StudentEntry,
     TeacherEntry,
     shard_name,
 )
 from kdtrain.phases.cache_folder import CacheFolder
-from kdtrain.phases.cache_writer import ShardWriter, deal
-from kdtrain.phases.networks import check_pair, leaves_choice, settled_stride, stride_note
+from kdtrain.phases.cache_writer import ShardWriter, Teaches, deal
+from kdtrain.phases.networks import cache_stride, check_pair, stride_note
 from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.phases.teaching import teacher_record
 from kdtrain.shards.index import Index, read_index, union_of
@@ -50,7 +51,7 @@ class CacheSummary:
         samples: In all tars.
         views: In all tars.
         bytes: Bytes of all tars.
-        source_bytes: Bytes of the teacher's tars that they stand for.
+        source_bytes: Bytes of the teacher's tars that they stand for; 0 where it looks at none.
         seconds: Seconds of this process.
         stats: What this process read.
     """
@@ -66,24 +67,77 @@ class CacheSummary:
     stats: LoadStats
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where and when this process began.
+
+    Attributes:
+        launch: Its place among the ranks.
+        device: Where to compute.
+        began: ``time.monotonic()``.
+    """
+
+    launch: Launch
+    device: torch.device
+    began: float
+
+    @classmethod
+    def of(cls, config: CacheTeacherConfig) -> Start:
+        """Of this process, now."""
+        launch = launch_from(os.environ)
+        return cls(launch=launch, device=pick_device(config.device, launch), began=time.monotonic())
+
+
 def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
-    """Write a cache, or what is missing of it."""
-    began = time.monotonic()
-    launch = launch_from(os.environ)
-    device = pick_device(config.device, launch)
+    """Write the cache of a run, or what is missing of it."""
+    assert config.teacher is not None, "another teacher has a source, and kdtrain.phases.cache_source"
+    start = Start.of(config)
     index = read_index(config.shards, config.cache)
     teacher = load_trained(config.teacher, what="--teacher")
-    magnifications = (teacher.network.magnification, config.magnification)
-    check_phase(config, index, magnifications, labelled=False)
+    check_phase(config, index, (teacher.network.magnification, config.magnification), labelled=False)
     check_pair(config, index, teacher.network)
+    settings = settings_of(config, index, teacher, begun_stride=CacheFolder(config.out).begun_stride)
+
+    def maker() -> ViewMaker:
+        return ViewMaker(
+            teacher,
+            precision=config.precision,
+            device=start.device,
+            output_stride=settings.student.output_stride,
+            micro_batch=config.micro_batch,
+        )
+
+    return write_cache(config, index, settings, maker, (teacher.network.magnification,), monitor, start)
+
+
+def write_cache(
+    config: CacheTeacherConfig,
+    index: Index,
+    settings: CacheSettings,
+    teacher_of: Callable[[], Teaches],
+    read: tuple[float, ...],
+    monitor: Monitor,
+    start: Start,
+) -> CacheSummary:
+    """Write a cache of any teacher, or what is missing of it.
+
+    Args:
+        config: Settings of the command.
+        index: The shard set, which holds what is asked for.
+        settings: Of the cache.
+        teacher_of: The teacher, made once the folder is known to take it.
+        read: Magnifications of the set that it looks at.
+        monitor: Shows how far it is.
+        start: Of this process.
+    """
+    launch, magnifications = start.launch, (*read, config.magnification)
     wanted = wanted_splits(config, index)
     folder = CacheFolder(config.out)
-    settings = settings_of(config, index, teacher, begun_stride=folder.begun_stride)
     if note := stride_note(config, index, settings.student.output_stride):
         monitor.say(note)
     folder.check_free()
     if launch.world_size > 1:
-        join(launch, device)
+        join(launch, start.device)
     with folder.sole_writer() if launch.rank == 0 else nullcontext():
 
         def prepare() -> list[str]:
@@ -92,15 +146,8 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
 
         todo = on_first_rank(prepare, rank=launch.rank, world_size=launch.world_size)
         own = deal(index, todo, magnifications[0], launch.world_size)[launch.rank]
-        maker = ViewMaker(
-            teacher,
-            precision=config.precision,
-            device=device,
-            output_stride=settings.student.output_stride,
-            micro_batch=config.micro_batch,
-        )
-        writer = ShardWriter(folder, index, settings, maker, magnifications)
-        stats = _write(writer, own, wanted, config, index, monitor, device)
+        writer = ShardWriter(folder, index, settings, teacher_of(), config.magnification)
+        stats = _write(writer, own, wanted, config, index, monitor, start.device)
         entries = _finish(folder, settings, index, magnifications, launch)
     return CacheSummary(
         folder=config.out,
@@ -109,8 +156,8 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
         samples=sum(entry.samples for entry in entries),
         views=sum(entry.samples * len(entry.turned) for entry in entries),
         bytes=sum(entry.bytes for entry in entries),
-        source_bytes=_source_bytes(index, entries, magnifications[0]),
-        seconds=time.monotonic() - began,
+        source_bytes=sum(_source_bytes(index, entries, magnification) for magnification in read),
+        seconds=time.monotonic() - start.began,
         stats=stats,
     )
 
@@ -125,19 +172,17 @@ def wanted_splits(config: CacheTeacherConfig, index: Index) -> dict[str, bool]:
 
 def settings_of(
     config: CacheTeacherConfig, index: Index, teacher: Trained, *, begun_stride: int | None = None
-) -> CacheSettings:
-    """What decides the bytes of a cache, beside the samples.
+) -> RunSettings:
+    """What decides the bytes of a run's cache, beside the samples.
 
     Args:
         config: Settings of the command.
         index: The shard set.
         teacher: The teacher.
-        begun_stride: Output stride that the folder's cache was begun for. A set that has grown may have another median
-            image, and its cache goes on all the same.
+        begun_stride: Output stride that the folder's cache was begun for; None where none was begun.
     """
-    begun = begun_stride if leaves_choice(config) else None
     record, augmentation = teacher_record(teacher), config.augmentation
-    return CacheSettings(
+    return RunSettings(
         teacher=TeacherEntry(
             weights_sha256=record["weights_sha256"],
             network=record["network"],
@@ -145,10 +190,10 @@ def settings_of(
         ),
         student=StudentEntry(
             magnification=config.magnification,
-            output_stride=begun or settled_stride(config, index) or teacher.network.output_stride,
+            output_stride=cache_stride(config, index, begun_stride),
         ),
         classes=teacher.network.classes,
-        channels=teacher.model.fc.in_features,
+        channels=teacher.network.spec.feature_channels,
         augmentation=None if augmentation is None else AugmentationEntry(**asdict(augmentation)),
         seed=config.seed,
         views=config.views,
@@ -180,7 +225,7 @@ def _finish(
     folder: CacheFolder,
     settings: CacheSettings,
     index: Index,
-    magnifications: tuple[float, float],
+    magnifications: tuple[float, ...],
     launch: Launch,
 ) -> list[ShardEntry]:
     """cache.json, once all ranks have written their tars."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
 from kdtrain.augment import IDENTITY, Draw, draw
 from kdtrain.data.loader import LoadStats
@@ -12,23 +13,39 @@ from kdtrain.data.samples import LoadedSample
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.binding import sources_of
 from kdtrain.data.teacher_cache.document import (
-    FORMAT_VERSION,
     CacheSettings,
-    SampleEntry,
     ShardEntry,
-    ViewEntry,
-    draw_entry,
+    SourceSettings,
     shard_name,
     to_json,
-    view_member,
 )
+from kdtrain.data.teacher_cache.record import SampleEntry, ViewEntry, draw_entry, view_member
 from kdtrain.data.teacher_cache.tar import TarSum, writing
-from kdtrain.data.teacher_cache.view import encode_view
+from kdtrain.data.teacher_cache.view import (
+    TeacherView,
+    ViewShape,
+    encode_view,
+    map_size,
+    shape_fault,
+)
+from kdtrain.errors import TrainingError
 from kdtrain.phases.cache_folder import CacheFolder
-from kdtrain.phases.teacher_views import ViewMaker
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.training.engine.group import memory_errors_named
+
+
+class Teaches(Protocol):
+    """A teacher at work: :class:`kdtrain.phases.teacher_views.ViewMaker`, or any of :mod:`kdtrain.sources`."""
+
+    @property
+    def magnifications(self) -> tuple[float, ...]:
+        """Whose images it is given with every sample."""
+
+    def views(
+        self, sample: LoadedSample, draws: Sequence[Draw], student_size: tuple[int, int]
+    ) -> list[TeacherView]:
+        """The views of a sample, in the order of its draws; on the CPU."""
 
 
 def deal(index: Index, todo: Sequence[str], magnification: float, ranks: int) -> list[list[str]]:
@@ -56,8 +73,8 @@ class ShardWriter:
         folder: Folder of the cache.
         index: The shard set.
         settings: Settings of the cache.
-        maker: Computes views.
-        magnifications: The teacher's and the student's.
+        teacher: Computes views.
+        student: Magnification of the student's images.
     """
 
     def __init__(
@@ -65,14 +82,14 @@ class ShardWriter:
         folder: CacheFolder,
         index: Index,
         settings: CacheSettings,
-        maker: ViewMaker,
-        magnifications: tuple[float, float],
+        teacher: Teaches,
+        student: float,
     ) -> None:
         self._folder = folder
         self._index = index
         self._settings = settings
-        self._maker = maker
-        self._magnifications = magnifications
+        self._teacher = teacher
+        self._student = student
 
     def write(
         self,
@@ -105,7 +122,8 @@ class ShardWriter:
         stream = EvaluationStream(
             joined,
             split,
-            self._magnifications[:1],
+            # A teacher that reads elsewhere is told of the sample alone, and the student's images are the smallest.
+            self._teacher.magnifications or (self._student,),
             shards=shards,
             workers=workers if shards else 0,
             pin_memory=pin_memory,
@@ -124,23 +142,47 @@ class ShardWriter:
     ) -> None:
         name = shard_name(shard.split, shard.number)
         path = self._folder.path / f"{name}.tar"
-        sizes = self._index.sizes_of(shard, self._magnifications[1])
+        sizes = self._index.sizes_of(shard, self._student)
         draws: list[list[Draw]] = []
         with writing(path) as tar:
             for sample, size in zip(samples, sizes, strict=True):
                 draws.append(draws_of(self._settings, sample.key, augmented=augmented))
                 views = self._views(sample, draws[-1], size)
-                tar.add(sample.key, _record(sample.key, draws[-1], views), views)
+                tar.add(sample.key, self._record(sample.key, draws[-1], views), views)
                 on_sample()
             written = tar.finish()
         self._folder.record(self._entry(shard, written, draws, augmented=augmented))
 
     def _views(self, sample: LoadedSample, draws: Sequence[Draw], size: tuple[int, int]) -> list[bytes]:
-        image_CHW = sample.images[self._magnifications[0]]
-        what = f"{sample.key} ({image_CHW.shape[2]} x {image_CHW.shape[1]} px)"
+        what = f"{sample.key} ({' and '.join(f'{width} x {height} px' for width, height in sample.sizes.values())})"
         with memory_errors_named(what, "for the teacher", "--precision bf16 or --micro-batch 1"):
-            views = self._maker.views(image_CHW, draws, size)
+            views = self._teacher.views(sample, draws, size)
+        if isinstance(self._settings, SourceSettings):
+            self._check(self._settings, sample, draws, size, views)
         return [encode_view(view, view_member(sample.key, number)) for number, view in enumerate(views)]
+
+    @staticmethod
+    def _check(
+        settings: SourceSettings,
+        sample: LoadedSample,
+        draws: Sequence[Draw],
+        size: tuple[int, int],
+        views: Sequence[TeacherView],
+    ) -> None:
+        """Refuse what a source gave that is no view of this sample, before a tar holds it."""
+        for number, (drawn, view) in enumerate(zip(draws, views, strict=True)):
+            turned = bool(drawn.quarter_turns % 2)
+            shape = ViewShape(
+                classes=len(settings.classes or ()),
+                channels=settings.channels,
+                size=map_size(size, settings.student.output_stride, turned=turned),
+                laid=True,
+            )
+            if fault := shape_fault(view, shape):
+                raise TrainingError(
+                    f"{settings.teacher.name} gave {fault} for {view_member(sample.key, number)} of slide "
+                    f"{sample.slide}; a teacher answers alike for every sample"
+                )
 
     def _entry(
         self, shard: Shard, written: TarSum, draws: Sequence[Sequence[Draw]], *, augmented: bool
@@ -157,15 +199,15 @@ class ShardWriter:
             sha256=written.sha256,
             samples=shard.samples,
             keys_sha256=shard.keys_sha256,
-            sources=sources_of(self._index, shard, self._magnifications),
+            sources=sources_of(shard, (*self._teacher.magnifications, self._student)),
             augmented=augmented,
             turned=turned,
         )
 
-
-def _record(key: str, draws: Sequence[Draw], views: Sequence[bytes]) -> bytes:
-    entries = tuple(
-        ViewEntry(draw=draw_entry(drawn), crc32=zlib.crc32(data))
-        for drawn, data in zip(draws, views, strict=True)
-    )
-    return to_json(SampleEntry(version=FORMAT_VERSION, key=key, views=entries).model_dump(mode="json"))
+    def _record(self, key: str, draws: Sequence[Draw], views: Sequence[bytes]) -> bytes:
+        entries = tuple(
+            ViewEntry(draw=draw_entry(drawn), crc32=zlib.crc32(data))
+            for drawn, data in zip(draws, views, strict=True)
+        )
+        record = SampleEntry(version=self._settings.VERSION, key=key, views=entries)
+        return to_json(record.model_dump(mode="json"))

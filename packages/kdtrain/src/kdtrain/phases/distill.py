@@ -3,6 +3,9 @@
 Loss: eq. 1 of the paper, the soft loss on logits (eq. 2) plus the pixel-wise loss on final feature maps (eq. 3). Both
 networks see the same field under the same augmentation. What the teacher says is computed for every sample in every
 epoch, or read out of a teacher cache (:mod:`kdtrain.data.teacher_cache`); the loss is the same code.
+
+A teacher that is no run gives vectors, and the student's map is compared with them where there are any. Where it gives
+no logits, nothing else is learnt, and the student is a feature network.
 """
 
 from __future__ import annotations
@@ -21,13 +24,20 @@ from kdtrain.data.inputs import NO_DRAWING, Drawing, image_batch
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import NotFiniteError
-from kdtrain.losses import RESIZES, Resize, distillation_loss_of_targets, teacher_targets
+from kdtrain.losses import RESIZES, MapName, distillation_loss_of_targets, teacher_targets
 from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.projector import build_projected
 from kdtrain.model.resnet import Model, Output
 from kdtrain.phases.begun import begun_stride
-from kdtrain.phases.networks import check_same_shape, chosen_stride, stride_note, student_network
+from kdtrain.phases.networks import (
+    check_same_shape,
+    chosen_stride,
+    projection_of,
+    source_student,
+    stride_note,
+    student_network,
+)
 from kdtrain.phases.teacher_views import frozen_teacher
 from kdtrain.phases.teaching import Teaching, teaching_of
 from kdtrain.shards.index import Index
@@ -41,13 +51,19 @@ from kdtrain.training.trained import Trained
 def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
     teaching = teaching_of(config, monitor)
-    stride = begun_stride(config) or teaching.output_stride
-    student = student_network(config, teaching.index, teaching.network, output_stride=stride)
+    student = _student(config, teaching)
     note = stride_note(config, teaching.index, student.output_stride)
     if note is not None:
         monitor.say(note)
     model = _first_weights(config, teaching, student)
-    distil = Distillation(config, None if teaching.cache else teaching.teacher, student)
+    source = teaching.source
+    distil = Distillation(
+        config,
+        None if teaching.cache else teaching.teacher,
+        student,
+        laid=source is not None,
+        soft=source is None or source.classes is not None,
+    )
     return train(
         Phase(
             config=config,
@@ -75,13 +91,20 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     )
 
 
+def _student(config: DistillConfig, teaching: Teaching) -> Network:
+    if teaching.source is not None:
+        return source_student(config, teaching.index, teaching.source)
+    assert teaching.network is not None
+    stride = begun_stride(config) or teaching.output_stride
+    return student_network(config, teaching.index, teaching.network, output_stride=stride)
+
+
 def _first_weights(config: DistillConfig, teaching: Teaching, student: Network) -> Model:
-    """Fresh ones, with a projector where eq. 3 compares maps of other channels than the student's; or the teacher's."""
-    compared = teaching.network if config.compares_channels else student
-    channels = compared.spec.feature_channels
-    model = build_projected(student.spec, channels, seed=config.seed)
+    """Fresh ones, with a projector where the loss compares channels that are not the student's; or the teacher's."""
+    projection = projection_of(config, student.spec, teaching.network, teaching.source)
+    model = build_projected(student.spec, projection, seed=config.seed)
     if config.start_from == "teacher":
-        assert teaching.teacher is not None
+        assert teaching.teacher is not None and teaching.network is not None
         check_same_shape(teaching.network, student)
         model.load_state_dict(teaching.teacher.model.state_dict())
     return model
@@ -94,11 +117,14 @@ class _Computed:
     made of them by operations outside, resizing and softmax.
     """
 
+    valid_BHW = None
+
     def __init__(self, output: Output) -> None:
         self.logits_BK = output.logits_BK
         self._map_BCHW = output.feature_map_BCHW
 
-    def targets(self, size: tuple[int, int], resizes: tuple[Resize, ...]) -> Mapping[Resize, Tensor]:
+    def targets(self, size: tuple[int, int], maps: tuple[MapName, ...]) -> Mapping[MapName, Tensor]:
+        resizes = tuple(how for how in maps if how != "laid")
         return teacher_targets(self._map_BCHW, size, resizes)
 
 
@@ -109,27 +135,48 @@ class _Read:
         views = [sample.taught.view for sample in batch if sample.taught is not None]
         assert len(views) == len(batch), "every sample comes with its view"
         self._views, self._device = views, device
-        self.logits_BK = torch.stack([view.logits_K for view in views]).to(device, non_blocking=True)
+        self.logits_BK = self._stacked([view.logits_K for view in views])
+        self.valid_BHW = self._stacked([view.valid_HW for view in views])
 
-    def targets(self, size: tuple[int, int], resizes: tuple[Resize, ...]) -> Mapping[Resize, Tensor]:
-        assert all(view.maps[how].shape[1:] == size for view in self._views for how in resizes)
-        return {
-            how: torch.stack([view.maps[how] for view in self._views]).to(self._device, non_blocking=True)
-            for how in resizes
-        }
+    def targets(self, size: tuple[int, int], maps: tuple[MapName, ...]) -> Mapping[MapName, Tensor]:
+        assert all(view.maps[how].shape[1:] == size for view in self._views for how in maps)
+        stacked = {how: self._stacked([view.maps[how] for view in self._views]) for how in maps}
+        return {how: map_BCHW for how, map_BCHW in stacked.items() if map_BCHW is not None}
+
+    def _stacked(self, tensors: Sequence[Tensor | None]) -> Tensor | None:
+        """On the device; None where the cache has none: all of its views do, or none does."""
+        there = [tensor for tensor in tensors if tensor is not None]
+        return torch.stack(there).to(self._device, non_blocking=True) if there else None
 
 
 class Distillation:
     """The loss of a micro-batch.
 
+    Attributes:
+        taught_parts: Parts of what the teacher teaches.
+
     Args:
         config: Resize, temperature, weights.
         teacher: With its weights, moved to the student's device at first use; None where samples bring its outputs.
         student: How the student is fed.
+        laid: Whether the teacher is no run, so that its vectors lie on the student's map.
+        soft: Whether it gives logits.
     """
 
-    def __init__(self, config: DistillConfig, teacher: Trained | None, student: Network) -> None:
+    def __init__(
+        self,
+        config: DistillConfig,
+        teacher: Trained | None,
+        student: Network,
+        *,
+        laid: bool = False,
+        soft: bool = True,
+    ) -> None:
         self._config = config
+        self._maps: tuple[MapName, ...] = RESIZES[config.resize]
+        if laid:
+            self._maps = ("laid",) if config.pixel_weight else ()
+        self.taught_parts = ("soft", "pixel") if soft else ("pixel",)
         self._student_network = student
         self._teacher_network = None if teacher is None else teacher.network
         self._teacher = None if teacher is None else frozen_teacher(teacher, config.precision)
@@ -145,7 +192,7 @@ class Distillation:
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts of the training loss."""
-        return ("soft", "pixel", "label") if self._config.label_weight else ("soft", "pixel")
+        return (*self.taught_parts, "label") if self._config.label_weight else self.taught_parts
 
     def training_loss(self, model: nn.Module, batch: Batch, drawing: Drawing) -> BatchLoss:
         """Eq. 1, summed over the micro-batch, and with --label-weight w, w times the cross-entropy of what is labelled.
@@ -169,7 +216,7 @@ class Distillation:
         teacher = self._taught(batch, drawing, device)
         student = model(image_batch(batch, self._student_network, drawing, device))
         size = (student[0].shape[2], student[0].shape[3])
-        targets = teacher.targets(size, RESIZES[config.resize])
+        targets = teacher.targets(size, self._maps)
         loss = distillation_loss_of_targets(
             targets=targets,
             teacher_logits_BK=teacher.logits_BK,
@@ -179,13 +226,16 @@ class Distillation:
             alpha=config.soft_weight,
             beta=config.pixel_weight,
             hint=config.hint,
+            valid_BHW=teacher.valid_BHW,
         )
         samples = len(batch)
         summed = BatchLoss(
             total=loss.total * samples,
             samples=samples,
-            parts={"soft": loss.soft.detach() * samples, "pixel": loss.pixel.detach() * samples},
-            teacher_finite=_all_finite(teacher.logits_BK, *targets.values()),
+            parts={name: getattr(loss, name).detach() * samples for name in self.taught_parts},
+            teacher_finite=_all_finite(
+                *([] if teacher.logits_BK is None else [teacher.logits_BK]), *targets.values()
+            ),
         )
         return summed, student[1]
 
@@ -239,19 +289,18 @@ def validate_distillation(
     )
     rows = engine.together(lambda: _losses(distil, stream, engine.inference))
     columns = zip(*engine.gather(rows), strict=True)
-    return dict(zip(("loss", "soft", "pixel"), (sum(c) / stream.n_samples for c in columns), strict=True))
+    names = ("loss", *distil.taught_parts)
+    return dict(zip(names, (sum(c) / stream.n_samples for c in columns), strict=True))
 
 
-def _losses(
-    distil: Distillation, stream: EvaluationStream, model: nn.Module
-) -> list[tuple[float, float, float]]:
-    """(total, soft, pixel) of every sample of a stream, which is closed."""
+def _losses(distil: Distillation, stream: EvaluationStream, model: nn.Module) -> list[tuple[float, ...]]:
+    """(total, *parts) of every sample of a stream, which is closed."""
     rows = []
     try:
         with torch.no_grad():
             for sample in stream:
                 loss = distil.loss_of(model, [sample], NO_DRAWING)
-                row = (loss.total.item(), loss.parts["soft"].item(), loss.parts["pixel"].item())
+                row = (loss.total.item(), *(loss.parts[name].item() for name in distil.taught_parts))
                 if not all(map(math.isfinite, row)):
                     raise NotFiniteError(f"{culprit(loss.teacher_finite)} not finite for {sample.key}")
                 rows.append(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, TeacherConfig
+from kdtrain.data.teacher_cache.document import SourceDocument
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.output_stride import (
@@ -14,7 +15,12 @@ from kdtrain.model.output_stride import (
     median_shorter_side,
     stride_for,
 )
+from kdtrain.model.projector import Projection
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, union_of
+
+DEFAULT_MODEL = TeacherConfig.model_fields["model"].default
+"""Of a student whose teacher is no network of ours, as of a baseline."""
 
 
 def labelled_network(config: TeacherConfig, index: Index) -> Network:
@@ -71,6 +77,34 @@ def student_network(
     )
 
 
+def source_student(config: DistillConfig, index: Index, source: SourceDocument) -> Network:
+    """The student of a teacher that is no run: a feature network where neither teacher nor labels know classes.
+
+    Raises:
+        UsageError: --label-weight on a set without classes.
+        ShardError: The set has no colour statistics.
+    """
+    statistics = index.statistics_of(config.magnification)
+    classes = source.classes or ()
+    if config.label_weight and not classes:
+        classes = tuple(index.document.classes)
+        if not classes:
+            raise UsageError(
+                f"--label-weight {config.label_weight:g}: neither {source.teacher.name} nor --shards {config.shards} "
+                "has classes; leave it out, and make the classifier by 'kdtrain finetune' on a set that has"
+            )
+    return Network(
+        model=config.model or DEFAULT_MODEL,
+        output_stride=source.student.output_stride,
+        classes=classes,
+        magnification=config.magnification,
+        mean=statistics.mean,
+        std=statistics.std,
+        width=config.width or 1.0,
+        stem=config.stem or "standard",
+    )
+
+
 def check_pair(config: DistillConfig | CacheTeacherConfig, index: Index, teacher: Network) -> None:
     """Refuse a student that this teacher cannot have on this set.
 
@@ -78,6 +112,11 @@ def check_pair(config: DistillConfig | CacheTeacherConfig, index: Index, teacher
         UsageError: The student's magnification is not below the teacher's, or the classes differ.
     """
     classes = tuple(index.document.classes)
+    if not teacher.classes:
+        raise UsageError(
+            f"--teacher {config.teacher} is a feature network, which gives no logits; give the run of "
+            "'kdtrain finetune' that made a classifier of it"
+        )
     if config.magnification >= teacher.magnification:
         raise UsageError(
             f"--magnification {config.magnification:g} is not below the teacher's {teacher.magnification:g}x; "
@@ -88,6 +127,26 @@ def check_pair(config: DistillConfig | CacheTeacherConfig, index: Index, teacher
             f"--teacher {config.teacher} was trained on the classes {', '.join(teacher.classes)}, --shards "
             f"{config.shards} has {', '.join(classes)}; build the set with --classes {','.join(teacher.classes)}"
         )
+
+
+def projection_of(
+    config: DistillConfig,
+    student: ModelSpec,
+    teacher: Network | None,
+    source: SourceDocument | None = None,
+) -> Projection | None:
+    """What stands between a student's map and its teacher's while it learns; None for nothing.
+
+    Args:
+        config: Settings of the run.
+        student: The student.
+        teacher: The teacher's network; None where it is no run.
+        source: The cache of a teacher that is none.
+    """
+    if source is not None:
+        return Projection.to_vectors(source.channels) if config.pixel_weight else None
+    assert teacher is not None
+    return Projection.to_network(student, teacher.spec) if config.compares_channels else None
 
 
 def check_same_shape(teacher: Network, student: Network) -> None:
@@ -118,6 +177,25 @@ def settled_stride(config: Shaped, index: Index) -> int | None:
         return chosen.stride
     assert config.output_stride != "auto"
     return config.output_stride
+
+
+def cache_stride(config: CacheTeacherConfig, index: Index, begun: int | None) -> int:
+    """The output stride of the student that a cache is for.
+
+    Args:
+        config: Settings of the command.
+        index: The shard set.
+        begun: What the folder's cache was begun for, if one was: a set that has grown may have another median image,
+            and its cache goes on all the same.
+
+    Raises:
+        UsageError: There is no training image to choose by.
+    """
+    if begun is not None and leaves_choice(config):
+        return begun
+    stride = settled_stride(config, index)
+    assert stride is not None
+    return stride
 
 
 def chosen_stride(config: Shaped, index: Index, *, taken: int | None = None) -> Chosen | None:

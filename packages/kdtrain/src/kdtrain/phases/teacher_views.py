@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kdtrain.augment import Draw
 from kdtrain.config.phases import Precision
 from kdtrain.data.inputs import drawn_batch
+from kdtrain.data.samples import LoadedSample
 from kdtrain.data.teacher_cache.view import MAPS, TeacherView, map_size
 from kdtrain.losses import teacher_targets
 from kdtrain.training.engine.precision import Autocast
@@ -25,6 +26,9 @@ def frozen_teacher(teacher: Trained, precision: Precision) -> nn.Module:
 
 class ViewMaker:
     """Computes the views of samples.
+
+    Attributes:
+        magnifications: The teacher's.
 
     Args:
         teacher: Whose views.
@@ -44,21 +48,23 @@ class ViewMaker:
         micro_batch: int = 1,
     ) -> None:
         self._network = teacher.network
+        self.magnifications = (teacher.network.magnification,)
         self._model = frozen_teacher(teacher, precision).to(device)
         self._device = device
         self._output_stride = output_stride
         self._micro_batch = micro_batch
 
     def views(
-        self, image_CHW: Tensor, draws: Sequence[Draw], student_size: tuple[int, int]
+        self, sample: LoadedSample, draws: Sequence[Draw], student_size: tuple[int, int]
     ) -> list[TeacherView]:
         """The views of one sample, in the order of its draws; on the CPU.
 
         Args:
-            image_CHW: At the teacher's magnification, (3, rows, columns) uint8.
+            sample: With its image at the teacher's magnification.
             draws: One a view.
             student_size: (width, height) of the student's image, in pixels.
         """
+        image_CHW = sample.images[self._network.magnification]
         found: dict[int, TeacherView] = {}
         for batch in _same_size(draws, self._micro_batch):
             turned = bool(draws[batch[0]].quarter_turns % 2)

@@ -10,9 +10,10 @@ from kdtrain.config.phases import DistillConfig
 from kdtrain.data.plan import Views
 from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.binding import check_cache
-from kdtrain.data.teacher_cache.document import TeacherCache
+from kdtrain.data.teacher_cache.document import RunDocument, SourceDocument, TeacherCache
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
+from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.phases.networks import settled_stride
 from kdtrain.shards.index import Index, read_index, union_of
@@ -26,7 +27,8 @@ class Teaching:
 
     Attributes:
         index: The shard set, its files checked at the magnifications that are read.
-        network: The teacher's.
+        network: The teacher's; None where it is no run.
+        source: What the cache says of a teacher that is none.
         teacher: With its weights, where they were given.
         cache: Where its views are read, if they are.
         output_stride: That the cache was made for.
@@ -35,7 +37,8 @@ class Teaching:
     """
 
     index: Index
-    network: Network
+    network: Network | None
+    source: SourceDocument | None = None
     teacher: Trained | None
     cache: CacheReader | None = None
     output_stride: int | None = None
@@ -77,22 +80,56 @@ def _from_cache(config: DistillConfig, monitor: Monitor) -> Teaching:
     settled = config.model_copy(update={"output_stride": settled_stride(config, index)})
     _check_cache(cache, settled, index, teacher)
     document = cache.document
+    if isinstance(document, SourceDocument):
+        check_source_cache(config, document)
     if config.augment and document.seed != config.seed:
         monitor.say(
             f"the views of the teacher cache are draws of seed {document.seed}, not of --seed {config.seed}"
         )
     return Teaching(
         index=index,
-        network=cache.network,
+        network=Network.of(document.teacher.network) if isinstance(document, RunDocument) else None,
+        source=document if isinstance(document, SourceDocument) else None,
         teacher=teacher,
         cache=CacheReader(cache, index),
         output_stride=document.student.output_stride,
         views=Views(count=config.views or document.views, order=config.view_order),
         provenance={
             "teacher": document.teacher.model_dump(mode="json"),
-            "teacher_cache": {"sha256": cache.sha256, "views": document.views, "seed": document.seed},
+            "teacher_cache": {"sha256": cache.sha256, "views": document.views, "seed": document.seed}
+            | ({"augments": document.augments} if isinstance(document, SourceDocument) else {}),
         },
     )
+
+
+def check_source_cache(config: DistillConfig, document: SourceDocument) -> None:
+    """Refuse settings that a cache of another teacher than a run leaves no meaning.
+
+    Raises:
+        UsageError: Names the option, and why.
+    """
+    name, usual = document.teacher.name, {k: field.default for k, field in DistillConfig.model_fields.items()}
+    if config.resize != usual["resize"]:
+        raise UsageError(
+            f"--resize {config.resize}: the vectors of {name} lie on the student's map already, and nothing is "
+            "resized; leave it out"
+        )
+    if config.hint == "attention":
+        raise UsageError(
+            f"--hint attention: cells of {name} may be without a vector, and attention compares whole maps; give mse "
+            "or cosine"
+        )
+    if document.classes is None:
+        for option in ("soft_weight", "temperature"):
+            if getattr(config, option) != usual[option]:
+                raise UsageError(
+                    f"--{option.replace('_', '-')} {getattr(config, option):g}: {name} gives no logits, so there is no "
+                    "soft loss; leave it out"
+                )
+        if config.pixel_weight == 0:
+            raise UsageError(
+                f"--pixel-weight 0: {name} gives no logits, and without its map it teaches nothing; leave it out"
+            )
 
 
 def _check_cache(cache: TeacherCache, config: DistillConfig, index: Index, teacher: Trained | None) -> None:

@@ -127,8 +127,8 @@ def _predict(
             predictions.append(kept)
             failures += region_failures(kept)
     faults = ReadFaults(request.slide_minutes)
-    with _bar(console, len(jobs), len(predictions)) as (say, advance):
-        for job, images in _read(waiting, faults, request, say, advance):
+    with slides_bar(console, len(jobs), len(predictions)) as (say, advance):
+        for job, images in read_all(waiting, faults, request, say, advance):
             if not isinstance(images, SlideImages):
                 failures += images.failures
                 continue
@@ -180,7 +180,7 @@ def _finished(job: ReadJob, folder: ResultsFolder | None, *, explained: bool) ->
     return None if mark is None else folder.finished(job.key, mark)
 
 
-def _read(
+def read_all(
     jobs: Sequence[ReadJob],
     faults: ReadFaults,
     request: Request,
@@ -218,12 +218,12 @@ def region_failures(prediction: SlidePrediction) -> list[Failure]:
 
 
 @contextmanager
-def _bar(
-    console: Console, total: int, done: int
+def slides_bar(
+    console: Console, total: int, done: int, doing: str = "Predicting"
 ) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
     """A bar over slides: what to say beside it, and what counts one more."""
     with Progress(
-        TextColumn("Predicting"),
+        TextColumn(doing),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("slides"),

@@ -59,8 +59,10 @@ class ImageRecord(_Document):
 
 
 class Level0Record(_Document):
-    """What the slide says of its own resolution; None where it says nothing."""
+    """Size of the slide's full resolution, pixels; what it says of its own scale, None where it says nothing."""
 
+    width: _SidePx
+    height: _SidePx
     mpp: float | None
     objective: float | None
 

@@ -51,6 +51,9 @@ def outdated_evaluations(run: Path, weights: Path) -> Sequence[str]:
         weights: The file of its network.
     """
     measured = {path.parent.name: _weights_measured(path) for path in run.glob("evaluation-*/metrics.json")}
+    measured |= {
+        f"{p.parent.name}/{p.name}": _weights_measured(p) for p in run.glob("evaluation-*/probe.json")
+    }
     if not measured:
         return ()
     now = sha256_of(weights)

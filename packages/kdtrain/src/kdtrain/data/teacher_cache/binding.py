@@ -12,8 +12,16 @@ from pathlib import Path
 
 from kdtrain.augment import AugmentSettings
 from kdtrain.config.phases import DistillConfig
-from kdtrain.data.teacher_cache.document import ShardEntry, TeacherCache, shard_name
+from kdtrain.data.teacher_cache.document import (
+    RunDocument,
+    ShardEntry,
+    SourceDocument,
+    SourceEntry,
+    TeacherCache,
+    shard_name,
+)
 from kdtrain.errors import UsageError
+from kdtrain.model.network import Network
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard, magnification_name
 
@@ -21,7 +29,7 @@ _NAMED = 3
 """Shards that a message names; the rest it counts."""
 
 
-def sources_of(index: Index, shard: Shard, magnifications: Iterable[float]) -> dict[str, str]:
+def sources_of(shard: Shard, magnifications: Iterable[float]) -> dict[str, str]:
     """SHA-256 of a shard's tars, by magnification, of those that the set has."""
     names = [magnification_name(m) for m in magnifications]
     return {name: shard.files[name].sha256 for name in names if name in shard.files}
@@ -68,7 +76,9 @@ def check_cache(
 def fitting_command(cache: TeacherCache, config: DistillConfig, out: str) -> str:
     """The command that makes a cache for a run."""
     words = ["kdtrain", "cache-teacher", "--shards", str(config.shards)]
-    words += ["--teacher", str(config.teacher or "TEACHER"), "--magnification", f"{config.magnification:g}"]
+    source = cache.document.teacher.name if isinstance(cache.document, SourceDocument) else None
+    words += ["--teacher", str(config.teacher or "TEACHER")] if source is None else ["--from", source]
+    words += ["--magnification", f"{config.magnification:g}"]
     if config.augment:
         words += ["--views", str(max(config.views, cache.document.views)), "--seed", str(cache.document.seed)]
         words += ["--jitter", ",".join(f"{value:g}" for value in config.jitter)]
@@ -84,15 +94,20 @@ def fitting_command(cache: TeacherCache, config: DistillConfig, out: str) -> str
 
 
 def _other_teacher(cache: TeacherCache, sha256: str | None) -> Iterator[str]:
-    there = cache.document.teacher.weights_sha256
+    teacher = cache.document.teacher
+    if isinstance(teacher, SourceEntry):
+        if sha256 is not None:
+            yield f"teacher: {teacher.name}, which is no run, there, and --teacher here (rule T17 teacher)"
+        return
+    there = teacher.weights_sha256
     if sha256 is not None and sha256 != there:
         yield f"teacher: weights {there[:12]}... there, {sha256[:12]}... in --teacher (rule T17 teacher)"
 
 
 def _other_settings(cache: TeacherCache, config: DistillConfig, index: Index) -> Iterator[str]:
     document, classes = cache.document, tuple(index.document.classes)
-    if classes and classes != document.classes:
-        yield f"classes: {', '.join(document.classes)} there, {', '.join(classes)} in the set (rule T19 settings)"
+    if classes and cache.classes and classes != cache.classes:
+        yield f"classes: {', '.join(cache.classes)} there, {', '.join(classes)} in the set (rule T19 settings)"
     student = document.student
     if student.magnification != config.magnification:
         yield (
@@ -119,12 +134,12 @@ def _other_shards(
     cache: TeacherCache, index: Index, splits: Sequence[str], *, augmented: bool
 ) -> Iterator[str]:
     missing, changed, otherwise = [], [], []
-    student = cache.document.student.magnification
+    document = cache.document
     for shard in (shard for split in splits for shard in index.shards_of(split)):
         name, entry = shard_name(shard.split, shard.number), cache.entry_of(shard)
         if entry is None:
             missing.append(name)
-        elif not _same_source(index, shard, entry, (cache.network.magnification, student)):
+        elif not _same_source(shard, entry, _read(document, entry)):
             changed.append(name)
         elif entry.augmented != augmented:
             otherwise.append(name)
@@ -137,8 +152,16 @@ def _other_shards(
         yield f"shards: {_listed(otherwise)} cached otherwise than {use} (rule T19 settings)"
 
 
-def _same_source(index: Index, shard: Shard, entry: ShardEntry, magnifications: tuple[float, float]) -> bool:
-    now = sources_of(index, shard, magnifications)
+def _read(document: RunDocument | SourceDocument, entry: ShardEntry) -> set[str]:
+    """Names of the magnifications that a tar depends on."""
+    student = magnification_name(document.student.magnification)
+    if isinstance(document, SourceDocument):  # which it saw is known from what it recorded alone
+        return {*entry.sources, student}
+    return {magnification_name(Network.of(document.teacher.network).magnification), student}
+
+
+def _same_source(shard: Shard, entry: ShardEntry, names: Iterable[str]) -> bool:
+    now = {name: shard.files[name].sha256 for name in names if name in shard.files}
     return shard.keys_sha256 == entry.keys_sha256 and all(entry.sources.get(m) == s for m, s in now.items())
 
 
@@ -147,10 +170,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def is_current(
-    index: Index, shard: Shard, entry: ShardEntry, directory: Path, magnifications: tuple[float, float]
-) -> bool:
+def is_current(shard: Shard, entry: ShardEntry, directory: Path, magnifications: Iterable[float]) -> bool:
     """Whether a tar of a cache is still that of its shard, and there in full size."""
     path = directory / entry.path
     there = path.is_file() and path.stat().st_size == entry.bytes
-    return there and _same_source(index, shard, entry, magnifications)
+    return there and _same_source(shard, entry, map(magnification_name, magnifications))

@@ -1,4 +1,4 @@
-"""cache.json and the record of a sample, as models; the names of members. Pure: bytes in, checked documents out.
+"""cache.json as models: of a run's cache (version 1.0) and of any other teacher's (2.0). Pure.
 
 Fields that this version does not know are ignored: a newer minor version may add them.
 """
@@ -6,34 +6,33 @@ Fields that this version does not know are ignored: a newer minor version may ad
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from kdtrain.augment import OPERATIONS, AugmentSettings, Draw
-from kdtrain.model.network import Network
-from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import one_line
+from kdtrain.augment import AugmentSettings
 from kdtrain.shards.models import Count, Positive, Sha256, Shard, SplitName
 
 FORMAT_NAME = "kdtrain-teacher-cache"
-FORMAT_VERSION = (1, 0)
-"""A newer minor version only adds what a reader may ignore, so it is accepted."""
 CACHE_FILE = "cache.json"
 MAX_VIEWS = 1000
 """Members are numbered by three digits."""
 REMEDY = "run the 'kdtrain cache-teacher' command that made the cache once more: it writes damaged tars anew"
 
+Classes = Annotated[tuple[str, ...], Field(min_length=2)]
+Augments = Literal["image", "map"]
 Bits = Annotated[str, StringConstraints(pattern=r"^[01]*$")]
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """What is checked strictly as far as it is known."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
-class TeacherEntry(_Document):
+class TeacherEntry(Document):
     """The teacher: its weights by their hash, its network, the splits that it was trained on."""
 
     weights_sha256: Sha256
@@ -41,14 +40,37 @@ class TeacherEntry(_Document):
     train_on: tuple[str, ...]
 
 
-class StudentEntry(_Document):
+class SourceEntry(Document):
+    """A teacher that is no run of kdtrain, by its content.
+
+    Attributes:
+        kind: An ONNX file, a Python callable, or features on disk.
+        name: As it was asked for, for people.
+        sha256: Of what decides its outputs: the file with its external data, the callable's module, the features.
+        magnification: That it looks at; None where it was not said (features on disk).
+        settings: Whatever else decides its outputs: tile, overlap, means and deviations, ...
+    """
+
+    kind: Literal["onnx", "callable", "features"]
+    name: str
+    sha256: Sha256
+    magnification: Positive | None
+    settings: dict[str, Any]
+
+    @property
+    def augments(self) -> Augments:
+        """What a draw is done to: whoever only has what a teacher said once can but turn that."""
+        return "map" if self.kind == "features" else "image"
+
+
+class StudentEntry(Document):
     """What the maps were resized for: magnification of the student's images, and their pixels per map cell."""
 
     magnification: Positive
     output_stride: Annotated[int, Field(ge=1)]
 
 
-class AugmentationEntry(_Document):
+class AugmentationEntry(Document):
     """Settings of the draws; see kdtrain.augment."""
 
     brightness: float
@@ -60,7 +82,7 @@ class AugmentationEntry(_Document):
     rotate: bool
 
 
-class ShardEntry(_Document):
+class ShardEntry(Document):
     """One tar of a cache.
 
     Attributes:
@@ -88,13 +110,11 @@ class ShardEntry(_Document):
     turned: Annotated[tuple[Bits, ...], Field(min_length=1, max_length=MAX_VIEWS)]
 
 
-class CacheSettings(_Document):
-    """What decides the bytes of a cache, beside the samples.
+class CacheSettings(Document):
+    """What decides the bytes of a cache, beside the samples and the teacher.
 
     Attributes:
-        teacher: Whose outputs they are.
-        student: Whom they are for.
-        classes: In the order of the logits.
+        student: Whom the maps are for.
         channels: Channels of a feature map.
         augmentation: None where nothing is augmented.
         seed: Seed of the draws.
@@ -102,9 +122,10 @@ class CacheSettings(_Document):
         precision: Precision of the teacher's arithmetic.
     """
 
-    teacher: TeacherEntry
+    VERSION: ClassVar[tuple[int, int]]
+    """Of the format. A newer minor version only adds what a reader may ignore, so it is accepted."""
+
     student: StudentEntry
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
     channels: Annotated[int, Field(ge=1)]
     augmentation: AugmentationEntry | None
     seed: Count
@@ -117,41 +138,52 @@ class CacheSettings(_Document):
         return None if self.augmentation is None else AugmentSettings(**self.augmentation.model_dump())
 
 
-class CacheDocument(CacheSettings):
-    """cache.json."""
+class RunSettings(CacheSettings):
+    """Of the cache of a run of kdtrain.
 
+    Attributes:
+        teacher: Whose outputs they are.
+        classes: In the order of the logits.
+    """
+
+    VERSION = (1, 0)
+    teacher: TeacherEntry
+    classes: Classes
+
+
+class SourceSettings(CacheSettings):
+    """Of the cache of any other teacher.
+
+    Attributes:
+        teacher: Whose outputs they are.
+        classes: In the order of the logits; None where the teacher gives none.
+        augments: What the draws' flips and turns were done to: the image that the teacher saw, or the map of a teacher
+            that cannot be asked again, whose colours are then those of the slide.
+    """
+
+    VERSION = (2, 0)
+    teacher: SourceEntry
+    classes: Classes | None
+    augments: Augments
+
+
+class _Written(Document):
     format: str
     version: tuple[int, int]
     created_by: dict[str, str]
     shards: tuple[ShardEntry, ...]
 
 
-class DrawEntry(_Document):
-    """One augmentation draw; see kdtrain.augment.Draw."""
-
-    order: tuple[str, str, str, str]
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    horizontal_flip: bool
-    vertical_flip: bool
-    quarter_turns: Annotated[int, Field(ge=0, le=3)]
+class RunDocument(RunSettings, _Written):
+    """cache.json of version 1."""
 
 
-class ViewEntry(_Document):
-    """A view of a sample: its draw, and the CRC-32 of its member."""
-
-    draw: DrawEntry
-    crc32: Annotated[int, Field(ge=0, lt=2**32)]
+class SourceDocument(SourceSettings, _Written):
+    """cache.json of version 2."""
 
 
-class SampleEntry(_Document):
-    """The record of a sample: ``<key>.json``."""
-
-    version: tuple[int, int]
-    key: str
-    views: Annotated[tuple[ViewEntry, ...], Field(min_length=1)]
+DOCUMENTS: dict[int, type[RunDocument] | type[SourceDocument]] = {1: RunDocument, 2: SourceDocument}
+"""By major version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +197,13 @@ class TeacherCache:
     """
 
     directory: Path
-    document: CacheDocument
+    document: RunDocument | SourceDocument
     sha256: str
 
     @property
-    def network(self) -> Network:
-        """The teacher's."""
-        return Network.of(self.document.teacher.network)
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the logits; none where the teacher gives none."""
+        return self.document.classes or ()
 
     def entry_of(self, shard: Shard) -> ShardEntry | None:
         """The tar that belongs to a shard of the set, or None."""
@@ -184,49 +216,6 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}"
 
 
-def record_member(key: str) -> str:
-    """Name of a sample's record."""
-    return f"{key}.json"
-
-
-def view_member(key: str, view: int) -> str:
-    """Name of a view's tensors. A key has up to 90 characters and a name in a ustar header 100, hence so short."""
-    return f"{key}.v{view:03d}.st"
-
-
 def to_json(document: Any) -> bytes:
     """As written: sorted keys, no spaces."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def draw_entry(drawn: Draw) -> DrawEntry:
-    """A draw as it is recorded."""
-    return DrawEntry.model_validate(asdict(drawn))
-
-
-def draw_of(entry: DrawEntry) -> Draw:
-    """A recorded draw."""
-    return Draw(**entry.model_dump())
-
-
-def read_record(data: bytes, path: Path, key: str) -> SampleEntry:
-    """A sample's record, checked.
-
-    Raises:
-        ShardError: T14.
-    """
-    try:
-        record = SampleEntry.model_validate_json(data)
-    except ValidationError as error:
-        raise _bad_record(path, key, one_line(error)) from error
-    if record.version[0] != FORMAT_VERSION[0]:
-        raise _bad_record(path, key, f"record version {list(record.version)}")
-    if record.key != key:
-        raise _bad_record(path, key, f"the record is that of {record.key!r}")
-    if any(sorted(view.draw.order) != sorted(OPERATIONS) for view in record.views):
-        raise _bad_record(path, key, "a draw's order does not name every colour operation once")
-    return record
-
-
-def _bad_record(path: Path, key: str, reason: str) -> ShardError:
-    return ShardError("T14 record", path, reason, member=key, remedy=REMEDY)

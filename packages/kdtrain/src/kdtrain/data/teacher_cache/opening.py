@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from kdtrain.data.teacher_cache.document import (
     CACHE_FILE,
+    DOCUMENTS,
     FORMAT_NAME,
-    FORMAT_VERSION,
     REMEDY,
-    CacheDocument,
+    RunDocument,
+    SourceDocument,
     TeacherCache,
     shard_name,
 )
@@ -43,9 +44,9 @@ def open_cache(directory: Path) -> TeacherCache:
             "finish it"
         )
     data = path.read_bytes()
-    _check_version(data, path)
+    major = _checked_major(data, path)
     try:
-        document = CacheDocument.model_validate_json(data)
+        document = DOCUMENTS[major].model_validate_json(data)
     except ValidationError as error:
         raise ShardError("T02 cache-schema", path, one_line(error), remedy=REMEDY) from error
     fault = next(_faults(document), None)
@@ -55,7 +56,7 @@ def open_cache(directory: Path) -> TeacherCache:
     return TeacherCache(directory=directory, document=document, sha256=hashlib.sha256(data).hexdigest())
 
 
-def _check_version(data: bytes, path: Path) -> None:
+def _checked_major(data: bytes, path: Path) -> int:
     try:
         raw: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -66,14 +67,17 @@ def _check_version(data: bytes, path: Path) -> None:
         reason = f"'format' is {given!r}, not {FORMAT_NAME!r}"
         raise ShardError("T03 format-name", path, reason, remedy=remedy)
     version = raw.get("version")
-    if not isinstance(version, list) or version[:1] != [FORMAT_VERSION[0]]:
+    major = version[0] if isinstance(version, list) and version else None
+    if not isinstance(major, int) or isinstance(major, bool) or major not in DOCUMENTS:
+        known = " and ".join(f"{known}.x" for known in DOCUMENTS)
         raise UsageError(
             f"{path}: version {version} of the teacher cache cannot be read (rule T04 format-version); this reader "
-            f"knows {FORMAT_VERSION[0]}.x: use the kdtrain that wrote it, or make it again with another --out"
+            f"knows {known}: use the kdtrain that wrote it, or make it again with another --out"
         )
+    return major
 
 
-def _faults(document: CacheDocument) -> Iterator[str]:
+def _faults(document: RunDocument | SourceDocument) -> Iterator[str]:
     places = [(shard.split, shard.number) for shard in document.shards]
     if places != sorted(set(places)):
         yield "shards are not sorted by split and number, each once"
@@ -92,7 +96,7 @@ def _faults(document: CacheDocument) -> Iterator[str]:
             yield f"{name} is not augmented, but samples of it are turned"
 
 
-def _check_files(directory: Path, document: CacheDocument) -> None:
+def _check_files(directory: Path, document: RunDocument | SourceDocument) -> None:
     for shard in document.shards:
         path = directory / shard.path
         if not path.is_file():

@@ -14,12 +14,11 @@ from typing import BinaryIO
 from kdtrain.data.teacher_cache.document import (
     REMEDY,
     ShardEntry,
+    SourceDocument,
     TeacherCache,
-    ViewEntry,
-    draw_of,
-    read_record,
     shard_name,
 )
+from kdtrain.data.teacher_cache.record import ViewEntry, draw_of, read_record
 from kdtrain.data.teacher_cache.tar import CachedPlace, iter_samples
 from kdtrain.data.teacher_cache.view import Taught, TeacherView, ViewShape, decode_view, map_size
 from kdtrain.shards.error import ShardError
@@ -87,7 +86,9 @@ class CacheReader:
         if place.key != key:
             reason = f"{place.key!r} lies where the shard has {key!r}"
             raise ShardError("T13 pairing", path, reason, member=key, remedy=REMEDY)
-        record = read_record(_content(tar, path, place.record), path, key)
+        record = read_record(
+            _content(tar, path, place.record), path, key, major=self._cache.document.VERSION[0]
+        )
         turned = entry.turned[view][position] == "1"
         if len(record.views) != len(place.views) or record.views[view].draw.quarter_turns % 2 != turned:
             reason = "the record has other views, or turns them otherwise, than cache.json says"
@@ -113,9 +114,10 @@ class CacheReader:
             raise ShardError("T15 view-checksum", path, reason, member=member.name, remedy=REMEDY)
         document = self._cache.document
         shape = ViewShape(
-            classes=len(document.classes),
+            classes=len(self._cache.classes),
             channels=document.channels,
             size=map_size(image_size, document.student.output_stride, turned=turned),
+            laid=isinstance(document, SourceDocument),
         )
         try:
             return decode_view(data, shape)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from kdtrain.data.teacher_cache.document import REMEDY, record_member, view_member
+from kdtrain.data.teacher_cache.document import REMEDY
+from kdtrain.data.teacher_cache.record import record_member, view_member
 from kdtrain.files import open_atomically
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.ustar import BLOCK, Member, Rules, iter_members

@@ -20,7 +20,7 @@ from kdtrain.shards.models import magnification_name
 from kdtrain.training.shape import Shape
 
 _PHASES = ("teacher", "baseline", "distill", "finetune")
-_OF_TEACHER = ("magnification", "model", "output_stride")
+_OF_TEACHER = ("magnification", "model", "output_stride", "kind", "sha256")
 
 _RESIZES = {"maxpool+bicubic": "KD", "maxpool": "KD+MP", "bicubic": "KD+INT", "none": "KD (logits only)"}
 FINE_TUNED = "fine-tuned"
@@ -109,7 +109,8 @@ def _check_group(title: str, group: Sequence[Run]) -> None:
 
 def _decisive(run: Run) -> Mapping[str, Any]:
     """What decided the weights: the settings, and what kind of teacher, if any; which seed of it may differ."""
-    teacher = run.record["shard_set"].get("teacher", {}).get("network", {})
+    known = run.record["shard_set"].get("teacher", {})
+    teacher = {**known.get("network", {}), **{key: known[key] for key in ("kind", "sha256") if key in known}}
     return {**run.settings, **{f"the teacher's {key}": teacher[key] for key in _OF_TEACHER if key in teacher}}
 
 

@@ -101,7 +101,7 @@ class Run:
     def teacher_sha256(self) -> str | None:
         """SHA-256 of the weights that a distilled run learned from; None for other phases."""
         teacher: Mapping[str, str] = self.record["shard_set"].get("teacher", {})
-        return teacher.get("weights_sha256")
+        return teacher.get("weights_sha256") or teacher.get("sha256")
 
     @property
     def samples_seen(self) -> int | None:

@@ -21,6 +21,8 @@ from kdtrain.data.sets import validation_split
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import gflops_of_sizes, projector_gflops
 from kdtrain.model.network import Network
+from kdtrain.model.projector import Projection
+from kdtrain.phases.networks import projection_of
 from kdtrain.shards.index import Index, union_of
 from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
 from kdtrain.sweep.estimate.speed import Speed, measure_speed, seconds_of
@@ -76,15 +78,14 @@ def estimate_run(
         UsageError: No split can validate, or an image is too small for a network.
     """
     assert (teacher is not None) == isinstance(config, DistillConfig)
-    compares = isinstance(config, DistillConfig) and config.compares_channels
-    channels = teacher.spec.feature_channels if teacher is not None and compares else None
+    projection = projection_of(config, student.spec, teacher) if isinstance(config, DistillConfig) else None
     joined, train_on = union_of(index, config.train_on)
     validate_on = validation_split(config, index, labelled=teacher is None)
     if isinstance(config, DistillConfig) and config.teacher_cache is not None:
         teacher = None  # its outputs are read
-    training = _Pass(config, joined, train_on, teacher, student, channels, learns=True)
+    training = _Pass(config, joined, train_on, teacher, student, projection, learns=True)
     validation = (
-        None if validate_on is None else _Pass(config, index, validate_on, teacher, student, channels)
+        None if validate_on is None else _Pass(config, index, validate_on, teacher, student, projection)
     )
     passes = [training] if validation is None else [training, validation]
     steps = n_groups(training.samples, accumulate=config.accumulate, world_size=1)
@@ -122,13 +123,13 @@ class _Pass:
         split: str,
         teacher: Network | None,
         student: Network,
-        channels: int | None,
+        projection: Projection | None,
         *,
         learns: bool = False,
     ) -> None:
         self._config = config
         self._learns = learns
-        self._student, self._teacher, self._channels = student, teacher, channels
+        self._student, self._teacher, self._projection = student, teacher, projection
         self._sizes = _sizes(index, split, student.magnification)
         self._teacher_sizes = None if teacher is None else _sizes(index, split, teacher.magnification)
         self.samples = len(self._sizes)
@@ -140,15 +141,16 @@ class _Pass:
 
     @property
     def _trains_all(self) -> bool:
-        return self._learns and not isinstance(self._config, FinetuneConfig)
+        config = self._config
+        return self._learns and (not isinstance(config, FinetuneConfig) or config.unfreeze)
 
     def total_gflops(self) -> float:
         """Arithmetic of the pass."""
         forward_passes = 1 + self._trains_all * (2 + self._config.activation_checkpointing)
         teacher = 0.0 if self.teacher_gflops is None else float(self.teacher_gflops.sum())
         projector = 0.0
-        if self._channels is not None:
-            projector = sum(projector_gflops(self._student.spec, self._channels, self._sizes))
+        if self._projection is not None:
+            projector = sum(projector_gflops(self._student.spec, self._projection.channels, self._sizes))
         return forward_passes * (float(self.gflops.sum()) + projector) + teacher
 
     def seconds(self, speed: Speed) -> float:
@@ -182,7 +184,7 @@ class _Pass:
             recompute=config.activation_checkpointing,
             trains=("all" if self._trains_all else "fc") if self._learns else "nothing",
             resize=config.resize if isinstance(config, DistillConfig) else "none",
-            channels=self._channels,
+            projection=self._projection,
             averaged=config.ema > 0,
         )
         return step_bytes(shape, on_cpu=device == "cpu")

@@ -30,7 +30,7 @@ from kdtrain.augment import IDENTITY, Draw, apply_batch, standardise
 from kdtrain.config.phases import Precision, Resize
 from kdtrain.losses import distillation_loss
 from kdtrain.model.init import freeze_all_but_fc
-from kdtrain.model.projector import ProjectedModel
+from kdtrain.model.projector import ProjectedModel, Projection
 from kdtrain.model.resnet import Model, ModelSpec, Output, activation_checkpointing
 from kdtrain.training.engine.precision import Autocast
 
@@ -68,7 +68,7 @@ class StepShape:
         recompute: Whether activations are computed twice rather than kept.
         trains: All weights; the fully connected layer's, as fine-tuning does; or none, as validation does.
         resize: How teacher maps become the student's size.
-        channels: That the student's map is projected to; None for its own.
+        projection: What stands between the student's map and its teacher's; None for nothing.
         averaged: Whether a moving average of the weights is kept.
     """
 
@@ -80,7 +80,7 @@ class StepShape:
     recompute: bool = False
     trains: Literal["all", "fc", "nothing"] = "all"
     resize: Resize = "maxpool+bicubic"
-    channels: int | None = None
+    projection: Projection | None = None
     averaged: bool = False
 
 
@@ -108,9 +108,8 @@ def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
 
 
 def _student(shape: StepShape) -> Model:
-    spec, channels = shape.student.spec, shape.channels
-    projected = channels is not None and channels != spec.feature_channels
-    student = ProjectedModel(spec, channels) if channels and projected else Model(spec)
+    spec, projection = shape.student.spec, shape.projection
+    student = Model(spec) if projection is None else ProjectedModel(spec, projection)
     activation_checkpointing(student, shape.recompute)
     if shape.trains == "fc":
         freeze_all_but_fc(student)
@@ -144,6 +143,8 @@ def _step(shape: StepShape, student: Model, teacher: Model | None) -> None:
 
 
 def _loss(shape: StepShape, output: Output, target: Output | None) -> Tensor:
+    if target is None and not shape.student.spec.n_classes:
+        return output.feature_map_BCHW.square().mean()
     if target is None:
         return F.cross_entropy(output.logits_BK, torch.zeros(shape.batch, dtype=torch.int64))
     return distillation_loss(
