@@ -100,6 +100,36 @@ def test_views_may_be_drawn_in_another_order_and_fewer(shards, teacher, tmp_path
     assert losses(online) != losses(student(shards, tmp_path / "cycled", "--teacher", teacher, "--views", 2))
 
 
+def test_kept_views_are_a_cache_in_the_runs_folder(shards, teacher, tmp_path):
+    """--keep-views trains to the bytes of a run with the same cache, keeps it, and goes on after a kill."""
+    cache = cached(shards, teacher, tmp_path / "cache")
+    apart = student(shards, tmp_path / "apart", "--teacher-cache", cache)
+    kept = tmp_path / "kept"
+    options = ("--teacher", teacher, "--views", VIEWS, "--keep-views")
+    student(shards, kept, *options)
+    assert weights_sha256(kept) == weights_sha256(apart)
+    assert (kept / "teacher-cache" / "cache.json").read_bytes() == (cache / "cache.json").read_bytes()
+    (kept / "model.safetensors").unlink()
+    (kept / "teacher-cache" / "cache.json").unlink()
+    student(shards, kept, *options)
+    assert weights_sha256(kept) == weights_sha256(apart)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--teacher", "t"), "keeps --views (views), and there are none; give --views 8"),
+        (("--teacher-cache", "c", "--views", 2), "holds views already; leave one of the two out"),
+    ],
+)
+def test_views_that_are_none_or_there_already_cannot_be_kept(shards, tmp_path, options, said):
+    """Keeping needs a number of views, and no other cache."""
+    common = ("--shards", shards, "--out", tmp_path / "run", "--magnification", 2.5)
+    refused = kdtrain("distill", *common, "--keep-views", *options)
+    assert refused.code == 2
+    assert said in " ".join(refused.said.split())
+
+
 def test_without_augmentation_one_view_is_enough(shards, teacher, tmp_path):
     """A cache of images as they are gives the losses of a run with --no-augment."""
     cache = cached(shards, teacher, tmp_path / "cache", "--no-augment", "--views", 1)

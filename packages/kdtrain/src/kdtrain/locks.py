@@ -81,11 +81,16 @@ def held(path: Path, command: str, place: Path, *, patience_s: float = 0.0) -> I
                 _claim(path).unlink(missing_ok=True)
 
 
-def is_free(folder: Path) -> bool:
-    """Whether nothing lies in a folder, or where it would be, but locks and what a kill left of a first file."""
+def is_free(folder: Path, *, but: str | None = None) -> bool:
+    """Whether nothing lies in a folder, or where it would be, but locks and what a kill left of a first file.
+
+    Args:
+        folder: The folder.
+        but: The name of something else that may lie there.
+    """
     if not folder.exists():
         return True
-    return folder.is_dir() and all(_passing(path.name) for path in folder.iterdir())
+    return folder.is_dir() and all(path.name == but or _passing(path.name) for path in folder.iterdir())
 
 
 def _passing(name: str) -> bool:

@@ -98,6 +98,16 @@ def test_a_student_also_costs_its_teachers_forward_pass(square):
     assert estimate.seconds == pytest.approx(5.0 + of_student + 7 * (0.002 + 0.5 * teacher))
 
 
+def test_a_teacher_whose_views_are_kept_computes_each_once(square):
+    """Two views of five images and validation once, in however many epochs; the rest is as for a run without."""
+    online, kept = student(square, epochs=6), student(square, epochs=6, views=2, keep_views=True)
+    teacher = 2 * (5016 * 256 * 256 + 256 * 2) / 1e9
+    fewer = 6 * 7 - (2 * 5 + 2)
+    assert online.training_pflops - kept.training_pflops == pytest.approx(fewer * teacher / 1e6)
+    assert online.seconds - kept.seconds == pytest.approx(fewer * (0.002 + 0.5 * teacher))
+    assert (kept.memory_bytes, kept.teacher_gflops_forward) == (online.memory_bytes, pytest.approx(teacher))
+
+
 def test_a_sample_of_two_sets_counts_once(square):
     """aux2 is aux1 and two more: train,aux1,aux2 is 5 + 3 + 2 samples, and the paper validates it on dev."""
     estimate = student(square, train_on="train,aux1,aux2")

@@ -101,6 +101,7 @@ LATER: dict[str, Any] = {
     "hint": ("mse",),
     "label_weight": (0.0,),
     "ema": (0.0,),
+    "keep_views": (False,),
     "unfreeze": (False,),
 }
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a

@@ -125,6 +125,8 @@ class DistillConfig(PhaseConfig):
         views: Augmentation draws of a sample, shown again and again; 0 for a fresh one in every epoch, or for all
             that --teacher-cache has.
         view_order: Which of them an epoch shows: draw number epoch modulo --views, or one drawn for each sample.
+        keep_views: Keep what the teacher says of --views draws in the run's folder, so that it computes each once, as
+            for --teacher-cache, and not in every epoch.
         select_by: Always the distillation loss: this phase reads no label, not even of the validation set.
     """
 
@@ -145,6 +147,7 @@ class DistillConfig(PhaseConfig):
     start_from: Literal["random", "teacher"] = "random"
     views: Annotated[int, Field(ge=0, le=1_000)] = 0
     view_order: Literal["cycle", "sample"] = "cycle"
+    keep_views: bool = False
     select_by: Literal["loss"] = "loss"
 
     @property
@@ -184,6 +187,15 @@ class DistillConfig(PhaseConfig):
     def _has_views(cls, value: str, info: ValidationInfo) -> str:
         if value == "sample" and not info.data.get("views") and info.data.get("teacher_cache") is None:
             raise ValueError("chooses among --views, and there are none; give --views 2 or more")
+        return value
+
+    @field_validator("keep_views")
+    @classmethod
+    def _has_views_to_keep(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("teacher_cache") is not None:
+            raise ValueError("--teacher-cache (teacher_cache) holds views already; leave one of the two out")
+        if value and not info.data.get("views"):
+            raise ValueError("keeps --views (views), and there are none; give --views 8")
         return value
 
 

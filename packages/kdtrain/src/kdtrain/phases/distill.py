@@ -30,6 +30,7 @@ from kdtrain.model.placing import compile_network
 from kdtrain.model.projector import build_projected
 from kdtrain.model.resnet import Model, Output
 from kdtrain.phases.begun import begun_stride
+from kdtrain.phases.kept_views import with_kept_views
 from kdtrain.phases.networks import (
     check_same_shape,
     chosen_stride,
@@ -50,6 +51,7 @@ from kdtrain.training.trained import Trained
 
 def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
+    asked, config = config, with_kept_views(config, monitor)
     teaching = teaching_of(config, monitor)
     student = _student(config, teaching)
     note = stride_note(config, teaching.index, student.output_stride)
@@ -66,7 +68,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     )
     return train(
         Phase(
-            config=config,
+            config=asked,
             index=teaching.index,
             network=student,
             model=model,
@@ -85,7 +87,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
             views=teaching.views,
             teacher_cache=teaching.cache,
             provenance=teaching.provenance,
-            stride_chosen=chosen_stride(config, teaching.index, taken=student.output_stride),
+            stride_chosen=chosen_stride(asked, teaching.index, taken=student.output_stride),
         ),
         monitor,
     )

@@ -10,6 +10,7 @@
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
     RUN/evaluation-<split>/ see kdtrain.evaluation.record
+    RUN/teacher-cache/      with --keep-views, what the teacher said; may go once the run is finished
     RUN/kdtrain.lock        held while a command trains
 """
 
@@ -34,6 +35,8 @@ RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
 SESSIONS_FILE = "sessions.json"
 MODEL_FILE = "model.safetensors"
+KEPT_VIEWS = "teacher-cache"
+"""Subfolder of a run that keeps what its teacher says; made before anything else."""
 PHASES = ("teacher", "baseline", "distill", "finetune")
 _NAMED = 5
 """Runs named in a message."""
@@ -192,7 +195,7 @@ class RunFolder:
             yield
 
     def _check_free(self) -> None:
-        if not (self.path / RUN_FILE).exists() and not is_free(self.path):
+        if not (self.path / RUN_FILE).exists() and not is_free(self.path, but=KEPT_VIEWS):
             raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
 
     def begin(

@@ -83,11 +83,19 @@ def estimate_run(
     validate_on = validation_split(config, index, labelled=teacher is None)
     if isinstance(config, DistillConfig) and config.teacher_cache is not None:
         teacher = None  # its outputs are read
-    training = _Pass(config, joined, train_on, teacher, student, projection, learns=True)
-    validation = (
-        None if validate_on is None else _Pass(config, index, validate_on, teacher, student, projection)
-    )
-    passes = [training] if validation is None else [training, validation]
+
+    def passes_with(teacher: Network | None) -> list[_Pass]:
+        training = _Pass(config, joined, train_on, teacher, student, projection, learns=True)
+        if validate_on is None:
+            return [training]
+        return [training, _Pass(config, index, validate_on, teacher, student, projection)]
+
+    taught = passes_with(teacher)
+    training, validation = taught[0], taught[1] if validate_on is not None else None
+    passes, once = taught, _Once()
+    if isinstance(config, DistillConfig) and config.keep_views:
+        passes = passes_with(None)
+        once = _Once.of(taught, passes, config.views, speed)
     steps = n_groups(training.samples, accumulate=config.accumulate, world_size=1)
     gflops = sum(one.total_gflops() for one in passes)
     seconds = sum(one.seconds(speed) for one in passes) + steps * speed.update_s
@@ -101,9 +109,9 @@ def estimate_run(
         teacher_gflops_forward=None
         if training.teacher_gflops is None
         else float(training.teacher_gflops.mean()),
-        training_pflops=config.epochs * gflops / 1e6,
-        memory_bytes=speed.process_bytes + max(one.step_bytes(speed.device) for one in passes),
-        seconds=speed.start_s + config.epochs * (seconds + saves * speed.save_s),
+        training_pflops=(once.gflops + config.epochs * gflops) / 1e6,
+        memory_bytes=speed.process_bytes + max(one.step_bytes(speed.device) for one in taught),
+        seconds=speed.start_s + once.seconds + config.epochs * (seconds + saves * speed.save_s),
     )
 
 
@@ -200,6 +208,23 @@ class _Pass:
             return 1
         pixels = np.array([height * width for height, width in self._sizes])
         return int(np.bincount(self._batch_of)[self._batch_of[pixels == pixels.max()]].max())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Once:
+    """What a run does once, before its epochs: the teacher's part where its views are kept."""
+
+    gflops: float = 0.0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, taught: Sequence[_Pass], untaught: Sequence[_Pass], views: int, speed: Speed) -> _Once:
+        """Of the same passes with and without the teacher: each view of training images, and validation once."""
+        parts = list(zip((views, 1), taught, untaught, strict=False))
+        return cls(
+            gflops=sum(n * (a.total_gflops() - b.total_gflops()) for n, a, b in parts),
+            seconds=sum(n * (a.seconds(speed) - b.seconds(speed)) for n, a, b in parts),
+        )
 
 
 def _sizes(index: Index, split: str, magnification: float) -> list[Size]:
