@@ -1,7 +1,8 @@
-"""Rebuild golden/ and invalid/ from SHARD_FORMAT.md alone: nothing here imports slideprep or kdtrain.
+"""Rebuild golden/, golden-cache/ and invalid/ from the documents alone: nothing here imports slideprep or kdtrain.
 
 ``golden/`` is a whole valid set: three magnifications, five splits, two classes, an unlabelled pair of
-auxiliary sets, a padded region, a slide without mpp. Each folder of ``invalid/`` breaks the rule that its
+auxiliary sets, a padded region, a slide without mpp. ``golden-cache/`` holds teacher caches of version 2.0 for it. Each
+folder of ``invalid/`` breaks the rule that its
 name starts with and is otherwise valid. Every byte follows from these scripts and Pillow's JPEG encoder;
 the pictures are coloured squares, not tissue.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from golden_cache import golden_caches
 from golden_set import Files, golden
 from invalid_sets import invalid
 
@@ -26,15 +28,16 @@ def write(folder: Path, files: Files) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write golden/ and invalid/ under ``folder``, which must hold neither."""
+    """Write golden/, golden-cache/ and invalid/ under ``folder``, which must hold none of them."""
     write(folder / "golden", golden())
+    write(folder / "golden-cache", golden_caches())
     for name, files in invalid().items():
         write(folder / "invalid" / name, files)
 
 
 if __name__ == "__main__":
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    for old in ("golden", "invalid"):
+    for old in ("golden", "golden-cache", "invalid"):
         if (out / old).exists():
             sys.exit(f"{out / old} exists; delete it first, so that no old file stays behind")
     main(out)

@@ -20,20 +20,22 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def test_rebuilt_sets_are_identical(tmp_path: Path) -> None:
-    """make_golden.py writes the golden and invalid sets byte for byte as they are stored."""
+    """make_golden.py writes the golden sets, caches and invalid sets byte for byte as they are stored."""
     subprocess.run([sys.executable, SHARDS / "make_golden.py", tmp_path], check=True)
     stored = _files(SHARDS)
     assert len(stored) > 100
     rebuilt = _files(tmp_path)
     assert rebuilt == {
-        name: data for name, data in stored.items() if name.startswith(("golden/", "invalid/"))
+        name: data
+        for name, data in stored.items()
+        if name.startswith(("golden/", "golden-cache/", "invalid/"))
     }
 
 
 def test_builders_import_neither_package() -> None:
     """No script under shards/ imports slideprep or kdtrain, so the sets are a second opinion."""
     scripts = list(SHARDS.glob("*.py"))
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     for script in scripts:
         for node in ast.walk(ast.parse(script.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -130,6 +130,7 @@ def test_a_run_is_another_teacher(shards, caches, teacher, tmp_path):
     assert run.code == 2
     assert "fixtures.sources:Means, which is no run, there, and --teacher here (rule T17 teacher)" in run.said
     assert "kdtrain cache-teacher --shards" in run.said and "--from fixtures.sources:Means" in run.said
+    assert run.said.endswith("with the options of its own that cache.json has under teacher.settings")
 
 
 # What becomes of a feature network
@@ -196,3 +197,11 @@ def test_what_needs_classes_says_so(shards, feature_network, tmp_path, command, 
     assert run.code == 2
     assert message in run.said
     assert not (tmp_path / "out").exists()
+
+
+def test_what_comes_next_is_said(shards, caches, feature_network):
+    """A feature network's last lines are the probe and the fine-tuning, since it cannot be evaluated."""
+    options = ("--teacher-cache", caches["features"], "--width", 0.25, "--epochs", 2)
+    said = distil(shards, feature_network, *options).said
+    assert f"next kdtrain evaluate {feature_network} --shards DIR --probe" in said
+    assert f"or kdtrain finetune --student {feature_network} --shards DIR --out RUN" in said

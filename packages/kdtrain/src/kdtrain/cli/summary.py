@@ -35,8 +35,10 @@ def print_summary(summary: Summary, console: Console) -> None:
         *_throughput(summary.stats),
         f"chosen: step {summary.chosen_step:,}, by {summary.chosen_by}{metric}",
         f"network  {summary.folder / MODEL_FILE}",
-        f"next     kdtrain evaluate {summary.folder} --shards DIR",
+        f"next     kdtrain evaluate {summary.folder} --shards DIR{' --probe' * summary.feature_network}",
     ]
+    if summary.feature_network:
+        lines.append(f"or       kdtrain finetune --student {summary.folder} --shards DIR --out RUN")
     for line in lines:
         console.print(Text(line))
 

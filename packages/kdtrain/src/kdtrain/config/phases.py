@@ -109,14 +109,15 @@ class DistillConfig(PhaseConfig):
         teacher: The teacher's run. Left out: the one that --teacher-cache was made with.
         teacher_cache: Folder that 'kdtrain cache-teacher' wrote. Left out: the teacher computes in every epoch.
         magnification: Of the student's images.
-        resize: How teacher maps become the student's size (eq. 3; the supplement's four variants).
+        resize: How teacher maps become the student's size (eq. 3; the supplement's four variants). Not for vectors of
+            a teacher that is no run, which lie on the student's map.
         temperature: T of eq. 2.
         soft_weight: Of the soft loss in eq. 1.
         pixel_weight: Of the pixel-wise loss in eq. 1.
         hint: How feature maps are compared: by the mean squared error of eq. 3, by the cosine of the channels at every
             place, or by where the map is strong (attention), for which channels may differ.
         label_weight: Of the cross-entropy with the label, where a training sample has one; 0 reads no label.
-        model: The student's network. Left out: the teacher's.
+        model: The student's network. Left out: the teacher's, or resnet10 where that is no run.
         output_stride: Of the student, as for a baseline. Left out: what --teacher-cache was made for, else "auto".
         width: Of the student: channels of every stage, relative to its model's: 1, 0.5 or 0.25. Where the map's
             channels are not the teacher's, a 1x1 projector stands between them in training. Left out: the teacher's.

@@ -77,8 +77,7 @@ def _from_cache(config: DistillConfig, monitor: Monitor) -> Teaching:
     cache = open_cache(config.teacher_cache)
     teacher = None if config.teacher is None else load_trained(config.teacher, what="--teacher")
     check_phase(config, index, [config.magnification], labelled=False)
-    settled = config.model_copy(update={"output_stride": settled_stride(config, index)})
-    _check_cache(cache, settled, index, teacher)
+    check_fits(cache, config, index, teacher)
     document = cache.document
     if isinstance(document, SourceDocument):
         check_source_cache(config, document)
@@ -132,12 +131,25 @@ def check_source_cache(config: DistillConfig, document: SourceDocument) -> None:
             )
 
 
-def _check_cache(cache: TeacherCache, config: DistillConfig, index: Index, teacher: Trained | None) -> None:
+def check_fits(
+    cache: TeacherCache, config: DistillConfig, index: Index, teacher: Trained | None = None
+) -> None:
+    """Refuse a cache that was made for something else.
+
+    Args:
+        cache: That was opened.
+        config: Settings of the run.
+        index: The shard set.
+        teacher: That of --teacher, where it was given.
+
+    Raises:
+        UsageError: Names everything that differs, and a command that makes a cache that fits.
+    """
     joined, train_on = union_of(index, config.train_on)
     validate_on = validation_split(config, index, labelled=False)
     check_cache(
         cache,
-        config,
+        config.model_copy(update={"output_stride": settled_stride(config, index)}),
         index,
         teacher_sha256=None if teacher is None else teacher.sha256,
         train_on=joined.document.sets[train_on],

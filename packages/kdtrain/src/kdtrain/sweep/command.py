@@ -149,8 +149,9 @@ def _verb(progress: Progress) -> str:
 
 def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Standings, screen: Screen) -> None:
     """Write down how a run ended; what it left on disk decides."""
-    folder = next(job.folder for job in plan.jobs if job.name == name)
-    stage = progress_of(folder, plan.recipe.evaluate, plan.index.sha256).stage
+    job = next(job for job in plan.jobs if job.name == name)
+    folder, evaluate = job.folder, plan.recipe.evaluate
+    stage = progress_of(folder, evaluate, plan.index.sha256, measured=job.measured).stage
     if not reason and stage != "finished":
         reason = (
             f"it ended well, but {folder} does not hold its network and its metrics; on a cluster, --out must lie on "
@@ -158,7 +159,8 @@ def _settle(name: str, reason: str, seconds: float, plan: Plan, schedule: Standi
         )
     if not reason:
         schedule.finish(name)
-        screen.finished(name, seconds, balanced_accuracy(folder, plan.recipe.evaluate.splits[0]))
+        accuracy = balanced_accuracy(folder, evaluate.splits[0])
+        screen.finished(name, seconds, accuracy, measured=job.measured)
         return
     network = stage in ("trained", "finished")
     _fail(name, reason, schedule, screen, network=network, log=plan.out / LOGS / f"{name}.log")

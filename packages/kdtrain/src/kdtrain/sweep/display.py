@@ -52,10 +52,11 @@ class Screen:
         """A run has started: trains, goes on at step 40, is measured."""
         self.say(f"{name}: {verb}")
 
-    def finished(self, name: str, seconds: float, accuracy: float | None) -> None:
-        """A run is complete."""
+    def finished(self, name: str, seconds: float, accuracy: float | None, *, measured: bool = True) -> None:
+        """A run is complete; a feature network without having been measured."""
         self._done += 1
-        self.say(f"{name}: done in {duration(seconds)}, {accuracy_text(accuracy)} ({self._place()})", "green")
+        what = accuracy_text(accuracy) if measured else "a feature network"
+        self.say(f"{name}: done in {duration(seconds)}, {what} ({self._place()})", "green")
 
     def failed(self, name: str, reason: str, log: Path | None) -> None:
         """A run has failed; None where it was not started."""

@@ -81,12 +81,17 @@ class _Method:
     number: int
 
 
-def plan_runs(recipe: Recipe, existing: ExistingTeacher | None = None) -> tuple[PlannedRun, ...]:
+def plan_runs(
+    recipe: Recipe,
+    existing: ExistingTeacher | None = None,
+    source_caches: frozenset[str] = frozenset(),
+) -> tuple[PlannedRun, ...]:
     """All runs of a recipe, each after those that it needs.
 
     Args:
         recipe: What was asked for.
         existing: The teacher that ``teacher.run`` names, if it does.
+        source_caches: Teacher caches that are of no run, as the recipe names them.
 
     Raises:
         UsageError: A method needs a teacher or a student that is not there, methods need each other in a circle, or
@@ -97,7 +102,7 @@ def plan_runs(recipe: Recipe, existing: ExistingTeacher | None = None) -> tuple[
     teachers = _teachers(recipe, existing)
     runs = list({run.name: run for run in teachers.values()}.values())
     for seed in recipe.seeds:
-        runs += _runs_of_seed(recipe, methods, seed, teachers.get(seed))
+        runs += _runs_of_seed(recipe, methods, seed, teachers.get(seed), source_caches)
     _check_names(runs)
     return tuple(replace(run, common=_common(recipe, run)) for run in runs)
 
@@ -170,14 +175,18 @@ def _common(recipe: Recipe, run: PlannedRun) -> frozenset[str]:
 
 
 def _runs_of_seed(
-    recipe: Recipe, methods: Sequence[_Method], seed: int, teacher: PlannedRun | None
+    recipe: Recipe,
+    methods: Sequence[_Method],
+    seed: int,
+    teacher: PlannedRun | None,
+    source_caches: frozenset[str],
 ) -> Iterator[PlannedRun]:
     wanted = [(m.depth, -x, m.number, m, x) for m in methods for x in m.magnifications]
     for _, _, _, method, magnification in sorted(wanted, key=lambda row: row[:3]):
         phase, section = method.recipe.phase, f"methods.{method.key}"
         run = _planned(method.label, phase, magnification, seed, method.settings, section)
         run = replace(run, listed=frozenset(method.recipe.lists))
-        if phase == "distill":
+        if phase == "distill" and str(method.settings.get("teacher_cache")) not in source_caches:
             if teacher is None:
                 raise UsageError(f"{section} distils, and the recipe has no 'teacher'; add that section")
             run = replace(run, depends_on=(teacher.name,))

@@ -15,11 +15,22 @@ from pydantic import ValidationError
 
 from kdtrain.config.phases import DistillConfig, PhaseConfig, TeacherConfig
 from kdtrain.config.problems import rule_broken
+from kdtrain.data.teacher_cache.document import SourceDocument
+from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.output_stride import Chosen, cells_sentence
 from kdtrain.phases.begun import begun_stride
-from kdtrain.phases.networks import Shaped, chosen_stride, few_cells, labelled_network, student_network
+from kdtrain.phases.finetune import classifier_of
+from kdtrain.phases.networks import (
+    Shaped,
+    chosen_stride,
+    few_cells,
+    labelled_network,
+    source_student,
+    student_network,
+)
+from kdtrain.phases.teaching import check_fits, check_source_cache
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
@@ -55,6 +66,11 @@ class Job:
     def name(self) -> str:
         """The run's name."""
         return self.run.name
+
+    @property
+    def measured(self) -> bool:
+        """Whether it answers with classes, and so can be: a feature network is trained for others alone."""
+        return bool(self.network.classes)
 
 
 def warnings_of(jobs: Iterable[Job]) -> list[str]:
@@ -99,6 +115,18 @@ def existing_teacher(recipe: Recipe) -> ExistingTeacher | None:
     )
 
 
+def source_caches(recipe: Recipe) -> frozenset[str]:
+    """Those of a recipe's teacher caches whose teacher is no run, as the recipe names them: students of them need none.
+
+    Raises:
+        UsageError: One cannot be read.
+        ShardError: One is damaged.
+    """
+    sections = [recipe.settings, *(method.settings for method in recipe.methods.values())]
+    named = {str(section["teacher_cache"]) for section in sections if section.get("teacher_cache")}
+    return frozenset(name for name in named if isinstance(open_cache(Path(name)).document, SourceDocument))
+
+
 def existing_job(run: PlannedRun, index: Index) -> Job:
     """The job of a run that exists and is only measured.
 
@@ -129,7 +157,7 @@ def config_of(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: P
     if "magnification" in kind.model_fields:
         decided["magnification"] = run.magnification
     for field in ("teacher", "student"):
-        if field in kind.model_fields:
+        if field in kind.model_fields and needs:
             decided[field] = needs[0].folder
     try:
         return kind(**run.settings, **decided)
@@ -148,9 +176,11 @@ def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Netwo
     """What a run will train; the phases build the same (kdtrain.phases)."""
     if isinstance(config, TeacherConfig):
         return labelled_network(config, index)
+    if isinstance(config, DistillConfig) and not needs:
+        return _source_student(config, index)
     source = needs[0].network
     if not isinstance(config, DistillConfig):
-        return source
+        return classifier_of(source, tuple(index.document.classes))
     if config.magnification >= source.magnification:
         raise UsageError(
             f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
@@ -175,3 +205,20 @@ def stride_warning(run: PlannedRun, config: PhaseConfig, network: Network, index
         return None
     few = few_cells(config, index, network.output_stride)
     return None if few is None else f"{few}; set 'output_stride: auto' in the recipe"
+
+
+def _source_student(config: DistillConfig, index: Index) -> Network:
+    assert config.teacher_cache is not None
+    cache = open_cache(config.teacher_cache)
+    assert isinstance(cache.document, SourceDocument), "only students of such a cache need no teacher"
+    check_source_cache(config, cache.document)
+    check_fits(cache, config, index)
+    return source_student(config, index, cache.document)
+
+
+def source_of(job: Job) -> SourceDocument | None:
+    """The cache that a run learns from, where its teacher is no run."""
+    if not isinstance(job.config, DistillConfig) or job.needs or job.config.teacher_cache is None:
+        return None
+    document = open_cache(job.config.teacher_cache).document
+    return document if isinstance(document, SourceDocument) else None

@@ -12,7 +12,7 @@ from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location, resolved
 from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import PlannedRun, plan_runs
-from kdtrain.sweep.jobs import Job, existing_teacher
+from kdtrain.sweep.jobs import Job, existing_teacher, source_caches
 from kdtrain.sweep.recipe import Recipe, load_recipe
 from kdtrain.sweep.record import read_record
 from kdtrain.sweep.state import Progress, progress_of
@@ -80,6 +80,7 @@ class Plan:
                 self.index.sha256,
                 source_there=there,
                 epochs=None if job.config is None else job.config.epochs,
+                measured=job.measured,
             )
         return found
 
@@ -94,7 +95,7 @@ def make_plan(options: Options) -> Plan:
     recipe = load_recipe(options.recipe)
     if options.seeds:
         recipe = recipe.model_copy(update={"seeds": tuple(dict.fromkeys(options.seeds))})
-    runs = plan_runs(recipe, existing_teacher(recipe))
+    runs = plan_runs(recipe, existing_teacher(recipe), source_caches(recipe))
     wanted = _selected(runs, options.only)
     shards, out = options.shards or recipe.shards, options.out or recipe.out
     if shards is None or out is None:

@@ -20,8 +20,8 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        stage: finished: trained and measured; trained: measured only in part, or otherwise than asked for; begun: in
-            training; new: nothing yet.
+        stage: finished: trained and, if it can be, measured; trained: measured only in part, or otherwise than asked
+            for; begun: in training; new: nothing yet.
         step: The optimizer step that training goes on from; 0 where it starts.
     """
 
@@ -41,6 +41,7 @@ def progress_of(
     *,
     source_there: bool = True,
     epochs: int | None = None,
+    measured: bool = True,
 ) -> Progress:
     """How far a run is.
 
@@ -51,13 +52,15 @@ def progress_of(
         source_there: Whether the networks that it learns from are there. Where one is gone and will be made anew, it
             is not settled that the run's own network is of that one.
         epochs: That it is to be trained for; None for what it was begun with.
+        measured: Whether it can be: a feature network is finished once it is trained.
     """
     weights = weights_sha256(folder)
     if weights is None or not source_there or is_shorter(folder, epochs):
         begun = (folder / RUN_FILE).exists()
         return Progress(stage="begun" if begun else "new", step=_newest_step(folder))
-    measured = all(_measured(folder, split, evaluate, weights, shard_set_sha256) for split in evaluate.splits)
-    return Progress(stage="finished" if measured else "trained")
+    splits = evaluate.splits if measured else ()
+    done = all(_measured(folder, split, evaluate, weights, shard_set_sha256) for split in splits)
+    return Progress(stage="finished" if done else "trained")
 
 
 def is_shorter(folder: Path, epochs: int | None) -> bool:

@@ -94,6 +94,7 @@ class Summary:
         metric: Its value, or None.
         seconds: Seconds of this process; a run that was finished before takes none.
         stats: Samples and megapixels per second, and the share of time spent waiting for data.
+        feature_network: Whether the network answers with no class.
     """
 
     folder: Path
@@ -104,6 +105,7 @@ class Summary:
     metric: float | None
     seconds: float
     stats: Mapping[str, float]
+    feature_network: bool = False
 
 
 def train(phase: Phase, monitor: Monitor) -> Summary:
@@ -178,6 +180,7 @@ class _Loop:
                 "megapixels_per_s": stats.megapixels_per_s,
                 "wait_share": stats.wait_share,
             },
+            feature_network=not self._phase.network.classes,
         )
 
     def _begin(self) -> str | None:

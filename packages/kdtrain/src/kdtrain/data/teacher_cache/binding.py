@@ -25,6 +25,7 @@ from kdtrain.model.network import Network
 from kdtrain.shards.index import Index
 from kdtrain.shards.models import Shard, magnification_name
 
+_OF_SOURCE = ", and with the options of its own that cache.json has under teacher.settings"
 _NAMED = 3
 """Shards that a message names; the rest it counts."""
 
@@ -69,7 +70,7 @@ def check_cache(
     out = "CACHE" if other or any("T19" in line for line in lacking) else str(cache.directory)
     raise UsageError(
         f"--teacher-cache {cache.directory} does not fit this run:\n  {lines}\nthis makes one that fits: "
-        f"{fitting_command(cache, config, out)}"
+        f"{fitting_command(cache, config, out)}{_OF_SOURCE * isinstance(cache.document, SourceDocument)}"
     )
 
 

@@ -14,7 +14,7 @@ from kdtrain.errors import UsageError
 from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.files import sha256_of
 from kdtrain.report.runs.groups import method_of
-from kdtrain.report.runs.run import Run, not_ready, read_evaluated
+from kdtrain.report.runs.run import FEATURES_ALONE, Run, not_ready, read_evaluated
 from kdtrain.report.runs.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run, runs_in
@@ -190,7 +190,7 @@ def _read(
             ready.append(one)
         elif one.missing is None:
             refused.append(f"{one.name}: {reason}")
-        else:
+        elif reason != FEATURES_ALONE:  # of a sweep: others were made of it
             missing.append(_with_reason(one.missing, reason))
     if refused:
         raise UsageError("a report is made of evaluated runs:\n  " + "\n  ".join(refused))

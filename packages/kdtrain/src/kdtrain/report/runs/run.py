@@ -122,6 +122,12 @@ def metric_of(record: Mapping[str, Any]) -> str:
     return str(record["shard_set"].get("select_by", record["settings"].get("select_by")))
 
 
+FEATURES_ALONE = (
+    "it is a feature network and answers with no class: report the run that 'kdtrain finetune' made of it"
+)
+"""Why a run has nothing to report, now or later."""
+
+
 def not_ready(folder: Path, split: str, shards: Location | None) -> str | None:
     """Why a run cannot be reported yet, with what to do; None where it can.
 
@@ -133,8 +139,11 @@ def not_ready(folder: Path, split: str, shards: Location | None) -> str | None:
     weights = folder / MODEL_FILE
     if not weights.is_file():
         return f"its training is not finished (no {MODEL_FILE}): run its command again to go on"
+    record = read_run(folder, what="RUN", finished=True)
+    if not record["network"]["classes"]:
+        return FEATURES_ALONE
     path = evaluation_folder(folder, split)
-    where = shards or read_run(folder, what="RUN").get("other_settings", {}).get("shards", "DIR")
+    where = shards or record.get("other_settings", {}).get("shards", "DIR")
     command = shlex.join(["kdtrain", "evaluate", str(folder), "--shards", str(where), "--split", split])
     if not (path / METRICS_FILE).is_file():
         return f"it is not evaluated on {split}: run '{command}'"

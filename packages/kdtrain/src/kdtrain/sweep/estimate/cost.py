@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig
 from kdtrain.data.plan import SampleRef, epoch_order, micro_batches, n_groups
 from kdtrain.data.sets import validation_split
+from kdtrain.data.teacher_cache.document import SourceDocument
 from kdtrain.errors import UsageError
 from kdtrain.model.flops import gflops_of_sizes, projector_gflops
 from kdtrain.model.network import Network
@@ -62,25 +63,34 @@ class RunEstimate:
 
 
 def estimate_run(
-    config: PhaseConfig, index: Index, *, teacher: Network | None, student: Network, speed: Speed
+    config: PhaseConfig,
+    index: Index,
+    *,
+    teacher: Network | None,
+    student: Network,
+    speed: Speed,
+    source: SourceDocument | None = None,
 ) -> RunEstimate:
     """Estimate a run.
 
     Args:
         config: Settings of a phase.
         index: Its shards.
-        teacher: Teacher of a distillation; None in other phases.
+        teacher: Teacher of a distillation; None in other phases, and where it is no run.
         student: The network that is trained.
         speed: Speed of the machine that it will run on, measured with the student's architecture.
+        source: The cache of a teacher that is no run.
 
     Raises:
         ShardError: The shards lack a split or a magnification.
         UsageError: No split can validate, or an image is too small for a network.
     """
-    assert (teacher is not None) == isinstance(config, DistillConfig)
-    projection = projection_of(config, student.spec, teacher) if isinstance(config, DistillConfig) else None
+    assert teacher is None or isinstance(config, DistillConfig)
+    projection = (
+        projection_of(config, student.spec, teacher, source) if isinstance(config, DistillConfig) else None
+    )
     joined, train_on = union_of(index, config.train_on)
-    validate_on = validation_split(config, index, labelled=teacher is None)
+    validate_on = validation_split(config, index, labelled=not isinstance(config, DistillConfig))
     if isinstance(config, DistillConfig) and config.teacher_cache is not None:
         teacher = None  # its outputs are read
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from kdtrain.shards.index import Index
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
-from kdtrain.sweep.jobs import Job, choices_of, warnings_of
+from kdtrain.sweep.jobs import Job, choices_of, source_of, warnings_of
 from kdtrain.sweep.state import Progress
 from kdtrain.text import plural
 from kdtrain.training.shape import Shape, shape_texts
@@ -86,8 +86,10 @@ def _estimate(job: Job, index: Index, speeds: dict[tuple[str, ...], Speed]) -> R
         speeds[key] = measure_speed(
             config.device, spec, precision=config.precision, image_format=image_format
         )
-    teacher = job.needs[0].network if job.run.phase == "distill" else None
-    return estimate_run(config, index, teacher=teacher, student=network, speed=speeds[key])
+    teacher = job.needs[0].network if job.run.phase == "distill" and job.needs else None
+    return estimate_run(
+        config, index, teacher=teacher, student=network, speed=speeds[key], source=source_of(job)
+    )
 
 
 def _seconds_left(estimate: RunEstimate | None, progress: Progress) -> float:

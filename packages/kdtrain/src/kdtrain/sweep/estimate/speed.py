@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -104,7 +104,8 @@ def measure_speed(
         UsageError: A GPU was asked for and there is none.
     """
     where = pick_device(device, Launch())
-    network = build_from(model, seed=0).to(where)
+    # A feature network takes as long with a classifier, which is what the calibration trains.
+    network = build_from(replace(model, n_classes=model.n_classes or 2), seed=0).to(where)
     update_s, save_s = _update_and_save(network, where)
     training, forward, teacher = _curves(network, precision, where)
     pixels = _pixels(512)

@@ -86,7 +86,7 @@ def request_of(
         "train": train,
         "folder": str(job.folder),
         "shards": str(shards),
-        "splits": list(evaluate.splits),
+        "splits": list(evaluate.splits) if job.measured else [],
         "unit": evaluate.unit,
         "iterations": evaluate.iterations,
         "cache": None
