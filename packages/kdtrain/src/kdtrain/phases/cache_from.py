@@ -32,6 +32,7 @@ def cache_from(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     """
     start = Start.of(config)
     index = read_index(config.shards, config.cache, magnifications=read_of(config))
+    wanted_splits(config, index)  # a wrong name is said before a teacher is opened, which may take minutes
     source = opened(config, index, start)
     monitor.say(described(source))
     return cache_source(config, index, source, monitor, start)

@@ -90,6 +90,7 @@ def _teacher(config: CacheTeacherConfig, start: Start) -> tuple[Index, CacheSett
     """The set, the settings of the cache, and the teacher at work with a sentence about it."""
     if config.from_ is not None:
         index = read_index(config.shards, config.cache, magnifications=read_of(config))
+        wanted_splits(config, index)
         source = opened(config, index, start)
         check_phase(config, index, (*source.magnifications, config.magnification), labelled=False)
         check_source(config, index, source)
