@@ -25,6 +25,8 @@ from fixtures.training_runs import kdtrain
 from kdtrain.bundle.runtime import Inference
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.data.stream import EvaluationStream
+from kdtrain.data.teacher_cache.view import TeacherView
+from kdtrain.phases import cache_writer
 from kdtrain.predict import slides
 from kdtrain.predict.answers.classify import decoded
 from kdtrain.predict.answers.prediction import SlideError
@@ -433,3 +435,51 @@ def test_vectors_of_slides_are_those_of_their_set(made: Made, tmp_path: Path) ->
     (tmp_path / "slides" / names[0]).unlink()
     again = kdtrain("features", made.run, *made.slides, *common, tmp_path / "slides")
     assert (again.code, "5 shards or slides were there already" in again.said) == (0, True), again.said
+
+
+def test_features_on_disk_become_a_student_that_predicts(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """h5 files, cache (stopped once), a student without classes, probe, classifier, evaluation, bundle, prediction."""
+    shards = ("--shards", made.shards, "--workers", 0)
+    h5, cache, student, classifier = (tmp_path / name for name in ("h5", "cache", "student", "classifier"))
+    written = kdtrain("features", made.run, *shards, "--cells", "--out", h5)
+    assert written.code == 0, written.said
+
+    caching = ("cache-teacher", "--from", h5, *shards, "--magnification", 2.5, "--train-on", "train")
+    caching = (*caching, "--validate-on", "none", "--views", 2, "--output-stride", 16, "--out", cache)
+    original = cache_writer.encode_view
+
+    def stopped(view: TeacherView, what: str) -> bytes:
+        if what.endswith("v001.st"):
+            raise KeyboardInterrupt
+        return original(view, what)
+
+    monkeypatch.setattr(cache_writer, "encode_view", stopped)
+    assert kdtrain(*caching).code == 1
+    monkeypatch.setattr(cache_writer, "encode_view", original)
+    cached = kdtrain(*caching)
+    assert cached.code == 0, cached.said
+
+    quick = ("--epochs", 1, "--accumulate", 2, "--no-tensorboard", "--validate-on", "none")
+    distilled = kdtrain(
+        *("distill", *shards, "--teacher-cache", cache, "--magnification", 2.5, "--train-on", "train"),
+        *(*quick, "--hint", "cosine", "--output-stride", 16, "--out", student),
+    )
+    assert distilled.code == 0, distilled.said
+    probed = kdtrain("evaluate", student, *shards, "--probe", "--split", "train", "--iterations", 50)
+    assert probed.code == 0, probed.said
+    own = kdtrain("features", student, *made.slides[:1], "--workers", 0, "--out", tmp_path / "own")
+    assert own.code == 0, own.said
+
+    tuned = kdtrain(
+        "finetune", *shards, "--student", student, *quick, "--train-on", "train", "--out", classifier
+    )
+    assert tuned.code == 0, tuned.said
+    measured = kdtrain("evaluate", classifier, *shards, "--iterations", 50)
+    assert measured.code == 0, measured.said
+    exported = kdtrain("export", classifier, "--shards", made.shards, "--out", tmp_path / "bundle")
+    assert exported.code == 0, exported.said
+    predicted = kdtrain("predict", tmp_path / "bundle", *made.slides[:1], "--workers", 0, "--outside", "warn")
+    assert predicted.code == 0, predicted.said
+    assert "slide-0.svs" in predicted.said

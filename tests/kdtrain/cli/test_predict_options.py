@@ -38,7 +38,7 @@ def test_every_number_has_a_range() -> None:
     assert all(option.type.max is not None for option in NUMBERS)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare", "report", "sweep", "export"])
+@pytest.mark.parametrize("command", ["evaluate", "compare", "features", "report", "sweep", "export"])
 def test_no_command_takes_a_number_without_end(command: str) -> None:
     """Numbers of the other commands have ends, too, and none takes what is no number."""
     numbers = [

@@ -77,7 +77,7 @@ def test_batch_normalisation_is_mapped_and_reported(tmp_path: Path) -> None:
     ours = model.state_dict()
     assert all(torch.equal(ours[name], weights[name]) for name in (*report.loaded, *report.mapped))
     assert torch.equal(ours["fc.weight"], fresh["fc.weight"])
-    assert "60 tensors loaded, 40 of them from batch to group normalisation; 62 left out" in str(report)
+    assert "60 of 62 tensors loaded, 40 of them from batch to group normalisation; 62 left out" in str(report)
 
 
 def test_run_folder_gives_every_tensor(tmp_path: Path) -> None:
@@ -88,6 +88,49 @@ def test_run_folder_gives_every_tensor(tmp_path: Path) -> None:
     assert _equal(_copy(model), _copy(source))
     assert set(report.loaded) == set(source.state_dict())
     assert report.mapped == () and report.skipped == ()
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "model.encoder."])
+def test_a_file_without_a_classifier_fits(tmp_path: Path, prefix: str) -> None:
+    """An encoder as timm saves it, under its own names or as a part of another: all but fc, which starts anew."""
+    weights = {
+        f"{prefix}{name}": value
+        for name, value in _batch_norm_resnet18(tmp_path / "whole.pth").items()
+        if not name.startswith("fc.")
+    }
+    save_file(weights, tmp_path / "encoder.safetensors")
+    model = _model("resnet18")
+    fresh = _copy(model)
+    report = load_init(model, tmp_path / "encoder.safetensors")
+    assert (len(report.loaded), len(report.mapped), report.fresh) == (20, 40, ("fc.weight", "fc.bias"))
+    assert (
+        "60 of 62 tensors loaded, 40 of them from batch to group normalisation; fc is not in the file"
+        in str(report)
+    )
+    ours = model.state_dict()
+    assert torch.equal(ours["layer4.1.conv2.weight"], weights[f"{prefix}layer4.1.conv2.weight"])
+    assert torch.equal(ours["fc.weight"], fresh["fc.weight"])
+
+
+def test_half_a_classifier_is_refused(tmp_path: Path) -> None:
+    """A file that has weights of fc and no biases is damaged, not an encoder."""
+    weights = _model().state_dict()
+    del weights["fc.bias"]
+    save_file(weights, tmp_path / MODEL_FILE)
+    with pytest.raises(InitError, match=r"fc\.bias is not in the file"):
+        load_init(_model(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_weights_of_timm_fit(tmp_path: Path, name: str) -> None:
+    """Its ResNets have torchvision's names; one with a deep stem is refused by what does not fit."""
+    timm = pytest.importorskip("timm", reason="needs timm")
+    save_file(timm.create_model(name, num_classes=0).state_dict(), tmp_path / "timm.safetensors")
+    report = load_init(_model(name), tmp_path / "timm.safetensors")
+    assert len(report.loaded) + len(report.mapped) + 2 == len(_model(name).state_dict())
+    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "deep.safetensors")
+    with pytest.raises(InitError, match=r"does not fit this model: bn1|does not fit this model: conv1"):
+        load_init(_model(), tmp_path / "deep.safetensors")
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])

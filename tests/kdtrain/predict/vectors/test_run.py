@@ -162,6 +162,13 @@ def test_wrong_usage_is_found_before_any_work(tmp_path: Path, arguments: tuple[s
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_is_pytorchs(teacher: Path, shards: Path, tmp_path: Path) -> None:
+    """ONNX Runtime computes bundles alone."""
+    done = features(teacher, shards, tmp_path / "out", "--backend", "onnx")
+    assert done.code == 2
+    assert "which has no ONNX file; leave --backend out" in done.said
+
+
 def test_slides_without_a_file_of_their_own_are_listed(
     teacher: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,10 +65,24 @@ _KEPT = "files that were finished are kept in --out, and the same command goes o
     help="Folder of GeoJSON (QuPath) or XML (ImageScope) files, for a network of annotated regions.",
 )
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "onnx", "pytorch"]),
+    default="auto",
+    show_default=True,
+    help="Of a bundle; auto: ONNX Runtime on a CPU, PyTorch on a GPU. A run is PyTorch's.",
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where."
 )
 @click.option(
     "--workers", type=click.IntRange(0, 1024), help="Processes that read; 0: none.  [default: one per core]"
+)
+@click.option(
+    "--start-seconds",
+    type=Number(86_400),
+    default=120.0,
+    show_default=True,
+    help="How long these processes may take to start, seconds.",
 )
 @click.option(
     "--slide-minutes",

@@ -83,7 +83,7 @@ class TeacherConfig(PhaseConfig):
             leaves 8 cells on the shorter side of the median training image.
         width: Channels of every stage, relative to the model's: 1, 0.5 or 0.25.
         stem: 7x7 convolution and pooling (standard), or a 3x3 convolution alone, for images of few pixels (small).
-        init: A run or a torchvision weights file to start from. Left out: He initialisation.
+        init: A run, or a weights file of torchvision's or timm's ResNets, to start from. Left out: He initialisation.
     """
 
     phase: ClassVar[str] = "teacher"

@@ -1,8 +1,11 @@
 """The weights that a model starts from: He initialisation, or those of a file (``--init``).
 
-A file is a kdtrain run's model.safetensors or a torchvision-style state dict (.pth). It is read as tensors only:
-nothing in it is executed. Where it has batch normalisation, the learned scale and shift go to the group
-normalisation in its place; running statistics have no counterpart. Which tensors went where is reported.
+A file is a kdtrain run's model.safetensors, or a state dict with the names of torchvision's and timm's ResNets (.pth,
+.safetensors), with or without a classifier, its names behind a prefix of their own or not. It is read as tensors only:
+nothing in it is executed. Where it has batch normalisation, the learned scale and shift go to the group normalisation
+in its place. Running statistics have no counterpart and are left out rather than folded into the convolutions: group
+normalisation takes mean and deviation anew of each image, and would for the most part divide a factor out again.
+Which tensors went where is reported.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from kdtrain.text import plural
 MODEL_FILE = "model.safetensors"
 """The best weights of a run, in its folder."""
 _CLASSIFIER = ("fc.weight", "fc.bias")
+_FIRST = "conv1.weight"
+"""Of a ResNet: what stands before it stands before every name."""
 _NAMED_FAULTS = 3
 
 
@@ -38,18 +43,23 @@ class InitReport:
         mapped: Scales and shifts of a batch normalisation, copied to the group normalisation in its place.
         skipped: (tensor of the file, reason) of all that was left out. A parameter of the model that is named
             here keeps its value.
+        fresh: Parameters of a classifier that the file does not have: they keep their value.
     """
 
     path: Path
     loaded: tuple[str, ...]
     mapped: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    fresh: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         reasons = sorted({reason for _, reason in self.skipped})
         left = f"; {len(self.skipped)} left out ({'; '.join(reasons)})" if reasons else ""
         mapped = f", {len(self.mapped)} of them from batch to group normalisation" if self.mapped else ""
-        return f"{self.path}: {plural(len(self.loaded) + len(self.mapped), 'tensor')} loaded{mapped}{left}"
+        fit = len(self.loaded) + len(self.mapped)
+        kept = len({name for name, _ in self.skipped} & set(_CLASSIFIER)) + len(self.fresh)
+        fresh = "; fc is not in the file and starts anew" if self.fresh else ""
+        return f"{self.path}: {fit} of {plural(fit + kept, 'tensor')} loaded{mapped}{fresh}{left}"
 
 
 def he_init(model: nn.Module, generator: torch.Generator | None) -> None:
@@ -87,7 +97,7 @@ def freeze_all_but_fc(model: nn.Module) -> None:
 def load_init(model: nn.Module, path: Path | str) -> InitReport:
     """Copy the weights of a file into a model, all that fit, or none where the architecture differs.
 
-    The fc layer is left out where its number of classes differs; everything else must fit.
+    The fc layer is left out where its number of classes differs or the file has none; everything else must fit.
 
     Args:
         model: Changed in place; dtype and device stay.
@@ -143,15 +153,25 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         some = ", ".join(foreign[:_NAMED_FAULTS])
         raise InitError(f"{path}: {some}: not tensors; pass the state dict alone, not a whole checkpoint")
     # Models wrapped for several GPUs save their names with this prefix.
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    return _bare({str(name).removeprefix("module."): value for name, value in content.items()})
+
+
+def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names without what all of them begin with, as where a network was a part of another: ``backbone.``."""
+    prefix = min(
+        (name.removesuffix(_FIRST) for name in weights if name.endswith(_FIRST)), key=len, default=""
+    )
+    shared = prefix.endswith(".") and all(name.startswith(prefix) for name in weights)
+    return {name.removeprefix(prefix) if shared else name: value for name, value in weights.items()}
 
 
 def _compare(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> InitReport:
     loaded, mapped, faults = [], [], []
     skipped = [(name, reason) for name in weights if (reason := _reason_to_skip(name, own, weights))]
     left_out = {name for name, _ in skipped}
+    fresh = () if set(_CLASSIFIER) & weights.keys() else tuple(name for name in _CLASSIFIER if name in own)
     for name in sorted(own.keys() | (weights.keys() - left_out)):
-        if name in left_out:
+        if name in left_out or name in fresh:
             continue
         fault = _fault(name, own.get(name), weights.get(name))
         if fault is not None:
@@ -166,7 +186,9 @@ def _compare(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Pat
             f"{path}: does not fit this model: {'; '.join(faults[:_NAMED_FAULTS])}{more}; "
             "choose the --model that the file was made with, or another file"
         )
-    return InitReport(path=path, loaded=tuple(loaded), mapped=tuple(mapped), skipped=tuple(skipped))
+    return InitReport(
+        path=path, loaded=tuple(loaded), mapped=tuple(mapped), skipped=tuple(skipped), fresh=fresh
+    )
 
 
 def _reason_to_skip(name: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:

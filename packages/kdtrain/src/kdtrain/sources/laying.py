@@ -11,6 +11,7 @@ right, bottom) in parts of the region: (0, 0, 1, 1) is all of it, and a tile may
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil, floor
 
 import torch
 from torch import Tensor
@@ -60,11 +61,15 @@ class Laying:
         if not (right > left and bottom > top):
             raise ValueError(f"a box has its left before its right and its top before its bottom; got {box}")
         height, width = self._extent
-        down_Hh = _shared(self._sum_CHW.shape[1], top * height, bottom * height, rows)
-        across_Ww = _shared(self._sum_CHW.shape[2], left * width, right * width, columns)
+        high = _cells(self._sum_CHW.shape[1], top * height, bottom * height)
+        wide = _cells(self._sum_CHW.shape[2], left * width, right * width)
+        down_Hh = _shared(high, top * height, bottom * height, rows)
+        across_Ww = _shared(wide, left * width, right * width, columns)
+        # A tile touches few of a large region's cells: the others are left alone.
+        part = (slice(high.start, high.stop), slice(wide.start, wide.stop))
         tokens = tokens_Chw.double()
-        self._sum_CHW += torch.einsum("Hh,chw,Ww->cHW", down_Hh, tokens, across_Ww)
-        self._area_HW += torch.outer(down_Hh.sum(1), across_Ww.sum(1))
+        self._sum_CHW[:, *part] += torch.einsum("Hh,chw,Ww->cHW", down_Hh, tokens, across_Ww)
+        self._area_HW[part] += torch.outer(down_Hh.sum(1), across_Ww.sum(1))
         # Asked by place, because tiles that overlap cover what they share only once.
         inside = [
             (places >= start) & (places < end)
@@ -159,8 +164,14 @@ def _per_cell(places: Tensor) -> Tensor:
     return places.view(rows, POINTS, columns, POINTS).sum(dim=(1, 3))
 
 
-def _shared(cells: int, start: float, end: float, tokens: int) -> Tensor:
+def _cells(cells: int, start: float, end: float) -> range:
+    """The cells that lie between start and end."""
+    first = min(max(floor(start), 0), cells)
+    return range(first, max(first, min(ceil(end), cells)))
+
+
+def _shared(cells: range, start: float, end: float, tokens: int) -> Tensor:
     """How much of each cell [i, i + 1) each of the tokens between start and end takes: (cells, tokens)."""
     edges = torch.linspace(start, end, tokens + 1, dtype=torch.float64)
-    first = torch.arange(cells, dtype=torch.float64)[:, None]
+    first = torch.arange(cells.start, cells.stop, dtype=torch.float64)[:, None]
     return (torch.minimum(edges[1:], first + 1) - torch.maximum(edges[:-1], first)).clamp(min=0)

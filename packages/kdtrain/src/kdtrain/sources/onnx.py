@@ -63,28 +63,24 @@ class OnnxTiles:
         self.plan = _plan(self._input, settings, path)
         self._pixels = _pixels(self._input.kind, settings)
         self._outputs: tuple[str, ...] = tuple(each.name for each in self._session.get_outputs())
-        self._chosen: tuple[str, str | None] | None = None
-        self._chosen = self._try(settings)
-        features, logits = self._chosen
-        self.gives_logits = logits is not None
+        self._features, self._logits, self.channels = self._tried(settings)
+        self.gives_logits = self._logits is not None
         self.settings: dict[str, Any] = {
             **self.plan.record,
             **self._pixels.record,
-            "features_output": features,
-            "logits_output": logits,
+            "features_output": self._features,
+            "logits_output": self._logits,
             "extra_tokens": settings.extra,
         }
 
     def say(self, tiles_BCHW: Tensor) -> Said:
         """See :meth:`kdtrain.sources.tiled.TileNetwork.say`."""
-        assert self._chosen is not None
-        features, logits = self._chosen
-        wanted = (features,) if logits is None else (features, logits)
-        given = self._run(wanted, tiles_BCHW)
-        return self._read(given[0], given[1] if logits is not None else None, tiles_BCHW)
+        wanted = [self._features] if self._logits is None else [self._features, self._logits]
+        vectors, *logits = self._run(wanted, tiles_BCHW)
+        return self._read(vectors, logits[0] if logits else None, tiles_BCHW)
 
-    def _try(self, settings: TileSettings) -> tuple[str, str | None]:
-        """Which outputs to read, once it was asked of a picture."""
+    def _tried(self, settings: TileSettings) -> tuple[str, str | None, int]:
+        """Outputs that hold vectors and logits, and the vectors' channels, once it was asked about a picture."""
         tiles = probe_tile(self.plan)
         try:
             given = dict(zip(self._outputs, self._run(self._outputs, tiles), strict=True))
@@ -96,8 +92,7 @@ class OnnxTiles:
                 "--tile-px as it wants it, name its outputs by --features-output and --logits-output, or export it "
                 "otherwise"
             ) from None
-        self.channels = answer.map_BChw.shape[1]
-        return features, logits
+        return features, logits, answer.map_BChw.shape[1]
 
     def _read(self, vectors: Tensor, logits: Tensor | None, tiles_BCHW: Tensor) -> Said:
         tile = (tiles_BCHW.shape[2], tiles_BCHW.shape[3])

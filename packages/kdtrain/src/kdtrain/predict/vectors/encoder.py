@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.document import BUNDLE_FILE
-from kdtrain.bundle.load import open_bundle
+from kdtrain.bundle.load import Backend, Device, open_bundle
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
 from kdtrain.training.run_folder import RUN_FILE
 
-Device = Literal["auto", "cpu", "cuda"]
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -93,15 +92,25 @@ class Encoder:
             ) from None
 
 
-def open_encoder(folder: Path, device: Device) -> Encoder:
+def open_encoder(folder: Path, backend: Backend, device: Device) -> Encoder:
     """The network of a run or of a bundle.
 
+    Args:
+        folder: Of either.
+        backend: Which library computes a bundle's; a run's is PyTorch's.
+        device: Where.
+
     Raises:
-        UsageError: The folder is neither, or damaged.
+        UsageError: The folder is neither, or damaged; there is no such device, or not for that library.
     """
     if (folder / BUNDLE_FILE).exists():
-        return _of_bundle(folder, device)
+        return _of_bundle(folder, backend, device)
     if (folder / RUN_FILE).exists():
+        if backend == "onnx":
+            raise UsageError(
+                f"{folder} is a run, which has no ONNX file; leave --backend out, or give a bundle of it ('kdtrain "
+                "export')"
+            )
         return _of_run(folder, device)
     raise UsageError(
         f"{folder} holds neither {RUN_FILE} nor {BUNDLE_FILE}; give the folder of a run, or one that 'kdtrain export' "
@@ -109,7 +118,7 @@ def open_encoder(folder: Path, device: Device) -> Encoder:
     )
 
 
-def _of_bundle(folder: Path, device: Device) -> Encoder:
+def _of_bundle(folder: Path, backend: Backend, device: Device) -> Encoder:
     bundle = open_bundle(folder)
     architecture = bundle.document.architecture
     return Encoder(
@@ -118,7 +127,7 @@ def _of_bundle(folder: Path, device: Device) -> Encoder:
         magnification=bundle.magnification,
         stride_px=architecture.output_stride,
         folder=folder,
-        maps=_runtime_maps(bundle.runtime(device=device)),
+        maps=_runtime_maps(bundle.runtime(backend=backend, device=device)),
         config=bundle.document.slides,
     )
 

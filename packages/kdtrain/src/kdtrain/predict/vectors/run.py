@@ -11,10 +11,10 @@ from rich.console import Console
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure
-from kdtrain.predict.answers.request import ReadOptions, Request
+from kdtrain.predict.answers.request import Backend, Device, ReadOptions, Request
 from kdtrain.predict.answers.slide_images import ReadJob, SlideImages
 from kdtrain.predict.run import ReadFaults, read_all, slides_bar
-from kdtrain.predict.vectors.encoder import Device, Encoder, open_encoder
+from kdtrain.predict.vectors.encoder import Encoder, open_encoder
 from kdtrain.predict.vectors.folder import VectorsFolder
 from kdtrain.predict.vectors.places import slide_vectors
 from kdtrain.predict.vectors.seen import Unit, see_shards, see_slide, shard_marks
@@ -37,8 +37,10 @@ class VectorRequest:
         layout: Whose layout the files have.
         kind: Of the vectors.
         read: What decides the pixels of slides.
+        backend: Which library computes the network of a bundle.
         device: Where to compute.
         workers: Processes that read; None for one per core, 0 for none.
+        start_seconds: How long these may take to start.
         slide_minutes: How long a slide may be read; 0 for any time.
     """
 
@@ -51,8 +53,10 @@ class VectorRequest:
     layout: Layout = "trident"
     kind: Kind = "float32"
     read: ReadOptions = field(default_factory=ReadOptions)
+    backend: Backend = "auto"
     device: Device = "auto"
     workers: int | None = None
+    start_seconds: float = 120.0
     slide_minutes: float = 120.0
 
 
@@ -94,7 +98,7 @@ def extract_features(request: VectorRequest, console: Console) -> Outcome:
     if request.slides:
         slides.require_slideprep()
         slides.require_folder(request.read.annotations)
-    encoder = open_encoder(request.network, request.device)
+    encoder = open_encoder(request.network, request.backend, request.device)
     outcome = Outcome(encoder=encoder.name)
     index = None if request.shards is None else _index(request, encoder)
     jobs = [] if index is not None else _jobs(request, encoder, outcome)
@@ -189,9 +193,14 @@ def _of_slides(
     todo = [job for job in jobs if not folder.done(job.key, slides.slide_mark(job))]
     outcome.kept += len(jobs) - len(todo)
     faults = ReadFaults(request.slide_minutes)
-    as_predicted = Request(bundle=request.network, slides=request.slides, workers=request.workers)
+    reading = Request(
+        bundle=request.network,
+        slides=request.slides,
+        workers=request.workers,
+        start_seconds=request.start_seconds,
+    )
     with slides_bar(console, len(jobs), outcome.kept, "Slides") as (say, step):
-        for job, images in read_all(todo, faults, as_predicted, say, step):
+        for job, images in read_all(todo, faults, reading, say, step):
             if isinstance(images, SlideImages):
                 say(images.name)
                 yield see_slide(images, encoder, job.key, slides.slide_mark(job, images.fingerprint))
