@@ -111,6 +111,13 @@ def test_a_stride_that_leaves_too_little_is_warned_of(index, tmp_path):
     ]
 
 
+def test_strides_that_are_compared_are_not_warned_of(index, tmp_path):
+    """Whoever lists 32 and 4 wants to see what 32 does; the teacher is of one stride."""
+    methods = {"Baseline": {"phase": "baseline", "output_stride": [32, 4]}}
+    (said,) = warnings_of(jobs(recipe(methods=methods), index, tmp_path).values())
+    assert said.endswith("(teacher-10x-seed0)")
+
+
 def test_auto_has_no_images_to_choose_by(index, tmp_path):
     """A training set from which all slides were removed is refused in a sentence."""
     rest = tuple(shard for shard in index.document.shards if shard.split != "aux1")

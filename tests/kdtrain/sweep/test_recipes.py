@@ -1,4 +1,4 @@
-"""The recipes of the paper: the runs they mean, and the paper's numbers in them."""
+"""The recipes: the runs they mean, and the paper's numbers in those of the paper."""
 
 from __future__ import annotations
 
@@ -100,3 +100,13 @@ def test_the_papers_numbers_are_whole(name, methods):
 def test_the_papers_numbers_stand_in_the_right_place(name, label, magnification, metric, printed):
     """One of each column of Tables 3 and 4."""
     assert recipe(name).paper[label][magnification][metric] == printed
+
+
+def test_shapes_are_every_stride_and_width_of_both_methods():
+    """A teacher, then twelve shapes of Baseline and KD at three magnifications; labels say the shape."""
+    runs = plan_runs(recipe("shapes"))
+    shapes = [f"s{s}{w}" for s in (32, 16, 8, 4) for w in ("", " w0.5", " w0.25")]
+    expected = [(f"{m} {s}", x) for x in (5, 2.5, 1.25) for m in ("Baseline", "KD") for s in shapes]
+    assert [(run.method, run.magnification) for run in runs[1:]] == expected
+    assert (runs[0].name, len(runs)) == ("teacher-10x-seed0", 73)
+    assert (runs[-1].settings["output_stride"], runs[-1].settings["width"]) == (4, 0.25)

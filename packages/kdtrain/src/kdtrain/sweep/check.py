@@ -96,7 +96,7 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
         trained_on=joined.document.sets[name],
         needs=needs,
         stride_chosen=chosen_of(config, index),
-        warnings=tuple(filter(None, (choice.warning, stride_warning(config, network, index)))),
+        warnings=tuple(filter(None, (choice.warning, stride_warning(run, config, network, index)))),
     )
 
 

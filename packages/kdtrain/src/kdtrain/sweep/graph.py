@@ -50,6 +50,7 @@ class PlannedRun:
         seed: Seed of weights, order and augmentation.
         settings: Settings of its phase, as the recipe gives them.
         common: Names of those that come from the recipe's 'settings', for messages.
+        listed: Names of those that come from a list, which is there to compare its values.
         section: Key of the recipe that asks for it, for messages.
         depends_on: Names of the runs whose networks it needs: a teacher, or a student.
         exists: It was trained before this sweep, and is only measured.
@@ -63,6 +64,7 @@ class PlannedRun:
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     common: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
     section: str
     depends_on: tuple[str, ...] = ()
     exists: bool = False
@@ -174,6 +176,7 @@ def _runs_of_seed(
     for _, _, _, method, magnification in sorted(wanted, key=lambda row: row[:3]):
         phase, section = method.recipe.phase, f"methods.{method.key}"
         run = _planned(method.label, phase, magnification, seed, method.settings, section)
+        run = replace(run, listed=frozenset(method.recipe.lists))
         if phase == "distill":
             if teacher is None:
                 raise UsageError(f"{section} distils, and the recipe has no 'teacher'; add that section")

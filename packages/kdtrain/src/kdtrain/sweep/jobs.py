@@ -163,7 +163,12 @@ def chosen_of(config: PhaseConfig, index: Index) -> Chosen | None:
     return chosen_stride(config, index) if isinstance(config, Shaped) else None
 
 
-def stride_warning(config: PhaseConfig, network: Network, index: Index) -> str | None:
-    """That a run's output stride leaves too little of its images, with what to add; None where it does not."""
-    few = few_cells(config, index, network.output_stride) if isinstance(config, Shaped) else None
+def stride_warning(run: PlannedRun, config: PhaseConfig, network: Network, index: Index) -> str | None:
+    """That a run's output stride leaves too little of its images, with what to add; None where it does not.
+
+    Nor where the recipe lists strides: whoever compares them sees what each leaves.
+    """
+    if not isinstance(config, Shaped) or "output_stride" in run.listed:
+        return None
+    few = few_cells(config, index, network.output_stride)
     return None if few is None else f"{few}; add 'output_stride: auto' to the recipe"
