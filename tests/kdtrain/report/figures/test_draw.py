@@ -273,3 +273,83 @@ def test_contrast_of_black_on_white() -> None:
 def test_coordinates_are_short(value: float, shown: str) -> None:
     """A coordinate has at most one decimal, and never a negative zero."""
     assert number(value) == shown
+
+
+def front_chart() -> Chart:
+    """Twelve points close together on a rising front, as many dominated ones below, and a teacher."""
+
+    def points(below: float, *, front: bool) -> tuple[Point, ...]:
+        return tuple(
+            Point(
+                x=2.0**k,
+                y=50 + 3 * k - below,
+                low=45 + 3 * k - below,
+                high=55 + 3 * k - below,
+                label=f"2.5x s{k}",
+                short=str(k + 1) if front else "",
+                quiet=not front,
+            )
+            for k in range(12)
+        )
+
+    teacher = Series(
+        label="Teacher",
+        points=(Point(x=9000, y=90, low=86, high=94, label="10x"),),
+        reference=True,
+        band=True,
+    )
+    usual = Series(label="KD, stride 32", points=points(0, front=False)[:3])
+    others = Series(
+        label="KD, other shapes", points=points(9, front=False), joined=False, looks_as="KD, stride 32"
+    )
+    front = Series(label="Front", points=points(0, front=True), steps=True)
+    return chart(teacher, usual, others, front, x_log=True)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_every_point_of_a_front_has_its_number(size: Size) -> None:
+    """Over the intervals, where nothing else is, and no two touch."""
+    labels = [
+        (float(e.get("x", 0)), float(e.get("y", 0)), e.text or "")
+        for e in drawn(front_chart(), size).iter(f"{SVG}text")
+        if (e.text or "").isdigit() and int(e.text or "") <= 12 and e.get("text-anchor") is None
+    ]
+    assert sorted(int(words) for _, _, words in labels) == list(range(1, 13))
+    for one, other in product(labels, labels):
+        if one < other:
+            apart = other[0] - one[0] >= text_width(one[2], size.font_px)
+            assert apart or abs(other[1] - one[1]) >= size.font_px - 0.2, (one, other)
+
+
+def test_a_front_is_steps_and_the_teacher_a_band() -> None:
+    """A path of level and upright pieces in ink; a rectangle from the interval's end to its other end."""
+    root = drawn(front_chart())
+    steps = [e for e in root.iter(f"{SVG}path") if "H" in e.get("d", "") and e.get("fill") == "none"]
+    assert [e.get("stroke") for e in steps] == [COLOURS["ink"][0]]
+    assert steps[0].get("d", "").count("V") == 11
+    ground, band = root.iter(f"{SVG}rect")
+    assert float(band.get("width", 0)) < float(ground.get("width", 0))
+    assert band.get("fill") == COLOURS["fill"][0]
+
+
+def test_other_shapes_look_as_their_line_does() -> None:
+    """One colour and marker, no line, and the next series takes the next colour."""
+    first, others, second = styles(
+        (line("KD", (1, 1)), line("other", (1, 1), joined=False, looks_as="KD"), line("Baseline", (1, 1)))
+    )
+    assert others == first
+    assert second.colour != first.colour
+    lone = chart(line("a", (1, 1), (2, 2), joined=False))
+    coloured = [e for e in drawn(lone).iter(f"{SVG}path") if e.get("stroke") == COLOURS["s1"][0]]
+    assert coloured == []
+
+
+def test_points_of_one_place_are_told_apart_without_a_common_label() -> None:
+    """Points of two series with one label and one x stand side by side, and the note says why."""
+    place = Point(x=1, y=1, low=0, high=2, label="2.5x s8", quiet=True)
+    two = chart(
+        Series(label="a", points=(place,), joined=False), Series(label="b", points=(place,), joined=False)
+    )
+    assert "Points of one shape and magnification are set side by side" in drawing_notes(two)
+    assert columns_of(two).shift(0, "2.5x s8", 4) < 0 < columns_of(two).shift(1, "2.5x s8", 4)
+    assert columns_of(two).shift(2, "2.5x s8", 4) == 0

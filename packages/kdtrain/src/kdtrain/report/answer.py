@@ -45,7 +45,7 @@ def _without_student(results: Results) -> list[RunGroup]:
 
 def _first(results: Results, student: RunGroup) -> str:
     text = _reached(results, student)
-    baseline, teacher = results.baseline(student.magnification), results.teacher
+    baseline, teacher = results.baseline(student), results.teacher
     if baseline is not None:
         found = results.difference(student, baseline, "accuracy")
         text += f": {against(found, 'the baseline', results.unit)}{_seeds(found, student, baseline)}"
@@ -68,7 +68,7 @@ def _teacher(results: Results, student: RunGroup) -> Iterator[str]:
 def _tally(results: Results) -> Iterator[str]:
     found = []
     for group in results.students:
-        baseline = results.baseline(group.magnification)
+        baseline = results.baseline(group)
         if baseline is not None:
             found.append(results.difference(group, baseline, "accuracy"))
     if len(found) < 2:

@@ -11,6 +11,8 @@ from kdtrain.report.model import Block, Paragraph, Report, Section, Table
 from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resize_charts
 from kdtrain.report.runs.collect import Collection, collect
 from kdtrain.report.runs.results import Results, results_of
+from kdtrain.report.runs.shapes import has_shapes
+from kdtrain.report.shape_charts import front_charts
 from kdtrain.report.tables.cost import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.tables.data import data_table, find_index
 from kdtrain.report.tables.results import (
@@ -21,6 +23,7 @@ from kdtrain.report.tables.results import (
     teacher_table,
 )
 from kdtrain.report.tables.seeds import seed_tables
+from kdtrain.report.tables.shapes import cheapest_sentences, shapes_table
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location, location_of
 from kdtrain.shards.models import magnification_name
@@ -77,7 +80,7 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
     yield Section(name="methods", title="Baseline and students", blocks=methods)
     yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
     yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
-    yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=(accuracy_chart(results),))
+    yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=_against_cost(results))
     yield Section(name="ablation", title="Resizes", blocks=resize_charts(results))
     yield Section(name="curves", title="Training curves", blocks=curve_charts(results), folded=True)
     yield Section(name="confusion", title="Confusion matrices", blocks=confusions(results), folded=True)
@@ -88,6 +91,15 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
         own_settings_table(results),
     )
     yield Section(name="settings", title="Settings", blocks=settings, folded=True)
+
+
+def _against_cost(results: Results) -> tuple[Block, ...]:
+    """Figure 3; of several shapes with the front, and with every shape by its price."""
+    if not has_shapes(results):
+        return (accuracy_chart(results),)
+    sentence = cheapest_sentences(results)
+    below = () if sentence is None else (sentence,)
+    return (*front_charts(results), shapes_table(results), *below)
 
 
 def _data(index: Index | None) -> Block:

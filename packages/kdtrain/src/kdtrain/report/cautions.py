@@ -29,6 +29,8 @@ LIKE = 1.25
 _COMPARABLE = (
     "model",
     "output_stride",
+    "width",
+    "stem",
     "optimizer",
     "lr",
     "weight_decay",
@@ -183,7 +185,7 @@ def _unlike_lengths(results: Results) -> Iterator[str]:
 def _against_baseline(results: Results) -> Iterator[tuple[RunGroup, RunGroup]]:
     """Each group with the baseline of its magnification; not the fine-tuned ones, which had two phases."""
     for group in results.compared:
-        baseline = results.baseline(group.magnification)
+        baseline = results.baseline(group)
         if baseline is not None and group is not baseline and group.phase != "finetune":
             yield group, baseline
 
@@ -191,7 +193,9 @@ def _against_baseline(results: Results) -> Iterator[tuple[RunGroup, RunGroup]]:
 def _settings(run: Run) -> Mapping[str, Any]:
     """With the network that a student took over from its teacher, which its own settings leave out."""
     network = run.record["network"]
-    return {**run.settings, "model": network["model"], "output_stride": network["output_stride"]}
+    usual = {"width": 1.0, "stem": "standard"}
+    shape = {"model": network["model"], "output_stride": network["output_stride"]}
+    return {**run.settings, **shape, **{name: network.get(name, usual[name]) for name in usual}}
 
 
 def _other_teacher(results: Results) -> Iterator[str]:

@@ -81,6 +81,8 @@ class Point:
         low: Lower end of y's interval, if any.
         high: Upper end.
         label: Written beside it: "1.25x".
+        short: Written in its place where that is too long: "3", which the caption explains.
+        quiet: Whether the label is left out of the drawing, which has no room for all.
     """
 
     x: float
@@ -88,6 +90,8 @@ class Point:
     low: float | None = None
     high: float | None = None
     label: str = ""
+    short: str = ""
+    quiet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +104,20 @@ class Series:
         paper: Whether the numbers are the paper's: drawn thin, for comparison.
         reference: Whether the others are measured against it, as students against their teacher: drawn as stars, with a
             dashed line across the figure at their height.
+        band: Whether its interval is drawn as a band across the figure, too.
+        joined: Whether a line runs through its points.
+        steps: Whether it is drawn as steps without markers: the best that is to be had up to each x.
+        looks_as: Label of an earlier series whose colour and markers it has; "" for its own.
     """
 
     label: str
     points: tuple[Point, ...]
     paper: bool = False
     reference: bool = False
+    band: bool = False
+    joined: bool = True
+    steps: bool = False
+    looks_as: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

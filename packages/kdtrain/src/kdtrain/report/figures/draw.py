@@ -12,7 +12,7 @@ from dataclasses import replace
 from html import escape
 from math import isfinite
 
-from kdtrain.pages import line, number, stroked, text
+from kdtrain.pages import element, line, number, stroked, text
 from kdtrain.report.figures.axes import Axis, linear_axis, log_axis
 from kdtrain.report.figures.bars import bar_chart
 from kdtrain.report.figures.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
@@ -49,10 +49,11 @@ def spoken(chart: Chart) -> str:
 def drawing_notes(chart: Chart) -> str:
     """What a reader must know of the drawing: what it sets aside and what it leaves out; "" if nothing."""
     shown, notes = _drawable(chart), []
-    members = columns_of(shown).members.values() if chart.kind == "lines" else ()
-    if any(len(places) > 1 for places in members):
+    columns = columns_of(shown) if chart.kind == "lines" else Columns()
+    if any(len(places) > 1 for places in columns.members.values()):
+        of_one = "dotted line" if columns.shared else "shape and magnification"
         notes.append(
-            "Points of one dotted line are set side by side, so that their intervals can be told apart."
+            f"Points of one {of_one} are set side by side, so that their intervals can be told apart."
         )
     lost = _points(chart) - _points(shown)
     if lost:
@@ -94,7 +95,7 @@ def _line_chart(chart: Chart, size: Size) -> str:
 
 
 def _few(chart: Chart) -> bool:
-    return max(len(series.points) for series in chart.series) <= _MOST_MARKERS
+    return max((len(series.points) for series in chart.series if series.joined), default=0) <= _MOST_MARKERS
 
 
 def _below_columns(area: Area, columns: Columns, size: Size) -> Area:
@@ -140,19 +141,22 @@ def _all_series(
     order = sorted(
         range(len(looks)), key=lambda i: (not chart.series[i].reference, not chart.series[i].paper)
     )
-    drawn, marks = [], []
+    drawn = [_bands(chart, y_axis, area)]
+    marks: list[Mark] = []
     for place in order:
         series = chart.series[place]
         spots = [
             (x_axis.px(p.x) + columns.shift(place, p.label, size.radius), y_axis.px(p.y))
             for p in series.points
         ]
-        marks += [_mark(*spot, p, y_axis) for spot, p in zip(spots, series.points, strict=True)]
+        found = [_mark(*spot, p, y_axis) for spot, p in zip(spots, series.points, strict=True)]
+        # First come, first served: where there is no room for all, the labels of the steps are there.
+        marks = [replace(mark, over=True) for mark in found] + marks if series.steps else marks + found
         drawn += [
             _series_line(series, looks[place], spots, area),
-            _intervals(series, looks[place], spots, y_axis),
+            "" if series.steps else _intervals(series, looks[place], spots, y_axis),
         ]
-        if _few(chart):
+        if _few(chart) and not series.steps:
             drawn.append(_series_markers(series, looks[place], spots, size))
     if not columns.shared:
         drawn += place_labels(marks, area, size)
@@ -161,7 +165,24 @@ def _all_series(
 
 def _mark(x: float, y: float, point: Point, y_axis: Axis) -> Mark:
     top, bottom = (y if end is None else y_axis.px(end) for end in (point.high, point.low))
-    return Mark(x=x, y=y, top=top, bottom=bottom, label=point.label)
+    return Mark(x=x, y=y, top=top, bottom=bottom, label="" if point.quiet else point.short or point.label)
+
+
+def _bands(chart: Chart, y_axis: Axis, area: Area) -> str:
+    """Intervals of references across the figure, below everything."""
+    ends = [(p.low, p.high) for series in chart.series if series.band for p in series.points]
+    return "".join(
+        element(
+            "rect",
+            x=area.left,
+            y=y_axis.px(high),
+            width=area.right - area.left,
+            height=y_axis.px(low) - y_axis.px(high),
+            fill="fill",
+        )
+        for low, high in ends
+        if low is not None and high is not None
+    )
 
 
 def _series_line(series: Series, style: Style, spots: Sequence[tuple[float, float]], area: Area) -> str:
@@ -169,8 +190,12 @@ def _series_line(series: Series, style: Style, spots: Sequence[tuple[float, floa
         return "".join(
             line(area.left, y, area.right, y, style.colour, style.width, dash=style.dash) for _, y in spots
         )
-    if len(spots) < 2:
+    if len(spots) < 2 or not series.joined:
         return ""
+    if series.steps:
+        corners = [f"M{number(spots[0][0])} {number(spots[0][1])}"]
+        corners += [f"H{number(x)}V{number(y)}" for x, y in spots[1:]]
+        return stroked("".join(corners), style.colour, style.width)
     path = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in spots)
     width = style.width if len(spots) <= _MOST_MARKERS else 0.7 * style.width
     return stroked(path, style.colour, width, dash=style.dash)

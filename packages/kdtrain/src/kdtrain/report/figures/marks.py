@@ -45,9 +45,15 @@ class Style:
 
 def styles(series: Sequence[Series]) -> tuple[Style, ...]:
     """A style per series, in order; the first is always the same, whatever the others are."""
-    found, ours, papers = [], 0, 0
-    for one in series:
-        if one.reference:
+    found: list[Style] = []
+    ours, papers = 0, 0
+    labels = [one.label for one in series]
+    for place, one in enumerate(series):
+        if one.looks_as and one.looks_as in labels[:place]:
+            found.append(found[labels.index(one.looks_as)])
+        elif one.steps:
+            found.append(Style(colour="ink", shape="circle", width=1.4))
+        elif one.reference:
             found.append(Style(colour="ink", shape="star", dash="5 4", width=1.2))
         elif one.paper:
             found.append(_style("soft", papers, hollow=True, width=1.1))
@@ -118,7 +124,8 @@ def legend(
         width = _SAMPLE_PX + 6 + text_width(one.label, font_px)
         if x > _LEFT_PX and x + width > right:
             x, y = _LEFT_PX, y + row_px
-        drawn.append(_sample(style, x, y - font_px * 0.35, lines, marks))
+        own_line, own_marks = lines and one.joined, marks and not one.steps
+        drawn.append(_sample(style, x, y - font_px * 0.35, own_line, own_marks))
         drawn.append(text(one.label, x + _SAMPLE_PX + 5, y))
         x += width + 16
     return "".join(drawn), y + row_px - font_px

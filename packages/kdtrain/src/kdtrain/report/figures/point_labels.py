@@ -47,6 +47,8 @@ class Columns:
     def shift(self, place: int, label: str, radius: float) -> float:
         """How far to the right of its column a point of a series stands, in pixels."""
         members = self.members.get(label, (place,))
+        if place not in members:
+            return 0.0
         return (members.index(place) - (len(members) - 1) / 2) * 1.7 * radius
 
 
@@ -59,6 +61,10 @@ def columns_of(chart: Chart) -> Columns:
             if point.label:
                 found[point.label].append(log10(point.x) if chart.x_log else point.x)
                 members[point.label].append(place)
+    if any(point.quiet for series in chart.series for point in series.points):
+        # One label each, beside the points; what stands in one place is moved apart all the same.
+        steps = {place for place, series in enumerate(chart.series) if series.steps}
+        return Columns(members={k: [p for p in places if p not in steps] for k, places in members.items()})
     values = [x for xs in found.values() for x in xs]
     if not values or len(found) == len(values):
         return Columns()
@@ -74,13 +80,23 @@ _Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A drawn point, in pixels: its place, the ends of its interval (``y`` where it has none), its label."""
+    """A drawn point, in pixels: its place, the ends of its interval (``y`` where it has none), its label.
+
+    Attributes:
+        x: Of its middle.
+        y: Likewise.
+        top: Upper end of its interval.
+        bottom: Lower end.
+        label: Written beside it.
+        over: Whether the label had best stand over the interval, as on a front, over which there is nothing.
+    """
 
     x: float
     y: float
     top: float
     bottom: float
     label: str
+    over: bool = False
 
 
 def place_labels(marks: Sequence[Mark], area: Area, size: Size) -> list[str]:
@@ -98,12 +114,21 @@ def place_labels(marks: Sequence[Mark], area: Area, size: Size) -> list[str]:
     for mark in marks:
         if not mark.label:
             continue
-        for box in _places(mark.x, mark.y, text_width(mark.label, size.font_px), size):
+        width = text_width(mark.label, size.font_px)
+        over = _over(mark, width, size) if mark.over else ()
+        for box in (*over, *_places(mark.x, mark.y, width, size)):
             if _within(box, area) and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 drawn.append(text(mark.label, box[0], box[3] - size.font_px * 0.2))
                 break
     return drawn
+
+
+def _over(mark: Mark, width: float, size: Size) -> Iterator[_Box]:
+    """Over the interval, and a line or two higher where another's label is there already."""
+    for lines in range(3):
+        bottom = mark.top - 3 - lines * size.font_px
+        yield mark.x - width / 2, bottom - size.font_px, mark.x + width / 2, bottom
 
 
 def _places(x: float, y: float, width: float, size: Size) -> Iterator[_Box]:

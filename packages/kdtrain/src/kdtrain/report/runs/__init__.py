@@ -2,5 +2,5 @@
 
 Reading order: ``run`` (one evaluated run), ``sweep_file`` (sweep.json), ``collect`` (all runs that may be compared),
 ``groups`` (runs that differ in nothing but the seed), ``scoring`` (numbers with intervals), ``results`` (who is the
-teacher, who the baseline).
+teacher, who the baseline), ``shapes`` (what the networks are), ``front`` (which of them are worth their price).
 """

@@ -17,6 +17,7 @@ from typing import Any
 from kdtrain.errors import UsageError
 from kdtrain.report.runs.run import Run
 from kdtrain.shards.models import magnification_name
+from kdtrain.training.shape import Shape
 
 _PHASES = ("teacher", "baseline", "distill", "finetune")
 _OF_TEACHER = ("magnification", "model", "output_stride")
@@ -37,6 +38,11 @@ class RunGroup:
     def phase(self) -> str:
         """The phase of all its runs."""
         return self.runs[0].phase
+
+    @property
+    def shape(self) -> Shape:
+        """Of the network, the same in all its runs."""
+        return Shape.of(self.runs[0].record["network"])
 
     @property
     def seeds(self) -> tuple[int, ...]:

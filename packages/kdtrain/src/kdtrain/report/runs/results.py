@@ -68,11 +68,13 @@ class Results:
         wanted = (method, magnification)
         return next((g for g in self.groups if (g.method, g.magnification) == wanted), None)
 
-    def baseline(self, magnification: float) -> RunGroup | None:
-        """The first baseline at a magnification, if there is one."""
-        return next(
-            (g for g in self.groups if g.phase == "baseline" and g.magnification == magnification), None
-        )
+    def baseline(self, group: RunGroup) -> RunGroup | None:
+        """The baseline to hold a group against: at its magnification the first of its shape, else the first.
+
+        Of a baseline of another shape than the first it is that one itself.
+        """
+        there = [g for g in self.groups if g.phase == "baseline" and g.magnification == group.magnification]
+        return next((g for g in there if g.shape == group.shape), there[0] if there else None)
 
     def scores(self, group: RunGroup) -> GroupScores:
         """Scores of a group, by tissue region."""

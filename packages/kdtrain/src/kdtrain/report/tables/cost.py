@@ -8,10 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Run
+from kdtrain.report.runs.shapes import chosen_text
 from kdtrain.report.tables.cells import ABSENT, NONE
 from kdtrain.shards.models import magnification_name
 from kdtrain.training.run_folder import cost_hours
+from kdtrain.training.shape import Shape, shape_texts
 
+_USUAL = {"width": "1", "stem": "standard"}
+"""What a network is whose record does not say."""
 SHORT_HASH = 12
 """Hex digits shown of a SHA-256: no two of a person's runs share them."""
 
@@ -21,8 +25,10 @@ def cost_table(results: Results) -> Table:
     runs = [run for group in results.groups for run in group.runs]
     teacher = results.teacher
     reference = teacher.gflops if teacher else None
+    shapes = _shapes(runs)
+    first = [ABSENT] * bool(shapes)
     missing = [
-        Row(heading=run.name, cells=(*[ABSENT] * 7, Cell(text=run.state, note=run.reason)))
+        Row(heading=run.name, cells=(*first, *[ABSENT] * 7, Cell(text=run.state, note=run.reason)))
         for run in results.collection.missing
     ]
     return Table(
@@ -36,6 +42,7 @@ def cost_table(results: Results) -> Table:
         * any(not run.sessions for run in runs),
         corner="Run",
         columns=(
+            *["Shape"] * bool(shapes),
             "GFLOPs",
             "of the teacher's",
             "Megapixels",
@@ -45,7 +52,11 @@ def cost_table(results: Results) -> Table:
             "Device",
             "State",
         ),
-        rows=(*(_cost_row(run, reference) for run in runs), *missing, *_total_rows(runs)),
+        rows=(
+            *(_cost_row(run, reference, shapes[n : n + 1]) for n, run in enumerate(runs)),
+            *missing,
+            *_total_rows(runs, first),
+        ),
     )
 
 
@@ -89,12 +100,21 @@ def ratio_text(ratio: float) -> str:
     return f"1/{whole}" if abs(whole * ratio - 1) <= 0.05 else f"1/{1 / ratio:.2g}"
 
 
-def _cost_row(run: Run, reference: float | None) -> Row:
+def _shapes(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The network of each in words; none where all are the paper's."""
+    shapes = [Shape.of(run.record["network"]) for run in runs]
+    if all(shape.is_papers for shape in shapes) and len({shape.model for shape in shapes}) == 1:
+        return ()
+    return shape_texts(shapes)
+
+
+def _cost_row(run: Run, reference: float | None, shape: Sequence[str]) -> Row:
     hours = cost_hours(run.sessions) if run.sessions else None
     ratio = None if reference is None else run.cost.gflops / reference
     return Row(
         heading=run.name,
         cells=(
+            *(Cell(text=words) for words in shape),
             _number(run.cost.gflops),
             ABSENT if ratio is None else Cell(text=ratio_text(ratio), value=ratio),
             _number(run.cost.megapixels),
@@ -107,14 +127,14 @@ def _cost_row(run: Run, reference: float | None) -> Row:
     )
 
 
-def _total_rows(runs: Sequence[Run]) -> Iterable[Row]:
+def _total_rows(runs: Sequence[Run], first: Sequence[Cell]) -> Iterable[Row]:
     """Hours by device: those of a GPU and of a CPU are not the same thing."""
     sessions = [session for run in runs for session in run.sessions]
     for device in sorted({session.device for session in sessions}):
         total = cost_hours([session for session in sessions if session.device == device])
         yield Row(
             heading=f"all runs on {device}",
-            cells=(*[ABSENT] * 5, _number(total), Cell(text=device), ABSENT),
+            cells=(*first, *[ABSENT] * 5, _number(total), Cell(text=device), ABSENT),
         )
 
 
@@ -130,6 +150,10 @@ def _number(value: float) -> Cell:
 def _settings(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Every setting's text for every run, in the order of the runs."""
     records = [_record(run) for run in runs]
+    usual = {
+        name: value for name, value in _USUAL.items() if any(name in run.record["network"] for run in runs)
+    }
+    records = [{**usual, **record} for record in records]
     keys = dict.fromkeys(key for record in records for key in record)
     return {key: [record.get(key, NONE) for record in records] for key in keys}
 
@@ -145,7 +169,8 @@ def _record(run: Run) -> Mapping[str, str]:
         # The settings hold what was asked for; these are what it came to.
         "validate_on": _shown(shard_set.get("validate_on")),
         "model": str(network["model"]),
-        "output_stride": str(network["output_stride"]),
+        "output_stride": chosen_text(run.record),
+        **{name: _shown(network[name]) for name in _USUAL if name in network},
         "chosen by": str(shard_set["chosen_by"]),
         "trained on shard set sha256": shard_set["sha256"][:SHORT_HASH],
         "evaluated on shard set sha256": run.shard_set_sha256[:SHORT_HASH],

@@ -142,7 +142,7 @@ def baseline_table(results: Results) -> Table | None:
     pairs = [
         (group, baseline)
         for group in results.compared
-        if (baseline := results.baseline(group.magnification)) is not None and baseline is not group
+        if (baseline := results.baseline(group)) is not None and baseline is not group
     ]
     if not pairs:
         return None
