@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from fixtures.repository import ROOT
 from fixtures.shard_sets import write_set
+from kdtrain.config.common import HARMLESS, PATHS
 from kdtrain.shards.index import read_index
 from kdtrain.sweep.check import prepare
 from kdtrain.sweep.graph import plan_runs
+from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import Recipe, load_recipe
 
 RECIPES = ROOT / "recipes"
@@ -47,14 +50,13 @@ def test_settings_are_the_papers(name):
         assert settings["accumulate"] == 32
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_run_fits_a_set_built_as_the_header_says(name, tmp_path, monkeypatch):
-    """On a set with the protocol's splits, no run is refused; the lung set has neither val nor aux."""
+def jobs_on_a_set(name: str, folder: Path) -> list[Job]:
+    """All runs at 10x, 5x and 2.5x on a set built as the header says; the lung set has neither val nor aux."""
     splits = {"train": [3], "test": [2]}
     if name != "luad":
         splits |= {"val": [2], "dev": [2], "aux1": [2], "added": [1]}
     shards = write_set(
-        tmp_path / "set",
+        folder / "set",
         splits,
         unlabelled=[split for split in splits if split in ("aux1", "added")],
         sets={"aux2": ["aux1", "added"]} if name != "luad" else None,
@@ -63,8 +65,83 @@ def test_every_run_fits_a_set_built_as_the_header_says(name, tmp_path, monkeypat
     given = recipe(name)
     low = [m for m in given.magnifications if m >= 2.5]
     runs = plan_runs(given.model_copy(update={"magnifications": tuple(low)}))
-    jobs = prepare(runs, read_index(shards), shards=shards, out=tmp_path / "out", evaluate=given.evaluate)
+    jobs = prepare(runs, read_index(shards), shards=shards, out=folder / "out", evaluate=given.evaluate)
     assert [job.name for job in jobs] == [run.name for run in runs]
+    return list(jobs)
+
+
+EVERY = {
+    "micro_batch": 1,
+    "precision": "fp32",
+    "augment": True,
+    "jitter": [0.5, 0.5, 0.5, 0.2],
+    "seed": 0,
+    "epochs": 100,
+    "optimizer": "adam",
+    "lr": 0.001,
+    "weight_decay": 0.0001,
+    "schedule": "constant",
+    "warmup_steps": 0,
+    "step_every": 0,
+    "accumulate": 32,
+    "zero_stage": 0,
+    "gradient_clipping": 0.0,
+    "ema": 0.0,
+    "activation_checkpointing": False,
+    "decode": "cpu",
+    "validate_on": None,
+}
+LABELLED = EVERY | {
+    "train_on": ["train"],
+    "select_by": "balanced_accuracy",
+    "model": "resnet10",
+    "output_stride": 32,
+    "width": 1.0,
+    "stem": "standard",
+}
+DISTILLED = EVERY | {
+    "select_by": "loss",
+    "resize": "maxpool+bicubic",
+    "temperature": 1.0,
+    "soft_weight": 1.0,
+    "pixel_weight": 1.0,
+    "hint": "mse",
+    "label_weight": 0.0,
+    "model": None,
+    "output_stride": None,
+    "width": None,
+    "stem": None,
+    "start_from": "random",
+    "views": 0,
+    "view_order": "cycle",
+}
+OWN = {
+    "Teacher": LABELLED,
+    "Baseline": LABELLED,
+    "KD": DISTILLED | {"train_on": ["train"]},
+    "KD (ADv1)": DISTILLED | {"train_on": ["aux1"]},
+    "KD (ADv2)": DISTILLED | {"train_on": ["aux2"]},
+}
+RESIZES = {"KD": "none", "KD+MP": "maxpool", "KD+INT": "bicubic", "KD+MP+INT": "maxpool+bicubic"}
+"""Of the ablation, whose methods are otherwise alike."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_papers_recipes_run_is_pinned(name, tmp_path):
+    """On a set built as the header says, no run is refused, and each has these settings, whatever options are new.
+
+    Every network is of stride 32, full width and the standard stem; students learn by the mean squared error of eq. 3
+    and no label, and no weights are averaged.
+    """
+    for job in jobs_on_a_set(name, tmp_path):
+        assert job.config is not None
+        settled = job.config.model_dump(mode="json", exclude=set(PATHS | HARMLESS) | {"magnification"})
+        resized = {"resize": RESIZES[job.run.method]} if name == "ablation" and job.needs else {}
+        method = "KD" if resized else job.run.method
+        assert settled == OWN[method] | resized, job.name
+        network = job.network
+        shape = (network.model, network.output_stride, network.width, network.stem)
+        assert shape == ("resnet10", 32, 1, "standard"), job.name
 
 
 @pytest.mark.parametrize(
