@@ -35,6 +35,8 @@ UNEVEN_SHARES = (((0, 1, 2), (3,)), ((4, 5, 6, 7), ()), ((), (8, 9, 10)))
 """The same groups, as they lie on two ranks: one sample against three, and none at all on either rank."""
 TAUGHT_CHANNELS = 96
 """Of a teacher's map; the student's has 64."""
+SLOW = {"learning_rate": 0.1}
+"""With plain SGD, whose updates are the gradients: Adam's first ones are their signs, which rounding may turn."""
 STOP_AFTER = 4
 """Updates before the interruption; six in all, so that it falls into the second epoch."""
 
@@ -97,11 +99,10 @@ def taught_loss_of(model: nn.Module, indices: Sequence[int]) -> BatchLoss:
     return BatchLoss(total=loss.total * n, samples=n, parts={"hard": loss.soft * n, "soft": loss.pixel * n})
 
 
-def taught_engine(zero_stage: int, seed: int = 1) -> Engine:
+def taught_engine(settings: EngineSettings, seed: int = 1) -> Engine:
     """A student of a quarter of the width, projected to more channels, with a moving average of its weights."""
     spec = ModelSpec(name="resnet10", n_classes=3, output_stride=16, width=0.25)
     model = build_projected(spec, TAUGHT_CHANNELS, seed=seed)
-    settings = adam(zero_stage, ema=0.9)
     return Engine(model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
 
 
@@ -167,11 +168,15 @@ def _leave_taught(engine: Engine, folder: Path, case: str) -> None:
 
 def _train_taught(folder: Path) -> None:
     for stage in (0, 2):
-        engine = taught_engine(stage)
+        engine = taught_engine(sgd(stage, **SLOW, ema=0.9))
+        train_uneven(engine, range(6), taught_loss_of)
+        _leave_taught(engine, folder, f"taught-{stage}")
+
+        engine = taught_engine(adam(stage, ema=0.9))
         train_uneven(engine, range(STOP_AFTER), taught_loss_of)
         save(engine, CheckpointStore(folder / f"taught-run-{stage}", warn=print))
         train_uneven(engine, range(STOP_AFTER, 6), taught_loss_of)
-        _leave_taught(engine, folder, f"taught-{stage}")
+        _leave_taught(engine, folder, f"taught-whole-{stage}")
 
 
 def _train(folder: Path) -> None:
@@ -224,7 +229,7 @@ def _resume(folder: Path) -> None:
         train_uneven(engine, range(STOP_AFTER, 6))
         _leave(engine, folder, f"resumed-{stage}")
     for stage in (0, 2):
-        engine = taught_engine(stage, seed=99)
+        engine = taught_engine(adam(stage, ema=0.9), seed=99)
         resume(engine, CheckpointStore(folder / f"taught-run-{stage}", warn=print))
         train_uneven(engine, range(STOP_AFTER, 6), taught_loss_of)
         _leave_taught(engine, folder, f"taught-resumed-{stage}")

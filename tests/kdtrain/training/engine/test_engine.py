@@ -175,6 +175,10 @@ def test_checkpoint_fits_another_number_of_ranks(stage, two_ranks):
     assert furthest(engine.state().weights, load_file(two_ranks / f"whole-{stage}.safetensors")) < 1e-5
 
 
+MOVED = 1e-3
+"""Far more than the ranks may differ by from one."""
+
+
 def taught(folder: Path, case: str, rank: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Weights and average of a rank."""
     weights, average = (
@@ -189,13 +193,12 @@ def test_a_projector_and_an_average_are_the_same_on_both_ranks(stage, two_ranks)
     weights, average = taught(two_ranks, f"taught-{stage}", 0)
     for other, own in zip(taught(two_ranks, f"taught-{stage}", 1), (weights, average), strict=True):
         assert identical(other, own)
-    engine = worker.taught_engine(0)
+    engine = worker.taught_engine(worker.sgd(0, **worker.SLOW, ema=0.9))
     first = engine.module.state_dict()["projector.weight"].clone()
     worker.train_uneven(engine, range(6), worker.taught_loss_of)
-    assert furthest(weights, engine.module.state_dict()) < 1e-5
-    assert furthest(average, engine.state().average) < 1e-5
-    moved = (weights["projector.weight"] - first).abs().max()
-    assert moved > 0.01
+    assert furthest(weights, engine.module.state_dict()) < EXACT
+    assert furthest(average, engine.state().average) < EXACT
+    assert furthest({"": first}, {"": weights["projector.weight"]}) > MOVED
     assert not torch.equal(average["projector.weight"], weights["projector.weight"])
 
 
@@ -203,7 +206,9 @@ def test_a_projector_and_an_average_are_the_same_on_both_ranks(stage, two_ranks)
 def test_a_projector_and_an_average_resume_to_the_same_bits_on_two_ranks(stage, two_ranks):
     """In new processes, from a checkpoint, on each rank."""
     for rank in (0, 1):
-        whole, resumed = (taught(two_ranks, f"{case}-{stage}", rank) for case in ("taught", "taught-resumed"))
+        whole, resumed = (
+            taught(two_ranks, f"{case}-{stage}", rank) for case in ("taught-whole", "taught-resumed")
+        )
         assert identical(resumed[0], whole[0])
         assert identical(resumed[1], whole[1])
 
