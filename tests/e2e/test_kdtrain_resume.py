@@ -149,10 +149,17 @@ def test_two_ranks_train_as_one_does(server, shards, undisturbed, tmp_path):
 
 
 def test_two_ranks_distil(server, shards, undisturbed, tmp_path):
-    """Five unlabelled samples of two splits in three shards, two ranks: finishes, and says the end once."""
+    """Five unlabelled samples of two splits in three shards, two ranks: finishes, and says the end once.
+
+    The student has a projector and an average of its weights, and its losses are those of one rank, to rounding.
+    """
     run, log = tmp_path / "run", tmp_path / "log"
     options = ("--teacher", undisturbed, "--magnification", 2.5, "--train-on", "aux2", "--validate-on", "val")
-    two_ranks(server, log, "distill", *teacher(shards, run, *options)[1:], "--zero-stage", 2, "--epochs", 2)
+    options += ("--width", 0.5, "--ema", 0.9, "--epochs", 2)
+    two_ranks(server, log, "distill", *teacher(shards, run, *options)[1:], "--zero-stage", 2)
+    finish(server, tmp_path / "alone.log", "distill", *teacher(shards, tmp_path / "alone", *options)[1:])
+    losses = [[line["loss"] for line in log_of(of)] for of in (run, tmp_path / "alone")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     lines = log_of(run)
     assert [line["step"] for line in lines if line["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
     assert (run / "model.safetensors").exists()

@@ -83,13 +83,26 @@ def test_every_shape_stands_in_the_table_by_its_price(tmp_path):
     _, table, _ = against_cost(report_of(tmp_path, TEACHER, BASELINE, STUDENT, FINE, NARROW))
     assert table is not None
     assert table_rows(table) == {
-        "Baseline s32 at 2.5x": ["s32", "1", "1", "1/16", "50.0", "50.0", "50.0", "no"],
-        "KD s32 at 2.5x": ["s32", "1", "1", "1/16", "60.0", "60.0", "60.0", "no"],
-        "KD s8 w0.5 at 2.5x": ["s8 w0.5", "1", "1", "1/16", "95.0", "95.0", "95.0", "yes"],
-        "KD s8 at 2.5x": ["s8", "4", "4", "1/4", "92.5", "92.5", "92.5", "yes"],
-        "Teacher at 10x": ["s32", "16", "–", "1", "95.0", "95.0", "95.0", "–"],
+        "Baseline s32 at 2.5x": ["1", "1", "1/16", "50.0", "50.0", "50.0", "no"],
+        "KD s32 at 2.5x": ["1", "1", "1/16", "60.0", "60.0", "60.0", "no"],
+        "KD s8 w0.5 at 2.5x": ["1", "1", "1/16", "95.0", "95.0", "95.0", "yes"],
+        "KD s8 at 2.5x": ["4", "4", "1/4", "92.5", "92.5", "92.5", "yes"],
+        "Teacher at 10x": ["16", "–", "1", "95.0", "95.0", "95.0", "–"],
     }
-    assert [row.heading for row in table.rows if row.cells[4].best] == ["KD s8 w0.5 at 2.5x"]
+    assert [row.heading for row in table.rows if row.cells[3].best] == ["KD s8 w0.5 at 2.5x"]
+
+
+def test_where_labels_do_not_say_the_shape_a_column_does(tmp_path):
+    """And the teacher's beside it."""
+    own = ("Mine", "distill", 2.5, S8_HALF, 1.0, 2)
+    _, table, _ = against_cost(report_of(tmp_path, TEACHER, own, FINE))
+    assert table is not None
+    assert [(row.heading, row.cells[0].text) for row in table.rows] == [
+        ("Mine at 2.5x", "s8 w0.5"),
+        ("KD s8 at 2.5x", "s8"),
+        ("Teacher at 10x", "s32"),
+    ]
+    assert [title for title, width in table.groups for _ in range(width)][:2] == ["", "GFLOPs"]
 
 
 def test_the_cheapest_student_that_reaches_the_teacher_is_named(tmp_path):

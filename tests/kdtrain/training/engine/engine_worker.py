@@ -21,6 +21,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from kdtrain.losses import distillation_loss_of_targets, teacher_targets
+from kdtrain.model.projector import build_projected
+from kdtrain.model.resnet import ModelSpec
 from kdtrain.training import checkpoints
 from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
@@ -30,6 +33,10 @@ N_SAMPLES = 11
 GROUPS_OF_4 = ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10))
 UNEVEN_SHARES = (((0, 1, 2), (3,)), ((4, 5, 6, 7), ()), ((), (8, 9, 10)))
 """The same groups, as they lie on two ranks: one sample against three, and none at all on either rank."""
+TAUGHT_CHANNELS = 96
+"""Of a teacher's map; the student's has 64."""
+SLOW = {"learning_rate": 0.1}
+"""With plain SGD, whose updates are the gradients: Adam's first ones are their signs, which rounding may turn."""
 STOP_AFTER = 4
 """Updates before the interruption; six in all, so that it falls into the second epoch."""
 
@@ -74,6 +81,31 @@ def loss_of(model: nn.Module, indices: Sequence[int]) -> BatchLoss:
     return BatchLoss(total=hard + soft, samples=len(picked), parts={"hard": hard, "soft": soft})
 
 
+def taught_loss_of(model: nn.Module, indices: Sequence[int]) -> BatchLoss:
+    """Eq. 1 of a narrow student with a projector, whose teacher says something random of each of eleven images."""
+    generator = torch.Generator().manual_seed(8)
+    images = torch.randn(N_SAMPLES, 3, 32, 32, generator=generator)
+    maps = torch.rand(N_SAMPLES, TAUGHT_CHANNELS, 2, 2, generator=generator)
+    logits = torch.randn(N_SAMPLES, 3, generator=generator)
+    picked = list(indices)
+    output = model(images[picked])
+    loss = distillation_loss_of_targets(
+        targets=teacher_targets(maps[picked], (2, 2), ("maxpool", "bicubic")),
+        teacher_logits_BK=logits[picked],
+        student_map_BCHW=output.feature_map_BCHW,
+        student_logits_BK=output.logits_BK,
+    )
+    n = len(picked)
+    return BatchLoss(total=loss.total * n, samples=n, parts={"hard": loss.soft * n, "soft": loss.pixel * n})
+
+
+def taught_engine(settings: EngineSettings, seed: int = 1) -> Engine:
+    """A student of a quarter of the width, projected to more channels, with a moving average of its weights."""
+    spec = ModelSpec(name="resnet10", n_classes=3, output_stride=16, width=0.25)
+    model = build_projected(spec, TAUGHT_CHANNELS, seed=seed)
+    return Engine(model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
+
+
 def make_engine(settings: EngineSettings, seed: int = 1, model: nn.Module | None = None) -> Engine:
     """An engine on the CPU."""
     return Engine(model or TinyNet(seed), settings, example_inputs=[torch.zeros(1, 3, 3, 3)])
@@ -90,19 +122,19 @@ def adam(zero_stage: int, **changes: object) -> EngineSettings:
     return EngineSettings(zero_stage=zero_stage, learning_rate=1e-2, device="cpu", **changes)
 
 
-def train_one(engine: Engine, mine: Sequence[Sequence[int]], group_size: int):
+def train_one(engine: Engine, mine: Sequence[Sequence[int]], group_size: int, loss=loss_of):
     """One update with this rank's micro-batches."""
     return engine.train_group(
-        mine, loss_of, count=len(mine), group_size=group_size, describe=str, parts=("hard", "soft")
+        mine, loss, count=len(mine), group_size=group_size, describe=str, parts=("hard", "soft")
     )
 
 
-def train_uneven(engine: Engine, steps: range) -> None:
+def train_uneven(engine: Engine, steps: range, loss=loss_of) -> None:
     """Updates ``steps`` of a run that goes through the three groups again and again, one sample at a time."""
     for step in steps:
         shares = UNEVEN_SHARES[step % 3]
         mine = sum(shares, ()) if engine.world_size == 1 else shares[engine.rank]
-        train_one(engine, [[index] for index in mine], len(sum(shares, ())))
+        train_one(engine, [[index] for index in mine], len(sum(shares, ())), loss)
 
 
 def record_of(engine: Engine) -> Record:
@@ -127,6 +159,26 @@ def _leave(engine: Engine, folder: Path, case: str) -> None:
     engine.on_first_rank(lambda: save_file(weights, folder / f"{case}.safetensors"))
 
 
+def _leave_taught(engine: Engine, folder: Path, case: str) -> None:
+    """What each rank has by itself: the weights in its module, and their average in another file."""
+    weights = {name: tensor.clone() for name, tensor in engine.module.state_dict().items()}
+    save_file(weights, folder / f"{case}-rank{engine.rank}.safetensors")
+    save_file(dict(engine.state().average or {}), folder / f"{case}-average-rank{engine.rank}.safetensors")
+
+
+def _train_taught(folder: Path) -> None:
+    for stage in (0, 2):
+        engine = taught_engine(sgd(stage, **SLOW, ema=0.9))
+        train_uneven(engine, range(6), taught_loss_of)
+        _leave_taught(engine, folder, f"taught-{stage}")
+
+        engine = taught_engine(adam(stage, ema=0.9))
+        train_uneven(engine, range(STOP_AFTER), taught_loss_of)
+        save(engine, CheckpointStore(folder / f"taught-run-{stage}", warn=print))
+        train_uneven(engine, range(STOP_AFTER, 6), taught_loss_of)
+        _leave_taught(engine, folder, f"taught-whole-{stage}")
+
+
 def _train(folder: Path) -> None:
     for stage in (0, 1, 2):
         engine = make_engine(sgd(stage), seed=1 + torch.distributed.get_rank() if stage else 1)
@@ -147,6 +199,7 @@ def _train(folder: Path) -> None:
     train_uneven(engine, range(6))
     _leave(engine, folder, "uneven-buckets")
     _talk(engine, folder)
+    _train_taught(folder)
 
 
 def _talk(engine: Engine, folder: Path) -> None:
@@ -175,6 +228,11 @@ def _resume(folder: Path) -> None:
         resume(engine, CheckpointStore(folder / f"run-{stage}", warn=print))
         train_uneven(engine, range(STOP_AFTER, 6))
         _leave(engine, folder, f"resumed-{stage}")
+    for stage in (0, 2):
+        engine = taught_engine(adam(stage, ema=0.9), seed=99)
+        resume(engine, CheckpointStore(folder / f"taught-run-{stage}", warn=print))
+        train_uneven(engine, range(STOP_AFTER, 6), taught_loss_of)
+        _leave_taught(engine, folder, f"taught-resumed-{stage}")
 
 
 def _one_rank(phase: str, folder: Path, rank: int, port: int) -> None:

@@ -175,6 +175,44 @@ def test_checkpoint_fits_another_number_of_ranks(stage, two_ranks):
     assert furthest(engine.state().weights, load_file(two_ranks / f"whole-{stage}.safetensors")) < 1e-5
 
 
+MOVED = 1e-3
+"""Far more than the ranks may differ by from one."""
+
+
+def taught(folder: Path, case: str, rank: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Weights and average of a rank."""
+    weights, average = (
+        load_file(folder / f"{case}{kind}-rank{rank}.safetensors") for kind in ("", "-average")
+    )
+    return weights, average
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_a_projector_and_an_average_are_the_same_on_both_ranks(stage, two_ranks):
+    """And what one rank makes of all samples of a step: a narrow student learns eq. 1 through its projector."""
+    weights, average = taught(two_ranks, f"taught-{stage}", 0)
+    for other, own in zip(taught(two_ranks, f"taught-{stage}", 1), (weights, average), strict=True):
+        assert identical(other, own)
+    engine = worker.taught_engine(worker.sgd(0, **worker.SLOW, ema=0.9))
+    first = engine.module.state_dict()["projector.weight"].clone()
+    worker.train_uneven(engine, range(6), worker.taught_loss_of)
+    assert furthest(weights, engine.module.state_dict()) < EXACT
+    assert furthest(average, engine.state().average) < EXACT
+    assert furthest({"": first}, {"": weights["projector.weight"]}) > MOVED
+    assert not torch.equal(average["projector.weight"], weights["projector.weight"])
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_a_projector_and_an_average_resume_to_the_same_bits_on_two_ranks(stage, two_ranks):
+    """In new processes, from a checkpoint, on each rank."""
+    for rank in (0, 1):
+        whole, resumed = (
+            taught(two_ranks, f"{case}-{stage}", rank) for case in ("taught-whole", "taught-resumed")
+        )
+        assert identical(resumed[0], whole[0])
+        assert identical(resumed[1], whole[1])
+
+
 def test_ranks_agree(two_ranks):
     """Items are gathered rank by rank, and an error or a bad loss of one rank is raised on both."""
     reports = [json.loads((two_ranks / f"report-{rank}.json").read_text()) for rank in (0, 1)]

@@ -22,10 +22,14 @@ COLUMNS = {**METRICS, "auc": "ROC AUC"}
 
 
 def shapes_table(results: Results) -> Table:
-    """A row per method and magnification: what a forward pass takes, and what it brings."""
+    """A row per method and magnification: what a forward pass takes, and what it brings.
+
+    The shape has a column of its own where the labels do not say it.
+    """
     texts = texts_of(results.groups)
     fronts = {metric: front_of(results, metric) for metric in METRICS}
     taught = results.teacher is not None
+    unsaid = not all(g.method.endswith(texts[g.method, g.magnification]) for g in results.compared)
     groups = sorted(results.groups, key=lambda group: group.gflops)
     return Table(
         name="shapes",
@@ -34,13 +38,20 @@ def shapes_table(results: Results) -> Table:
         f"beside the teacher's; then percent, as in the other tables. {ABBREVIATIONS} Bold: on the front of figure 3, "
         "where nothing that costs no more is better.",
         corner="Network",
-        columns=("Shape", "mean", "of s32's", "of teacher's", *COLUMNS.values(), *["reached"] * taught),
-        groups=(("", 1), ("GFLOPs", 3), ("Percent", len(COLUMNS)), *[("Teacher", 1)] * taught),
+        columns=(
+            *["Shape"] * unsaid,
+            "mean",
+            "of s32's",
+            "of teacher's",
+            *COLUMNS.values(),
+            *["reached"] * taught,
+        ),
+        groups=(*[("", 1)] * unsaid, ("GFLOPs", 3), ("Percent", len(COLUMNS)), *[("Teacher", 1)] * taught),
         rows=tuple(
             Row(
                 heading=group.title,
                 cells=(
-                    Cell(text=texts[group.method, group.magnification]),
+                    *[Cell(text=texts[group.method, group.magnification])] * unsaid,
                     *_prices(results, group),
                     *(_measured(results, group, metric, fronts.get(metric, ())) for metric in COLUMNS),
                     *[_reached(results, group)] * taught,

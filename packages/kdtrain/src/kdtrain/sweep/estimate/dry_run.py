@@ -123,7 +123,7 @@ def print_rows(rows: Sequence[Row], console: Console, *, about: str, jobs: int) 
     table.add_column("run", overflow="fold")
     for heading in ("phase", "trains on") if wide else ():
         table.add_column(heading, overflow="fold")
-    shapes = _shapes([row.job for row in rows])
+    shapes = _shapes([row.job for row in rows]) if wide else ()
     for heading in ("shape",) if shapes else ():
         table.add_column(heading, overflow="fold")
     for heading in ("samples", "steps", "GFLOPs", "memory", "time"):
