@@ -139,6 +139,10 @@ class DistillConfig(PhaseConfig):
             raise ValueError(
                 "a teacher cache is read from a local folder or a shared file system, not from a URL; copy it there"
             )
+        if value is not None and info.data.get("fold") is not None:
+            raise ValueError(
+                "is of one teacher and of all patients, but each fold has a teacher of its own; leave the cache out"
+            )
         if value is None and info.data.get("teacher", Path()) is None:
             raise ValueError("there is no teacher; give --teacher, or a cache that was made with it")
         return value

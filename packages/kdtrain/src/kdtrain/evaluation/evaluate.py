@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from kdtrain.data.folds.opening import index_of_run
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.evaluation.predict_split import predict_split, sizes_of_split
@@ -57,7 +58,7 @@ def evaluate(
     Args:
         run: The run's folder.
         shards: Folder of the shard set, or its URL.
-        split: A labelled split or set.
+        split: A labelled split or set. Of a run of a fold, "test" is that fold's patients.
         unit: "patient" or "sample": what the bootstrap draws.
         iterations: Bootstrap draws.
         seed: Seed of the draws.
@@ -66,7 +67,8 @@ def evaluate(
         cache: For the shards of a URL; None takes the defaults.
 
     Raises:
-        UsageError: The run is not finished, the classes differ, or there is no such unit.
+        UsageError: The run is not finished, the classes differ, there is no such unit, or the run of a fold learnt from
+            patients of the split.
         ShardError: The set lacks the split or the magnification, or is damaged.
         TrainingError: A loader process was killed, or what the network says of a sample is no number.
     """
@@ -74,7 +76,7 @@ def evaluate(
         raise UsageError(f"unit {unit!r}: the bootstrap draws one of {', '.join(get_args(Unit))}")
     run = Path(run)
     trained = load_trained(run, what="RUN")
-    index = read_index(shards, cache)
+    index = index_of_run(trained.run, trained.folder, read_index(shards, cache), split=split)
     _check(trained, index, split)
     predictions = _predict(trained, index, split, workers, console)
     record: MetricsRecord = evaluate_predictions(

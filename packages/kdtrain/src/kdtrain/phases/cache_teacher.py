@@ -17,6 +17,7 @@ import torch
 import torch.distributed
 
 from kdtrain.config.phases import CacheTeacherConfig
+from kdtrain.data.folds.opening import check_source
 from kdtrain.data.loader import LoadStats
 from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.document import (
@@ -73,6 +74,7 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     device = pick_device(config.device, launch)
     index = read_index(config.shards, config.cache)
     teacher = load_trained(config.teacher, what="--teacher")
+    check_source(config, teacher.run, what=f"--teacher {config.teacher}")
     magnifications = (teacher.network.magnification, config.magnification)
     check_phase(config, index, magnifications, labelled=False)
     check_pair(config, index, teacher.network)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, TeacherConfig
+from kdtrain.data.folds.opening import check_source
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.model.output_stride import FEW_CELLS, cells_of, median_shorter_side, stride_for
 from kdtrain.shards.index import Index, union_of
+from kdtrain.training.run_folder import RUN_FILE, read_run
 
 
 def labelled_network(config: TeacherConfig, index: Index) -> Network:
@@ -78,6 +80,15 @@ def check_pair(config: DistillConfig | CacheTeacherConfig, index: Index, teacher
             f"--teacher {config.teacher} was trained on the classes {', '.join(teacher.classes)}, --shards "
             f"{config.shards} has {', '.join(classes)}; build the set with --classes {','.join(teacher.classes)}"
         )
+
+
+def check_init(config: TeacherConfig) -> None:
+    """Refuse, by UsageError, first weights of a run that has seen what this one will be measured on."""
+    if config.init is None:
+        return
+    folder = config.init if config.init.is_dir() else config.init.parent
+    if (folder / RUN_FILE).is_file():
+        check_source(config, read_run(folder, what="--init"), what=f"--init {config.init}")
 
 
 def check_same_shape(teacher: Network, student: Network) -> None:

@@ -37,6 +37,7 @@ class Job:
         trained_on: Splits that it learns from.
         needs: The jobs whose networks it needs.
         warning: What should be known before it starts; None for nothing.
+        index: The set as the run sees it; None for a run that is only measured.
     """
 
     run: PlannedRun
@@ -46,6 +47,7 @@ class Job:
     trained_on: tuple[str, ...]
     needs: tuple[Job, ...] = ()
     warning: str | None = None
+    index: Index | None = None
 
     @property
     def name(self) -> str:
@@ -102,14 +104,25 @@ def existing_job(run: PlannedRun, index: Index) -> Job:
     return Job(run=run, folder=folder, config=None, network=network, trained_on=trained_on)
 
 
-def config_of(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path) -> PhaseConfig:
+def config_of(
+    run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path, folds: Path | None = None
+) -> PhaseConfig:
     """The configuration of a run's phase.
+
+    Args:
+        run: As planned.
+        needs: The jobs whose networks it needs.
+        shards: Folder of the shard set, or its URL.
+        folder: Folder of the run.
+        folds: Where its folds stand, if it is of one.
 
     Raises:
         UsageError: A setting is not allowed; the message names the recipe's key.
     """
     kind = CONFIGS[run.phase]
     decided: dict[str, Any] = {"shards": shards, "out": folder, "seed": run.seed}
+    if run.fold is not None:
+        decided |= {"folds": folds, "fold": run.fold}
     if "magnification" in kind.model_fields:
         decided["magnification"] = run.magnification
     for field in ("teacher", "student"):

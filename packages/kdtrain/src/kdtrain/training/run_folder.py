@@ -9,6 +9,7 @@
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
+    RUN/folds.json          of a run of a fold: which patient is in which (kdtrain.data.folds.document)
     RUN/evaluation-<split>/ see kdtrain.evaluation.record
     RUN/kdtrain.lock        held while a command trains
 """
