@@ -87,8 +87,14 @@ def check_init(config: TeacherConfig) -> None:
     if config.init is None:
         return
     folder = config.init if config.init.is_dir() else config.init.parent
-    if (folder / RUN_FILE).is_file():
-        check_source(config, read_run(folder, what="--init"), what=f"--init {config.init}")
+    if not (folder / RUN_FILE).is_file():
+        return
+    if config.fold is not None:
+        raise UsageError(
+            f"--init {config.init} is of a run, which may have learnt from patients that fold {config.fold} tests; begin "
+            "with weights of other images, such as torchvision's, or leave it out"
+        )
+    check_source(config, read_run(folder, what="--init"), what=f"--init {config.init}")
 
 
 def check_same_shape(teacher: Network, student: Network) -> None:
