@@ -91,8 +91,8 @@ def check_init(config: TeacherConfig) -> None:
         return
     if config.fold is not None:
         raise UsageError(
-            f"--init {config.init} is of a run, which may have learnt from patients that fold {config.fold} tests; begin "
-            "with weights of other images, such as torchvision's, or leave it out"
+            f"--init {config.init} is of a run, which may have learnt from patients that fold {config.fold} tests; "
+            "begin with weights of other images, such as torchvision's, or leave it out"
         )
     check_source(config, read_run(folder, what="--init"), what=f"--init {config.init}")
 

@@ -3,8 +3,9 @@
 A number of the tables is then one number over all patients, as of one test split: their counts of right and wrong are
 added up before a metric is made of them, which is the unbiased way for F1 and its like (Forman and Scholz 2010,
 Apples-to-apples in cross-validation studies). Intervals draw patients among all of them. They hold the networks fixed,
-as all intervals here do: the folds' training sets overlap, so that another draw of patients would change the networks as
-well, and no interval from a single cross-validation knows by how much (Bengio and Grandvalet 2004).
+as all intervals here do: another draw of patients would train other networks as well, and no interval from a single
+cross-validation knows how much that adds (Bengio and Grandvalet 2004, No unbiased estimator of the variance of K-fold
+cross-validation).
 
 The area under the ROC curve compares scores with each other, and those of different networks have no common scale:
 over all patients together it comes out too low or by chance (Airola et al. 2011, An experimental comparison of
@@ -100,8 +101,8 @@ def _incomplete(group: Sequence[Run]) -> str:
         twice = next(number for number in there if there.count(number) > 1)
         names = " and ".join(run.name for run in group if fold_record(run)["number"] == twice)
         raise UsageError(
-            f"{names} are both fold {twice} of {count} of {group[0].method} with seed {group[0].seed}; leave one out, or "
-            "give one a label of its own: 'LABEL=RUN'"
+            f"{names} are both fold {twice} of {count} of {group[0].method} with seed {group[0].seed}; leave one out, "
+            "or give one a label of its own: 'LABEL=RUN'"
         )
     missing = [number for number in range(1, count + 1) if number not in there]
     if not missing:
