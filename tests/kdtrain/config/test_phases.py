@@ -223,6 +223,8 @@ def test_a_record_holds_every_setting_once(kind):
         "hint": "cosine",
         "label_weight": 0.1,
         "ema": 0.9,
+        "folds": Path("folds.json"),
+        "fold": 1,
     }
     config = kind(**{name: value for name, value in given.items() if name in kind.model_fields})
     decisive = set(config.record) - {"phase"}

@@ -170,14 +170,15 @@ def test_another_number_of_folds_is_refused(done, shards, monkeypatch, options, 
 
 
 def test_a_killed_sweep_goes_on_to_the_same_weights(done, sweep):
-    """Stopped before the second student; then folds.json is lost as well, and made again from the set."""
-    sweep("--folds", 3, stops_at=KD.format(2))
-    assert sweep.started[-1] == KD.format(1)
+    """Stopped before the second teacher; then folds.json is lost as well, and made again from the set."""
+    teachers = ("--folds", 3, "--only", "teacher*")
+    sweep(*teachers, stops_at=TEACHER.format(2))
+    assert sweep.started == [TEACHER.format(1)]
     (sweep.out / "folds.json").unlink()
-    assert sweep("--folds", 3).code == 0
-    assert sweep.started == [KD.format(2), KD.format(3)]
+    assert sweep(*teachers).code == 0
+    assert sweep.started == [TEACHER.format(2), TEACHER.format(3)]
     for i in (1, 2, 3):
-        assert weights_sha256(sweep.run(KD.format(i))) == weights_sha256(done.run(KD.format(i)))
+        assert weights_sha256(sweep.run(TEACHER.format(i))) == weights_sha256(done.run(TEACHER.format(i)))
     assert (sweep.out / "folds.json").read_bytes() == (done.out / "folds.json").read_bytes()
 
 
