@@ -145,6 +145,9 @@ def test_no_number_passes_that_is_none_or_absurd(kind, name):
         (DistillConfig, "temperature", 0, "must be a number from 0.01 to 1,000"),
         (DistillConfig, "views", 1001, "must be a whole number from 0 to 1,000"),
         (CacheTeacherConfig, "views", 0, "must be a whole number from 1 to 1,000"),
+        (TeacherConfig, "fold", 0, "must be a whole number from 1 to 1,000"),
+        (TeacherConfig, "fold", True, "must be a whole number from 1 to 1,000"),
+        (TeacherConfig, "fold", "1_0", "must be a whole number from 1 to 1,000"),
     ],
 )
 def test_a_range_is_said_whole(kind, name, value, words):

@@ -16,8 +16,10 @@ from fixtures.commands import Run
 from fixtures.fold_sets import write_fold_set
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import kdtrain, record_of, weights_sha256
+from kdtrain.bundle.source import measure_training_data, read_source
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.evaluation.predictions import read_predictions_csv
+from kdtrain.report.build import build_report
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
 from kdtrain.sweep import command
@@ -197,7 +199,8 @@ def test_a_run_is_measured_on_its_own_fold_alone(done, shards):
 
 def test_a_run_is_not_measured_on_another_set_with_its_patients(done, tmp_path):
     """The set as it was built anew has other bytes and the same patients; a set of others is measured."""
-    run = done.run(KD.format(1))
+    run = tmp_path / "run"
+    shutil.copytree(done.run(KD.format(1)), run)
     other = _of_other_bytes(tmp_path / "other")
     ended = kdtrain("evaluate", run, "--shards", other, "--split", "train", "--workers", 0)
     assert ended.code == 2
@@ -240,14 +243,36 @@ def test_a_run_of_a_fold_goes_on_by_itself(done, shards, tmp_path):
     assert "was trained in fold 1 of 3" in ended.said
 
 
-def test_a_bundle_of_a_fold_counts_the_patients_that_trained(done, shards, tmp_path):
-    """bundle.json has the fold's training patients, not the set's training split."""
+def test_what_a_bundle_says_of_its_training_is_of_the_patients_that_trained(done, shards):
+    """The fold's training patients are looked at and counted, not the set's training split."""
     run = done.run(TEACHER.format(1))
-    ended = kdtrain("export", run, "--out", tmp_path / "bundle", "--shards", shards)
-    assert ended.code == 0, ended.said
-    training = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["training"]
+    source = read_source(run, shards=shards, split="test", unevaluated=False)
     own = record_of(run)["shard_set"]["fold"]
-    assert training["splits"]["train"]["patients"] == 11 - len(own["tested"]) - len(own["validated"])
+    assert source.index.document.splits["train"].patients == 11 - len(own["tested"]) - len(own["validated"])
+    measured = measure_training_data(source.index, source.train_on, 10.0)
+    assert measured.images == source.index.document.splits["train"].samples
+
+
+def test_metrics_say_which_fold_they_are_of(done):
+    """Beside the split, for whoever reads the file alone."""
+    metrics = json.loads((done.run(KD.format(3)) / "evaluation-test" / "metrics.json").read_text())
+    assert (metrics["split"], metrics["fold"]["number"], metrics["fold"]["of"]) == ("test", 3, 3)
+
+
+def test_the_report_of_a_sweep_in_folds_is_of_all_patients(done):
+    """Twelve images of eleven patients; each method's number is that of the folds' predictions put together."""
+    report = build_report([str(done.out)], iterations=100)
+    assert "on 12 tissue samples of 11 patients (3 folds), 1 seed" in report.subtitle
+    table = next(table for table in report.tables() if table.name == "table-4")
+    cell = next(row for row in table.rows if row.heading == "Plain accuracy").cells[0]
+    said = [
+        one
+        for i in (1, 2, 3)
+        for one in read_predictions_csv(
+            done.run(KD.format(i)) / "evaluation-test" / "predictions.csv"
+        ).predictions
+    ]
+    assert cell.value == pytest.approx(100 * sum(one.label == one.predicted for one in said) / 12)
 
 
 def test_a_dry_run_names_folds_and_cost(sweep, monkeypatch):

@@ -36,9 +36,17 @@ def said_of(fold: dict[str, tuple[int, float]]) -> list[Prediction]:
     ]
 
 
-def fold(number: int, of: int = 2, digest: str = "f" * 64) -> dict[str, Any]:
+def fold(number: int) -> dict[str, Any]:
     """What a run keeps of its fold."""
-    return {"fold": {"number": number, "of": of, "sha256": digest, "tested": [], "validated": []}}
+    return {
+        "fold": {
+            "number": number,
+            "of": 2,
+            "sha256": "f" * 64,
+            "tested": list(TUMOUR[number]),
+            "validated": [],
+        }
+    }
 
 
 def write_folds(
@@ -195,3 +203,27 @@ def test_folds_and_a_test_split_do_not_stand_in_one_table(sweep, tmp_path):
     other = write_run(tmp_path / "other", "baseline", 2, said_of(TUMOUR[1]), evaluated_on=SHARD_SET)
     with pytest.raises(UsageError, match="not of the same samples"):
         report_of(sweep, other)
+
+
+def test_a_fold_that_was_measured_on_others_is_no_part_of_the_number(tmp_path):
+    """On another shard set, or on patients of another fold: both folds are left out, with what to do."""
+    for case, (said, evaluated_on) in {
+        "set": (said_of(TUMOUR[2]), "b" * 64),
+        "patients": (said_of(TUMOUR[1]), SHARD_SET),
+    }.items():
+        folder = tmp_path / case
+        runs = write_folds(folder, "baseline", TUMOUR)
+        runs += write_folds(folder, "distill", {1: BETTER[1]})
+        write_run(
+            folder / "runs" / "distill-1x-seed0-fold2",
+            "distill",
+            1,
+            said,
+            settings={"fold": 2},
+            shard_set=fold(2),
+            evaluated_on=evaluated_on,
+        )
+        runs.append({**runs[-1], "name": "distill-1x-seed0-fold2", "folder": "runs/distill-1x-seed0-fold2"})
+        report = report_of(write_sweep(folder, runs))
+        assert table_of(report, "table-4").columns == ("baseline",)
+        assert any("distill-1x-seed0-fold2 is not of its fold's patients" in text for text in report.warnings)

@@ -90,6 +90,7 @@ def evaluate(
     metrics = {
         **record,
         "split": split,
+        **_fold(trained),
         "phase": trained.run["settings"]["phase"],
         "magnification": trained.network.magnification,
         "model": trained.network.model,
@@ -108,6 +109,12 @@ def evaluate(
         provenance={"split": split, "weights_sha256": trained.sha256, "shard_set_sha256": index.sha256},
     )
     return Evaluation(run=run, split=split, metrics=metrics, folder=folder)
+
+
+def _fold(trained: Trained) -> dict[str, Any]:
+    """Of a run of a fold, which: its test split is that fold's patients."""
+    fold = trained.run["shard_set"].get("fold")
+    return {} if fold is None else {"fold": {name: fold[name] for name in ("number", "of", "sha256")}}
 
 
 def _check(trained: Trained, index: Index, split: str) -> None:

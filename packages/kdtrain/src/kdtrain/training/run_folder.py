@@ -162,9 +162,19 @@ def _is_record(content: dict[str, Any], *, finished: bool) -> bool:
     )
     if not all(isinstance(part[key], kind) if key in part else not finished for part, key, kind in needed):
         return False
+    if "fold" in shard_set and not _is_fold(shard_set["fold"]):
+        return False
     names = (*settings.get("train_on", ()), *shard_set.get("train_on", ()), *network.get("classes", ()))
     places = (rest[0].get(name) or "" for name in ("shards", "out"))
     return all(isinstance(name, str) for name in (*names, *places, *rest[1].values()))
+
+
+def _is_fold(fold: object) -> bool:
+    """Whether it is what a run of a fold says of it (kdtrain.data.folds.view)."""
+    if not isinstance(fold, dict):
+        return False
+    kinds = (("number", int), ("of", int), ("sha256", str), ("tested", list), ("validated", list))
+    return all(isinstance(fold.get(key), kind) for key, kind in kinds) and 1 <= fold["number"] <= fold["of"]
 
 
 class RunFolder:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
-from kdtrain.shards.index import one_line
+from kdtrain.shards.index import Index, one_line
 from kdtrain.shards.models import Count, Sha256, Statistics
 
 FOLDS_FILE = "folds.json"
@@ -114,8 +114,8 @@ def read_folds(path: Path, *, what: str = "--folds") -> Folds:
         folds = Folds.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UsageError(
-            f"{what} {path} cannot be read ({error.strerror}); give the {FOLDS_FILE} of a sweep that was begun with "
-            "--folds"
+            f"{what} {path} cannot be read ({error.strerror}); it lies in the folder of the sweep that was begun with "
+            "--folds, and a run of a fold has a copy"
         ) from None
     except ValidationError as error:
         raise UsageError(
@@ -131,12 +131,43 @@ def read_folds(path: Path, *, what: str = "--folds") -> Folds:
 
 
 def _is_whole(folds: Folds) -> bool:
-    numbers = set(folds.patients.values())
+    rows = [row for rows in folds.samples.values() for row in rows]
     return (
-        numbers == set(range(1, folds.count + 1))
-        and all(slide < len(folds.slides) for rows in folds.samples.values() for slide, _ in rows)
+        set(folds.patients.values()) == set(range(1, folds.count + 1))
+        and all(slide < len(folds.slides) for slide, _ in rows)
+        and all(folds.slides[slide].patient in folds.patients for slide, label in rows if label is not None)
         and all(len(sums) == folds.count for sums in folds.colours.values())
+        and all(one.pixels for sums in folds.colours.values() for one in sums)
     )
+
+
+def check_set(folds: Folds, index: Index, *, what: str) -> None:
+    """Refuse folds that are of another set, or that do not have its samples one by one.
+
+    Args:
+        folds: As they were read.
+        index: The set, as it is stored.
+        what: What named them, with their path.
+
+    Raises:
+        UsageError: Says which.
+    """
+    if folds.shard_set_sha256 != index.sha256:
+        raise UsageError(
+            f"{what} is of another shard set than {index.directory}, or of that set before it changed; folds are of "
+            "one set as it stands: begin a new sweep with --folds"
+        )
+    document = index.document
+    for shard in document.shards:
+        name = f"{shard.split}-{shard.number:06d}"
+        labelled = document.splits[shard.split].labelled
+        rows = folds.samples.get(name, ())
+        known = all((label is not None and label < len(document.classes)) == labelled for _, label in rows)
+        if (shard.split in folds.splits or not labelled) and (len(rows) != shard.samples or not known):
+            raise UsageError(
+                f"{what} is damaged: of {name} it has other samples than the set; delete it and run its 'kdtrain "
+                "sweep' command again, which makes the same folds"
+            )
 
 
 def write_folds(path: Path, folds: Folds) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.config.phases import PhaseConfig, SetConfig
-from kdtrain.data.folds.document import FOLDS_FILE, Folds, read_folds
+from kdtrain.data.folds.document import FOLDS_FILE, Folds, check_set, read_folds
 from kdtrain.data.folds.scan import patients_of
 from kdtrain.data.folds.view import Fold, view_of
 from kdtrain.errors import UsageError
@@ -67,11 +67,7 @@ def fold_of(config: PhaseConfig, folds: Folds, index: Index) -> Fold:
         UsageError: The folds are of another set, there is no such fold, or nothing would be left to learn from.
     """
     assert config.fold is not None
-    if folds.shard_set_sha256 != index.sha256:
-        raise UsageError(
-            f"--folds {config.folds} is of another shard set than {index.directory}, or of the set as it was before it "
-            "changed; folds are of one set as it stands: begin a new sweep with --folds"
-        )
+    check_set(folds, index, what=f"--folds {config.folds}")
     if config.fold > folds.count:
         raise UsageError(f"--fold {config.fold}: there are {folds.count} folds; give 1 to {folds.count}")
     validates = config.validate_on in (None, "val", "dev")
@@ -141,6 +137,7 @@ def index_of_run(run: Mapping[str, Any], folder: Path, index: Index, *, split: s
         if split is not None:
             _check_elsewhere(folder, fold, index, split)
         return index
+    check_set(folds, index, what=f"RUN {folder}: {FOLDS_FILE}")
     view = view_of(index, fold, planned=True)
     if split is not None and split not in MEASURED:
         where = "are unlabelled or unknown" if split not in view.document.sets else "hold what it learnt from"

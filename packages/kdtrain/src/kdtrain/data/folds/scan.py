@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from kdtrain.data.stream import EvaluationStream
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.models import magnification_name
+from kdtrain.shards.sample import Sample
 
 _ROWS = 1024
 """Of an image at a time: counting takes 8 bytes a pixel."""
@@ -48,8 +50,9 @@ def make_folds(index: Index, *, count: int, seed: int = 0, splits: Sequence[str]
     slides: dict[tuple[str, str], int] = {}
     samples: dict[str, tuple[tuple[int, int | None], ...]] = {}
     patients: dict[str, dict[int, int]] = {}
+    seen: dict[bytes, tuple[str, str]] = {}
     for name in (*chosen, *sorted(unlabelled)):
-        for shard, rows in _records(index, name).items():
+        for shard, rows in _records(index, name, seen if name in chosen else None).items():
             samples[shard] = tuple(
                 (slides.setdefault((slide, patient), len(slides)), label) for slide, patient, label in rows
             )
@@ -74,20 +77,43 @@ def patients_of(index: Index, split: str) -> set[str]:
     return {patient for rows in _records(index, split).values() for _, patient, _ in rows}
 
 
-def _records(index: Index, split: str) -> dict[str, list[tuple[str, str, int | None]]]:
-    """(slide, patient, label) of every sample, by stored shard; no pixel is decoded."""
+def _records(
+    index: Index, split: str, seen: dict[bytes, tuple[str, str]] | None = None
+) -> dict[str, list[tuple[str, str, int | None]]]:
+    """(slide, patient, label) of every sample, by stored shard; no pixel is decoded.
+
+    Args:
+        index: The set.
+        split: Stored split or set.
+        seen: Slide and patient by the digest of an image, to which these are added: one that is there as another
+            patient's is refused. None to look at no image.
+    """
     smallest = min(index.document.magnifications)
     reader = SampleReader(index, split, [smallest], decode="device")
     found = {}
     try:
         for shard in reader.shards:
             rows = [reader.read(shard, position, smallest) for position in range(shard.samples)]
+            if seen is not None:
+                for row in rows:
+                    _check_copy(row, seen)
             found[f"{shard.split}-{shard.number:06d}"] = [
                 (row.record.slide, row.record.patient, row.label) for row in rows
             ]
     finally:
         reader.close()
     return found
+
+
+def _check_copy(sample: Sample, seen: dict[bytes, tuple[str, str]]) -> None:
+    own = (sample.record.slide, sample.record.patient)
+    before = seen.setdefault(hashlib.sha256(sample.data).digest(), own)
+    if before[1] != own[1]:
+        raise UsageError(
+            f"--folds: slide {before[0]!r} of patient {before[1]!r} and slide {own[0]!r} of patient {own[1]!r} hold "
+            "the same image, so one could be learnt from and the other tested; delete the copy, or give both the same "
+            "patient in labels.csv, and build the set again"
+        )
 
 
 def with_colours(

@@ -72,7 +72,7 @@ def pool_folds(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[tuple[Run, s
 
     Returns:
         The runs, pooled ones in the place of their first; and runs that are left out, each with the reason: folds of
-        theirs are not there, so that not every patient is tested.
+        theirs are not there, or were measured on others, so that not every patient is tested.
 
     Raises:
         UsageError: Two runs are the same fold of the same thing; or folds differ among runs.
@@ -104,6 +104,11 @@ def _incomplete(group: Sequence[Run]) -> str:
             f"{names} are both fold {twice} of {count} of {group[0].method} with seed {group[0].seed}; leave one out, "
             "or give one a label of its own: 'LABEL=RUN'"
         )
+    if other := next((run for run in group if _measured_elsewhere(run)), None):
+        return (
+            f"the evaluation of {other.name} is not of its fold's patients, but of another set: measure it again by "
+            "'kdtrain evaluate' on the set of the folds"
+        )
     missing = [number for number in range(1, count + 1) if number not in there]
     if not missing:
         return ""
@@ -111,6 +116,14 @@ def _incomplete(group: Sequence[Run]) -> str:
     return (
         f"of its {count} folds, {named} {'is' if len(missing) == 1 else 'are'} not there, so that not every patient is "
         "tested: complete the sweep, or name the runs of all folds"
+    )
+
+
+def _measured_elsewhere(run: Run) -> bool:
+    tested = {one.patient for one in run.predictions}
+    return (run.shard_set_sha256, tested) != (
+        run.record["shard_set"]["sha256"],
+        set(fold_record(run)["tested"]),
     )
 
 
