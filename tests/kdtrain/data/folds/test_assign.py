@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdtrain.data.folds.assign import assign_folds
+from kdtrain.data.folds.assign import alike_in_several, assign_folds
 from kdtrain.errors import UsageError
 
 CLASSES = ("gland", "stroma", "fat")
@@ -77,6 +77,12 @@ def test_another_seed_deals_equals_out_otherwise():
     first, second = (assign_folds(patients, CLASSES, count=3, seed=seed) for seed in (0, 1))
     assert first != second
     assert first == assign_folds(patients, CLASSES, count=3, seed=0)
+
+
+def test_names_of_probably_one_person_are_told_where_folds_part_them():
+    """Case, signs and leading zeros apart; within one fold it does not matter, and other names are no matter at all."""
+    assert alike_in_several({"P-1": 1, "p01": 2, "P 2": 1, "p2": 1, "P12": 2, "P1B": 3}) == [("P-1", "p01")]
+    assert alike_in_several({"Müller": 1, "MÜLLER": 2, "0": 1, "00": 1, "000": 1}) == [("MÜLLER", "Müller")]
 
 
 @pytest.mark.parametrize(

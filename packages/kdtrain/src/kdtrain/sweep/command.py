@@ -19,7 +19,7 @@ from kdtrain.locks import held
 from kdtrain.screen import console, say
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
-from kdtrain.sweep.folds import complete_folds, folds_table
+from kdtrain.sweep.folds import alike_warning, complete_folds, folds_table
 from kdtrain.sweep.jobs import warnings_of
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
@@ -122,7 +122,8 @@ def _work(
     with _launcher(plan, options) as launcher, Screen(drawn_on, total=total, done=done) as screen:
         if done:
             screen.say(f"complete already: {done} of {plural(total, 'run')}")
-        for warning in warnings_of([jobs[name] for name in schedule.wanted]):
+        alike = None if plan.folds is None else alike_warning(plan.folds)
+        for warning in [*warnings_of([jobs[name] for name in schedule.wanted]), *filter(None, [alike])]:
             screen.say(f"warning: {warning}")
         try:
             while not schedule.done:
@@ -258,5 +259,7 @@ def dry_run(options: Options) -> int:
     else:
         if plan.folds is not None:
             report_console().print(folds_table(plan.folds, plan.index.document.classes))
+            if (alike := alike_warning(plan.folds)) is not None:
+                say(f"warning: {alike}", err=True)
         print_rows(rows, report_console(), about=plan.recipe.about, jobs=options.jobs)
     return 0

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from kdtrain.config.phases import PhaseConfig
+from kdtrain.data.folds.assign import alike_in_several
 from kdtrain.data.folds.document import FOLDS_FILE, Folds, read_folds, write_folds
 from kdtrain.data.folds.opening import fold_of
 from kdtrain.data.folds.scan import labelled_splits, make_folds, with_colours
@@ -21,6 +22,9 @@ from kdtrain.shards.index import Index
 from kdtrain.sweep.jobs import Job
 from kdtrain.sweep.recipe import FoldsRecipe, Recipe
 from kdtrain.text import plural
+
+_SHOWN = 3
+"""Groups of names in a message."""
 
 
 def planned_folds(recipe: Recipe, index: Index, out: Path, record: Mapping[str, Any] | None) -> Folds | None:
@@ -125,6 +129,19 @@ def complete_folds(folds: Folds, index: Index, out: Path, jobs: Sequence[Job]) -
     complete = with_colours(folds, index, wanted, workers=workers)
     if complete is not folds:
         write_folds(out / FOLDS_FILE, complete)
+
+
+def alike_warning(folds: Folds) -> str | None:
+    """What a person should look at before trusting the folds; None for nothing."""
+    groups = alike_in_several(folds.patients)
+    if not groups:
+        return None
+    shown = "; ".join(" and ".join(map(repr, names)) for names in groups[:_SHOWN])
+    more = f"; and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+    return (
+        f"patients whose names are nearly alike are in several folds ({shown}{more}): if they are one person, a "
+        "network is tested on whom it has seen; write one person's name in one way in labels.csv and build the set again"
+    )
 
 
 def folds_table(folds: Folds, classes: Sequence[str]) -> Table:

@@ -12,6 +12,8 @@ What decides between equals is a digest of seed and name: not the order of files
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -65,6 +67,19 @@ def assign_folds(
             patients_in[fold] += 1
             found[name] = fold + 1
     return dict(sorted(found.items()))
+
+
+def alike_in_several(patients: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Names that are probably one person's and stand in several folds: "P-1", "p01" and "P 1".
+
+    Args:
+        patients: The fold of every patient.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in sorted(patients):
+        parts = re.findall(r"\d+|[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
+        groups.setdefault(tuple(part.lstrip("0") or "0" for part in parts), []).append(name)
+    return [tuple(names) for names in groups.values() if len({patients[name] for name in names}) > 1]
 
 
 def _check_count(owners: Mapping[int, int], classes: Sequence[str], count: int) -> None:
