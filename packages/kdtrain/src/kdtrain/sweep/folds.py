@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from kdtrain.config.phases import PhaseConfig
 from kdtrain.data.folds.assign import alike_in_several
@@ -140,7 +141,8 @@ def alike_warning(folds: Folds) -> str | None:
     more = f"; and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
     return (
         f"patients whose names are nearly alike are in several folds ({shown}{more}): if they are one person, a "
-        "network is tested on whom it has seen; write one person's name in one way in labels.csv and build the set again"
+        "network is tested on whom it has seen; write one person's name in one way in labels.csv and build the set "
+        "again"
     )
 
 
@@ -153,7 +155,7 @@ def folds_table(folds: Folds, classes: Sequence[str]) -> Table:
         box=SIMPLE_HEAD,
     )
     for heading in ("fold", "patients", *classes, "samples"):
-        table.add_column(heading, justify="right")
+        table.add_column(Text(heading), justify="right")
     for row in fold_rows(folds, classes):
         table.add_row(*(f"{value:,}" for value in row))
     return table
