@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,12 @@ def fold(number: int) -> dict[str, Any]:
 
 
 def write_folds(
-    folder: Path, phase: str, table: dict[int, dict[str, tuple[int, float]]], **more: Any
+    folder: Path,
+    phase: str,
+    table: dict[int, dict[str, tuple[int, float]]],
+    *,
+    magnification: float = 1,
+    **more: Any,
 ) -> list[dict]:
     """A run for each fold; entries of sweep.json."""
     entries = []
@@ -59,7 +66,7 @@ def write_folds(
         write_run(
             folder / "runs" / name,
             phase,
-            1,
+            magnification,
             said_of(patients),
             settings={"fold": number},
             shard_set=fold(number),
@@ -71,7 +78,7 @@ def write_folds(
                 "name": name,
                 "folder": f"runs/{name}",
                 "method": phase,
-                "magnification": 1,
+                "magnification": magnification,
                 "seed": more.get("seed", 0),
             }
         )
@@ -159,6 +166,31 @@ def test_the_report_says_folds_and_patients(sweep):
     )
     assert any("2 folds have 8 (benign 4, tumour 4)" in text for text in report.warnings)
     assert cell_of(report, "cost", "baseline-1x-seed0 (2 folds)", "Device-hours").value == pytest.approx(2)
+
+
+def test_students_are_held_against_the_teachers_of_their_own_folds(tmp_path):
+    """Each fold has a teacher; where one student learnt from another network than the one reported, it is said."""
+    teachers = tmp_path / "teachers"
+    runs = write_folds(teachers, "teacher", TUMOUR, magnification=10)
+    write_sweep(teachers, runs)
+    digests = [
+        hashlib.sha256((teachers / run["folder"] / "model.safetensors").read_bytes()).hexdigest()
+        for run in runs
+    ]
+    assert len(set(digests)) == 2
+    for case, taught in {"own": digests, "other": [digests[0], "0" * 64]}.items():
+        folder = tmp_path / case
+        students = write_folds(folder, "distill", BETTER)
+        for student, digest in zip(students, taught, strict=True):
+            path = folder / student["folder"] / "run.json"
+            content = json.loads(path.read_text())
+            content["shard_set"]["teacher"]["weights_sha256"] = digest
+            path.write_text(json.dumps(content))
+        write_sweep(folder, students)
+        warned = [
+            text for text in report_of(teachers, folder).warnings if "learned from another teacher" in text
+        ]
+        assert bool(warned) == (case == "other")
 
 
 def test_seeds_are_averaged_after_their_folds_are_pooled(tmp_path):

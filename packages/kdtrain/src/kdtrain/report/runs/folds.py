@@ -46,6 +46,11 @@ class PooledRun(Run):
     folds: tuple[Run, ...]
 
     @property
+    def teacher_sha256(self) -> str | None:
+        """Digest of the teachers' weights, fold by fold: that of their pooled run; None for phases without one."""
+        return _together([run.teacher_sha256 for run in self.folds])
+
+    @property
     def samples_seen(self) -> int | None:
         """In the training of one network, as of a run without folds: the mean over the folds."""
         seen = [run.samples_seen for run in self.folds]
@@ -130,7 +135,8 @@ def _measured_elsewhere(run: Run) -> bool:
 def _pooled(folds: Sequence[Run]) -> PooledRun:
     first = folds[0]
     images = [len(run.predictions) for run in folds]
-    weights = hashlib.sha256("\n".join(run.weights_sha256 for run in folds).encode()).hexdigest()
+    weights = _together([run.weights_sha256 for run in folds])
+    assert weights is not None
     settings = {name: value for name, value in first.settings.items() if name != "fold"}
     shard_set = {name: value for name, value in first.record["shard_set"].items() if name != "fold"}
     return PooledRun(
@@ -156,6 +162,11 @@ def _pooled(folds: Sequence[Run]) -> PooledRun:
         ),
         folds=tuple(folds),
     )
+
+
+def _together(digests: Sequence[str | None]) -> str | None:
+    known = [digest for digest in digests if digest is not None]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest() if len(known) == len(digests) else None
 
 
 def _common_name(names: Sequence[str]) -> str:
