@@ -15,7 +15,7 @@ import yaml
 from fixtures.commands import Run
 from fixtures.fold_sets import write_fold_set
 from fixtures.shard_sets import write_set
-from fixtures.training_runs import kdtrain, record_of, weights_sha256
+from fixtures.training_runs import kdtrain, log_of, record_of, weights_sha256
 from kdtrain.bundle.source import measure_training_data, read_source
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.evaluation.predictions import read_predictions_csv
@@ -241,6 +241,31 @@ def test_a_run_of_a_fold_goes_on_by_itself(done, shards, tmp_path):
     )
     assert ended.code == 2
     assert "was trained in fold 1 of 3" in ended.said
+
+
+def test_a_run_of_a_fold_resumes_to_the_last_bit(done, shards, tmp_path):
+    """Gone on with from its first epoch, it has the losses and the weights of a run of two that never stopped."""
+    options = [
+        "--shards",
+        shards,
+        "--folds",
+        done.out / "folds.json",
+        "--fold",
+        2,
+        "--epochs",
+        2,
+        "--workers",
+        0,
+    ]
+    options += ["--accumulate", 4, "--no-tensorboard"]
+    resumed, straight = tmp_path / "resumed", tmp_path / "straight"
+    shutil.copytree(done.run(TEACHER.format(2)), resumed)
+    for out in (resumed, straight):
+        ended = kdtrain("teacher", *options, "--out", out)
+        assert ended.code == 0, ended.said
+    assert weights_sha256(resumed) == weights_sha256(straight)
+    assert log_of(resumed) == log_of(straight)
+    assert max(line["epoch"] for line in log_of(resumed)) == 1
 
 
 def test_what_a_bundle_says_of_its_training_is_of_the_patients_that_trained(done, shards):

@@ -38,6 +38,7 @@ MODEL_FILE = "model.safetensors"
 PHASES = ("teacher", "baseline", "distill", "finetune")
 _NAMED = 5
 """Runs named in a message."""
+_MOST_FOLDS = 1_000
 LIBRARIES = ("deepspeed", "numpy", "pillow", "torch", "torchvision", "webdataset")
 
 
@@ -174,7 +175,10 @@ def _is_fold(fold: object) -> bool:
     if not isinstance(fold, dict):
         return False
     kinds = (("number", int), ("of", int), ("sha256", str), ("tested", list), ("validated", list))
-    return all(isinstance(fold.get(key), kind) for key, kind in kinds) and 1 <= fold["number"] <= fold["of"]
+    if not all(isinstance(fold.get(key), kind) for key, kind in kinds):
+        return False
+    names = (*fold["tested"], *fold["validated"])
+    return 1 <= fold["number"] <= fold["of"] <= _MOST_FOLDS and all(isinstance(name, str) for name in names)
 
 
 class RunFolder:

@@ -62,7 +62,7 @@ class Folds(_Document):
     format: Literal["kdtrain-folds"] = "kdtrain-folds"
     version: Literal[1] = 1
     shard_set_sha256: Sha256
-    count: Annotated[int, Field(ge=2)]
+    count: Annotated[int, Field(ge=2, le=1_000)]
     seed: Count
     splits: tuple[str, ...]
     patients: dict[str, int]
