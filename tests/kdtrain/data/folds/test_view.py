@@ -117,6 +117,16 @@ def test_an_unlabelled_slide_of_a_tested_patient_is_not_trained_on(index, folds,
         assert left_out(index, fold) == ({"aux1": 1} if held else {})
 
 
+def test_a_part_is_read_at_its_own_positions(views):
+    """By shard and position, as a program does: sample i of a part is that of the stream."""
+    reader = SampleReader(views[0], "train", [2.5])
+    try:
+        keys = [reader.read(s, i, 2.5).key for s in reader.shards for i in range(s.samples)]
+    finally:
+        reader.close()
+    assert keys == [sample.key for sample in samples_in(views[0], "train")]
+
+
 def test_a_set_of_several_splits_has_each_sample_once(views):
     """A student on train and aux1 together."""
     joined, name = union_of(views[0], ["train", "aux1"])

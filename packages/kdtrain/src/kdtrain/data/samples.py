@@ -213,11 +213,12 @@ class SampleReader:
             self._teacher_cache.close()
 
     def read(self, shard: Shard, position: int, magnification: float) -> Sample:
-        """Read, check and decode one image of a sample of a stored shard, with its label and its record.
+        """Read, check and decode one image of a sample, with its label and its record.
 
         Raises:
             ShardError: As for :meth:`load`, but for F23.
         """
+        shard, position = shard.stored_at(position)
         path = self.index.path_of(shard, magnification)
         with self._opened(shard, magnification, path) as tar:
             raw = read_place(tar, path, self._places[path][position])
