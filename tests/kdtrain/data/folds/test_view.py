@@ -11,6 +11,7 @@ from kdtrain.data.folds.view import Fold, left_out, view_of
 from kdtrain.data.samples import SampleReader
 from kdtrain.data.sets import samples_of
 from kdtrain.data.stream import EvaluationStream, SampleStream, class_counts
+from kdtrain.shards.cache import cache_settings
 from kdtrain.shards.index import Index, read_index, union_of
 
 SPLITS = ("train", "val", "test")
@@ -184,3 +185,19 @@ def test_the_formula_is_that_of_the_set(index):
     assert found.pixels == stored.pixels
     np.testing.assert_allclose(found.mean, stored.mean, atol=1e-6)
     np.testing.assert_allclose(found.std, stored.std, atol=1e-6)
+
+
+def test_a_set_behind_a_url_is_split_and_read_alike(tmp_path, views):
+    """The same folds and the same samples, through a cache of its own, with shards fetched ahead."""
+    fsspec = pytest.importorskip("fsspec")
+    url = "memory://bucket/folds"
+    fsspec.filesystem("memory").put(str(write_fold_set(tmp_path / "set")), url, recursive=True)
+    there = read_index(url, cache_settings(tmp_path / "cache", 1))
+    folds = with_colours(make_folds(there, count=3), there, MAGNIFICATIONS)
+    view = view_of(there, Fold(folds=folds, number=1, validates=True))
+    for split in ("train", "val", "test", "aux1"):
+        assert [s.key for s in samples_in(view, split)] == [s.key for s in samples_in(views[0], split)]
+    assert view.document.statistics == views[0].document.statistics
+    stream = SampleStream(view, "train", MAGNIFICATIONS, accumulate=2)
+    assert sum(len(group.samples()) for group in stream.epoch(0)) == samples_of(view, "train")
+    stream.close()
