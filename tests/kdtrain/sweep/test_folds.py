@@ -305,6 +305,8 @@ def test_a_dry_run_names_folds_and_cost(sweep, monkeypatch):
     line = ((0.0, 0.0), (1.0, 1.0))
     speed = Speed(device="cpu", training=line, forward=line)
     monkeypatch.setattr("kdtrain.sweep.estimate.dry_run.measure_speed", lambda *_, **__: speed)
+    # What a step's memory is has tests of its own, and takes most of the time.
+    monkeypatch.setattr("kdtrain.sweep.estimate.cost.step_bytes", lambda *_, **__: 10**9)
     ended = sweep("--folds", 3, "--dry-run")
     assert ended.code == 0, ended.said
     assert (
