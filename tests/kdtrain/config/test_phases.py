@@ -153,6 +153,9 @@ def test_no_number_passes_that_is_none_or_absurd(kind, name):
         (CacheTeacherConfig, "views", 0, "must be a whole number from 1 to 1,000"),
         (CacheTeacherConfig, "overlap_px", 32_769, "must be a whole number from 0 to 32,768"),
         (CacheTeacherConfig, "extra_tokens", -1, "must be a whole number from 0 to 10,000"),
+        (TeacherConfig, "fold", 0, "must be a whole number from 1 to 1,000"),
+        (TeacherConfig, "fold", True, "must be a whole number from 1 to 1,000"),
+        (TeacherConfig, "fold", "1_0", "must be a whole number from 1 to 1,000"),
     ],
 )
 def test_a_range_is_said_whole(kind, name, value, words):
@@ -234,6 +237,8 @@ def test_a_record_holds_every_setting_once(kind):
         "views": 2,
         "keep_views": True,
         "unfreeze": True,
+        "folds": Path("folds.json"),
+        "fold": 1,
     }
     config = kind(**{name: value for name, value in given.items() if name in kind.model_fields})
     decisive = set(config.record) - {"phase"}

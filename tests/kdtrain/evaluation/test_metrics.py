@@ -169,3 +169,35 @@ def test_leading_axes_are_independent_and_silent() -> None:
             np.testing.assert_array_equal(together.macro[name][number], alone.macro[name])
             np.testing.assert_array_equal(together.per_class[name][number], alone.per_class[name])
     assert np.isnan(together.plain_accuracy[1])
+
+
+def test_pairs_are_of_one_network_where_several_scored_the_items():
+    """One network has its single pair wrong, the other its four right: 4/5; weighted, as counted pair by pair."""
+    labels = np.array([1, 0, 1, 1, 0, 0])
+    scores = np.array([0.1, 0.9, 0.6, 0.5, 0.4, 0.4])
+    blocks = np.array([1, 1, 2, 2, 2, 2])
+    probabilities = np.stack([1 - scores, scores], axis=1)
+    ranks = rank_classes(labels, probabilities, np.arange(6), blocks)
+    assert roc_auc(ranks, np.ones((6, 1)))[0].tolist() == [0.8, 0.8]
+    weights_UB = np.random.default_rng(0).integers(0, 4, size=(6, 50)).astype(float)
+    for draw, found in zip(weights_UB.T, roc_auc(ranks, weights_UB)[:, 1], strict=True):
+        pairs = [
+            (i, j) for i in range(6) for j in range(6) if labels[i] > labels[j] and blocks[i] == blocks[j]
+        ]
+        total = sum(draw[i] * draw[j] for i, j in pairs)
+        won = sum(
+            draw[i] * draw[j] * ((scores[i] > scores[j]) + (scores[i] == scores[j]) / 2) for i, j in pairs
+        )
+        assert np.isnan(found) if not total else found == pytest.approx(won / total)
+
+
+def test_one_network_in_one_block_has_the_area_of_no_blocks():
+    """Forty items of three classes, with ties."""
+    generator = np.random.default_rng(1)
+    labels, probabilities = generator.integers(0, 3, 40), generator.integers(0, 5, (40, 3)) / 5
+    weights_UB = generator.integers(0, 3, size=(40, 20)).astype(float)
+    plain, blocked = (
+        roc_auc(rank_classes(labels, probabilities, np.arange(40), blocks), weights_UB)
+        for blocks in (None, np.zeros(40, dtype=np.int64))
+    )
+    np.testing.assert_allclose(blocked, plain)

@@ -40,6 +40,9 @@ def change(content: Any, place: str, value: Any) -> Any:
     return kept if value is None else {**kept, head: value}
 
 
+FOLD = {"number": 1, "of": 2, "sha256": "f", "tested": [], "validated": []}
+
+
 @pytest.mark.parametrize(
     ("file", "place", "value"),
     [
@@ -52,6 +55,10 @@ def change(content: Any, place: str, value: Any) -> Any:
         (RECORD, "shard_set.sha256", 1),
         (RECORD, "shard_set.train_on", [[]]),
         (RECORD, "shard_set.chosen_by", None),
+        (RECORD, "shard_set.fold", {}),
+        (RECORD, "shard_set.fold", FOLD | {"number": 3}),
+        (RECORD, "shard_set.fold", FOLD | {"sha256": None}),
+        (RECORD, "shard_set.fold", FOLD | {"tested": [[]]}),
         (RECORD, "network.magnification", "<b>"),
         (RECORD, "network.classes", "ab"),
         (RECORD, "other_settings", 1),

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from kdtrain.bundle.entries import MetricsEntry
 from kdtrain.bundle.stain import stain_numbers
 from kdtrain.bundle.training_data import Measured, TrainingData, training_data
+from kdtrain.data.folds.opening import index_of_run
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.errors import UsageError
@@ -148,7 +149,7 @@ def _index(trained: Trained, location: Location) -> Index:
             f"{index.sha256[:12]}, the one of training had {wanted[:12]}. It has changed since, or is another; pass "
             "the set as it was, by --shards DIR, or train again on the set as it is"
         )
-    return index
+    return index_of_run(trained.run, trained.folder, index)
 
 
 def _evaluated(trained: Trained, location: Location, split: str) -> Evaluated:

@@ -20,6 +20,12 @@ from kdtrain.shards.locations import location_of
 @click.option("--shards", help="Folder of the shard set, or its URL, instead of the recipe's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep, instead of the recipe's.")
 @click.option("--seeds", help="Seeds instead of the recipe's, such as 0,1,2.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 1_000),
+    help="Folds of the patients of all labelled splits: every run once for each, tested on it, results pooled. Left "
+    "out: the recipe's, or the splits of the set.",
+)
 @click.option("--only", help="Pattern of the names of the runs to complete, with what they need: 'kd-*'.")
 @click.option(
     "--jobs",

@@ -75,7 +75,7 @@ def three(value: Any) -> Any:
 
 
 PATHS = frozenset(
-    {"shards", "shard_cache", "out", "teacher", "teacher_cache", "student", "init", "deepspeed"}
+    {"shards", "shard_cache", "out", "folds", "teacher", "teacher_cache", "student", "init", "deepspeed"}
 )
 """Where things lie. What lies there is in a run's record by its content, so that a folder may be moved."""
 HARMLESS = frozenset(
@@ -103,6 +103,8 @@ LATER: dict[str, Any] = {
     "ema": (0.0,),
     "keep_views": (False,),
     "unfreeze": (False,),
+    "fold": (None,),
+    "folds": (None,),
 }
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a
 run begun without them goes on."""
@@ -238,6 +240,8 @@ class PhaseConfig(SetConfig):
         log_every: Optimizer steps between two lines of the log.
         tensorboard: Whether to write TensorBoard events.
         wandb: Weights & Biases project to log to, if any.
+        folds: The folds.json of a sweep that was begun with --folds: which patient is in which fold.
+        fold: Which of them this run is tested on, from 1; its splits are train, val and test of that fold.
     """
 
     select_by: SelectBy = "balanced_accuracy"
@@ -261,6 +265,17 @@ class PhaseConfig(SetConfig):
     log_every: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
     tensorboard: bool = True
     wandb: str | None = None
+    folds: Path | None = None
+    fold: Annotated[int | None, Field(ge=1, le=1_000, validate_default=True)] = None
+
+    @field_validator("fold")
+    @classmethod
+    def _has_folds(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if (value is None) != (info.data.get("folds") is None):
+            raise ValueError(
+                "--folds (which patient is in which fold) and --fold (which of them is tested) go together; give both"
+            )
+        return value
 
     @field_validator("accumulate")
     @classmethod
@@ -282,7 +297,8 @@ class PhaseConfig(SetConfig):
     @property
     def other_settings(self) -> dict[str, Any]:
         """The rest of the settings, JSON-able: a resumed run may change them."""
-        return self.model_dump(mode="json", include=set(NOT_IN_RECORD))
+        settings = self.model_dump(mode="json", include=set(NOT_IN_RECORD))
+        return {k: v for k, v in settings.items() if v not in LATER.get(k, ())}
 
 
 def is_url(path: Path) -> bool:

@@ -163,6 +163,10 @@ class DistillConfig(PhaseConfig):
             raise ValueError(
                 "a teacher cache is read from a local folder or a shared file system, not from a URL; copy it there"
             )
+        if value is not None and info.data.get("fold") is not None:
+            raise ValueError(
+                "is of one teacher and of all patients, but each fold has a teacher of its own; leave the cache out"
+            )
         if value is None and info.data.get("teacher", Path()) is None:
             raise ValueError("there is no teacher; give --teacher, or a cache that was made with it")
         return value
@@ -195,6 +199,8 @@ class DistillConfig(PhaseConfig):
     def _has_views_to_keep(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("teacher_cache") is not None:
             raise ValueError("--teacher-cache (teacher_cache) holds views already; leave one of the two out")
+        if value and info.data.get("fold") is not None:
+            raise ValueError("keeps views of the set's stored splits, which a fold (--folds) mixes; leave it out")
         if value and not info.data.get("views"):
             raise ValueError("keeps --views (views), and there are none; give --views 8")
         return value

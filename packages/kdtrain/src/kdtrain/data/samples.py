@@ -159,8 +159,8 @@ class SampleReader:
         """
         import torch
 
-        shard = self.shards[ref.shard]
-        samples = {m: self.read(shard, ref.position, m) for m in self.magnifications}
+        shard, position = self.shards[ref.shard].stored_at(ref.position)
+        samples = {m: self.read(shard, position, m) for m in self.magnifications}
         first = samples[self.magnifications[0]]
         for magnification, sample in samples.items():
             _check_paired(first, sample, self.index.path_of(shard, magnification))
@@ -172,7 +172,7 @@ class SampleReader:
         encoded = {} if images else {m: self._encoded(shard, sample, m) for m, sample in samples.items()}
         taught = None
         if self._teacher_cache is not None:
-            taught = self._teacher_cache.load(shard, ref.position, ref.view, key=first.key)
+            taught = self._teacher_cache.load(shard, position, ref.view, key=first.key)
         return LoadedSample(
             key=first.key,
             images=images,
@@ -191,9 +191,12 @@ class SampleReader:
             ShardError: The tar cannot be fetched, or breaks F07 or F11 to F17.
         """
         magnification = min(self.magnifications)  # whose tar is the smallest
-        path = self.index.path_of(self.shards[shard], magnification)
-        with self._opened(self.shards[shard], magnification, path):
-            return tuple(place.key for place in self._places[path])
+        part = self.shards[shard]
+        stored, _ = part.stored_at(0)
+        path = self.index.path_of(stored, magnification)
+        with self._opened(stored, magnification, path):
+            places = self._places[path]
+            return tuple(places[part.stored_at(i)[1]].key for i in range(part.samples))
 
     def ensure(self, shard: int) -> None:
         """Have a shard at hand, by its position in the split or set: it is fetched if it lies elsewhere.
@@ -215,13 +218,14 @@ class SampleReader:
         Raises:
             ShardError: As for :meth:`load`, but for F23.
         """
+        shard, position = shard.stored_at(position)
         path = self.index.path_of(shard, magnification)
         with self._opened(shard, magnification, path) as tar:
             raw = read_place(tar, path, self._places[path][position])
         size = self.index.sizes_of(shard, magnification)[position]
         return decode_sample(
             raw,
-            self.index,
+            self.index.stored,
             split=shard.split,
             magnification=magnification,
             size=size,

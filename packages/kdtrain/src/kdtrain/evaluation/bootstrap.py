@@ -66,6 +66,8 @@ class Outcomes:
     """(N, K) of each class; the first highest is the predicted class."""
     unit_of: IntArray
     """(N) bootstrap unit of each item, from 0 without gaps."""
+    blocks: IntArray | None = None
+    """(N) which network scored each item; None where one scored all. See :func:`roc_auc`."""
 
     @property
     def classes(self) -> int:
@@ -113,7 +115,7 @@ class Interval:
 def score(outcomes: Outcomes) -> Scores:
     """The metrics of the items as they are; no leading axis."""
     confusion_KK = confusion_matrix(outcomes.labels, outcomes.predicted, outcomes.classes)
-    ranks = rank_classes(outcomes.labels, outcomes.probabilities, outcomes.unit_of)
+    ranks = rank_classes(outcomes.labels, outcomes.probabilities, outcomes.unit_of, outcomes.blocks)
     auc_BK = roc_auc(ranks, np.ones((outcomes.units, 1)))
     return scores_from(confusion_KK, auc_BK[0])
 
@@ -216,7 +218,7 @@ class _Prepared:
         counts = np.bincount(outcomes.unit_of * cells + cell_N, minlength=outcomes.units * cells)
         return cls(
             cells=counts.reshape(outcomes.units, cells).astype(np.float64),
-            ranks=rank_classes(outcomes.labels, outcomes.probabilities, outcomes.unit_of),
+            ranks=rank_classes(outcomes.labels, outcomes.probabilities, outcomes.unit_of, outcomes.blocks),
             classes=outcomes.classes,
         )
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kdtrain.config.common import names_in
+from kdtrain.data.folds.opening import index_of_run
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.evaluation.predict_split import predict_split, sizes_of_split
@@ -67,7 +68,7 @@ def evaluate(
     Args:
         run: The run's folder.
         shards: Folder of the shard set, or its URL.
-        split: A labelled split or set.
+        split: A labelled split or set. Of a run of a fold, "test" is that fold's patients.
         unit: "patient" or "sample": what the bootstrap draws.
         iterations: Bootstrap draws.
         seed: Seed of the draws.
@@ -76,11 +77,12 @@ def evaluate(
         cache: For the shards of a URL; None takes the defaults.
 
     Raises:
-        UsageError: The run is not finished, the classes differ, or there is no such unit.
+        UsageError: The run is not finished, the classes differ, there is no such unit, or the run of a fold learnt from
+            patients of the split.
         ShardError: The set lacks the split or the magnification, or is damaged.
         TrainingError: A loader process was killed, or what the network says of a sample is no number.
     """
-    run, trained, index = _opened(run, shards, unit, cache)
+    run, trained, index = _opened(run, shards, split, unit, cache)
     _check(trained, index, split)
     predictions = _predict(trained, index, split, workers, console)
     record: MetricsRecord = evaluate_predictions(
@@ -134,7 +136,7 @@ def probe(
         ShardError: As for evaluate, and so the rest.
         TrainingError: A loader process was killed, or what the network says of a sample is no number.
     """
-    run, trained, index = _opened(run, shards, unit, cache)
+    run, trained, index = _opened(run, shards, split, unit, cache)
     index, split = union_of(index, names_in(split) or (split,))
     _check_labelled(trained, index, split)
     classes = tuple(index.document.classes)
@@ -157,18 +159,20 @@ def probe(
 
 
 def _opened(
-    run: Path | str, shards: Location | str, unit: Unit, cache: CacheSettings | None
+    run: Path | str, shards: Location | str, split: str, unit: Unit, cache: CacheSettings | None
 ) -> tuple[Path, Trained, Index]:
     if unit not in get_args(Unit):
         raise UsageError(f"unit {unit!r}: the bootstrap draws one of {', '.join(get_args(Unit))}")
     run = Path(run)
-    return run, load_trained(run, what="RUN"), read_index(shards, cache)
+    trained = load_trained(run, what="RUN")
+    return run, trained, index_of_run(trained.run, trained.folder, read_index(shards, cache), split=split)
 
 
 def _described(trained: Trained, index: Index, split: str) -> dict[str, Any]:
     """What was measured, on what, and what it costs."""
     return {
         "split": split,
+        **_fold(trained),
         "phase": trained.run["settings"]["phase"],
         "magnification": trained.network.magnification,
         "model": trained.network.model,
@@ -182,6 +186,12 @@ def _described(trained: Trained, index: Index, split: str) -> dict[str, Any]:
 
 def _provenance(trained: Trained, index: Index, split: str) -> dict[str, str]:
     return {"split": split, "weights_sha256": trained.sha256, "shard_set_sha256": index.sha256}
+
+
+def _fold(trained: Trained) -> dict[str, Any]:
+    """Of a run of a fold, which: its test split is that fold's patients."""
+    fold = trained.run["shard_set"].get("fold")
+    return {} if fold is None else {"fold": {name: fold[name] for name in ("number", "of", "sha256")}}
 
 
 def _check(trained: Trained, index: Index, split: str) -> None:

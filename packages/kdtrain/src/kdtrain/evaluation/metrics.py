@@ -50,7 +50,8 @@ class Scores:
 class ClassRanks:
     """One class against the rest, ranked by its probability once, so that any weighting is a sum.
 
-    P items have the class, Q do not; the Q are in ascending order of the class's probability.
+    P items have the class, Q do not; the Q are in ascending order of the class's probability. Where several networks
+    scored the items, a block each, the Q stand block after block, and in ascending order within one.
     """
 
     positive_units: IntArray
@@ -61,6 +62,9 @@ class ClassRanks:
     """(P): how many of the Q have a smaller probability."""
     up_to: IntArray
     """(P): how many of the Q have a smaller or the same probability."""
+    block: tuple[IntArray, IntArray] | None = None
+    """(P), (P): how many of the Q stand before the item's block, and to its end; None where all are one block. Of those
+    before it, ``below`` and ``up_to`` count all."""
 
 
 def confusion_matrix(labels_N: IntArray, predicted_N: IntArray, classes: int) -> IntArray:
@@ -73,17 +77,25 @@ def confusion_matrix(labels_N: IntArray, predicted_N: IntArray, classes: int) ->
     return cells.reshape(classes, classes).astype(np.int64)
 
 
-def rank_classes(labels_N: IntArray, probabilities_NK: FloatArray, units_N: IntArray) -> list[ClassRanks]:
+def rank_classes(
+    labels_N: IntArray, probabilities_NK: FloatArray, units_N: IntArray, blocks_N: IntArray | None = None
+) -> list[ClassRanks]:
     """Rank the items by the probability of each class.
 
     Args:
         labels_N: (N) true classes.
         probabilities_NK: (N, K).
         units_N: (N) the unit, a row of the weights, that each item is drawn with.
+        blocks_N: (N) the network that scored each item, where there are several: pairs are made within each alone.
 
     Returns:
         One ranking per class, for ``roc_auc``.
     """
+    if blocks_N is not None:
+        return [
+            _rank_in_blocks(labels_N == number, scores_N, units_N, blocks_N)
+            for number, scores_N in enumerate(probabilities_NK.T)
+        ]
     ranks = []
     for number, scores_N in enumerate(probabilities_NK.T):
         positive = np.flatnonzero(labels_N == number)
@@ -100,11 +112,34 @@ def rank_classes(labels_N: IntArray, probabilities_NK: FloatArray, units_N: IntA
     return ranks
 
 
+def _rank_in_blocks(
+    has_N: BoolArray, scores_N: FloatArray, units_N: IntArray, blocks_N: IntArray
+) -> ClassRanks:
+    positive, negative = np.flatnonzero(has_N), np.flatnonzero(~has_N)
+    negative = negative[np.lexsort((scores_N[negative], blocks_N[negative]))]
+    ordered_blocks = blocks_N[negative]
+    start = np.searchsorted(ordered_blocks, blocks_N[positive], side="left")
+    end = np.searchsorted(ordered_blocks, blocks_N[positive], side="right")
+    below, up_to = start.copy(), start.copy()
+    for place, (item, first, last) in enumerate(zip(positive, start, end, strict=True)):
+        own = scores_N[negative[first:last]]
+        below[place] += np.searchsorted(own, scores_N[item], side="left")
+        up_to[place] += np.searchsorted(own, scores_N[item], side="right")
+    return ClassRanks(
+        positive_units=units_N[positive],
+        negative_units=units_N[negative],
+        below=below,
+        up_to=up_to,
+        block=(start, end),
+    )
+
+
 def roc_auc(ranks: Sequence[ClassRanks], weights_UB: FloatArray) -> FloatArray:
     """Area under the ROC curve of each class against the rest, for each weighting.
 
     It is the share of pairs (an item of the class, another item) in which the first has the higher probability, ties
-    counting half: the Mann-Whitney statistic. Whole weights mean exactly that many copies of the item.
+    counting half: the Mann-Whitney statistic. Whole weights mean exactly that many copies of the item. Where several
+    networks scored the items, pairs are of one network's: the mean of each network's area, weighted by its pairs.
 
     Args:
         ranks: From ``rank_classes``.
@@ -118,6 +153,8 @@ def roc_auc(ranks: Sequence[ClassRanks], weights_UB: FloatArray) -> FloatArray:
 
 def _class_auc(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
     units, draws = weights_UB.shape
+    if rank.block is not None:
+        return _class_auc_in_blocks(rank, weights_UB)
     # Units are fewer than items: a table of who beats whom is worth its making, where there are draws enough for it.
     if 4 * units <= len(rank.positive_units) + len(rank.negative_units) and units <= 4 * draws:
         return _class_auc_by_unit(rank, weights_UB)
@@ -127,6 +164,18 @@ def _class_auc(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
     wins_B = np.einsum("pb,pb->b", positive_PB, beaten_QB[rank.below])
     wins_B += np.einsum("pb,pb->b", positive_PB, beaten_QB[rank.up_to])
     return _ratio(0.5 * wins_B, positive_PB.sum(axis=0) * beaten_QB[-1])
+
+
+def _class_auc_in_blocks(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:
+    assert rank.block is not None
+    start, end = rank.block
+    positive_PB = weights_UB[rank.positive_units]
+    beaten_QB = np.zeros((len(rank.negative_units) + 1, weights_UB.shape[1]))
+    np.cumsum(weights_UB[rank.negative_units], axis=0, out=beaten_QB[1:])
+    both_PB = beaten_QB[rank.below] + beaten_QB[rank.up_to] - 2 * beaten_QB[start]
+    wins_B = np.einsum("pb,pb->b", positive_PB, both_PB)
+    pairs_B = np.einsum("pb,pb->b", positive_PB, beaten_QB[end] - beaten_QB[start])
+    return _ratio(0.5 * wins_B, pairs_B)
 
 
 def _class_auc_by_unit(rank: ClassRanks, weights_UB: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ import torch
 import torch.distributed
 
 from kdtrain.config.phases import CacheTeacherConfig
+from kdtrain.data.folds.opening import check_source
 from kdtrain.data.loader import LoadStats
 from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.document import (
@@ -94,6 +95,7 @@ def cache_teacher(config: CacheTeacherConfig, monitor: Monitor) -> CacheSummary:
     start = Start.of(config)
     index = read_index(config.shards, config.cache)
     teacher = load_trained(config.teacher, what="--teacher")
+    check_source(config, teacher.run, what=f"--teacher {config.teacher}")
     check_phase(config, index, (teacher.network.magnification, config.magnification), labelled=False)
     check_pair(config, index, teacher.network)
     settings = settings_of(config, index, teacher, begun_stride=CacheFolder(config.out).begun_stride)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from kdtrain.config.phases import FinetuneConfig
+from kdtrain.data.folds.opening import check_source, open_set
 from kdtrain.data.sets import check_phase
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.predict_split import validate_labels
@@ -19,7 +20,6 @@ from kdtrain.model.init import freeze_all_but_fc
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import Model
 from kdtrain.phases.teacher import label_loss
-from kdtrain.shards.index import read_index
 from kdtrain.training.loop import Phase, Summary, train
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained
@@ -27,8 +27,9 @@ from kdtrain.training.trained import Trained, load_trained
 
 def finetune(config: FinetuneConfig, monitor: Monitor) -> Summary:
     """Fine-tune a student."""
-    index = read_index(config.shards, config.cache)
+    index = open_set(config)
     student = load_trained(config.student, what="--student")
+    check_source(config, student.run, what=f"--student {config.student}")
     check_phase(config, index, [student.network.magnification], labelled=True)
     classes = tuple(index.document.classes)
     check_finetuning(config, student, classes)

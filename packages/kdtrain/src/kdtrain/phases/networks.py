@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, TeacherConfig
+from kdtrain.data.folds.opening import check_source
 from kdtrain.data.teacher_cache.document import SourceDocument
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
@@ -18,6 +19,7 @@ from kdtrain.model.output_stride import (
 from kdtrain.model.projector import Projection
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, union_of
+from kdtrain.training.run_folder import RUN_FILE, read_run
 
 DEFAULT_MODEL = TeacherConfig.model_fields["model"].default
 """Of a student whose teacher is no network of ours, as of a baseline."""
@@ -147,6 +149,21 @@ def projection_of(
         return Projection.to_vectors(source.channels) if config.pixel_weight else None
     assert teacher is not None
     return Projection.to_network(student, teacher.spec) if config.compares_channels else None
+
+
+def check_init(config: TeacherConfig) -> None:
+    """Refuse, by UsageError, first weights of a run that has seen what this one will be measured on."""
+    if config.init is None:
+        return
+    folder = config.init if config.init.is_dir() else config.init.parent
+    if not (folder / RUN_FILE).is_file():
+        return
+    if config.fold is not None:
+        raise UsageError(
+            f"--init {config.init} is of a run, which may have learnt from patients that fold {config.fold} tests; "
+            "begin with weights of other images, such as torchvision's, or leave it out"
+        )
+    check_source(config, read_run(folder, what="--init"), what=f"--init {config.init}")
 
 
 def check_same_shape(teacher: Network, student: Network) -> None:

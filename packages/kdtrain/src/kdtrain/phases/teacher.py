@@ -13,14 +13,14 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
 from torch import nn
 
 from kdtrain.config.phases import TeacherConfig
+from kdtrain.data.folds.opening import open_set
 from kdtrain.data.inputs import Drawing, image_batch, label_batch
 from kdtrain.data.sets import check_phase
 from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
 from kdtrain.phases.begun import as_begun
-from kdtrain.phases.networks import chosen_stride, labelled_network, stride_note
-from kdtrain.shards.index import read_index
+from kdtrain.phases.networks import check_init, chosen_stride, labelled_network, stride_note
 from kdtrain.training.engine.engine import BatchLoss
 from kdtrain.training.loop import Batch, Phase, Summary, train
 from kdtrain.training.monitor import Monitor
@@ -28,7 +28,8 @@ from kdtrain.training.monitor import Monitor
 
 def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
     """Train a teacher or a baseline."""
-    index = read_index(config.shards, config.cache)
+    index = open_set(config)
+    check_init(config)
     config = as_begun(config)
     check_phase(config, index, [config.magnification], labelled=True)
     network = labelled_network(config, index)

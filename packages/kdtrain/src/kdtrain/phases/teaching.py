@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdtrain.config.phases import DistillConfig
+from kdtrain.data.folds.opening import check_source, open_set
 from kdtrain.data.plan import Views
 from kdtrain.data.sets import check_phase, validation_split
 from kdtrain.data.teacher_cache.binding import check_cache
@@ -16,7 +17,7 @@ from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.phases.networks import settled_stride
-from kdtrain.shards.index import Index, read_index, union_of
+from kdtrain.shards.index import Index, union_of
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained
 
@@ -58,8 +59,9 @@ def teaching_of(config: DistillConfig, monitor: Monitor) -> Teaching:
 
 def _computed(config: DistillConfig) -> Teaching:
     assert config.teacher is not None
-    index = read_index(config.shards, config.cache)
+    index = open_set(config)
     teacher = load_trained(config.teacher, what="--teacher")
+    check_source(config, teacher.run, what=f"--teacher {config.teacher}")
     check_phase(config, index, (teacher.network.magnification, config.magnification), labelled=False)
     return Teaching(
         index=index,
@@ -73,7 +75,7 @@ def _computed(config: DistillConfig) -> Teaching:
 def _from_cache(config: DistillConfig, monitor: Monitor) -> Teaching:
     """The teacher's tars are not even looked for."""
     assert config.teacher_cache is not None
-    index = read_index(config.shards, config.cache, magnifications=[config.magnification])
+    index = open_set(config, magnifications=[config.magnification])
     cache = open_cache(config.teacher_cache)
     teacher = None if config.teacher is None else load_trained(config.teacher, what="--teacher")
     check_phase(config, index, [config.magnification], labelled=False)

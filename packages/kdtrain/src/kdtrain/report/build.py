@@ -15,6 +15,7 @@ from kdtrain.report.runs.shapes import has_shapes
 from kdtrain.report.shape_charts import front_charts
 from kdtrain.report.tables.cost import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.tables.data import data_table, find_index
+from kdtrain.report.tables.folds import fold_tables
 from kdtrain.report.tables.results import (
     against_teacher_table,
     baseline_table,
@@ -79,6 +80,7 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
     methods = _tables(methods_table(results), baseline_table(results), against_teacher_table(results))
     yield Section(name="methods", title="Baseline and students", blocks=methods)
     yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
+    yield Section(name="folds", title="Folds", blocks=fold_tables(results))
     yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
     yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=_against_cost(results))
     yield Section(name="ablation", title="Resizes", blocks=resize_charts(results))
@@ -127,8 +129,7 @@ def _subtitle(results: Results) -> str:
     if results.magnifications:
         parts.append("at " + ", ".join(magnification_name(m) for m in results.magnifications))
     patients = len({one.patient for one in results.collection.runs[0].predictions})
-    parts.append(
-        f"on {plural(scores.n, 'tissue sample')} of {plural(patients, 'patient')} ({results.collection.split})"
-    )
+    where = results.folds_said or results.collection.split
+    parts.append(f"on {plural(scores.n, 'tissue sample')} of {plural(patients, 'patient')} ({where})")
     least = f"{seeds[0]} to " if len(seeds) > 1 else ""
     return f"{' '.join(parts)}, {least}{plural(seeds[-1], 'seed')}"

@@ -75,9 +75,11 @@ def _too_few(results: Results) -> Iterator[str]:
     if total >= MIN_UNITS and min(present) >= MIN_UNITS_PER_CLASS:
         return
     listed = ", ".join(f"{name} {count}" for name, count in zip(classes, counts, strict=True))
+    folds = results.folds_said
+    where = f"{folds} have" if folds else f"the split {results.collection.split} has"
     narrow = " and the intervals are too narrow" * results.has_intervals(METRICS)
     yield (
-        f"Too few {results.unit}s: the split {results.collection.split} has {total} ({listed}); below {MIN_UNITS} in "
+        f"Too few {results.unit}s: {where} {total} ({listed}); below {MIN_UNITS} in "
         f"all or {MIN_UNITS_PER_CLASS} of a class, one of them moves a number by several points{narrow}. "
         "Read this as a check that everything works, not as a result; measure on more."
     )

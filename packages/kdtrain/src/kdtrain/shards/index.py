@@ -36,12 +36,19 @@ class Index:
         document: index.json, checked.
         sha256: SHA-256 of index.json: the identity of the set, down to the last pixel.
         cache: Where shards are kept that are fetched from a URL.
+        view_of: The set as it is stored, where this is a view of it with other splits; else None.
     """
 
     directory: Location
     document: IndexDocument
     sha256: str
     cache: CacheSettings = field(default_factory=cache_settings)
+    view_of: Index | None = None
+
+    @property
+    def stored(self) -> Index:
+        """The set as its tars have it."""
+        return self.view_of or self
 
     def require(self, *, magnification: float | None = None, split: str | None = None) -> None:
         """Refuse a magnification, or a split or set, that this set does not hold.

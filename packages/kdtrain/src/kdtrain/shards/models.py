@@ -61,6 +61,26 @@ class Shard(_Document):
     cells: tuple[tuple[SidePx, SidePx], ...]
     files: dict[str, ShardFile]
 
+    def stored_at(self, position: int) -> tuple[Shard, int]:
+        """The shard and the position in its tars that a position of this one means: itself and the same."""
+        return self, position
+
+
+class ShardPart(Shard):
+    """Some samples of a stored shard, as a shard of another split; ``files`` are the stored one's, whole.
+
+    Attributes:
+        stored: The shard as the set has it.
+        positions: Of these samples in it, ascending.
+    """
+
+    stored: Shard
+    positions: tuple[Count, ...]
+
+    def stored_at(self, position: int) -> tuple[Shard, int]:
+        """The stored shard, and the position in its tars of a position of this part."""
+        return self.stored, self.positions[position]
+
 
 class Statistics(_Document):
     """Per-channel mean and population standard deviation, grey levels 0 to 255."""

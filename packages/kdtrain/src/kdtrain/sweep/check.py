@@ -10,14 +10,17 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kdtrain.config.phases import FinetuneConfig, PhaseConfig
+from kdtrain.config.phases import FinetuneConfig, PhaseConfig, TeacherConfig
+from kdtrain.data.folds.document import FOLDS_FILE, Folds
 from kdtrain.data.sets import check_phase, choice_of, samples_of
 from kdtrain.errors import UsageError
 from kdtrain.files import sha256_of
 from kdtrain.phases.begun import as_begun
+from kdtrain.phases.networks import check_init
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.locations import Location
+from kdtrain.sweep.folds import planned_view
 from kdtrain.sweep.graph import PlannedRun
 from kdtrain.sweep.jobs import Job, chosen_of, config_of, existing_job, network_of, stride_warning
 from kdtrain.sweep.recipe import EvaluateRecipe
@@ -29,7 +32,13 @@ from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
 
 
 def prepare(
-    runs: Sequence[PlannedRun], index: Index, *, shards: Location, out: Path, evaluate: EvaluateRecipe
+    runs: Sequence[PlannedRun],
+    index: Index,
+    *,
+    shards: Location,
+    out: Path,
+    evaluate: EvaluateRecipe,
+    folds: Folds | None = None,
 ) -> tuple[Job, ...]:
     """Jobs of all runs, in their order.
 
@@ -39,20 +48,22 @@ def prepare(
         shards: Its folder, as the runs will be told.
         out: Folder of the sweep.
         evaluate: How runs are measured.
+        folds: Of the set's patients; None where its own splits are trained and tested on.
 
     Raises:
         UsageError: A run could not be trained or measured, or its folder holds a run with other settings; the message
             names the recipe's key and the run.
     """
-    check_evaluation(evaluate, index)
+    if folds is None:
+        check_evaluation(evaluate, index)
     jobs: dict[str, Job] = {}
     for run in runs:
         needs = tuple(jobs[name] for name in run.depends_on)
         try:
-            jobs[run.name] = _job(run, needs, index, shards, out)
+            jobs[run.name] = _job(run, needs, index, shards, out, folds)
         except (UsageError, ShardError) as error:
             raise UsageError(f"{run.section}, run {run.name}: {error}") from None
-    _check_folders(jobs.values(), index)
+    _check_folders(jobs.values(), index, folds)
     return tuple(jobs.values())
 
 
@@ -74,11 +85,21 @@ def check_evaluation(evaluate: EvaluateRecipe, index: Index) -> None:
             )
 
 
-def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location, out: Path) -> Job:
+def _job(
+    run: PlannedRun,
+    needs: tuple[Job, ...],
+    index: Index,
+    shards: Location,
+    out: Path,
+    folds: Folds | None,
+) -> Job:
     if run.exists:
         return existing_job(run, index)
     folder = out / run.folder
-    config = as_begun(config_of(run, needs, shards, folder))
+    config = as_begun(config_of(run, needs, shards, folder, out / FOLDS_FILE))
+    note = None
+    if folds is not None:
+        index, note = planned_view(config, folds, index)
     labelled = run.phase != "distill"
     if isinstance(config, FinetuneConfig):
         _check_training_set(config, needs[0], index)
@@ -89,6 +110,8 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
     joined, name = union_of(index, config.train_on)
     _check_schedule(config, samples_of(joined, name))
     _check_files(config)
+    if isinstance(config, TeacherConfig):
+        check_init(config)
     return Job(
         run=run,
         folder=folder,
@@ -97,7 +120,8 @@ def _job(run: PlannedRun, needs: tuple[Job, ...], index: Index, shards: Location
         trained_on=joined.document.sets[name],
         needs=needs,
         stride_chosen=chosen_of(config, network, index),
-        warnings=tuple(filter(None, (choice.warning, stride_warning(run, config, network, index)))),
+        warnings=tuple(filter(None, (choice.warning, note, stride_warning(run, config, network, index)))),
+        index=index,
     )
 
 
@@ -138,13 +162,13 @@ def _init_file(config: PhaseConfig) -> Path | None:
     return path / MODEL_FILE if path is not None and path.is_dir() else path
 
 
-def _check_folders(jobs: Iterable[Job], index: Index) -> None:
+def _check_folders(jobs: Iterable[Job], index: Index, folds: Folds | None) -> None:
     """Refuse folders that hold other runs; all are named at once, the first with what is wrong."""
     first, others = "", []
     for job in jobs:
         try:
             if job.config is not None:
-                _check_same_run(job.config, job.folder, index, job.needs)
+                _check_same_run(job.config, job.folder, index, job.needs, folds)
         except UsageError as error:
             if first:
                 others.append(job.name)
@@ -156,7 +180,9 @@ def _check_folders(jobs: Iterable[Job], index: Index) -> None:
         raise UsageError(first)
 
 
-def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequence[Job]) -> None:
+def _check_same_run(
+    config: PhaseConfig, folder: Path, index: Index, needs: Sequence[Job], folds: Folds | None
+) -> None:
     """Refuse a folder that holds another run: what kdtrain.training.run_folder would refuse when its turn comes."""
     if not folder.exists() or not any(folder.iterdir()):
         return
@@ -169,11 +195,13 @@ def _check_same_run(config: PhaseConfig, folder: Path, index: Index, needs: Sequ
         "shard set": index.sha256,
         "deepspeed": None if config.deepspeed is None else deepspeed_json(config.deepspeed),
         "init": None if init is None else sha256_of(init),
+        "folds": None if folds is None else folds.sha256,
     }
     found = dict(there["settings"]) | {
         "shard set": data.get("sha256"),
         "deepspeed": data.get("deepspeed"),
         "init": data.get("init", {}).get("sha256"),
+        "folds": data.get("fold", {}).get("sha256"),
     }
     names = [name for name in sorted({*planned, *found}) if planned.get(name) != found.get(name)]
     differing = [f"{name}: {found.get(name)!r} there, {planned.get(name)!r} now" for name in names]

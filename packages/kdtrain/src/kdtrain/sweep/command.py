@@ -19,6 +19,7 @@ from kdtrain.locks import held
 from kdtrain.screen import console, say
 from kdtrain.sweep.check import other_source
 from kdtrain.sweep.display import Screen, report_console, result_table
+from kdtrain.sweep.folds import alike_warning, complete_folds, folds_table
 from kdtrain.sweep.jobs import choices_of, warnings_of
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.record import LOCK, kept_entries, read_record, write_record
@@ -114,6 +115,8 @@ def _work(
     save()
     if schedule.done:
         return
+    if plan.folds is not None:
+        complete_folds(plan.folds, plan.index, plan.out, plan.jobs)
     total = done + len(schedule.wanted)
     drawn_on = console(stderr=True)
     with _launcher(plan, options) as launcher, Screen(drawn_on, total=total, done=done) as screen:
@@ -121,7 +124,8 @@ def _work(
             screen.say(f"complete already: {done} of {plural(total, 'run')}")
         for choice in choices_of([jobs[name] for name in schedule.wanted]):
             screen.say(choice)
-        for warning in warnings_of([jobs[name] for name in schedule.wanted]):
+        alike = None if plan.folds is None else alike_warning(plan.folds)
+        for warning in [*warnings_of([jobs[name] for name in schedule.wanted]), *filter(None, [alike])]:
             screen.say(f"warning: {warning}")
         try:
             while not schedule.done:
@@ -253,9 +257,13 @@ def dry_run(options: Options) -> int:
     threads = threads_each(usable_cores(), options.jobs)
     shown = {*plan.wanted, *_schedule(plan, progress).wanted}
     jobs = [job for job in plan.jobs if job.name in shown]
-    rows = estimates(jobs, progress, plan.index, threads=threads)
+    rows = estimates(jobs, progress, threads=threads)
     if options.as_json:
         say(json.dumps(rows_as_dict(rows), indent=1, ensure_ascii=False, allow_nan=False))
     else:
+        if plan.folds is not None:
+            report_console().print(folds_table(plan.folds, plan.index.document.classes))
+            if (alike := alike_warning(plan.folds)) is not None:
+                say(f"warning: {alike}", err=True)
         print_rows(rows, report_console(), about=plan.recipe.about, jobs=options.jobs)
     return 0

@@ -54,6 +54,7 @@ class PlannedRun:
         section: Key of the recipe that asks for it, for messages.
         depends_on: Names of the runs whose networks it needs: a teacher, or a student.
         exists: It was trained before this sweep, and is only measured.
+        fold: That it is tested on, from 1; None where the set's own splits are.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PlannedRun:
     section: str
     depends_on: tuple[str, ...] = ()
     exists: bool = False
+    fold: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,11 @@ def plan_runs(
         UsageError: A method needs a teacher or a student that is not there, methods need each other in a circle, or
             two runs would have one name.
     """
+    if recipe.folds is not None and existing is not None:
+        raise UsageError(
+            f"teacher.run {existing.folder}: with folds, each fold has a teacher of its own, for one that exists may "
+            "have learnt from patients that a fold tests; leave 'run' out, and the sweep trains them"
+        )
     methods = _expanded(recipe)
     _check_labels(recipe, methods)
     teachers = _teachers(recipe, existing)
@@ -104,7 +111,21 @@ def plan_runs(
     for seed in recipe.seeds:
         runs += _runs_of_seed(recipe, methods, seed, teachers.get(seed), source_caches)
     _check_names(runs)
-    return tuple(replace(run, common=_common(recipe, run)) for run in runs)
+    named = tuple(replace(run, common=_common(recipe, run)) for run in runs)
+    return named if recipe.folds is None else tuple(_in_folds(named, recipe.folds.count))
+
+
+def _in_folds(runs: Sequence[PlannedRun], count: int) -> Iterator[PlannedRun]:
+    """Every run once for each fold, with a teacher of the same fold."""
+    for run in runs:
+        for fold in range(1, count + 1):
+            yield replace(
+                run,
+                name=f"{run.name}-fold{fold}",
+                folder=f"{run.folder}-fold{fold}",
+                depends_on=tuple(f"{name}-fold{fold}" for name in run.depends_on),
+                fold=fold,
+            )
 
 
 def slug(label: str) -> str:

@@ -51,6 +51,7 @@ class Job:
         needs: The jobs whose networks it needs.
         stride_chosen: What "auto" chose as the network's output stride; None where it was given.
         warnings: What should be known before it starts.
+        index: The set as the run sees it; None for a run that is only measured.
     """
 
     run: PlannedRun
@@ -61,6 +62,7 @@ class Job:
     needs: tuple[Job, ...] = ()
     stride_chosen: Chosen | None = None
     warnings: tuple[str, ...] = ()
+    index: Index | None = None
 
     @property
     def name(self) -> str:
@@ -146,14 +148,25 @@ def existing_job(run: PlannedRun, index: Index) -> Job:
     return Job(run=run, folder=folder, config=None, network=network, trained_on=trained_on)
 
 
-def config_of(run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path) -> PhaseConfig:
+def config_of(
+    run: PlannedRun, needs: Sequence[Job], shards: Location, folder: Path, folds: Path | None = None
+) -> PhaseConfig:
     """The configuration of a run's phase.
+
+    Args:
+        run: As planned.
+        needs: The jobs whose networks it needs.
+        shards: Folder of the shard set, or its URL.
+        folder: Folder of the run.
+        folds: Where its folds stand, if it is of one.
 
     Raises:
         UsageError: A setting is not allowed; the message names the recipe's key.
     """
     kind = CONFIGS[run.phase]
     decided: dict[str, Any] = {"shards": shards, "out": folder, "seed": run.seed}
+    if run.fold is not None:
+        decided |= {"folds": folds, "fold": run.fold}
     if "magnification" in kind.model_fields:
         decided["magnification"] = run.magnification
     for field in ("teacher", "student"):

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from kdtrain.data.folds.document import Folds
 from kdtrain.errors import UsageError
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location, resolved
 from kdtrain.sweep.check import prepare
+from kdtrain.sweep.folds import planned_folds
 from kdtrain.sweep.graph import PlannedRun, plan_runs
 from kdtrain.sweep.jobs import Job, existing_teacher, source_caches
-from kdtrain.sweep.recipe import Recipe, load_recipe
+from kdtrain.sweep.recipe import FoldsRecipe, Recipe, load_recipe
 from kdtrain.sweep.record import read_record
 from kdtrain.sweep.state import Progress, progress_of
 
@@ -27,6 +29,7 @@ class Options:
         shards: Instead of the recipe's.
         out: Instead of the recipe's.
         seeds: Instead of the recipe's.
+        folds: Instead of the recipe's number of folds.
         only: Pattern of the names of the runs to complete, with what they need.
         jobs: Runs at a time on this machine.
         ray_address: Address of a cluster to run on.
@@ -40,6 +43,7 @@ class Options:
     shards: Location | None = None
     out: Path | None = None
     seeds: tuple[int, ...] = ()
+    folds: int | None = None
     only: str | None = None
     jobs: int = 1
     ray_address: str | None = None
@@ -58,6 +62,7 @@ class Plan:
         shards: Folder of the shard set.
         out: Folder of the sweep.
         index: The shard set.
+        folds: Of the set's patients; None where its own splits are trained and tested on.
         jobs: All runs, each after those that it needs.
         wanted: Names of those to complete.
     """
@@ -66,6 +71,7 @@ class Plan:
     shards: Location
     out: Path
     index: Index
+    folds: Folds | None = None
     jobs: tuple[Job, ...]
     wanted: tuple[str, ...]
 
@@ -95,6 +101,9 @@ def make_plan(options: Options) -> Plan:
     recipe = load_recipe(options.recipe)
     if options.seeds:
         recipe = recipe.model_copy(update={"seeds": tuple(dict.fromkeys(options.seeds))})
+    if options.folds is not None:
+        others = FoldsRecipe(count=2) if recipe.folds is None else recipe.folds
+        recipe = recipe.model_copy(update={"folds": others.model_copy(update={"count": options.folds})})
     runs = plan_runs(recipe, existing_teacher(recipe), source_caches(recipe))
     wanted = _selected(runs, options.only)
     shards, out = options.shards or recipe.shards, options.out or recipe.out
@@ -105,10 +114,11 @@ def make_plan(options: Options) -> Plan:
         shards, out = resolved(shards), out.resolve()
     if isinstance(shards, Path):
         _check_folder(shards, out)
-    read_record(out)
+    record = read_record(out)
     index = read_index(shards)
-    jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate)
-    return Plan(recipe=recipe, shards=shards, out=out, index=index, jobs=jobs, wanted=wanted)
+    folds = planned_folds(recipe, index, out, record)
+    jobs = prepare(runs, index, shards=shards, out=out, evaluate=recipe.evaluate, folds=folds)
+    return Plan(recipe=recipe, shards=shards, out=out, index=index, folds=folds, jobs=jobs, wanted=wanted)
 
 
 def _check_folder(shards: Path, out: Path) -> None:

@@ -11,7 +11,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kdtrain.config.common import Magnification, OutputStride, Seed, Stem, Width
 from kdtrain.config.phases import (
@@ -32,7 +40,7 @@ PhaseName = Literal["baseline", "distill", "finetune"]
 CONFIGS: Mapping[str, type[PhaseConfig]] = {
     kind.phase: kind for kind in (TeacherConfig, BaselineConfig, DistillConfig, FinetuneConfig)
 }
-DECIDED = frozenset({"shards", "out", "seed", "magnification", "teacher", "student"})
+DECIDED = frozenset({"shards", "out", "seed", "magnification", "teacher", "student", "folds", "fold"})
 """Fields of a phase that the sweep fills in itself, run by run."""
 KNOWN = frozenset().union(*(kind.model_fields for kind in CONFIGS.values())) - DECIDED
 """What a recipe may set."""
@@ -151,6 +159,25 @@ class EvaluateRecipe(_Strict):
     iterations: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
 
 
+class FoldsRecipe(_Strict):
+    """Cross-validation by patient.
+
+    Attributes:
+        count: Folds.
+        seed: Seed of who is in which.
+        splits: Stored splits whose patients are dealt out. Left out: all labelled ones.
+    """
+
+    count: Annotated[int, Field(ge=2, le=1_000)]
+    seed: Seed = 0
+    splits: tuple[str, ...] = ()
+
+
+def _folds(given: Any) -> Any:
+    """``folds: 5`` is short for ``folds: {count: 5}``."""
+    return given if isinstance(given, dict) or given is None else {"count": given}
+
+
 class Recipe(_Strict):
     """All of it.
 
@@ -165,6 +192,7 @@ class Recipe(_Strict):
         teacher: Left out where nothing is distilled.
         methods: By their labels in tables.
         evaluate: How every run is measured.
+        folds: Every run is trained once for each fold of the patients, and measured on it; left out: the set's splits.
         paper: Its numbers as printed, by method, magnification and metric.
         paper_source: Where they stand in it.
     """
@@ -179,6 +207,7 @@ class Recipe(_Strict):
     teacher: TeacherRecipe | None = None
     methods: Annotated[Mapping[Label, MethodRecipe], Field(min_length=1)]
     evaluate: EvaluateRecipe = EvaluateRecipe()
+    folds: Annotated[FoldsRecipe | None, BeforeValidator(_folds)] = None
     paper: Mapping[Label, Mapping[str, Mapping[PaperMetric, str]]] = Field(default_factory=dict)
     paper_source: str = ""
 
@@ -251,6 +280,8 @@ def _problem(problem: Any) -> str:
 def _unknown_key(name: str, section: tuple[str, ...]) -> str:
     if not section:
         return f"no such key; a recipe has {', '.join(Recipe.model_fields)}"
+    if section == ("folds",):
+        return f"no such key; folds has {', '.join(FoldsRecipe.model_fields)}"
     if section == ("evaluate",):
         return f"no such key; evaluate has {', '.join(EvaluateRecipe.model_fields)}"
     own = TeacherRecipe if section == ("teacher",) else MethodRecipe

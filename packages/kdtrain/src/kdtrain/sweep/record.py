@@ -89,6 +89,7 @@ def write_record(
         "splits": list(recipe.evaluate.splits),
         "unit": recipe.evaluate.unit,
         "runs": [*entries, *kept],
+        **({} if recipe.folds is None else {"folds": recipe.folds.model_dump(mode="json")}),
         "paper": recipe.model_dump(mode="json")["paper"],
         "paper_source": recipe.paper_source,
     }
@@ -108,6 +109,7 @@ def _entry(job: Job, standing: Standing, out: Path) -> dict[str, Any]:
         "method": run.method,
         "magnification": run.magnification,
         "seed": run.seed,
+        **({} if run.fold is None else {"fold": run.fold}),
         "depends_on": list(run.depends_on),
         "state": state,
         "reason": standing.reason,

@@ -18,6 +18,8 @@ import torch
 from torch import nn
 
 from kdtrain.config.phases import PhaseConfig
+from kdtrain.data.folds.document import FOLDS_FILE, write_folds
+from kdtrain.data.folds.opening import run_fold
 from kdtrain.data.inputs import Drawing
 from kdtrain.data.plan import FRESH, Views
 from kdtrain.data.samples import LoadedSample
@@ -127,6 +129,7 @@ class _Loop:
         self._folder = RunFolder(config.out)
         self._choice = choice_of(config, phase.index, labelled=phase.labelled)
         self._index, self._train_on = union_of(phase.index, config.train_on)
+        self._fold = run_fold(config, phase.index.stored)
         self._began = began = time.monotonic()
         activation_checkpointing(phase.model, config.activation_checkpointing)
         if config.compile:
@@ -192,17 +195,22 @@ class _Loop:
             **self._choice.record,
             **phase.provenance,
         }
+        if self._fold is not None:
+            shard_set["fold"] = self._fold.record
         if self._config.deepspeed is not None:
             shard_set["deepspeed"] = deepspeed_json(self._config.deepspeed)
         config = self._config
         chosen = None if phase.stride_chosen is None else phase.stride_chosen.record
-        return self._folder.begin(
+        news = self._folder.begin(
             config.record,
             shard_set,
             phase.network.record,
             config.other_settings,
             output_stride_chosen=chosen,
         )
+        if self._fold is not None:
+            write_folds(config.out / FOLDS_FILE, self._fold.folds)
+        return news
 
     def _stream(self) -> SampleStream:
         config, engine = self._config, self._engine

@@ -9,6 +9,7 @@
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
+    RUN/folds.json          of a run of a fold: which patient is in which (kdtrain.data.folds.document)
     RUN/evaluation-<split>/ see kdtrain.evaluation.record
     RUN/teacher-cache/      with --keep-views, what the teacher said; may go once the run is finished
     RUN/kdtrain.lock        held while a command trains
@@ -40,6 +41,7 @@ KEPT_VIEWS = "teacher-cache"
 PHASES = ("teacher", "baseline", "distill", "finetune")
 _NAMED = 5
 """Runs named in a message."""
+_MOST_FOLDS = 1_000
 LIBRARIES = ("deepspeed", "numpy", "pillow", "torch", "torchvision", "webdataset")
 
 
@@ -164,9 +166,22 @@ def _is_record(content: dict[str, Any], *, finished: bool) -> bool:
     )
     if not all(isinstance(part[key], kind) if key in part else not finished for part, key, kind in needed):
         return False
+    if "fold" in shard_set and not _is_fold(shard_set["fold"]):
+        return False
     names = (*settings.get("train_on", ()), *shard_set.get("train_on", ()), *network.get("classes", ()))
     places = (rest[0].get(name) or "" for name in ("shards", "out"))
     return all(isinstance(name, str) for name in (*names, *places, *rest[1].values()))
+
+
+def _is_fold(fold: object) -> bool:
+    """Whether it is what a run of a fold says of it (kdtrain.data.folds.view)."""
+    if not isinstance(fold, dict):
+        return False
+    kinds = (("number", int), ("of", int), ("sha256", str), ("tested", list), ("validated", list))
+    if not all(isinstance(fold.get(key), kind) for key, kind in kinds):
+        return False
+    names = (*fold["tested"], *fold["validated"])
+    return 1 <= fold["number"] <= fold["of"] <= _MOST_FOLDS and all(isinstance(name, str) for name in names)
 
 
 class RunFolder:

@@ -1,6 +1,7 @@
 """Folders of runs in, groups of comparable runs with their scores out.
 
-Reading order: ``run`` (one evaluated run), ``sweep_file`` (sweep.json), ``collect`` (all runs that may be compared),
-``groups`` (runs that differ in nothing but the seed), ``scoring`` (numbers with intervals), ``results`` (who is the
-teacher, who the baseline), ``shapes`` (what the networks are), ``front`` (which of them are worth their price).
+Reading order: ``run`` (one evaluated run), ``sweep_file`` (sweep.json), ``folds`` (the runs of all folds as one),
+``collect`` (all runs that may be compared), ``groups`` (runs that differ in nothing but the seed), ``scoring`` (numbers
+with intervals), ``results`` (who is the teacher, who the baseline), ``shapes`` (what the networks are), ``front``
+(which of them are worth their price).
 """

@@ -13,6 +13,7 @@ from pathlib import Path
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.files import sha256_of
+from kdtrain.report.runs.folds import pool_folds
 from kdtrain.report.runs.groups import method_of
 from kdtrain.report.runs.run import FEATURES_ALONE, Run, not_ready, read_evaluated
 from kdtrain.report.runs.sweep_file import PaperNumbers, Sweep, is_sweep, read_sweep
@@ -196,7 +197,22 @@ def _read(
         raise UsageError("a report is made of evaluated runs:\n  " + "\n  ".join(refused))
     labels = _labels(ready)
     runs = [read_evaluated(one.folder, split, name=one.name, method=labels[one.folder]) for one in ready]
-    return tuple(runs), tuple(missing)
+    pooled, left_out = pool_folds(runs)
+    return pooled, (*missing, *_left_out(left_out, ready))
+
+
+def _left_out(runs: Sequence[tuple[Run, str]], ready: Sequence[_Named]) -> Iterator[Missing]:
+    """Runs of folds whose others are not there.
+
+    Raises:
+        UsageError: They were named by themselves.
+    """
+    known = {one.folder: one.missing for one in ready}
+    for run, reason in runs:
+        missing = known[run.folder]
+        if missing is None:
+            raise UsageError(f"a report is of all folds together:\n  {run.name}: {reason}")
+        yield replace(missing, reason=reason)
 
 
 def _reason(one: _Named, split: str, shards: Location | None) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.report.runs.collect import Collection
+from kdtrain.report.runs.folds import PooledRun
 from kdtrain.report.runs.groups import RunGroup, group_runs
 from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, estimate, score_group
 from kdtrain.shards.models import magnification_name
@@ -57,6 +58,19 @@ class Results:
     def magnifications(self) -> tuple[float, ...]:
         """Magnifications that are compared, lowest first, as in the paper's tables."""
         return tuple(sorted({group.magnification for group in self.compared}))
+
+    @property
+    def folds_said(self) -> str:
+        """Where patients were tested in folds, "5 folds"; else empty."""
+        counts = sorted({len(run.folds) for run in self.collection.runs if isinstance(run, PooledRun)})
+        return f"{' and '.join(map(str, counts))} folds" if counts else ""
+
+    @property
+    def tested_on(self) -> str:
+        """In sentences: "the split test", or what the folds make together."""
+        if folds := self.folds_said:
+            return f"{folds} together, each tested by networks that learnt from the others"
+        return f"the split {self.collection.split}"
 
     @property
     def classes(self) -> tuple[str, ...]:

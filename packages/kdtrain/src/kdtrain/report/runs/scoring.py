@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdtrain.evaluation.bootstrap import Interval, Unit, bootstrap, interval, score
+from kdtrain.evaluation.bootstrap import Interval, Outcomes, Unit, bootstrap, interval, score
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
 from kdtrain.evaluation.notes import LevelCounts
-from kdtrain.evaluation.predictions import Level, items_at
+from kdtrain.evaluation.predictions import Level, LevelItems, items_at
 from kdtrain.evaluation.record import level_counts, outcomes_of
+from kdtrain.report.runs.folds import PooledRun
 from kdtrain.report.runs.groups import RunGroup
+from kdtrain.report.runs.run import Run
 
 METRICS: Mapping[str, str] = {
     "accuracy": "Accuracy",
@@ -98,7 +100,9 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         seed: Seed of the draws: the same for groups that are to be compared.
     """
     items = [items_at(level, run.predictions) for run in group.runs]
-    outcomes = [outcomes_of(one, unit) for one in items]
+    outcomes = [
+        _by_network(run, one, outcomes_of(one, unit)) for run, one in zip(group.runs, items, strict=True)
+    ]
     values = [_metrics(score(one)) for one in outcomes]
     drawn = bootstrap(outcomes, iterations=iterations, seed=seed)
     draws = [_metrics(scores) for scores in drawn]
@@ -111,6 +115,11 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         draws={name: np.mean([one[name] for one in draws], axis=0) for name in METRICS},
         intervals={name: tuple(interval(one[name]) for one in draws) for name in METRICS},
     )
+
+
+def _by_network(run: Run, items: LevelItems, outcomes: Outcomes) -> Outcomes:
+    """Of pooled folds, with the network that scored each item."""
+    return replace(outcomes, blocks=run.fold_of(items.patients)) if isinstance(run, PooledRun) else outcomes
 
 
 def estimate(scores: GroupScores, metric: str) -> Estimate:

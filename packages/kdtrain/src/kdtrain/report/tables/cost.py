@@ -38,6 +38,7 @@ def cost_table(results: Results) -> Table:
         f"and the fully connected layer, averaged over the images of the split {results.collection.split}; megapixels "
         "likewise. Device-hours: wall time of training, validation included, times the number of processes, each with "
         "a GPU or a CPU of its own; every start of a resumed run counts."
+        + " Of folds, hours are of all together, and the kept step is their mean." * bool(results.folds_said)
         + " Runs without them were trained before they were kept, and are in no sum."
         * any(not run.sessions for run in runs),
         corner="Run",

@@ -131,7 +131,7 @@ def _caption(results: Results) -> str:
         * any(len(g.runs) > 1 for g in results.groups)
     )
     return (
-        f"Percent, on {plural(scores.n, 'tissue sample')}{unit} of the split {results.collection.split}: each class "
+        f"Percent, on {plural(scores.n, 'tissue sample')}{unit} of {results.tested_on}: each class "
         "against the rest, then the mean over the classes, as in the paper; plain accuracy is the share of samples "
         f"that are right.{brackets}{means}" + (f" Small: the paper's numbers ({source})." if source else "")
     )

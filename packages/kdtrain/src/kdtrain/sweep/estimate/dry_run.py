@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.shards.index import Index
 from kdtrain.sweep.display import duration
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
 from kdtrain.sweep.jobs import Job, choices_of, source_of, warnings_of
@@ -44,15 +43,12 @@ class Row:
     seconds_left: float
 
 
-def estimates(
-    jobs: Sequence[Job], progress: dict[str, Progress], index: Index, *, threads: int | None
-) -> list[Row]:
+def estimates(jobs: Sequence[Job], progress: dict[str, Progress], *, threads: int | None) -> list[Row]:
     """What every run would take on this machine.
 
     Args:
         jobs: In order.
         progress: How far each is, by name.
-        index: The shard set.
         threads: That a run will have for its arithmetic; None for PyTorch's choice.
 
     Raises:
@@ -63,7 +59,7 @@ def estimates(
     speeds: dict[tuple[str, ...], Speed] = {}
     rows = []
     for job in jobs:
-        estimate = None if job.config is None else _estimate(job, index, speeds)
+        estimate = None if job.config is None else _estimate(job, speeds)
         rows.append(
             Row(
                 job=job,
@@ -75,9 +71,9 @@ def estimates(
     return rows
 
 
-def _estimate(job: Job, index: Index, speeds: dict[tuple[str, ...], Speed]) -> RunEstimate:
-    assert job.config is not None
-    config, network = job.config, job.network
+def _estimate(job: Job, speeds: dict[tuple[str, ...], Speed]) -> RunEstimate:
+    assert job.config is not None and job.index is not None
+    config, network, index = job.config, job.network, job.index
     spec = network.spec
     shape = (str(spec.output_stride), str(spec.width), spec.stem)
     key = (spec.name, *shape, config.device, config.precision)
@@ -195,6 +191,7 @@ def rows_as_dict(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "method": row.job.run.method,
             "magnification": row.job.run.magnification,
             "seed": row.job.run.seed,
+            **({} if row.job.run.fold is None else {"fold": row.job.run.fold}),
             "depends_on": list(row.job.run.depends_on),
             "train_on": list(row.job.trained_on),
             "shape": asdict(shape_of(row.job)),

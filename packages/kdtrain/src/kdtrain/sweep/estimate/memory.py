@@ -17,6 +17,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -84,6 +85,7 @@ class StepShape:
     averaged: bool = False
 
 
+@lru_cache(maxsize=256)
 def step_bytes(shape: StepShape, *, on_cpu: bool) -> int:
     """Most memory at any moment of a step: images, activations, weights, gradients and Adam's moments.
 
