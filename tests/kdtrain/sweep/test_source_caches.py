@@ -8,11 +8,14 @@ import pytest
 
 from fixtures.sources import Means, source_cached
 from fixtures.training_runs import record_of, weights
+from kdtrain.config.phases import PhaseConfig
 from kdtrain.errors import UsageError
+from kdtrain.model.projector import Projection
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.report.runs.run import not_ready
-from kdtrain.sweep.estimate import speed
+from kdtrain.sweep.estimate import cost, speed
 from kdtrain.sweep.estimate.cost import Speed, estimate_run
+from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
 from kdtrain.sweep.jobs import Job, source_of
 from kdtrain.sweep.plan import Options, Plan, make_plan
 from kdtrain.sweep.runners.job import run_request
@@ -49,15 +52,6 @@ evaluate: {{iterations: 50}}
     return make_plan(Options(recipe=recipe, shards=shards, out=folder / "out"))
 
 
-def estimated(job: Job, plan: Plan) -> float:
-    """PFLOPs of its training."""
-    assert job.config is not None
-    source = source_of(job)
-    return estimate_run(
-        job.config, plan.index, teacher=None, student=job.network, speed=SPEED, source=source
-    ).training_pflops
-
-
 def test_features_are_trained_and_what_is_made_of_them_is_measured(shards, cache, tmp_path):
     """No teacher is planned; the students' runs end without metrics and count as finished, the tuned ones with."""
     plan = planned(shards, cache, tmp_path)
@@ -79,34 +73,38 @@ def test_features_are_trained_and_what_is_made_of_them_is_measured(shards, cache
     assert record_of(tuned.folder)["settings"]["unfreeze"] is True
 
 
-def test_what_training_takes_is_estimated(shards, cache, tmp_path):
+def test_what_training_takes_is_estimated(shards, cache, tmp_path, monkeypatch):
     """A projector's arithmetic comes on top, and an unfrozen run costs three passes where fc alone costs one."""
     plan = planned(shards, cache, tmp_path)
-    features, tuned = plan.jobs
-    assert source_of(features) is not None and source_of(tuned) is None
-    assert tuned.config is not None
-    frozen = estimate_run(
-        tuned.config.model_copy(update={"unfreeze": False, "validate_on": "none"}),
-        plan.index,
-        teacher=None,
-        student=tuned.network,
-        speed=SPEED,
-    )
-    unfrozen = estimate_run(
-        tuned.config.model_copy(update={"validate_on": "none"}),
-        plan.index,
-        teacher=None,
-        student=tuned.network,
-        speed=SPEED,
-    )
-    assert unfrozen.training_pflops == pytest.approx(3 * frozen.training_pflops)
-    assert unfrozen.memory_bytes > frozen.memory_bytes
-    assert features.config is not None
-    alone = features.config.model_copy(update={"pixel_weight": 0})
-    without = estimate_run(
-        alone, plan.index, teacher=None, student=features.network, speed=SPEED, source=source_of(features)
-    )
-    assert estimated(features, plan) > without.training_pflops
+    features, tuned = (job.config.model_copy(update={"validate_on": "none"}) for job in plan.jobs)
+    source = source_of(plan.jobs[0])
+    assert source is not None and source_of(plan.jobs[1]) is None
+    shapes: list[StepShape] = []
+    monkeypatch.setattr(cost, "step_bytes", lambda shape, *, on_cpu: shapes.append(shape) or 1)
+
+    def pflops(config: PhaseConfig, job: Job) -> float:
+        given = source if job is plan.jobs[0] else None
+        return estimate_run(
+            config, plan.index, teacher=None, student=job.network, speed=SPEED, source=given
+        ).training_pflops
+
+    frozen = pflops(tuned.model_copy(update={"unfreeze": False}), plan.jobs[1])
+    assert pflops(tuned, plan.jobs[1]) == pytest.approx(3 * frozen)
+    assert [shape.trains for shape in shapes] == ["fc", "all"]
+    logits_alone = features.model_copy(update={"pixel_weight": 0})
+    assert pflops(features, plan.jobs[0]) > pflops(logits_alone, plan.jobs[0])
+    assert [shape.projection for shape in shapes[2:]] == [Projection.to_vectors(4), None]
+
+
+def test_memory_of_a_feature_network_needs_no_class():
+    """A step of one is counted, and the projector's output comes on top."""
+    student = Images(spec=ModelSpec(name="resnet10", n_classes=0, width=0.25), height=32, width=32)
+    sizes = [
+        step_bytes(StepShape(student=student, augment=False, projection=projection), on_cpu=False)
+        for projection in (None, Projection.to_vectors(4096))
+    ]
+    # Weight, bias, their gradients and two moments each, in float32.
+    assert sizes[1] - sizes[0] >= 4 * 4 * (64 * 4096 + 4096)
 
 
 def test_a_feature_network_can_be_timed(monkeypatch):
