@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
+from kdtrain.evaluation.calibration import Calibration, read_calibration
 from kdtrain.evaluation.predict_split import predict_split, sizes_of_split
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.evaluation.record import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
@@ -66,7 +67,8 @@ def evaluate(
         cache: For the shards of a URL; None takes the defaults.
 
     Raises:
-        UsageError: The run is not finished, the classes differ, or there is no such unit.
+        UsageError: The run is not finished, the classes differ, there is no such unit, or its calibration is damaged
+            or of other weights.
         ShardError: The set lacks the split or the magnification, or is damaged.
         TrainingError: A loader process was killed, or what the network says of a sample is no number.
     """
@@ -74,15 +76,18 @@ def evaluate(
         raise UsageError(f"unit {unit!r}: the bootstrap draws one of {', '.join(get_args(Unit))}")
     run = Path(run)
     trained = load_trained(run, what="RUN")
+    calibration = read_calibration(run, trained.sha256, what="RUN")
     index = read_index(shards, cache)
-    _check(trained, index, split)
-    predictions = _predict(trained, index, split, workers, console)
+    check_measurable(trained, index, split, option="--split")
+    predictions = split_predictions(trained, index, split, workers, console)
+    temperature = None if calibration is None else calibration.temperature
     record: MetricsRecord = evaluate_predictions(
         predictions,
         trained.network.classes,
         iterations=iterations,
         seed=seed,
         unit=unit,
+        temperature=temperature,
     )
     sizes = sizes_of_split(index, split, trained.network.magnification)
     metrics = {
@@ -94,6 +99,7 @@ def evaluate(
         "output_stride": trained.network.output_stride,
         "weights_sha256": trained.sha256,
         "shard_set_sha256": index.sha256,
+        "calibration": None if calibration is None else calibration_entry(calibration, index, split),
         "cost": _cost(trained, sizes),
         "versions": versions(),
     }
@@ -104,15 +110,42 @@ def evaluate(
         trained.network.classes,
         metrics=metrics,
         provenance={"split": split, "weights_sha256": trained.sha256, "shard_set_sha256": index.sha256},
+        temperature=temperature,
     )
     return Evaluation(run=run, split=split, metrics=metrics, folder=folder)
 
 
-def _check(trained: Trained, index: Index, split: str) -> None:
+def calibration_entry(calibration: Calibration, index: Index, split: str) -> dict[str, Any]:
+    """What metrics.json says of the calibration whose probabilities it measures."""
+    fields = ("method", "temperature", "split", "samples", "patients", "shard_set_sha256")
+    parts = index.document.sets
+    shared = calibration.shard_set_sha256 == index.sha256 and set(parts[calibration.split]) & set(
+        parts[split]
+    )
+    return {
+        **{name: getattr(calibration, name) for name in fields},
+        # Then the measures are of samples that the temperature was made for.
+        "fitted_on_this_split": bool(shared),
+    }
+
+
+def check_measurable(trained: Trained, index: Index, split: str, *, option: str) -> None:
+    """Refuse a split on which a network cannot be held against labels.
+
+    Args:
+        trained: The network.
+        index: The shard set.
+        split: A split or set of it.
+        option: That named it, for messages.
+
+    Raises:
+        ShardError: The set lacks the split or the network's magnification.
+        UsageError: It carries no labels, or the set's classes are not the network's.
+    """
     index.require(magnification=trained.network.magnification, split=split)
     if not index.is_labelled(split):
         raise UsageError(
-            f"--split {split} of {index.directory} carries no labels, so nothing can be measured on it; choose another"
+            f"{option} {split} of {index.directory} carries no labels, so nothing can be measured on it; choose another"
         )
     if tuple(index.document.classes) != trained.network.classes:
         raise UsageError(
@@ -121,13 +154,32 @@ def _check(trained: Trained, index: Index, split: str) -> None:
         )
 
 
-def _predict(
-    trained: Trained, index: Index, split: str, workers: int, console: Console | None
+def split_predictions(
+    trained: Trained,
+    index: Index,
+    split: str,
+    workers: int,
+    console: Console | None,
+    *,
+    verb: str = "Evaluating",
 ) -> list[Prediction]:
+    """What a run's network says of every sample of a split; on a GPU where there is one.
+
+    Args:
+        trained: The network.
+        index: The shard set.
+        split: A labelled split or set of it.
+        workers: Loader processes.
+        console: For a progress bar; None for none.
+        verb: What the bar says.
+
+    Raises:
+        NotFiniteError: What the network says of a sample is no number.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = sum(shard.samples for shard in index.shards_of(split))
     with Progress(console=console, transient=True, disable=console is None) as progress:
-        task = progress.add_task("Evaluating", total=samples)
+        task = progress.add_task(verb, total=samples)
         try:
             return predict_split(
                 trained.model.to(device),

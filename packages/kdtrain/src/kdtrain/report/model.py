@@ -100,12 +100,14 @@ class Series:
         paper: Whether the numbers are the paper's: drawn thin, for comparison.
         reference: Whether the others are measured against it, as students against their teacher: drawn as stars, with a
             dashed line across the figure at their height.
+        guide: Whether it is no measurement but a line to hold the others against: drawn thin.
     """
 
     label: str
     points: tuple[Point, ...]
     paper: bool = False
     reference: bool = False
+    guide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

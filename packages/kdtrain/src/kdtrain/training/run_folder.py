@@ -9,6 +9,7 @@
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
+    RUN/calibration.json    see kdtrain.evaluation.calibration
     RUN/evaluation-<split>/ see kdtrain.evaluation.record
     RUN/kdtrain.lock        held while a command trains
 """

@@ -1,6 +1,6 @@
 """Folders of runs in, groups of comparable runs with their scores out.
 
 Reading order: ``run`` (one evaluated run), ``sweep_file`` (sweep.json), ``collect`` (all runs that may be compared),
-``groups`` (runs that differ in nothing but the seed), ``scoring`` (numbers with intervals), ``results`` (who is the
-teacher, who the baseline).
+``groups`` (runs that differ in nothing but the seed), ``scoring`` (numbers with intervals), ``probabilities`` (how
+far these may be believed), ``results`` (who is the teacher, who the baseline).
 """

@@ -53,6 +53,7 @@ class Run:
         record: The content of run.json.
         classes: In the order of labels and probabilities.
         predictions: Predictions of the split's samples, sorted by key.
+        temperature: Of its probabilities; None where it was not calibrated when it was evaluated.
         weights_sha256: SHA-256 of model.safetensors.
         shard_set_sha256: SHA-256 of the index of the set that it was evaluated on.
         cost: Cost of a forward pass.
@@ -68,6 +69,7 @@ class Run:
     record: Mapping[str, Any]
     classes: tuple[str, ...]
     predictions: tuple[Prediction, ...]
+    temperature: float | None
     weights_sha256: str
     shard_set_sha256: str
     cost: Cost
@@ -166,6 +168,7 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         record=record,
         classes=table.classes,
         predictions=table.predictions,
+        temperature=table.temperature,
         weights_sha256=metrics["weights_sha256"],
         shard_set_sha256=metrics["shard_set_sha256"],
         cost=Cost(gflops=metrics["cost"]["gflops_mean"], megapixels=metrics["cost"]["megapixels_mean"]),

@@ -20,7 +20,7 @@ import numpy as np
 from kdtrain.evaluation.bootstrap import Interval, Unit, bootstrap, interval, score
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
 from kdtrain.evaluation.notes import LevelCounts
-from kdtrain.evaluation.predictions import Level, items_at
+from kdtrain.evaluation.predictions import Level, ranked_items_at
 from kdtrain.evaluation.record import level_counts, outcomes_of
 from kdtrain.report.runs.groups import RunGroup
 
@@ -97,7 +97,7 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         iterations: Draws.
         seed: Seed of the draws: the same for groups that are to be compared.
     """
-    items = [items_at(level, run.predictions) for run in group.runs]
+    items = [ranked_items_at(level, run.predictions, run.temperature) for run in group.runs]
     outcomes = [outcomes_of(one, unit) for one in items]
     values = [_metrics(score(one)) for one in outcomes]
     drawn = bootstrap(outcomes, iterations=iterations, seed=seed)
