@@ -273,3 +273,10 @@ def test_contrast_of_black_on_white() -> None:
 def test_coordinates_are_short(value: float, shown: str) -> None:
     """A coordinate has at most one decimal, and never a negative zero."""
     assert number(value) == shown
+
+
+def test_values_that_are_equal_but_for_rounding_have_an_axis() -> None:
+    """75 and the next number above it, as a mean over seeds may give: an axis around them, not a division by 0."""
+    axis = linear_axis(75.0, 75.00000000000001, 300, 20, most=6)
+    assert axis.low < 75 < axis.high
+    assert len(set(axis.ticks)) == len(axis.ticks)

@@ -107,17 +107,17 @@ def why_not_calibrate(index: Index, split: str, learned: dict[str, str]) -> str 
 def _fitted(trained: Trained, index: Index, split: str, predictions: Sequence[Prediction]) -> Calibration:
     ordered = check_predictions(predictions, trained.network.classes)
     items = items_at("sample", ordered)
-    fit = fit_temperature(logits_of(items.probabilities), items.labels)
+    patients = len({one.patient for one in ordered})
+    temperature = fit_temperature(logits_of(items.probabilities), items.labels, patients=patients)
     counts = np.bincount(items.labels, minlength=len(trained.network.classes)).tolist()
     return Calibration(
-        temperature=fit.temperature,
-        note=fit.note,
+        temperature=temperature,
         split=split,
         samples=len(ordered),
-        patients=len({one.patient for one in ordered}),
+        patients=patients,
         class_counts=dict(zip(trained.network.classes, counts, strict=True)),
         before=_measured(ordered, None),
-        after=_measured(ordered, fit.temperature),
+        after=_measured(ordered, temperature),
         weights_sha256=trained.sha256,
         shard_set_sha256=index.sha256,
         trained_on_sha256=trained.run["shard_set"]["sha256"],

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdtrain.errors import UsageError
-from kdtrain.evaluation.temperature import LEAST, MOST
+from kdtrain.evaluation.temperature import LEAST, MOST, PRIOR_SD
 from kdtrain.files import parsed_json, write_atomically
 from kdtrain.shards.index import one_line
 from kdtrain.shards.models import Count, Sha256
@@ -22,7 +22,7 @@ from kdtrain.text import brief, plural
 
 CALIBRATION_FILE = "calibration.json"
 FEW_PATIENTS = 20
-"""Below it one patient's mistakes move the temperature by more than the calibration is worth."""
+"""Below it the prior of the temperature counts for as much as what was seen."""
 _VERSION = 1
 _Positive = Annotated[int, Field(ge=1)]
 _Error = Annotated[float, Field(ge=0)]
@@ -48,7 +48,7 @@ class Calibration(_Strict):
         version: Version of the record.
         method: "temperature scaling": logits are divided by one number before the softmax.
         temperature: That number.
-        note: Why it is not the one of the least log-loss; None where it is.
+        prior_sd: Standard deviation of ln T before anything was seen: what draws T of few patients towards 1.
         split: The labelled split or set that it was fitted on.
         samples: Samples of that split.
         patients: Patients of that split.
@@ -64,7 +64,7 @@ class Calibration(_Strict):
     version: Literal[1] = 1
     method: Literal["temperature scaling"] = "temperature scaling"
     temperature: Annotated[float, Field(ge=LEAST, le=MOST)]
-    note: str | None
+    prior_sd: Annotated[float, Field(gt=0)] = PRIOR_SD
     split: str
     samples: _Positive
     patients: _Positive
@@ -89,12 +89,11 @@ class Calibration(_Strict):
 
 def calibration_cautions(calibration: Calibration) -> Iterator[str]:
     """What must be known before the probabilities are believed, in sentences without a full stop."""
-    if calibration.note is not None:
-        yield calibration.note
     if calibration.patients < FEW_PATIENTS:
         yield (
-            f"the temperature is of {plural(calibration.patients, 'patient')}, and below {FEW_PATIENTS} one of them "
-            "may move it far; calibrate on more, such as a development set (--dev-per-class of slideprep)"
+            f"the temperature is of {plural(calibration.patients, 'patient')}, too few to move it far from 1, where "
+            f"nothing changes; calibrate on {FEW_PATIENTS} or more, such as a development set (--dev-per-class of "
+            "slideprep build-shards)"
         )
     if absent := [name for name, count in calibration.class_counts.items() if not count]:
         yield f"{calibration.split} has no {', '.join(absent)}: how sure the network is of it was not looked at"

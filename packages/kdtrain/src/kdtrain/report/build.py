@@ -79,7 +79,11 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
     yield Section(name="methods", title="Baseline and students", blocks=methods)
     yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
     yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
-    believed = (probabilities_table(results), *abstention_charts(results), answered_table(results))
+    believed: tuple[Block, ...] = (
+        probabilities_table(results),
+        *abstention_charts(results),
+        answered_table(results),
+    )
     yield Section(name="probabilities", title="Honest probabilities", blocks=believed)
     yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=(accuracy_chart(results),))
     yield Section(name="ablation", title="Resizes", blocks=resize_charts(results))

@@ -120,7 +120,7 @@ def probabilities_of(group: RunGroup, *, unit: Unit, iterations: int, seed: int)
 def _belief(models: Sequence[Outcomes], iterations: int, seed: int) -> Belief:
     values = [measure(one) for one in models]
     drawn = measure_draws(models, iterations=iterations, seed=seed)
-    means = {name: np.mean([float(one[name]) for one in values]) for name in MEASURES}
+    means = {name: np.mean([one[name] for one in values], axis=0) for name in MEASURES}
     draws = {name: np.mean([one[name] for one in drawn], axis=0) for name in MEASURES}
     by_chance = [found for one in models if (found := chance(one)) is not None]
     mean_chance = (
@@ -154,15 +154,13 @@ def _bins(models: Sequence[Outcomes], iterations: int, seed: int) -> Iterator[Bi
     for outcomes in models:
         said_N, right_N = said_and_right(outcomes)
         cell_N = outcomes.unit_of * BINS + bin_index(said_N)
-        for place, values in enumerate((np.ones_like(said_N), said_N, right_N)):
-            sums_3UM[place] += np.bincount(cell_N, weights=values, minlength=units * BINS).reshape(
-                units, BINS
-            )
+        for what, values in enumerate((np.ones_like(said_N), said_N, right_N)):
+            sums_3UM[what] += np.bincount(cell_N, weights=values, minlength=units * BINS).reshape(units, BINS)
     count_UM, said_UM, right_UM = sums_3UM
     draws = iterations if units > 1 else 0
     counts = list(draw_counts(units, iterations=draws, seed=seed, at_once=max(1, draws)))
     drawn_BU = counts[0].T if counts else np.empty((0, units))
-    for place in np.flatnonzero(count_UM.sum(axis=0)):
+    for place in np.flatnonzero(count_UM.sum(axis=0)).tolist():
         count = count_UM[:, place].sum()
         held_B = drawn_BU @ count_UM[:, place]
         shares_B = (drawn_BU @ right_UM[:, place])[held_B > 0] / held_B[held_B > 0]
