@@ -10,7 +10,7 @@ from fixtures.report_runs import predictions, rights, write_run
 from kdtrain.evaluation.predictions import Prediction, items_at
 from kdtrain.evaluation.record import evaluate_predictions, outcomes_of
 from kdtrain.report.build import build_report
-from kdtrain.report.model import Cell, Chart, Report, Row
+from kdtrain.report.model import Chart, Report, Row
 from kdtrain.report.runs.collect import collect
 from kdtrain.report.runs.probabilities import SHARES
 from kdtrain.report.runs.results import Results, results_of
@@ -66,24 +66,40 @@ def test_the_surest_are_right_more_often(tmp_path: Path) -> None:
     assert answered[0.4].value == pytest.approx(1.0)
     assert answered[1.0].low is not None
     columns, rows = _rows(_report(run), "answered")
-    cell = rows["Baseline at 2.5x"].cells[columns.index("50 % answered")]
+    cell = rows["Baseline at 2.5x"].cells[columns.index("50 %")]
     assert cell.text.startswith("90.0 (")
     (series,) = _chart(_report(run), "abstention-2-5x").series
     assert (series.points[-1].x, series.points[-1].y) == pytest.approx((100, 70))
 
 
-def test_said_and_seen_are_the_bins(tmp_path: Path) -> None:
-    """Three bins, of 4, 2 and 4 samples; an interval where five patients or more are in one; the diagonal beside."""
-    chart = _chart(_report(write_run(tmp_path / "run", "baseline", 2.5, TEN)), "reliability-baseline-at-2-5x")
-    said, guide = chart.series
-    assert [(point.x, point.y, point.label) for point in said.points] == [
-        (pytest.approx(60), pytest.approx(50), "4"),
-        (pytest.approx(80), pytest.approx(50), "2"),
-        (pytest.approx(95), pytest.approx(100), "4"),
-    ]
-    assert all(point.low is None for point in said.points)
+def test_said_and_seen_are_bins_of_as_many_samples(tmp_path: Path) -> None:
+    """Of 60 samples said 60, 80 and 95 %, 10, 15 and 19 of 20 are right; intervals, and the diagonal beside them."""
+    said = _sure(
+        [
+            (share, number < right)
+            for share, right in ((0.95, 19), (0.6, 10), (0.8, 15))
+            for number in range(20)
+        ]
+    )
+    chart = _chart(
+        _report(write_run(tmp_path / "run", "baseline", 2.5, said)), "reliability-baseline-at-2-5x"
+    )
+    seen, guide = chart.series
+    points = [(point.x, point.y) for point in seen.points]
+    assert points == [pytest.approx(pair) for pair in ((60, 50), (80, 75), (95, 95))]
+    assert all(point.low is not None and point.low < point.y for point in seen.points)
     assert guide.guide
     assert [(point.x, point.y) for point in guide.points] == [(50, 50), (100, 100)]
+    assert chart.caption == "Each point is of about 20 tissue samples; the whiskers are 95 % intervals."
+
+
+def test_a_tie_is_one_point(tmp_path: Path) -> None:
+    """Sixty samples of one probability are no three bins of it."""
+    said = _sure([(0.75, number % 4 > 0) for number in range(60)])
+    chart = _chart(
+        _report(write_run(tmp_path / "run", "baseline", 2.5, said)), "reliability-baseline-at-2-5x"
+    )
+    assert [(point.x, point.y) for point in chart.series[0].points] == [pytest.approx((75, 75))]
 
 
 def test_measures_are_those_of_evaluate(tmp_path: Path) -> None:
@@ -93,29 +109,28 @@ def test_measures_are_those_of_evaluate(tmp_path: Path) -> None:
     level = evaluate_predictions(said, ("benign", "tumour"), iterations=DRAWS, temperature=2.0)["levels"][
         "sample"
     ]
-    columns, rows = _rows(_report(run), "probabilities")
-    cells = rows["Baseline at 2.5x"].cells
-    assert columns == ("T", "before", "after", "by chance", "before", "after", "before", "after")
-    assert cells[0].text == "2.00"
+    report = _report(run)
+    columns, rows = _rows(report, "calibration-error")
+    errors = rows["Baseline at 2.5x"].cells
+    assert columns == ("T", "before", "after", "by chance")
+    assert errors[0].text == "2.00"
+    columns, rows = _rows(report, "probability-scores")
+    scores = rows["Baseline at 2.5x"].cells
+    assert columns == ("before", "after", "before", "after")
     before = level["before_calibration"]
     assert before is not None
-
-    def shown(cell: Cell) -> tuple[float | None, ...]:
-        return (cell.value, cell.low, cell.high)
-
-    for place, record, name, scale in (
-        (1, before, "ece", 100),
-        (2, level["probabilities"], "ece", 100),
-        (5, level["probabilities"], "brier", 1),
-        (6, before, "log_loss", 1),
+    for cell, record, name, scale in (
+        (errors[1], before, "ece", 100),
+        (errors[2], level["probabilities"], "ece", 100),
+        (scores[1], level["probabilities"], "brier", 1),
+        (scores[2], before, "log_loss", 1),
     ):
         one = record[name]  # type: ignore[literal-required]
-        assert shown(cells[place]) == pytest.approx(
-            tuple(scale * one[end] for end in ("value", "low", "high"))
-        )
+        expected = tuple(scale * one[end] for end in ("value", "low", "high"))
+        assert (cell.value, cell.low, cell.high) == pytest.approx(expected)
     by_chance = level["probabilities"]["ece_by_chance"]
     assert by_chance is not None
-    assert cells[3].value == pytest.approx(100 * by_chance["mean"])
+    assert errors[3].value == pytest.approx(100 * by_chance["mean"])
 
 
 def test_calibrated_and_uncalibrated_methods_stand_side_by_side(tmp_path: Path) -> None:
@@ -123,14 +138,14 @@ def test_calibrated_and_uncalibrated_methods_stand_side_by_side(tmp_path: Path) 
     said = predictions(rights(40, 12))
     plain = write_run(tmp_path / "a", "baseline", 2.5, said)
     warm = write_run(tmp_path / "b", "distill", 2.5, said, temperature=2.0)
-    _, rows = _rows(_report(plain, warm), "probabilities")
+    _, rows = _rows(_report(plain, warm), "calibration-error")
     baseline, student = rows["Baseline at 2.5x"].cells, rows["KD at 2.5x"].cells
-    assert [baseline[k].text for k in (0, 2, 5, 7)] == ["–"] * 4
+    assert [baseline[k].text for k in (0, 2)] == ["–", "–"]
     assert baseline[1].value == pytest.approx(student[1].value)
     report = _report(plain)
-    columns, _ = _rows(report, "probabilities")
-    assert columns == ("ECE, %", "by chance", "Brier score", "Log-loss")
-    assert "'kdtrain calibrate RUN' does that" in str(report.tables())
+    assert _rows(report, "calibration-error")[0] == ("ECE", "by chance")
+    assert _rows(report, "probability-scores")[0] == ("Brier score", "Log-loss")
+    assert "'kdtrain calibrate RUN' makes it less" in str(report.tables())
 
 
 def test_a_temperature_moves_no_number_by_sample_and_patients_are_as_answered(tmp_path: Path) -> None:
@@ -166,9 +181,9 @@ def test_seeds_are_averaged_and_one_patient_has_no_interval(tmp_path: Path) -> N
         for seed, said in enumerate((TEN, better))
     ]
     columns, rows = _rows(_report(*runs), "answered")
-    cell = rows["Baseline at 2.5x"].cells[columns.index("100 % answered")]
+    cell = rows["Baseline at 2.5x"].cells[columns.index("100 %")]
     assert cell.value == pytest.approx(80)
     assert cell.seeds == 2
     alone = [Prediction(**{**vars(one), "patient": "p"}) for one in TEN]
-    _, rows = _rows(_report(write_run(tmp_path / "alone", "baseline", 2.5, alone)), "probabilities")
+    _, rows = _rows(_report(write_run(tmp_path / "alone", "baseline", 2.5, alone)), "calibration-error")
     assert all(cell.low is None for cell in rows["Baseline at 2.5x"].cells)

@@ -105,7 +105,9 @@ def measure_draws(models: Sequence[Outcomes], *, iterations: int, seed: int) -> 
 
 
 def measure_intervals(values: Measures, draws: Measures, chance_of_ece: Chance | None) -> dict[str, Interval]:
-    """The intervals of all measures: that of the ECE reflected, and from 0 where chance alone would explain it.
+    """The intervals of all measures; that of the ECE reflected, and from 0 where chance alone would explain it.
+
+    It always holds its value: for all that is taken off, a reader would wonder at another.
 
     Args:
         values: From :func:`measure`, or their mean over seeds.
@@ -115,9 +117,11 @@ def measure_intervals(values: Measures, draws: Measures, chance_of_ece: Chance |
     found = {name: interval(draws[name]) for name in ("brier", "log_loss")}
     ece = float(values["ece"])
     bounds = reflected(ece, draws["ece"], least=0.0)
-    if bounds.low is not None and chance_of_ece is not None and ece <= chance_of_ece.high:
-        bounds = Interval(low=0.0, high=bounds.high, undefined_draws=0)
-    return {"ece": bounds, **found}
+    if bounds.low is None or bounds.high is None:
+        return {"ece": bounds, **found}
+    explained = chance_of_ece is not None and ece <= chance_of_ece.high
+    low = 0.0 if explained else min(bounds.low, ece)
+    return {"ece": Interval(low=low, high=max(bounds.high, ece), undefined_draws=0), **found}
 
 
 def reflected(value: float, draws_B: FloatArray, *, least: float | None = None) -> Interval:

@@ -14,7 +14,7 @@ from kdtrain.report.runs.collect import Collection, collect
 from kdtrain.report.runs.results import Results, results_of
 from kdtrain.report.tables.cost import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.tables.data import data_table, find_index
-from kdtrain.report.tables.probabilities import answered_table, probabilities_table
+from kdtrain.report.tables.probabilities import answered_table, error_table, scores_table
 from kdtrain.report.tables.results import (
     against_teacher_table,
     baseline_table,
@@ -80,7 +80,8 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
     yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
     yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
     believed: tuple[Block, ...] = (
-        probabilities_table(results),
+        error_table(results),
+        scores_table(results),
         *abstention_charts(results),
         answered_table(results),
     )

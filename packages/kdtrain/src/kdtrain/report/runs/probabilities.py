@@ -19,10 +19,8 @@ from kdtrain.evaluation.metrics import FloatArray, IntArray
 from kdtrain.evaluation.predictions import items_at
 from kdtrain.evaluation.record import outcomes_of
 from kdtrain.evaluation.reliability import (
-    BINS,
     MEASURES,
     Chance,
-    bin_index,
     chance,
     measure,
     measure_draws,
@@ -36,6 +34,8 @@ SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 """Of the samples, that are answered."""
 BAND_DRAWS = 1000
 """At most: a curve's interval needs no more, and a report has many."""
+MOST_BINS, LEAST_IN_BIN = 10, 20
+"""Of a reliability diagram: of as many samples each, since of a hundred most of the ECE's bins would have a handful."""
 LEAST_UNITS = 5
 """In a bin, for an interval of it: of fewer, draws are too alike."""
 
@@ -80,7 +80,7 @@ class Probabilities:
         temperatures: Of every seed; None where it is not calibrated.
         believed: Of the probabilities that are answered.
         before: Of the softmax as it is; None where no seed is calibrated.
-        bins: Those that hold samples, of the probabilities that are answered.
+        bins: Of the probabilities that are answered, by rising probability.
         bins_before: The same of the softmax; none where no seed is calibrated.
         answered: Accuracy of the surest, by SHARES.
     """
@@ -148,28 +148,30 @@ def _estimate(value: float, bounds: Interval, by_seed: Sequence[float]) -> Estim
 
 
 def _bins(models: Sequence[Outcomes], iterations: int, seed: int) -> Iterator[Bin]:
-    """Summed over the seeds: of each unit the samples, what was said of them and how many are right, by bin."""
-    units = models[0].units
-    sums_3UM = np.zeros((3, units, BINS))
-    for outcomes in models:
-        said_N, right_N = said_and_right(outcomes)
-        cell_N = outcomes.unit_of * BINS + bin_index(said_N)
-        for what, values in enumerate((np.ones_like(said_N), said_N, right_N)):
-            sums_3UM[what] += np.bincount(cell_N, weights=values, minlength=units * BINS).reshape(units, BINS)
-    count_UM, said_UM, right_UM = sums_3UM
-    draws = iterations if units > 1 else 0
-    counts = list(draw_counts(units, iterations=draws, seed=seed, at_once=max(1, draws)))
-    drawn_BU = counts[0].T if counts else np.empty((0, units))
-    for place in np.flatnonzero(count_UM.sum(axis=0)).tolist():
-        count = count_UM[:, place].sum()
-        held_B = drawn_BU @ count_UM[:, place]
-        shares_B = (drawn_BU @ right_UM[:, place])[held_B > 0] / held_B[held_B > 0]
-        enough = np.count_nonzero(count_UM[:, place]) >= LEAST_UNITS
+    """Samples of all seeds by rising probability, cut into bins of as many each; equal ones stay together."""
+    pairs = [said_and_right(one) for one in models]
+    said_N, right_N = (np.concatenate(values) for values in zip(*pairs, strict=True))
+    unit_N = np.concatenate([one.unit_of for one in models])
+    bins = min(MOST_BINS, max(1, len(said_N) // len(models) // LEAST_IN_BIN))
+    edges = np.sort(said_N)[[len(said_N) * number // bins for number in range(1, bins)]]
+    bin_N = np.searchsorted(np.unique(edges), said_N, side="right")
+    units, draws = models[0].units, iterations if models[0].units > 1 else 0
+    chunks = list(draw_counts(units, iterations=draws, seed=seed, at_once=max(1, draws)))
+    drawn_BU = chunks[0].T if chunks else np.empty((0, units))
+    for number in np.unique(bin_N).tolist():
+        there = bin_N == number
+        held_U, hits_U = (
+            np.bincount(unit_N[there], weights=values, minlength=units)
+            for values in (np.ones(int(there.sum())), right_N[there])
+        )
+        held_B = drawn_BU @ held_U
+        shares_B = (drawn_BU @ hits_U)[held_B > 0] / held_B[held_B > 0]
+        enough = np.count_nonzero(held_U) >= LEAST_UNITS
         bounds = interval(shares_B if enough else np.empty(0))
         yield Bin(
-            count=int(count),
-            said=float(said_UM[:, place].sum() / count),
-            right=float(right_UM[:, place].sum() / count),
+            count=int(there.sum()),
+            said=float(said_N[there].mean()),
+            right=float(right_N[there].mean()),
             low=bounds.low,
             high=bounds.high,
         )

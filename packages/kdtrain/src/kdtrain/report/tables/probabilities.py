@@ -1,8 +1,8 @@
-"""How far probabilities may be believed, and how often the surest answers are right: a table each."""
+"""How far probabilities are off, how good they are, and how often the surest answers are right: a table each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,24 +18,58 @@ _SHOWN = (1.0, 0.9, 0.8, 0.7, 0.5)
 """Shares with a column."""
 
 
-def probabilities_table(results: Results) -> Table:
-    """ECE, Brier score and log-loss of every method, before and after calibration where there is one."""
-    found = [(group, probabilities_at(results, group)) for group in results.groups]
-    calibrated = any(one.before is not None for _, one in found)
+def error_table(results: Results) -> Table:
+    """The calibration error of every method, before and after calibration where there is one."""
+    found = _found(results)
+    calibrated = _calibrated(found)
     digits = digits_for(results.scores(results.groups[0]).n)
-    both = ("before", "after") if calibrated else ("",)
-    titles = ("ECE, %", *(title for _, title in _PLAIN))
-    columns = (*both, "by chance", *both, *both) if calibrated else (titles[0], "by chance", *titles[1:])
-    groups = (("", 1), (titles[0], 3), *((title, 2) for title in titles[1:])) if calibrated else ()
     return Table(
-        name="probabilities",
-        title="How far probabilities may be believed",
-        caption=_caption(results, calibrated),
+        name="calibration-error",
+        title="How far the probabilities are off",
+        caption="Expected calibration error (ECE), percent, by tissue sample: how far the probability of the predicted "
+        "class is, on average, from the share that is right. Less is better. By chance: what a network that is right "
+        "as often as it says would show on as few samples."
+        + " T divides the logits; above 1, the network had been too sure. It changes no sample's class."
+        * calibrated
+        + " 'kdtrain calibrate RUN' makes it less." * (not calibrated)
+        + _intervals(results, "; where chance would explain an ECE, from 0"),
         corner="Method",
-        columns=(*(("T",) if calibrated else ()), *columns),
-        groups=groups,
+        columns=("T", "before", "after", "by chance") if calibrated else ("ECE", "by chance"),
         rows=tuple(
-            Row(heading=group.title, cells=tuple(_cells(one, digits, calibrated))) for group, one in found
+            Row(
+                heading=group.title,
+                cells=(
+                    *([_temperature(one.temperatures)] if calibrated else []),
+                    *_before_after(one, "ece", calibrated, lambda estimate: estimate_cell(estimate, digits)),
+                    _by_chance(one.believed, digits),
+                ),
+            )
+            for group, one in found
+        ),
+    )
+
+
+def scores_table(results: Results) -> Table:
+    """Brier score and log-loss of every method, before and after calibration where there is one."""
+    found = _found(results)
+    calibrated = _calibrated(found)
+    columns = ("before", "after") * len(_PLAIN) if calibrated else tuple(title for _, title in _PLAIN)
+    return Table(
+        name="probability-scores",
+        title="How good the probabilities are",
+        caption="Brier score (0 to 2) and log-loss (nats), by tissue sample, less is better: both count how well the "
+        "classes are told apart, and how rightly sure the network is of it." + _intervals(results),
+        corner="Method",
+        columns=columns,
+        groups=tuple((title, 2) for _, title in _PLAIN) if calibrated else (),
+        rows=tuple(
+            Row(
+                heading=group.title,
+                cells=tuple(
+                    cell for name, _ in _PLAIN for cell in _before_after(one, name, calibrated, plain_cell)
+                ),
+            )
+            for group, one in found
         ),
     )
 
@@ -55,13 +89,14 @@ def answered_table(results: Results) -> Table:
     )
     return Table(
         name="answered",
-        title="Accuracy of the surest answers",
+        title="Accuracy of the surest answers, in numbers",
         caption="Percent right, over all classes, of the tissue samples that the network is surest of. Under 80 %, it "
         "answers for four samples of five and leaves the fifth, of which it is least sure, to a person."
         + " 95 % intervals in brackets."
         * any(cell.low is not None for row in rows for cell in row.cells),
         corner="Method",
-        columns=tuple(f"{100 * share:.0f} % answered" for share in _SHOWN),
+        columns=tuple(f"{100 * share:.0f} %" for share in _SHOWN),
+        groups=(("Share of the samples answered", len(_SHOWN)),),
         rows=rows,
     )
 
@@ -71,36 +106,29 @@ def probabilities_at(results: Results, group: RunGroup) -> Probabilities:
     return results.probabilities[group.method, group.magnification]
 
 
-def _caption(results: Results, calibrated: bool) -> str:
-    intervals = any(
-        one.low is not None
-        for group in results.groups
-        for one in probabilities_at(results, group).believed.estimates.values()
-    )
-    return (
-        "By tissue sample; less is better. ECE, the expected calibration error: how far the probability of the "
-        "predicted class is from the share that is right, on average; by chance: what a network that is right as often "
-        "as it says would show on as few samples. Brier score (0 to 2) and log-loss (nats) also count how well the "
-        "classes are told apart."
-        + " T is the temperature that divides the logits; above 1 the network had been too sure. It changes no "
-        "sample's class. A dash: not calibrated."
-        * calibrated
-        + " Not calibrated: 'kdtrain calibrate RUN' does that." * (not calibrated)
-        + " 95 % intervals in brackets; that of an ECE begins at 0 where chance would explain it." * intervals
-    )
+def _found(results: Results) -> list[tuple[RunGroup, Probabilities]]:
+    return [(group, probabilities_at(results, group)) for group in results.groups]
 
 
-def _cells(found: Probabilities, digits: int, calibrated: bool) -> Iterator[Cell]:
-    after, before = found.believed, found.before
-    if calibrated:
-        yield _temperature(found.temperatures)
-        yield estimate_cell((before or after).estimates["ece"], digits)
-    yield estimate_cell(after.estimates["ece"], digits) if before or not calibrated else ABSENT
-    yield _by_chance(after, digits)
-    for name, _ in _PLAIN:
-        if calibrated:
-            yield plain_cell((before or after).estimates[name])
-        yield plain_cell(after.estimates[name]) if before or not calibrated else ABSENT
+def _calibrated(found: Sequence[tuple[RunGroup, Probabilities]]) -> bool:
+    return any(one.before is not None for _, one in found)
+
+
+def _intervals(results: Results, more: str = "") -> str:
+    there = any(one.believed.estimates["ece"].low is not None for _, one in _found(results))
+    return f" 95 % intervals in brackets{more}." if there else ""
+
+
+def _before_after(
+    found: Probabilities, name: str, calibrated: bool, cell_of: Callable[[Estimate], Cell]
+) -> tuple[Cell, ...]:
+    """A cell where no method is calibrated; else two, the second a dash where this one is not."""
+    after, before = found.believed.estimates[name], found.before
+    if not calibrated:
+        return (cell_of(after),)
+    if before is None:
+        return (cell_of(after), ABSENT)
+    return (cell_of(before.estimates[name]), cell_of(after))
 
 
 def _temperature(temperatures: Sequence[float | None]) -> Cell:
