@@ -30,6 +30,7 @@ def said(
         runtime="onnxruntime on cpu",
         classes=classes,
         magnification=2.5,
+        probabilities="calibrated on val, T = 1.7",
         predictions=slides,
         failures=failures,
         identity={},

@@ -171,3 +171,28 @@ def test_table_shows_percent_and_notes() -> None:
     assert "paired draws" not in said
     accuracy = next(line for line in text.splitlines() if "plain accuracy" in line)
     assert accuracy.replace("│", " ").split() == ["plain", "accuracy", "75.00", "100.00", "+25.00", "-"]
+
+
+def test_probabilities_are_compared_as_each_model_answers_with_them() -> None:
+    """A model against itself at T = 2: classes are the same by sample, and its measures are those of its evaluation."""
+    said = _random(1)
+    found = _compared(said, said, temperatures=(None, 2.0), iterations=50)
+    records = [
+        evaluate_predictions(said, CLASSES, iterations=50, temperature=temperature)["levels"]["sample"]
+        for temperature in (None, 2.0)
+    ]
+    level = found.levels["sample"]
+    assert level.metrics["macro_auc"].difference == level.metrics["plain_accuracy"].difference == 0
+    for name in ("ece", "brier", "log_loss"):
+        row = level.metrics[name]
+        assert [row.a, row.b] == [record["probabilities"][name]["value"] for record in records]  # type: ignore[literal-required]
+        assert row.low is not None
+        assert row.high is not None
+        assert row.low <= row.high
+    # Uniform probabilities without any knowledge lose less where they are less sure.
+    assert (level.metrics["log_loss"].high or 0) < 0
+    console = Console(file=io.StringIO(), width=160)
+    console.print(found.as_rich())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "B is calibrated, T = 2" in text
+    assert "log-loss, nats" in text

@@ -17,6 +17,7 @@ from kdtrain.evaluation.predictions import (
     PredictionsError,
     check_predictions,
     items_at,
+    ranked_items_at,
     read_predictions_csv,
     write_predictions_csv,
 )
@@ -92,6 +93,45 @@ def test_file_is_plain_to_read(tmp_path: Path) -> None:
         "key,slide,patient,label,predicted,p_A,p_B,split",
         "k1,s1,p1,A,B,0.25,0.75,val",
     ]
+
+
+def test_calibrated_probabilities_stand_before_those_of_the_softmax(tmp_path: Path) -> None:
+    """At T = 2, log-odds ln 9 of 90 % are ln 3, 75 %; what is read back is the softmax, with T beside it."""
+    path = tmp_path / "predictions.csv"
+    said = [_prediction("k1", "s1", "p1", 0, 0.9)]
+    write_predictions_csv(path, said, ("A", "softmax_A"), {"split": "val"}, 2.0)
+    header, line = path.read_text().splitlines()
+    assert header.endswith("predicted,p_A,p_softmax_A,softmax_A,softmax_softmax_A,split,temperature")
+    assert [float(value) for value in line.split(",")[5:7]] == pytest.approx([0.25, 0.75])
+    table = read_predictions_csv(path)
+    assert (table.classes, table.temperature) == (("A", "softmax_A"), 2.0)
+    assert (table.predictions, table.provenance) == (tuple(said), {"split": "val"})
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "nan", "warm"])
+def test_a_temperature_that_is_none_is_refused(tmp_path: Path, written: str) -> None:
+    """It divides logits."""
+    path = tmp_path / "predictions.csv"
+    write_predictions_csv(path, [_prediction("k1", "s1", "p1", 0, 0.75)], ("A", "B"), {"split": "val"}, 2.0)
+    path.write_text(path.read_text().replace(",2.0\n", f",{written}\n"))
+    with pytest.raises(PredictionsError, match="its temperature is"):
+        read_predictions_csv(path)
+
+
+def test_a_slide_is_the_mean_of_calibrated_samples_and_samples_keep_their_ranks() -> None:
+    """Samples of 99 % A and twice 60 % B: A by their mean as they are, B where the network was far too sure."""
+    samples = [
+        Prediction(key=f"k{number}", slide="s", patient="p", label=1, probabilities=(share, 1 - share))
+        for number, share in enumerate((0.99, 0.4, 0.4))
+    ]
+    assert items_at("slide", samples).probabilities.argmax() == 0
+    assert ranked_items_at("slide", samples, 5.0).probabilities.argmax() == 0
+    cool = items_at("slide", samples, 0.05).probabilities[0]
+    assert cool == pytest.approx([1 / 3, 2 / 3], abs=1e-3)
+    assert ranked_items_at("slide", samples, 0.05).probabilities[0] == pytest.approx(cool)
+    np.testing.assert_array_equal(
+        ranked_items_at("sample", samples, 5.0).probabilities, items_at("sample", samples).probabilities
+    )
 
 
 @pytest.mark.parametrize(

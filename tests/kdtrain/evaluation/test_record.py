@@ -211,3 +211,32 @@ def test_predictions_are_checked_first() -> None:
     twice = _random_predictions()[:1] * 2
     with pytest.raises(PredictionsError, match="'k000' is predicted twice"):
         evaluate_predictions(twice, CLASSES, iterations=10)
+
+
+def test_probabilities_are_measured_before_and_after_a_temperature() -> None:
+    """By sample, before is what a network without a temperature shows; the tempered one is measured by scikit-learn."""
+    predictions = _random_predictions()
+    plain = evaluate_predictions(predictions, CLASSES, iterations=100)["levels"]
+    levels = evaluate_predictions(predictions, CLASSES, iterations=100, temperature=2.0)["levels"]
+    for name in ("sample", "slide", "patient"):
+        assert levels[name]["before_calibration"] == plain[name]["probabilities"]
+        assert plain[name]["before_calibration"] is None
+    said = np.array([one.probabilities for one in predictions]) ** 0.5
+    labels = [one.label for one in predictions]
+    expected = reference.log_loss(labels, said / said.sum(axis=1, keepdims=True))
+    found = levels["sample"]["probabilities"]["log_loss"]
+    assert found["value"] == pytest.approx(expected)
+    assert found["low"] is not None and found["low"] < expected < (found["high"] or 0)
+
+
+def test_a_temperature_moves_no_metric_of_a_samples_class() -> None:
+    """Confusion, accuracy, F1 and AUC by sample are those of the softmax, at any temperature."""
+    predictions = _random_predictions()
+    plain, warm = (
+        evaluate_predictions(predictions, CLASSES, iterations=50, temperature=temperature)["levels"]["sample"]
+        for temperature in (None, 3.0)
+    )
+    believed = {"probabilities", "before_calibration"}
+    assert {k: v for k, v in plain.items() if k not in believed} == {
+        k: v for k, v in warm.items() if k not in believed
+    }

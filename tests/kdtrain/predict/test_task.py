@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from fixtures.predictions import images
 from kdtrain import load_bundle
 from kdtrain.bundle.runtime import Inference, finite
 from kdtrain.predict.answers.prediction import SlideError
-from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
 from kdtrain.predict.task import SlideTask
-
-
-def images() -> SlideImages:
-    """One region of 64 px."""
-    file = BytesIO()
-    Image.new("RGB", (64, 64), (220, 120, 180)).save(file, "PNG")
-    region = ReadRegion(
-        index=3, key="a-r3", x=0, y=0, width=64.0, height=64.0, image=file.getvalue(), image_format="png",
-        image_width=64, image_height=64, display=None,
-    )  # fmt: skip
-    return SlideImages(
-        name="a.svs", fingerprint="0", width=64, height=64, mpp=None, objective=None, reader="r", level=0, fast=None,
-        regions=(region, replace(region, index=4)), left_out=(), failed=(), warnings=(), overview=None,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -169,6 +169,12 @@ TUNED = {"T": {"phase": "finetune", "student": "KD"}}
         ({"methods": {"KD": {"phase": "distill"}} | TUNED}, "section 3.4"),
         ({"evaluate": {"splits": ["tset"]}}, "evaluate.splits: "),
         ({"evaluate": {"splits": ["aux1"]}}, "'aux1', which holds no labelled samples"),
+        ({"evaluate": {"calibrate_on": "vall"}}, "evaluate.calibrate_on: "),
+        ({"evaluate": {"calibrate_on": "aux1"}}, "evaluate.calibrate_on: nothing can be measured on 'aux1'"),
+        (
+            {"evaluate": {"calibrate_on": "train"}},
+            "run teacher-10x-seed0: evaluate.calibrate_on: train is what the network was trained on",
+        ),
         ({"teacher": {"run": "nowhere"}}, "teacher.run nowhere is no run"),
     ],
 )
@@ -177,6 +183,15 @@ def test_what_cannot_be_run_is_refused_by_key_and_run(index, tmp_path, given, sa
     with pytest.raises(UsageError) as raised:
         jobs(recipe(**given), index, tmp_path / "out")
     assert said in str(raised.value)
+
+
+def test_a_run_is_told_what_to_calibrate_on(index, tmp_path):
+    """Nothing, where the recipe does not say so: no label is then read but to measure."""
+    for given, asked in (({}, None), ({"evaluate": {"calibrate_on": "val"}}, "val")):
+        wanted = recipe(**given)
+        job = jobs(wanted, index, tmp_path / "out")["kd-2.5x-seed0"]
+        request = request_of(job, train=True, shards=tmp_path, out=tmp_path, evaluate=wanted.evaluate)
+        assert request["calibrate_on"] == asked
 
 
 def test_fine_tuning_after_an_auxiliary_set_is_allowed(index, tmp_path):

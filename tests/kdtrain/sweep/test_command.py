@@ -15,10 +15,12 @@ import yaml
 from fixtures.commands import Run
 from fixtures.locks import held_elsewhere
 from fixtures.training_runs import kdtrain, write_training_set
+from kdtrain.evaluation.calibration import Calibration, Fitted
 from kdtrain.shards.index import read_index
 from kdtrain.sweep import command
 from kdtrain.sweep.estimate.cost import Speed
 from kdtrain.sweep.jobs import Job
+from kdtrain.sweep.runners.job import run_request
 from kdtrain.sweep.runners.local import Ended
 from kdtrain.sweep.state import progress_of
 
@@ -473,3 +475,68 @@ def test_progress_is_new_begun_trained_finished(shards, tmp_path, sweep):
     leave_metrics(folder, shards)
     assert progress_of(folder, how, sha256).stage == "finished"
     assert progress_of(folder, how, "0" * 64).stage == "trained"
+
+
+def test_a_run_that_is_to_be_calibrated_is_finished_when_it_is(shards, tmp_path):
+    """On the split that the recipe names, of the weights that are there, and measured with that temperature."""
+    from kdtrain.sweep.recipe import EvaluateRecipe
+
+    how = EvaluateRecipe(calibrate_on="val")
+    sha256, folder = read_index(shards).sha256, tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    leave_metrics(folder, shards)
+    assert progress_of(folder, how, sha256).stage == "trained"
+    record = calibration(folder, sha256)
+    (folder / "calibration.json").write_bytes(record.to_bytes())
+    assert progress_of(folder, how, sha256).stage == "trained"
+    path = folder / "evaluation-test" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration": {"temperature": 1.5}}))
+    assert progress_of(folder, how, sha256).stage == "finished"
+    # Whoever asks for none takes what is there, as long as it was measured so.
+    assert progress_of(folder, EvaluateRecipe(), sha256).stage == "finished"
+    assert progress_of(folder, EvaluateRecipe(calibrate_on="dev"), sha256).stage == "trained"
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert progress_of(folder, how, sha256).stage == "trained"
+
+
+def calibration(folder: Path, sha256: str) -> Calibration:
+    """At 1.5 on val, of the weights that are there."""
+    measured = Fitted(log_loss=0.5, ece=0.1, brier=0.4)
+    return Calibration(
+        temperature=1.5,
+        split="val",
+        samples=2,
+        patients=2,
+        class_counts={"gland": 1, "stroma": 1},
+        before=measured,
+        after=measured,
+        weights_sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        shard_set_sha256=sha256,
+        trained_on_sha256=sha256,
+    )
+
+
+def test_a_job_calibrates_between_training_and_measuring(monkeypatch, tmp_path):
+    """Where it is asked to, on the split that it is told."""
+    done: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "kdtrain.evaluation.calibrate.calibrate", lambda *_, split, **__: done.append(("calibrate", split))
+    )
+    monkeypatch.setattr(
+        "kdtrain.evaluation.evaluate.evaluate", lambda *, split, **_: done.append(("evaluate", split))
+    )
+    request = {
+        "train": False,
+        "folder": str(tmp_path),
+        "shards": "shards",
+        "splits": ["test"],
+        "unit": "patient",
+        "iterations": 10,
+        "workers": 0,
+        "cache": None,
+    }
+    run_request(request | {"calibrate_on": "val"})
+    run_request(request | {"calibrate_on": None})
+    assert done == [("calibrate", "val"), ("evaluate", "test"), ("evaluate", "test")]

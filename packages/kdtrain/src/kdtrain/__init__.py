@@ -1,8 +1,8 @@
 """kdtrain: resolution-based knowledge distillation for histology images, trained on slideprep shards.
 
 For a Python program: shards by :class:`Dataset` and :func:`read_index`, networks by :func:`load_network`,
-:func:`evaluate` and :func:`load_bundle`. Each name is loaded when it is first asked for, so that ``import kdtrain`` and
-a command's help answer at once.
+:func:`calibrate`, :func:`evaluate` and :func:`load_bundle`. Each name is loaded when it is first asked for, so that
+``import kdtrain`` and a command's help answer at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kdtrain.data.dataset import Dataset
     from kdtrain.data.samples import PairedSample
     from kdtrain.errors import TrainingError, UsageError
+    from kdtrain.evaluation.calibrate import calibrate
+    from kdtrain.evaluation.calibration import Calibration
     from kdtrain.evaluation.evaluate import Evaluation, evaluate
     from kdtrain.predict.answers.prediction import (
         Failure,
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Bundle",
     "CacheSettings",
+    "Calibration",
     "Dataset",
     "Evaluation",
     "Failure",
@@ -49,6 +52,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "cache_settings",
+    "calibrate",
     "evaluate",
     "load_bundle",
     "load_network",
@@ -59,6 +63,8 @@ _HOMES = {
     "data.dataset": ("Dataset",),
     "data.samples": ("PairedSample",),
     "errors": ("TrainingError", "UsageError"),
+    "evaluation.calibrate": ("calibrate",),
+    "evaluation.calibration": ("Calibration",),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
     "predict.answers.prediction": (
         "Failure",

@@ -353,3 +353,10 @@ def test_points_of_one_place_are_told_apart_without_a_common_label() -> None:
     assert "Points of one shape and magnification are set side by side" in drawing_notes(two)
     assert columns_of(two).shift(0, "2.5x s8", 4) < 0 < columns_of(two).shift(1, "2.5x s8", 4)
     assert columns_of(two).shift(2, "2.5x s8", 4) == 0
+
+
+def test_values_that_are_equal_but_for_rounding_have_an_axis() -> None:
+    """75 and the next number above it, as a mean over seeds may give: an axis around them, not a division by 0."""
+    axis = linear_axis(75.0, 75.00000000000001, 300, 20, most=6)
+    assert axis.low < 75 < axis.high
+    assert len(set(axis.ticks)) == len(axis.ticks)

@@ -175,6 +175,9 @@ def _metric_rows(document: BundleDocument) -> Iterator[tuple[str, list[str]]]:
     yield "Balanced accuracy", [percent(level.balanced_accuracy) for level in levels]
     for name, title in _ROWS:
         yield f"{title}, macro average", [percent(level.macro[name]) for level in levels]
+    if all(level.probabilities is not None for level in levels):
+        found = [level.probabilities.ece for level in levels if level.probabilities is not None]
+        yield "Calibration error (ECE) of the probabilities", [percent(ece) for ece in found]
 
 
 def _cautions(document: BundleDocument) -> Iterator[str]:

@@ -15,6 +15,7 @@ from kdtrain.bundle.entries import (
     ROLES,
     AgreementEntry,
     Architecture,
+    CalibrationEntry,
     FileEntry,
     InputEntry,
     OnnxEntry,
@@ -26,6 +27,7 @@ from kdtrain.bundle.entries import (
 from kdtrain.bundle.onnx import FEATURE_SIZES
 from kdtrain.bundle.source import Source
 from kdtrain.bundle.training_data import TrainingData
+from kdtrain.evaluation.calibration import Calibration
 from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.training.trained import Trained
 
@@ -86,6 +88,7 @@ def describe(
         slides=index.document.config,
         onnx=_onnx(trained, opset, agreement),
         metrics=None if source.evaluated is None else source.evaluated.metrics,
+        calibration=_calibration(source.calibration),
         training=_training(source),
         training_data=data,
         versions={"kdtrain": kdtrain.__version__, **{name: metadata.version(name) for name in LIBRARIES}},
@@ -112,7 +115,7 @@ def _onnx(trained: Trained, opset: int, agreement: AgreementEntry) -> OnnxEntry:
                 name="probabilities",
                 type="float32",
                 shape=("batch", classes),
-                meaning="softmax of the logits, 0 to 1",
+                meaning="softmax of the logits, 0 to 1; not calibrated: see calibration",
             ),
             TensorEntry(
                 name="logits", type="float32", shape=("batch", classes), meaning="output of the fc layer"
@@ -125,6 +128,19 @@ def _onnx(trained: Trained, opset: int, agreement: AgreementEntry) -> OnnxEntry:
             ),
         ),
         agreement=agreement,
+    )
+
+
+def _calibration(calibration: Calibration | None) -> CalibrationEntry | None:
+    if calibration is None:
+        return None
+    return CalibrationEntry(
+        method=calibration.method,
+        temperature=calibration.temperature,
+        split=calibration.split,
+        samples=calibration.samples,
+        patients=calibration.patients,
+        shard_set_sha256=calibration.shard_set_sha256,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from kdtrain.bundle.entries import (
     MOST_CLASSES,
     Architecture,
+    CalibrationEntry,
     Entry,
     FileEntry,
     InputEntry,
@@ -28,7 +29,7 @@ from kdtrain.shards.index import one_line
 from kdtrain.text import brief
 
 FORMAT_NAME = "kdtrain-bundle"
-FORMAT_VERSION = (1, 1)
+FORMAT_VERSION = (1, 2)
 """A newer minor version only adds what a reader may ignore, so it is accepted."""
 BUNDLE_FILE = "bundle.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -50,6 +51,7 @@ class BundleDocument(Entry):
         slides: ``config`` of the training set's index.json: how slides become images.
         onnx: The graph.
         metrics: None where the run was not evaluated.
+        calibration: None where the network was not calibrated, or the bundle is older than 1.2.
         training: How the network came to be.
         training_data: What it was trained on, in ranges.
         versions: Versions of the software that exported.
@@ -66,6 +68,7 @@ class BundleDocument(Entry):
     slides: dict[str, Any]
     onnx: OnnxEntry
     metrics: MetricsEntry | None
+    calibration: CalibrationEntry | None = None
     training: TrainingEntry
     training_data: TrainingData
     versions: dict[str, str]

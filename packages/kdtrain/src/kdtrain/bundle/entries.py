@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kdtrain.evaluation.temperature import LEAST, MOST
 from kdtrain.shards.models import Count, Encoding, Positive, Sha256
 
 Role = Literal["teacher", "baseline", "student", "fine-tuned student"]
@@ -123,6 +124,20 @@ class EstimateEntry(Entry):
     high: float | None
 
 
+class ProbabilitiesEntry(Entry):
+    """How far probabilities may be believed; see kdtrain.evaluation.reliability.
+
+    Attributes:
+        ece: Expected calibration error, a fraction.
+        brier: Brier score, 0 to 2.
+        log_loss: In nats.
+    """
+
+    ece: EstimateEntry
+    brier: EstimateEntry
+    log_loss: EstimateEntry
+
+
 class LevelEntry(Entry):
     """Metrics over samples, slides or patients; see kdtrain.evaluation.record.
 
@@ -139,6 +154,8 @@ class LevelEntry(Entry):
         balanced_accuracy: Mean over the classes of the share that is right.
         macro: Means over the classes of one-vs-rest metrics.
         confusion: True class in rows, predicted in columns, in the order of the classes.
+        probabilities: Of those that are answered; None of an evaluation before these were measured.
+        before_calibration: Of the softmax as it is; None where the network is not calibrated.
     """
 
     n: Count
@@ -153,6 +170,8 @@ class LevelEntry(Entry):
     balanced_accuracy: EstimateEntry
     macro: dict[str, EstimateEntry]
     confusion: tuple[tuple[Count, ...], ...]
+    probabilities: ProbabilitiesEntry | None = None
+    before_calibration: ProbabilitiesEntry | None = None
 
 
 class BootstrapEntry(Entry):
@@ -183,6 +202,31 @@ class MetricsEntry(Entry):
     bootstrap: BootstrapEntry
     levels: dict[str, LevelEntry]
     gflops_mean: float
+
+
+class CalibrationEntry(Entry):
+    """How logits become probabilities: softmax(logits / temperature).
+
+    Attributes:
+        method: "temperature scaling".
+        temperature: By which logits are divided.
+        split: On which it was fitted.
+        samples: Samples of that split.
+        patients: Patients of that split.
+        shard_set_sha256: SHA-256 of the index.json of its set.
+    """
+
+    method: Literal["temperature scaling"]
+    temperature: Annotated[float, Field(ge=LEAST, le=MOST)]
+    split: str
+    samples: Count
+    patients: Count
+    shard_set_sha256: Sha256
+
+    @property
+    def words(self) -> str:
+        """``calibrated on val, T = 1.73``."""
+        return f"calibrated on {self.split}, T = {self.temperature:.3g}"
 
 
 class SplitEntry(Entry):

@@ -21,6 +21,7 @@ from kdtrain.bundle.document import BUNDLE_FILE, ONNX_FILE, WEIGHTS_FILE, Bundle
 from kdtrain.bundle.files import COPY_AGAIN, check_file, read_fc_weight, read_json_file
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.temperature import UNCHANGED
 from kdtrain.text import reason_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ class OpenBundle:
     def magnification(self) -> float:
         """Magnification of the images that the network takes."""
         return self.document.input.magnification
+
+    @property
+    def temperature(self) -> float:
+        """By which logits are divided to be probabilities; 1 where the network was not calibrated."""
+        calibration = self.document.calibration
+        return UNCHANGED if calibration is None else calibration.temperature
+
+    @property
+    def probability_words(self) -> str:
+        """Whether its probabilities may be taken at their word: ``calibrated on val, T = 1.73``."""
+        calibration = self.document.calibration
+        return "as the softmax gives them, not calibrated" if calibration is None else calibration.words
 
     @cached_property
     def network(self) -> Network:
@@ -114,7 +127,9 @@ class OpenBundle:
                 "--backend pytorch, which does not use that file, or ask whoever made it"
             )
         try:
-            return OnnxRuntime(path, min_side_px=entry.min_side_px, threads=threads)
+            return OnnxRuntime(
+                path, min_side_px=entry.min_side_px, threads=threads, temperature=self.temperature
+            )
         except Exception as error:  # noqa: BLE001 - ONNX Runtime has an error type of its own per fault
             reason = reason_of(error)
             raise UsageError(f"{path} cannot be run by ONNX Runtime ({reason}); {COPY_AGAIN}") from None
@@ -134,7 +149,9 @@ class OpenBundle:
                 f"{self.path / WEIGHTS_FILE} is not the {self.document.architecture.model} of {BUNDLE_FILE} "
                 f"({reason}); {COPY_AGAIN}"
             ) from None
-        return PytorchRuntime(model, self.network, device=device, threads=threads)
+        return PytorchRuntime(
+            model, self.network, device=device, threads=threads, temperature=self.temperature
+        )
 
 
 def open_bundle(path: Path | str) -> OpenBundle:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.errors import NotFiniteError
+from kdtrain.evaluation.temperature import UNCHANGED, softmax
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -20,8 +21,8 @@ class Inference(NamedTuple):
     """What a network says of a batch.
 
     Attributes:
-        probabilities_BK: Softmax of the logits.
-        logits_BK: Output of the fc layer.
+        probabilities_BK: Softmax of the logits, which are divided by the temperature of a bundle that is calibrated.
+        logits_BK: Output of the fc layer, as it is.
         feature_map_BCHW: Output of the last stage, after its ReLU.
     """
 
@@ -70,6 +71,14 @@ def finite(inference: Inference, name: str) -> Inference:
             "network"
         )
     return inference
+
+
+def calibrated(inference: Inference, temperature: float) -> Inference:
+    """What a runtime of a calibrated bundle returns: probabilities of logits that are divided by the temperature."""
+    if temperature == UNCHANGED:
+        return inference
+    scaled_BK = inference.logits_BK.astype(np.float64) / temperature
+    return inference._replace(probabilities_BK=softmax(scaled_BK).astype(np.float32))
 
 
 def out_of_memory(images_BHWC: Pixels, name: str) -> MemoryError:

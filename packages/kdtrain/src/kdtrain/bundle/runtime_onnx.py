@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdtrain.bundle.runtime import Inference, Pixels, check_images, finite, out_of_memory
+from kdtrain.bundle.runtime import Inference, Pixels, calibrated, check_images, finite, out_of_memory
 from kdtrain.errors import TrainingError
 from kdtrain.text import reason_of
 
@@ -24,11 +24,14 @@ class OnnxRuntime:
         path: model.onnx.
         min_side_px: Shortest side of an image that the network takes, pixels.
         threads: Cores for one image; None for all.
+        temperature: Of the probabilities.
     """
 
     name = "onnxruntime on cpu"
 
-    def __init__(self, path: Path, *, min_side_px: int, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, min_side_px: int, threads: int | None = None, temperature: float = 1.0
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -46,6 +49,7 @@ class OnnxRuntime:
         self._run_options.add_run_config_entry(_SHRINK_ARENA, "cpu:0")
         self._run_options.log_severity_level = _NOTHING
         self._path = path
+        self._temperature = temperature
         self._min_side_px = min_side_px
 
     def infer(self, images_BHWC: Pixels) -> Inference:
@@ -63,4 +67,4 @@ class OnnxRuntime:
                 f"{self._path} cannot be computed for an image of {width} x {height} px ({reason_of(error)}); copy the "
                 "bundle again, export it again, or take --backend pytorch, which does not use that file"
             ) from None
-        return finite(Inference(*outputs), self.name)
+        return calibrated(finite(Inference(*outputs), self.name), self._temperature)

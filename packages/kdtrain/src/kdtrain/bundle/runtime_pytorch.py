@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from kdtrain.augment import standardise
-from kdtrain.bundle.runtime import Inference, Pixels, check_images, finite, out_of_memory
+from kdtrain.bundle.runtime import Inference, Pixels, calibrated, check_images, finite, out_of_memory
 from kdtrain.model.network import Network
 from kdtrain.model.placing import lay_out
 from kdtrain.model.resnet import MIN_SIDE_PX, Model
@@ -19,12 +19,22 @@ class PytorchRuntime:
         network: How it is fed.
         device: "cpu" or "cuda".
         threads: Cores for one image; None leaves PyTorch's number, which is the whole process's, as it is.
+        temperature: Of the probabilities.
     """
 
-    def __init__(self, model: Model, network: Network, *, device: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        network: Network,
+        *,
+        device: str,
+        threads: int | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         self._device = torch.device(device)
         self.name = f"pytorch on {self._device.type}"
         self._network = network
+        self._temperature = temperature
         self._model = model.to(self._device).eval()
         if threads is not None:
             torch.set_num_threads(threads)
@@ -33,7 +43,7 @@ class PytorchRuntime:
         """See :meth:`kdtrain.bundle.runtime.Runtime.infer`."""
         check_images(images_BHWC, MIN_SIDE_PX)
         try:
-            return finite(self._infer(images_BHWC), self.name)
+            return calibrated(finite(self._infer(images_BHWC), self.name), self._temperature)
         except RuntimeError as error:
             # On a GPU it has a type of its own, derived from this one; on a CPU it has words.
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):

@@ -21,6 +21,7 @@ from kdtrain.data.folds.opening import index_of_run
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.calibration import Calibration, read_calibration
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.files import parsed_json
 from kdtrain.shards.error import ShardError
@@ -39,10 +40,12 @@ class Evaluated:
 
     Attributes:
         weights_sha256: SHA-256 of the weights that were measured.
+        temperature: By which the logits were divided; None where they were not.
         metrics: What a bundle says of it.
     """
 
     weights_sha256: str
+    temperature: float | None
     metrics: MetricsEntry
 
     @classmethod
@@ -66,6 +69,7 @@ class Evaluated:
         # Out of JSON, where a tuple is a list and 1.0 may be written as 1.
         return cls(
             weights_sha256=weights_sha256,
+            temperature=None if (made := metrics.get("calibration")) is None else float(made["temperature"]),
             metrics=MetricsEntry.model_validate(fields, strict=False),
         )
 
@@ -78,11 +82,13 @@ class Source:
         trained: The network with its weights.
         index: The set that it was trained on.
         evaluated: None where the run is exported without metrics.
+        calibration: None where the run was not calibrated.
     """
 
     trained: Trained
     index: Index
     evaluated: Evaluated | None
+    calibration: Calibration | None = None
 
     @property
     def train_on(self) -> tuple[str, ...]:
@@ -100,8 +106,8 @@ def read_source(run: Path, *, shards: str | Path | None, split: str, unevaluated
         unevaluated: Whether it is exported without metrics.
 
     Raises:
-        UsageError: The run is not finished or not evaluated, its set has changed, or its evaluation is of other
-            weights.
+        UsageError: The run is not finished or not evaluated, its set has changed, or its evaluation or calibration is
+            of other weights, or one of them is newer than the other.
         ShardError: The set is damaged.
     """
     trained = load_trained(run, what="RUN")
@@ -110,11 +116,12 @@ def read_source(run: Path, *, shards: str | Path | None, split: str, unevaluated
             f"RUN {run} is a feature network, which knows no classes, and a bundle answers with their probabilities; "
             "make a classifier of it by 'kdtrain finetune', and export that run"
         )
+    calibration = read_calibration(trained.folder, trained.sha256, what="RUN")
     location = _location(trained, shards)
-    evaluated = None if unevaluated else _evaluated(trained, location, split)
+    evaluated = None if unevaluated else _evaluated(trained, location, split, calibration)
     index = _index(trained, location)
     index.require(magnification=trained.network.magnification)
-    return Source(trained=trained, index=index, evaluated=evaluated)
+    return Source(trained=trained, index=index, evaluated=evaluated, calibration=calibration)
 
 
 def _location(trained: Trained, shards: str | Path | None) -> Location:
@@ -152,7 +159,9 @@ def _index(trained: Trained, location: Location) -> Index:
     return index_of_run(trained.run, trained.folder, index)
 
 
-def _evaluated(trained: Trained, location: Location, split: str) -> Evaluated:
+def _evaluated(
+    trained: Trained, location: Location, split: str, calibration: Calibration | None
+) -> Evaluated:
     path = evaluation_folder(trained.folder, split) / METRICS_FILE
     again = f"run 'kdtrain evaluate {trained.folder} --shards {location} --split {split}'"
     try:
@@ -173,7 +182,17 @@ def _evaluated(trained: Trained, location: Location, split: str) -> Evaluated:
             f"{path} measured other weights than those of the run ({evaluated.weights_sha256[:12]} there, "
             f"{trained.sha256[:12]} in {trained.folder}; see {RUN_FILE}): it was trained further since; {again}"
         )
+    temperature = None if calibration is None else calibration.temperature
+    if evaluated.temperature != temperature:
+        raise UsageError(
+            f"{path} measured probabilities {_at(evaluated.temperature)}, and those of the run are now "
+            f"{_at(temperature)}: it was calibrated since, or otherwise; {again}"
+        )
     return evaluated
+
+
+def _at(temperature: float | None) -> str:
+    return "without a temperature" if temperature is None else f"at the temperature {temperature:g}"
 
 
 def measure_training_data(

@@ -1,4 +1,4 @@
-"""``kdtrain evaluate``, ``compare`` and ``report``: options to one call each."""
+"""``kdtrain evaluate``, ``compare`` and ``report``: options to one call each; those of reading for others too."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ _BOOTSTRAP_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+_READING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--workers", type=click.IntRange(0, 1_000), default=2, show_default=True, help="Loader processes."
+    ),
+    click.option(
+        "--shard-cache",
+        type=click.Path(path_type=Path),
+        help="Folder for shards fetched from a URL. Left out: $KDTRAIN_SHARD_CACHE, else the user's cache folder.",
+    ),
+    click.option(
+        "--shard-cache-gb",
+        type=Number(MOST_GB),
+        default=DEFAULT_GB,
+        show_default=True,
+        help="Its size in GB.",
+    ),
+)
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """How a command reads a shard set: loader processes, and the cache of a URL."""
+    for option in reversed(_READING_OPTIONS):
+        command = option(command)
+    return command
+
+
 def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_BOOTSTRAP_OPTIONS):
         command = option(command)
@@ -53,30 +79,16 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Measure the features in place of the network's answers: logistic regression on the mean of the feature map, "
     "cross-validated by patient, on one split or on several, separated by commas.",
 )
-@click.option(
-    "--workers", type=click.IntRange(0, 1_000), default=2, show_default=True, help="Loader processes."
-)
-@click.option(
-    "--shard-cache",
-    type=click.Path(path_type=Path),
-    help="Folder for shards fetched from a URL. Left out: $KDTRAIN_SHARD_CACHE, else the user's cache folder.",
-)
-@click.option(
-    "--shard-cache-gb",
-    type=Number(MOST_GB),
-    default=DEFAULT_GB,
-    show_default=True,
-    help="Its size in GB.",
-)
+@reading_options
 def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, *, probe: bool, **options: Any) -> None:
     """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
     with exit_codes():
         from kdtrain.cli.summary import print_evaluation
-        from kdtrain.evaluation import evaluate
+        from kdtrain.evaluation import evaluate, probing
         from kdtrain.screen import console
 
         cache = cache_settings(shard_cache, shard_cache_gb)
-        measure = evaluate.probe if probe else evaluate.evaluate
+        measure = probing.probe if probe else evaluate.evaluate
         print_evaluation(measure(**options, console=console(stderr=True), cache=cache), console())
 
 

@@ -61,4 +61,11 @@ def _say(exported: Exported) -> None:
     say(f"trained on {plural(data.images, 'image')}, longer side {sides}, a pixel {pixels}{measured}")
     if document.metrics is None:
         say("warning: without metrics; 'kdtrain evaluate' measures the run", err=True)
+    if document.calibration is None:
+        say(
+            "its probabilities are not calibrated; 'kdtrain calibrate' on a labelled split, then 'kdtrain evaluate', "
+            "before the export calibrates them"
+        )
+    else:
+        say(f"its probabilities are {document.calibration.words}")
     say(f"{document.name}\nbundle   {exported.folder}\nnext     kdtrain predict {exported.folder} SLIDE...")

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from kdtrain import __version__
+from kdtrain.cli.calibrate import calibrate_command
 from kdtrain.cli.docstrings import restore_help
 from kdtrain.cli.evaluate import compare_command, evaluate_command, report_command
 from kdtrain.cli.exit_codes import exit_codes
@@ -141,6 +142,7 @@ def _run_phase(config: PhaseConfig) -> None:
 
 
 for command in (
+    calibrate_command,
     evaluate_command,
     compare_command,
     sweep_command,

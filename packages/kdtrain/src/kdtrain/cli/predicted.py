@@ -26,6 +26,7 @@ def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
     """The slides' table, what is odd about them, what failed, and where the files are."""
     if outcome.predictions:
         console.print(_table(outcome))
+        console.print(_shown(f"probabilities: {outcome.probabilities}"))
     for style, line in _lines(outcome):
         console.print(_shown(line, style))
     if request.out is not None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdtrain.cli.probabilities import probability_lines, probability_rows
 from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.evaluation.notes import LevelCounts, level_notes
 from kdtrain.phases.cache_plan import CachePlan
@@ -106,6 +107,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     table.add_row(
         "Balanced accuracy", *(_estimate(record["balanced_accuracy"]) for record in levels.values())
     )
+    table.add_section()
+    for title, cells in probability_rows(levels):
+        table.add_row(title, *cells)
     console.print(table)
     for level, record in levels.items():
         for sentence in _notes(level, record, metrics["bootstrap"]):
@@ -114,6 +118,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     if probe is not None and probe["unconverged_folds"]:
         stopped = f"{probe['unconverged_folds']} of {plural(probe['folds'], 'fold')}"
         console.print(Text(f"{stopped}: the regression was stopped before it converged", style="yellow"))
+    if probe is None:
+        for line in probability_lines(metrics, evaluation.run):
+            console.print(Text(line, style="yellow" if line.startswith("warning") else ""))
     console.print(
         Text(
             f"{cost['gflops_mean']:.3g} GFLOPs a forward pass, on average over {cost['images']:,} images "

@@ -200,7 +200,9 @@ class DistillConfig(PhaseConfig):
         if value and info.data.get("teacher_cache") is not None:
             raise ValueError("--teacher-cache (teacher_cache) holds views already; leave one of the two out")
         if value and info.data.get("fold") is not None:
-            raise ValueError("keeps views of the set's stored splits, which a fold (--folds) mixes; leave it out")
+            raise ValueError(
+                "keeps views of the set's stored splits, which a fold (--folds) mixes; leave it out"
+            )
         if value and not info.data.get("views"):
             raise ValueError("keeps --views (views), and there are none; give --views 8")
         return value

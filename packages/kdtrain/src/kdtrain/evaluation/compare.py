@@ -9,15 +9,16 @@ samples do not tell the two apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from kdtrain.evaluation.bootstrap import ITERATIONS, Unit, bootstrap, interval, score
+from kdtrain.evaluation.bootstrap import ITERATIONS, Outcomes, Unit, bootstrap, interval, score
+from kdtrain.evaluation.estimates import null_if_nan
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
 from kdtrain.evaluation.notes import level_notes
 from kdtrain.evaluation.predictions import (
@@ -28,6 +29,7 @@ from kdtrain.evaluation.predictions import (
     PredictionTable,
     check_predictions,
     items_at,
+    ranked_items_at,
     read_predictions_csv,
 )
 from kdtrain.evaluation.record import (
@@ -36,9 +38,9 @@ from kdtrain.evaluation.record import (
     bootstrap_record,
     evaluation_folder,
     level_counts,
-    null_if_nan,
     outcomes_of,
 )
+from kdtrain.evaluation.reliability import MEASURES, measure, measure_draws, reflected
 from kdtrain.training.run_folder import read_run
 
 _TITLES = {
@@ -48,7 +50,12 @@ _TITLES = {
     },
     "plain_accuracy": "plain accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score, 0 to 2",
+    "log_loss": "log-loss, nats",
 }
+_PLAIN = frozenset({"brier", "log_loss"})
+"""Shown as they are, not in percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,8 @@ class LevelComparison:
     absent_classes: tuple[str, ...]
     """Classes that no item has; left out of every macro mean."""
     metrics: dict[str, Difference]
-    """By macro_<name> for each name of CLASS_METRICS, plain_accuracy and balanced_accuracy."""
+    """By macro_<name> for each name of CLASS_METRICS, plain_accuracy and balanced_accuracy; then by the names of
+    MEASURES, of which less is better, of the probabilities that each model answers with: calibrated where it is."""
     notes: tuple[str, ...]
     """What is to be known before they are read, in sentences."""
 
@@ -96,10 +104,18 @@ class Comparison:
     classes: tuple[str, ...]
     bootstrap: BootstrapRecord
     levels: dict[Level, LevelComparison]
+    temperature_a: float | None = None
+    """Of a model that is calibrated."""
+    temperature_b: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, with the names of the fields."""
         return asdict(self)
+
+    def _calibrations(self) -> Iterator[str]:
+        for name, temperature in (("A", self.temperature_a), ("B", self.temperature_b)):
+            if temperature is not None:
+                yield f"{name} is calibrated, T = {temperature:.3g}; its AUC by sample is of the softmax before"
 
     @property
     def _has_intervals(self) -> bool:
@@ -110,7 +126,7 @@ class Comparison:
         made = self.bootstrap
         notes = [f"{name}s: {note}" for name, level in self.levels.items() for note in level.notes]
         drawn = f"95 % intervals: {made['iterations']:,} paired draws by {made['unit']}"
-        caption = "\n".join([*([drawn] if self._has_intervals else []), *notes])
+        caption = "\n".join([*([drawn] if self._has_intervals else []), *self._calibrations(), *notes])
         title = Text(f"B {self.b} against A {self.a}, {self.split}")
         table = Table(title=title, caption=Text(caption), title_justify="left", caption_justify="left")
         table.add_column("")
@@ -119,7 +135,7 @@ class Comparison:
         for name, level in self.levels.items():
             table.add_row(Text(_heading(name, level), style="bold"))
             for metric, difference in level.metrics.items():
-                table.add_row(f"  {_TITLES[metric]}", *_cells(difference))
+                table.add_row(f"  {_TITLES[metric]}", *_cells(difference, plain=metric in _PLAIN))
             table.add_section()
         return table
 
@@ -163,6 +179,7 @@ def compare(
         iterations=iterations,
         seed=seed,
         unit=unit,
+        temperatures=(tables[0].temperature, tables[1].temperature),
     )
 
 
@@ -188,6 +205,7 @@ def compare_predictions(
     iterations: int = ITERATIONS,
     seed: int = 0,
     unit: Unit = "patient",
+    temperatures: tuple[float | None, float | None] = (None, None),
 ) -> Comparison:
     """Compare two models' predictions of the same samples, in any order; the rest is as for ``compare``.
 
@@ -200,6 +218,7 @@ def compare_predictions(
         iterations: Bootstrap draws.
         seed: Seed of the draws.
         unit: What is drawn.
+        temperatures: Of models that are calibrated.
 
     Raises:
         PredictionsError: The keys differ, or a sample's slide, patient or label does.
@@ -212,7 +231,12 @@ def compare_predictions(
         split=split,
         classes=tuple(classes),
         bootstrap=bootstrap_record(iterations=iterations, seed=seed, unit=unit),
-        levels={level: _compare_level(level, ordered, classes, iterations, seed, unit) for level in LEVELS},
+        levels={
+            level: _compare_level(level, ordered, temperatures, classes, iterations, seed, unit)
+            for level in LEVELS
+        },
+        temperature_a=temperatures[0],
+        temperature_b=temperatures[1],
     )
 
 
@@ -237,12 +261,14 @@ def _check_paired(
 def _compare_level(
     level: Level,
     models: Sequence[Sequence[Prediction]],
+    temperatures: Sequence[float | None],
     classes: Sequence[str],
     iterations: int,
     seed: int,
     unit: Unit,
 ) -> LevelComparison:
-    items = [items_at(level, predictions) for predictions in models]
+    items = [ranked_items_at(level, *model) for model in zip(models, temperatures, strict=True)]
+    answered = [items_at(level, *model) for model in zip(models, temperatures, strict=True)]
     outcomes = [outcomes_of(one, unit) for one in items]
     a, b = (score(one) for one in outcomes)
     draws = bootstrap(outcomes, iterations=iterations, seed=seed)
@@ -259,8 +285,22 @@ def _compare_level(
         metrics={
             name: _difference(value, _overall(b)[name], draws_b[name] - draws_a[name])
             for name, value in _overall(a).items()
-        },
+        }
+        | _of_probabilities([outcomes_of(one, unit) for one in answered], iterations, seed),
     )
+
+
+def _of_probabilities(models: Sequence[Outcomes], iterations: int, seed: int) -> dict[str, Difference]:
+    a, b = (measure(one) for one in models)
+    draws_a, draws_b = measure_draws(models, iterations=iterations, seed=seed)
+    found = {}
+    for name in MEASURES:
+        drawn, difference = draws_b[name] - draws_a[name], float(b[name] - a[name])
+        plain = _difference(a[name], b[name], drawn)
+        # As that of the ECE itself.
+        bounds = reflected(difference, drawn) if name == "ece" else plain
+        found[name] = replace(plain, low=bounds.low, high=bounds.high)
+    return found
 
 
 def _overall(scores: Scores) -> dict[str, FloatArray]:
@@ -288,17 +328,19 @@ def _heading(name: Level, level: LevelComparison) -> str:
     return f"by {name} ({level.n}{patients})"
 
 
-def _cells(difference: Difference) -> list[Text]:
+def _cells(difference: Difference, *, plain: bool) -> list[Text]:
     low, high = difference.low, difference.high
     certain = low is not None and high is not None and (low > 0 or high < 0)
-    bounds = "-" if low is None or high is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
+    bounds = "-" if low is None else f"{_shown(low, plain, '+')} to {_shown(high, plain, '+')}"
     return [
-        Text(_percent(difference.a)),
-        Text(_percent(difference.b)),
-        Text(_percent(difference.difference, "+"), style="bold" if certain else ""),
+        Text(_shown(difference.a, plain)),
+        Text(_shown(difference.b, plain)),
+        Text(_shown(difference.difference, plain, "+"), style="bold" if certain else ""),
         Text(bounds, style="bold" if certain else ""),
     ]
 
 
-def _percent(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{100 * value:{sign}.2f}"
+def _shown(value: float | None, plain: bool, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.4f}" if plain else f"{100 * value:{sign}.2f}"

@@ -8,7 +8,8 @@ The file has one line per sample, sorted by key, and the columns
     key, slide, patient, label, predicted, p_<class> for each class in the index's order, <provenance>...
 
 Labels are class names, probabilities are written so that they read back exactly, and the provenance columns (the
-split, the run, the shard set) have the same value in every line.
+split, the run, the shard set) have the same value in every line. Of a network that was calibrated, p_<class> are the
+calibrated probabilities, softmax_<class> behind them are those before, and ``temperature`` is the last column.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.metrics import FloatArray, IntArray
+from kdtrain.evaluation.temperature import UNCHANGED, Temperature, tempered
 from kdtrain.files import write_atomically
 from kdtrain.text import csv_text, csv_value
 
@@ -34,6 +36,7 @@ Level = Literal["sample", "slide", "patient"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 _FIXED_COLUMNS = ("key", "slide", "patient", "label", "predicted")
+_BEFORE, _TEMPERATURE = "softmax_", "temperature"
 _SUM_TOLERANCE = 1e-3  # a softmax in bfloat16 is off by less
 
 
@@ -51,7 +54,7 @@ class Prediction:
     label: int
     """True class, from 0 in the order of the index's classes."""
     probabilities: tuple[float, ...]
-    """One per class, in the same order."""
+    """One per class, in the same order: the softmax of the logits as they are, calibrated or not."""
 
     @property
     def predicted(self) -> int:
@@ -83,6 +86,8 @@ class PredictionTable:
     predictions: tuple[Prediction, ...]
     """Sorted by key."""
     provenance: dict[str, str]
+    temperature: float | None = None
+    """Of a network that was calibrated: by which its logits are divided."""
 
 
 def check_predictions(predictions: Sequence[Prediction], classes: Sequence[str]) -> tuple[Prediction, ...]:
@@ -127,35 +132,62 @@ def _check_one(prediction: Prediction, classes: int) -> None:
         )
 
 
-def items_at(level: Level, predictions: Sequence[Prediction]) -> LevelItems:
+def items_at(
+    level: Level, predictions: Sequence[Prediction], temperature: Temperature | None = None
+) -> LevelItems:
     """Sum up predictions by sample, slide or patient.
 
     Args:
         level: What one item is.
         predictions: Predictions of one model, from ``check_predictions``.
+        temperature: Calibrates every sample's probabilities, of which slides and patients then have the mean; one for
+            each sample where several networks were asked; None for the softmax as it is.
     """
     name_of: dict[Level, Callable[[Prediction], str]] = {
         "sample": lambda prediction: prediction.key,
         "slide": lambda prediction: prediction.slide,
         "patient": lambda prediction: prediction.patient,
     }
-    groups: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        groups.setdefault(name_of[level](prediction), []).append(prediction)
-    mixed = {name for name, group in groups.items() if len({one.label for one in group}) > 1}
+    said = calibrated(predictions, temperature)
+    groups: dict[str, list[int]] = {}
+    for place, prediction in enumerate(predictions):
+        groups.setdefault(name_of[level](prediction), []).append(place)
+    mixed = {name for name, places in groups.items() if len({predictions[i].label for i in places}) > 1}
     kept = {name: groups[name] for name in sorted(groups) if name not in mixed}
-    means = [np.mean([one.probabilities for one in group], axis=0) for group in kept.values()]
+    means = [np.mean(said[places], axis=0) for places in kept.values()]
     return LevelItems(
         names=tuple(kept),
-        patients=tuple(group[0].patient for group in kept.values()),
-        labels=np.array([group[0].label for group in kept.values()], dtype=np.int64),
-        probabilities=np.reshape(means, (len(kept), len(predictions[0].probabilities))),
+        patients=tuple(predictions[places[0]].patient for places in kept.values()),
+        labels=np.array([predictions[places[0]].label for places in kept.values()], dtype=np.int64),
+        probabilities=np.reshape(means, (len(kept), said.shape[1])),
         mixed=tuple(sorted(mixed)),
     )
 
 
+def ranked_items_at(
+    level: Level, predictions: Sequence[Prediction], temperature: Temperature | None = None
+) -> LevelItems:
+    """The items that classes are told from: accuracy, F1, ROC AUC.
+
+    Samples as the softmax has them, as in the paper: no temperature changes a sample's class, but it may change which
+    of two samples is more of one class of three. Slides and patients as they are answered for: where their samples
+    disagree, how sure the network is of each decides.
+    """
+    return items_at(level, predictions, None if level == "sample" else temperature)
+
+
+def calibrated(predictions: Sequence[Prediction], temperature: Temperature | None) -> FloatArray:
+    """(N, K): the samples' probabilities at a temperature; as they are without one."""
+    said_NK = np.array([one.probabilities for one in predictions], dtype=np.float64)
+    return tempered(said_NK, UNCHANGED if temperature is None else temperature)
+
+
 def write_predictions_csv(
-    path: Path, predictions: Sequence[Prediction], classes: Sequence[str], provenance: Mapping[str, str]
+    path: Path,
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    provenance: Mapping[str, str],
+    temperature: float | None = None,
 ) -> None:
     """Write ``predictions.csv`` (columns above), whole or not at all.
 
@@ -164,6 +196,7 @@ def write_predictions_csv(
         predictions: In any order.
         classes: Names, in the order of labels and probabilities.
         provenance: Columns with one value for all: at least ``split``.
+        temperature: Of a network that was calibrated.
 
     Raises:
         PredictionsError: As ``check_predictions``.
@@ -171,17 +204,22 @@ def write_predictions_csv(
     """
     ordered = check_predictions(predictions, classes)
     columns = [*_FIXED_COLUMNS, *(f"p_{name}" for name in classes)]
-    if "split" not in provenance or set(provenance) & set(columns):
+    if temperature is not None:
+        columns += [f"{_BEFORE}{name}" for name in classes]
+    if "split" not in provenance or set(provenance) & {*columns, _TEMPERATURE}:
         raise ValueError(f"provenance {sorted(provenance)} must hold 'split' and none of {columns}")
+    before = {} if temperature is None else {_TEMPERATURE: temperature}
     rows = (
         [
             *(one.key, one.slide, one.patient, classes[one.label], classes[one.predicted]),
-            *map(float, one.probabilities),
+            *said,
+            *(map(float, one.probabilities) if before else ()),
             *provenance.values(),
+            *before.values(),
         ]
-        for one in ordered
+        for one, said in zip(ordered, calibrated(ordered, temperature).tolist(), strict=True)
     )
-    write_atomically(path, csv_text([(*columns, *provenance), *rows]).encode())
+    write_atomically(path, csv_text([(*columns, *provenance, *before), *rows]).encode())
 
 
 def read_predictions_csv(path: Path) -> PredictionTable:
@@ -198,27 +236,48 @@ def read_predictions_csv(path: Path) -> PredictionTable:
     header = lines[0] if lines else []
     start = len(_FIXED_COLUMNS)
     classes = tuple(name.removeprefix("p_") for name in header[start:] if name.startswith("p_"))
-    extra = header[start + len(classes) :]
-    if header != [*_FIXED_COLUMNS, *(f"p_{name}" for name in classes), *extra] or "split" not in extra:
+    columns = [*_FIXED_COLUMNS, *(f"p_{name}" for name in classes)]
+    if header[-1:] == [_TEMPERATURE]:
+        columns += [f"{_BEFORE}{name}" for name in classes]
+    extra = header[len(columns) :]
+    if header != [*columns, *extra] or "split" not in extra:
         raise _unreadable(path, f"its columns are {header}")
-    rows = [_parse(path, number, row, header, classes) for number, row in enumerate(lines[1:], start=2)]
+    softmax = slice(len(columns) - len(classes), len(columns))
+    rows = [
+        _parse(path, number, row, header, classes, softmax) for number, row in enumerate(lines[1:], start=2)
+    ]
     if len({tuple(row[len(header) - len(extra) :]) for row in lines[1:]}) > 1:
         raise _unreadable(path, f"{extra} differ between its lines")
+    predictions = check_predictions(rows, classes)
+    provenance = dict(zip(extra, lines[1][-len(extra) :], strict=True))
     return PredictionTable(
         classes=classes,
-        predictions=check_predictions(rows, classes),
-        provenance=dict(zip(extra, lines[1][-len(extra) :], strict=True)),
+        predictions=predictions,
+        temperature=_temperature(path, provenance.pop(_TEMPERATURE, None)),
+        provenance=provenance,
     )
 
 
+def _temperature(path: Path, written: str | None) -> float | None:
+    if written is None:
+        return None
+    try:
+        temperature = float(written)
+    except ValueError:
+        temperature = math.nan
+    if not 0 < temperature < math.inf:
+        raise _unreadable(path, f"its temperature is {written!r}, no number above 0")
+    return temperature
+
+
 def _parse(
-    path: Path, number: int, row: list[str], header: list[str], classes: tuple[str, ...]
+    path: Path, number: int, row: list[str], header: list[str], classes: tuple[str, ...], softmax: slice
 ) -> Prediction:
     if len(row) != len(header):
         raise _unreadable(path, f"line {number} has {len(row)} values for {len(header)} columns")
-    key, slide, patient, label, predicted, *rest = row
+    key, slide, patient, label, predicted = row[: len(_FIXED_COLUMNS)]
     try:
-        probabilities = tuple(float(text) for text in rest[: len(classes)])
+        probabilities = tuple(float(text) for text in row[softmax])
         prediction = Prediction(
             key=key, slide=slide, patient=patient, label=classes.index(label), probabilities=probabilities
         )

@@ -3,15 +3,14 @@
 In: predictions of one model on one split. Out: a JSON-able record, and the two files of ``RUN/evaluation-<split>/``.
 No model is run here.
 
-Every value is a fraction from 0 to 1, and null where it is undefined (see metrics.py for what is, and for what is done
-about absent classes). Classes are named; ``confusion`` has the true class in its rows and the predicted one in its
-columns, both in the order of ``classes``.
+Every value is a fraction from 0 to 1, but for Brier scores (to 2) and log-losses, and null where it is undefined (see
+metrics.py for what is, and for what is done about absent classes). Classes are named; ``confusion`` has the true class
+in its rows and the predicted one in its columns, both in the order of ``classes``.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +18,12 @@ from typing import Any, TypedDict
 import numpy as np
 
 from kdtrain.evaluation.bootstrap import CONFIDENCE, ITERATIONS, Outcomes, Unit, bootstrap, interval, score
+from kdtrain.evaluation.estimates import (
+    EstimateRecord,
+    ProbabilitiesRecord,
+    estimate_record,
+    probabilities_records,
+)
 from kdtrain.evaluation.metrics import CLASS_METRICS, BoolArray, FloatArray, Scores, confusion_matrix
 from kdtrain.evaluation.notes import LevelCounts
 from kdtrain.evaluation.predictions import (
@@ -28,6 +33,7 @@ from kdtrain.evaluation.predictions import (
     Prediction,
     check_predictions,
     items_at,
+    ranked_items_at,
     write_predictions_csv,
 )
 from kdtrain.files import remove_partials, write_atomically
@@ -37,18 +43,6 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
 _PATIENCE_SECONDS = 60.0
 """For another command that writes its measurement of the same split: both files are of one of them."""
-
-
-class EstimateRecord(TypedDict):
-    """A metric and its percentile interval."""
-
-    value: float | None
-    low: float | None
-    """Null where there are fewer than two units, of the class or, for a mean over classes, of any class that is there:
-    one patient says nothing about others."""
-    high: float | None
-    undefined_draws: int
-    """Draws that the interval leaves out because the metric is undefined there."""
 
 
 class LevelRecord(TypedDict):
@@ -79,6 +73,10 @@ class LevelRecord(TypedDict):
     class_counts: dict[str, int]
     """Items of each class."""
     confusion: list[list[int]]
+    probabilities: ProbabilitiesRecord
+    """Of the probabilities that are answered: calibrated where the network is."""
+    before_calibration: ProbabilitiesRecord | None
+    """Of the softmax as it is, over the same draws; null where the network is not calibrated."""
 
 
 class BootstrapRecord(TypedDict):
@@ -106,6 +104,7 @@ def evaluate_predictions(
     iterations: int = ITERATIONS,
     seed: int = 0,
     unit: Unit = "patient",
+    temperature: float | None = None,
 ) -> MetricsRecord:
     """Every metric with its 95 % interval, at every level.
 
@@ -115,18 +114,18 @@ def evaluate_predictions(
         iterations: Bootstrap draws.
         seed: Seed of the draws.
         unit: What is drawn: the level's items one by one ("sample"), or patients with all their items.
+        temperature: Of a network that was calibrated.
 
     Raises:
         PredictionsError: As ``check_predictions``.
     """
     ordered = check_predictions(predictions, classes)
-    there = {one.label for one in ordered}
     return {
         "classes": list(classes),
         "bootstrap": bootstrap_record(iterations=iterations, seed=seed, unit=unit),
         "levels": {
             level: _level_record(
-                level, items_at(level, ordered), classes, there, iterations=iterations, seed=seed, unit=unit
+                level, ordered, classes, temperature, iterations=iterations, seed=seed, unit=unit
             )
             for level in LEVELS
         },
@@ -164,6 +163,7 @@ def write_evaluation(
     metrics: Mapping[str, Any],
     provenance: Mapping[str, str],
     files: tuple[str, str] = (PREDICTIONS_FILE, METRICS_FILE),
+    temperature: float | None = None,
 ) -> None:
     """Write ``predictions.csv`` and then ``metrics.json``, each whole or not at all; older ones are replaced.
 
@@ -174,6 +174,7 @@ def write_evaluation(
         metrics: A MetricsRecord and whatever else is known of the evaluation; JSON-able, without NaN.
         provenance: Columns of ``predictions.csv``.
         files: Other names for the two, in this order.
+        temperature: Of a network that was calibrated.
 
     Raises:
         PredictionsError: As ``check_predictions``.
@@ -182,7 +183,7 @@ def write_evaluation(
     text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     with held(folder / LOCK_FILE, "kdtrain evaluate", folder, patience_s=_PATIENCE_SECONDS):
         remove_partials(folder)
-        write_predictions_csv(folder / files[0], predictions, classes, provenance)
+        write_predictions_csv(folder / files[0], predictions, classes, provenance, temperature)
         write_atomically(folder / files[1], text.encode())
 
 
@@ -230,15 +231,20 @@ def _class_counts(items: LevelItems, classes: Sequence[str]) -> dict[str, int]:
 
 def _level_record(
     level: Level,
-    items: LevelItems,
+    predictions: Sequence[Prediction],
     classes: Sequence[str],
-    there: Container[int],
+    temperature: float | None,
     *,
     iterations: int,
     seed: int,
     unit: Unit,
 ) -> LevelRecord:
+    items, there = ranked_items_at(level, predictions, temperature), {one.label for one in predictions}
     outcomes = outcomes_of(items, unit)
+    answered = [items_at(level, predictions, one) for one in dict.fromkeys((temperature, None))]
+    believed = probabilities_records(
+        [outcomes_of(one, unit) for one in answered], iterations=iterations, seed=seed
+    )
     scores = score(outcomes)
     draws = bootstrap([outcomes], iterations=iterations, seed=seed)[0]
     counts = level_counts(items, outcomes, draws, there, classes, level=level, unit=unit)
@@ -263,22 +269,13 @@ def _level_record(
         },
         "class_counts": dict(counts.class_counts),
         "confusion": confusion_matrix(items.labels, outcomes.predicted, len(classes)).tolist(),
+        "probabilities": believed[0],
+        "before_calibration": None if temperature is None else believed[1],
     }
 
 
 def _estimate(value: FloatArray, draws_B: FloatArray) -> EstimateRecord:
-    bounds = interval(draws_B)
-    return {
-        "value": null_if_nan(float(value)),
-        "low": bounds.low,
-        "high": bounds.high,
-        "undefined_draws": bounds.undefined_draws,
-    }
-
-
-def null_if_nan(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value
+    return estimate_record(float(value), interval(draws_B))
 
 
 def _named(classes: Sequence[str], chosen_K: BoolArray) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ def _page(
         overview=images.overview,
         bundle=bundle.title,
         backend=runtime.name,
+        probabilities=bundle.probability_words,
     )
     return build_page(page, size_limit_bytes=round(options.page_mb * 1e6))
 

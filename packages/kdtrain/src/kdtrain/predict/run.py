@@ -41,6 +41,7 @@ class Outcome:
         runtime: What computed the network.
         classes: In the order of the probabilities.
         magnification: The network's.
+        probabilities: Whether they are calibrated, in words.
         predictions: Sorted by slide.
         failures: What could not be predicted.
         identity: The bundle and the settings, JSON-able.
@@ -50,6 +51,7 @@ class Outcome:
     runtime: str
     classes: tuple[str, ...]
     magnification: float
+    probabilities: str
     predictions: tuple[SlidePrediction, ...]
     failures: tuple[Failure, ...]
     identity: Mapping[str, Any]
@@ -97,6 +99,7 @@ def predict_slides(request: Request, console: Console) -> Outcome:
             runtime=runtime.name,
             classes=bundle.classes,
             magnification=bundle.magnification,
+            probabilities=bundle.probability_words,
             predictions=tuple(sorted(predictions, key=lambda one: one.slide)),
             failures=tuple(failures),
             identity=identity,

@@ -60,17 +60,18 @@ class SlideTask:
         prediction = slide_prediction(
             images,
             regions,
-            None if images.fast is None else fast_price(images.fast, self._runtime),
+            None if images.fast is None else fast_price(images.fast, self._runtime, self._bundle.temperature),
             self._bundle.classes,
             self._bundle.magnification,
             self._outside.of_slide(images),
+            self._bundle.temperature,
         )
         _refuse(images.name, self._outside.refusal(prediction))
         return prediction
 
     def _classified(self, slide: str, region: ReadRegion) -> RegionPrediction:
         try:
-            return classify_region(region, self._runtime, self._outside.of_image)
+            return classify_region(region, self._runtime, self._outside.of_image, self._bundle.temperature)
         except NotFiniteError as error:
             reason = f"slide '{slide}', region {region.index}: {error}"
             raise SlideError(

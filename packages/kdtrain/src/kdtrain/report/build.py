@@ -9,6 +9,7 @@ from kdtrain.report.answer import answer
 from kdtrain.report.cautions import cautions
 from kdtrain.report.model import Block, Paragraph, Report, Section, Table
 from kdtrain.report.plots import accuracy_chart, confusions, curve_charts, resize_charts
+from kdtrain.report.probability_charts import abstention_charts, reliability_charts
 from kdtrain.report.runs.collect import Collection, collect
 from kdtrain.report.runs.results import Results, results_of
 from kdtrain.report.runs.shapes import has_shapes
@@ -16,6 +17,7 @@ from kdtrain.report.shape_charts import front_charts
 from kdtrain.report.tables.cost import common_settings_table, cost_table, own_settings_table
 from kdtrain.report.tables.data import data_table, find_index
 from kdtrain.report.tables.folds import fold_tables
+from kdtrain.report.tables.probabilities import answered_table, error_table, scores_table
 from kdtrain.report.tables.results import (
     against_teacher_table,
     baseline_table,
@@ -82,8 +84,19 @@ def _sections(results: Results, index: Index | None) -> Iterator[Section]:
     yield Section(name="seeds", title="Seeds", blocks=seed_tables(results))
     yield Section(name="folds", title="Folds", blocks=fold_tables(results))
     yield Section(name="patients", title="Patients", blocks=_tables(patients_table(results)))
+    believed: tuple[Block, ...] = (
+        error_table(results),
+        scores_table(results),
+        *abstention_charts(results),
+        answered_table(results),
+    )
+    yield Section(name="probabilities", title="Honest probabilities", blocks=believed)
     yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=_against_cost(results))
     yield Section(name="ablation", title="Resizes", blocks=resize_charts(results))
+    reliability = reliability_charts(results)
+    yield Section(
+        name="reliability", title="Said and seen, method by method", blocks=reliability, folded=True
+    )
     yield Section(name="curves", title="Training curves", blocks=curve_charts(results), folded=True)
     yield Section(name="confusion", title="Confusion matrices", blocks=confusions(results), folded=True)
     yield Section(name="cost", title="Cost", blocks=(cost_table(results),))

@@ -108,6 +108,7 @@ class Series:
         joined: Whether a line runs through its points.
         steps: Whether it is drawn as steps without markers: the best that is to be had up to each x.
         looks_as: Label of an earlier series whose colour and markers it has; "" for its own.
+        guide: Whether it is no measurement but a line to hold the others against: drawn thin.
     """
 
     label: str
@@ -118,6 +119,7 @@ class Series:
     joined: bool = True
     steps: bool = False
     looks_as: str = ""
+    guide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from kdtrain.config.phases import FinetuneConfig, PhaseConfig, TeacherConfig
 from kdtrain.data.folds.document import FOLDS_FILE, Folds
 from kdtrain.data.sets import check_phase, choice_of, samples_of
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.calibrate import why_not_calibrate
 from kdtrain.files import sha256_of
 from kdtrain.phases.begun import as_begun
 from kdtrain.phases.networks import check_init
@@ -61,6 +62,7 @@ def prepare(
         needs = tuple(jobs[name] for name in run.depends_on)
         try:
             jobs[run.name] = _job(run, needs, index, shards, out, folds)
+            _check_calibration(jobs[run.name], evaluate, jobs[run.name].index or index)
         except (UsageError, ShardError) as error:
             raise UsageError(f"{run.section}, run {run.name}: {error}") from None
     _check_folders(jobs.values(), index, folds)
@@ -73,16 +75,29 @@ def check_evaluation(evaluate: EvaluateRecipe, index: Index) -> None:
     Raises:
         UsageError: Names the split.
     """
-    for split in evaluate.splits:
+    named = [("splits", split) for split in evaluate.splits]
+    if evaluate.calibrate_on is not None:
+        named.append(("calibrate_on", evaluate.calibrate_on))
+    for key, split in named:
         try:
             index.require(split=split)
         except ShardError as error:
-            raise UsageError(f"evaluate.splits: {error}") from None
+            raise UsageError(f"evaluate.{key}: {error}") from None
         if not index.is_labelled(split) or not samples_of(index, split):
             raise UsageError(
-                f"evaluate.splits: nothing can be measured on {split!r}, which holds no labelled samples; choose "
+                f"evaluate.{key}: nothing can be measured on {split!r}, which holds no labelled samples; choose "
                 "another"
             )
+
+
+def _check_calibration(job: Job, evaluate: EvaluateRecipe, index: Index) -> None:
+    """The rule of kdtrain.evaluation.calibrate, on what is planned."""
+    if evaluate.calibrate_on is None or not job.measured:
+        return
+    teachers = [part for need in job.needs if job.run.phase == "distill" for part in need.trained_on]
+    learned = dict.fromkeys(teachers, "its teacher") | dict.fromkeys(job.trained_on, "the network")
+    if reason := why_not_calibrate(index, evaluate.calibrate_on, learned):
+        raise UsageError(f"evaluate.calibrate_on: {evaluate.calibrate_on} {reason}")
 
 
 def _job(

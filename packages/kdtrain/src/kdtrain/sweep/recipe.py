@@ -152,11 +152,14 @@ class EvaluateRecipe(_Strict):
         splits: Labelled splits or sets.
         unit: What the bootstrap draws.
         iterations: Its draws (the paper's 10,000).
+        calibrate_on: Labelled split or set that every run is calibrated on first, such as val. Left out: none is, and
+            no label is read but to measure.
     """
 
     splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("test",)
     unit: Literal["patient", "sample"] = "patient"
     iterations: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    calibrate_on: str | None = None
 
 
 class FoldsRecipe(_Strict):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.calibration import Calibration, read_calibration
 from kdtrain.evaluation.record import METRICS_FILE, evaluation_folder
 from kdtrain.files import parsed_json, sha256_of
 from kdtrain.sweep.recipe import EvaluateRecipe
@@ -58,9 +59,27 @@ def progress_of(
     if weights is None or not source_there or is_shorter(folder, epochs):
         begun = (folder / RUN_FILE).exists()
         return Progress(stage="begun" if begun else "new", step=_newest_step(folder))
-    splits = evaluate.splits if measured else ()
-    done = all(_measured(folder, split, evaluate, weights, shard_set_sha256) for split in splits)
+    if not measured:
+        return Progress(stage="finished")
+    calibration = _calibration(folder, weights)
+    on = evaluate.calibrate_on
+    as_asked = on is None or (
+        calibration is not None
+        and (calibration.split, calibration.shard_set_sha256) == (on, shard_set_sha256)
+    )
+    done = as_asked and all(
+        _measured(folder, split, evaluate, weights, shard_set_sha256, calibration)
+        for split in evaluate.splits
+    )
     return Progress(stage="finished" if done else "trained")
+
+
+def _calibration(folder: Path, weights: str) -> Calibration | None:
+    """None also where it is of other weights or damaged, which calibrating anew replaces."""
+    try:
+        return read_calibration(folder, weights, what="run")
+    except UsageError:
+        return None
 
 
 def is_shorter(folder: Path, epochs: int | None) -> bool:
@@ -113,11 +132,21 @@ def training_seconds(folder: Path) -> float | None:
     return sum(session.seconds for session in sessions) if sessions else None
 
 
-def _measured(folder: Path, split: str, evaluate: EvaluateRecipe, weights: str, shard_set: str) -> bool:
+def _measured(
+    folder: Path,
+    split: str,
+    evaluate: EvaluateRecipe,
+    weights: str,
+    shard_set: str,
+    calibration: Calibration | None,
+) -> bool:
     metrics = metrics_of(folder, split)
     if metrics is None:
         return False
     how = metrics.get("bootstrap", {})
+    temperature = None if calibration is None else calibration.temperature
+    if (metrics.get("calibration") or {}).get("temperature") != temperature:
+        return False
     return (metrics.get("weights_sha256"), metrics.get("shard_set_sha256")) == (weights, shard_set) and (
         how.get("unit"),
         how.get("iterations"),

@@ -9,6 +9,7 @@
     RUN/events.*            TensorBoard
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
+    RUN/calibration.json    see kdtrain.evaluation.calibration
     RUN/folds.json          of a run of a fold: which patient is in which (kdtrain.data.folds.document)
     RUN/evaluation-<split>/ see kdtrain.evaluation.record
     RUN/teacher-cache/      with --keep-views, what the teacher said; may go once the run is finished

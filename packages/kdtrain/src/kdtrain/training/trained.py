@@ -134,8 +134,9 @@ class TrainedNetwork:
 def load_network(run: Path | str) -> TrainedNetwork:
     """The network of a finished run, to compute with.
 
-    ``module(normalise([image])).logits_BK.double().softmax(1)`` is what ``kdtrain evaluate`` writes as probabilities,
-    on the same device to the last digit. Several images at a time are off by rounding.
+    ``module(normalise([image])).logits_BK.double().softmax(1)`` is what ``kdtrain evaluate`` writes as probabilities
+    (of a calibrated run, as ``softmax_<class>``), on the same device to the last digit. Several images at a time are
+    off by rounding.
 
     Args:
         run: The folder that ``kdtrain teacher``, ``baseline``, ``distill`` or ``finetune`` wrote.

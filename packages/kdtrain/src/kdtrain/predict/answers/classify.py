@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.runtime import Runtime
+from kdtrain.evaluation import temperature as scaling
 from kdtrain.predict.answers.prediction import FastPrice, RegionPrediction, SlidePrediction
 from kdtrain.predict.answers.slide_images import FastField, ReadRegion, SlideImages
 from kdtrain.shards.sample import open_image
@@ -23,7 +24,9 @@ OutsideImage = Callable[[Pixels], tuple[str, ...]]
 """In what an image lies outside the training data."""
 
 
-def classify_region(region: ReadRegion, runtime: Runtime, outside: OutsideImage) -> RegionPrediction:
+def classify_region(
+    region: ReadRegion, runtime: Runtime, outside: OutsideImage, temperature: float = scaling.UNCHANGED
+) -> RegionPrediction:
     """Ask the network about one region. Each is a batch of its own: they differ in size."""
     pixels = decoded(region)
     return RegionPrediction(
@@ -35,7 +38,7 @@ def classify_region(region: ReadRegion, runtime: Runtime, outside: OutsideImage)
         height=region.height,
         image_width=region.image_width,
         image_height=region.image_height,
-        probabilities=softmax(runtime.infer(pixels[None]).logits_BK[0]),
+        probabilities=softmax(runtime.infer(pixels[None]).logits_BK[0], temperature),
         outside=outside(pixels),
     )
 
@@ -47,16 +50,19 @@ def decoded(region: ReadRegion) -> Pixels:
     return pixels
 
 
-def softmax(logits_K: NDArray[np.float32]) -> tuple[float, ...]:
-    """In float64, as evaluation computes it."""
-    exponents = np.exp(logits_K.astype(np.float64) - float(logits_K.max()))
-    return tuple(float(value) for value in exponents / exponents.sum())
+def softmax(logits_K: NDArray[np.float32], temperature: float = scaling.UNCHANGED) -> tuple[float, ...]:
+    """In float64, as evaluation computes it; at a temperature, as it is calibrated."""
+    shares_K = scaling.softmax(logits_K.astype(np.float64) / temperature)
+    return tuple(float(value) for value in shares_K)
 
 
-def fast_price(field: FastField, runtime: Runtime) -> FastPrice:
+def fast_price(field: FastField, runtime: Runtime, temperature: float = scaling.UNCHANGED) -> FastPrice:
     """Ask the network about a field that was read both ways."""
     found = field.difference
-    answers = [softmax(runtime.infer(pixels[None]).logits_BK[0]) for pixels in (found.fine, found.coarse)]
+    answers = [
+        softmax(runtime.infer(pixels[None]).logits_BK[0], temperature)
+        for pixels in (found.fine, found.coarse)
+    ]
     return FastPrice(
         downsample=field.downsample,
         region=field.region,
@@ -75,6 +81,7 @@ def slide_prediction(
     classes: tuple[str, ...],
     magnification: float,
     outside: tuple[str, ...],
+    temperature: float = scaling.UNCHANGED,
 ) -> SlidePrediction:
     """Sum up a slide's regions: the mean of their probabilities, each counting the same."""
     means = np.mean([region.probabilities for region in regions], axis=0)
@@ -88,6 +95,7 @@ def slide_prediction(
         mpp=images.mpp,
         objective=images.objective,
         magnification=magnification,
+        temperature=temperature,
         reader=images.reader,
         level=images.level,
         fast=fast,

@@ -84,6 +84,8 @@ class SlidePrediction:
         objective: Objective power, or None.
         magnification: Magnification of the images that the network saw.
         reader: What decoded the file.
+        temperature: By which a region's logits were divided to be its probabilities; 1 where the network was not
+            calibrated.
         level: Pyramid level that pixels came from: 0 but with ``fast``.
         fast: What that changed; None at level 0.
         left_out: Number and reason of regions that no image could be made of.
@@ -102,6 +104,7 @@ class SlidePrediction:
     objective: float | None
     magnification: float
     reader: str
+    temperature: float = 1.0
     level: int = 0
     fast: FastPrice | None = None
     left_out: tuple[tuple[int, str], ...] = ()

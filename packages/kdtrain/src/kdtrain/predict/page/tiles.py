@@ -144,6 +144,7 @@ class SlidePage:
         overview: JPEG of the whole slide, from corner to corner.
         bundle: Name of the bundle.
         backend: What computed the network, as a runtime is named: "onnxruntime on cpu".
+        probabilities: Whether they are calibrated, in words; "" where that is not known.
 
     Raises:
         ValueError: ``regions`` are not those of the prediction.
@@ -154,6 +155,7 @@ class SlidePage:
     overview: bytes
     bundle: str
     backend: str
+    probabilities: str = ""
 
     def __post_init__(self) -> None:
         shown, predicted = [view.prediction.index for view in self.regions], self.prediction.regions

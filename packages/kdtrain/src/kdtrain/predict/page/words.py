@@ -85,6 +85,7 @@ def facts(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid]
         ("Bundle", page.bundle),
         ("Network saw", f"{number(slide.magnification)}x"),
         ("Computed by", page.backend),
+        *([("Probabilities", page.probabilities)] if page.probabilities else []),
         ("Slide", _slide(slide)),
         ("Read by", slide.reader),
         (

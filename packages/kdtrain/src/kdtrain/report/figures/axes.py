@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
+_ROUNDING = 1e-9
+"""Values that are equal but for rounding have no range that could be ticked."""
 _SPACE = "\u202f"  # narrow no-break space: the SI's thousands separator
 
 
@@ -70,7 +72,7 @@ def linear_axis(
         whole: Ticks at whole numbers only, for counts such as epochs.
         fit: Let the axis end on ticks; otherwise it ends on the values.
     """
-    if low == high:
+    if high - low <= _ROUNDING * max(abs(low), abs(high)):
         margin = abs(low) * 0.05 or 1.0
         low, high = low - margin, high + margin
     step = max(_step((high - low) / most), 1.0 if whole else 0.0)

@@ -55,7 +55,7 @@ def styles(series: Sequence[Series]) -> tuple[Style, ...]:
             found.append(Style(colour="ink", shape="circle", width=1.4))
         elif one.reference:
             found.append(Style(colour="ink", shape="star", dash="5 4", width=1.2))
-        elif one.paper:
+        elif one.paper or one.guide:
             found.append(_style("soft", papers, hollow=True, width=1.1))
             papers += 1
         else:

@@ -26,6 +26,7 @@ import numpy as np
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.metrics import IntArray
 from kdtrain.evaluation.predictions import check_predictions
+from kdtrain.evaluation.temperature import UNCHANGED, Temperature
 from kdtrain.report.runs.run import Cost, Curve, Curves, Run
 
 _NAMED = 3
@@ -37,7 +38,7 @@ class PooledRun(Run):
     """The runs of all folds, as one.
 
     ``record`` is the first one's, without its fold; ``sessions`` are those of all, ``cost`` is of all images,
-    ``chosen_step`` is the mean, rounded.
+    ``chosen_step`` is the mean, rounded, and ``temperature`` that of the folds that are calibrated.
 
     Attributes:
         folds: The runs, by fold.
@@ -49,6 +50,15 @@ class PooledRun(Run):
     def teacher_sha256(self) -> str | None:
         """Digest of the teachers' weights, fold by fold: that of their pooled run; None for phases without one."""
         return _together([run.teacher_sha256 for run in self.folds])
+
+    @property
+    def applied_temperature(self) -> Temperature | None:
+        """(N) that of each fold's network for its own patients; None where no fold is calibrated."""
+        if self.temperature is None:
+            return None
+        of_fold = {int(fold_record(run)["number"]): run.temperature or UNCHANGED for run in self.folds}
+        numbers = self.fold_of(one.patient for one in self.predictions)
+        return np.array([of_fold[int(number)] for number in numbers], dtype=np.float64)
 
     @property
     def samples_seen(self) -> int | None:
@@ -146,6 +156,7 @@ def _pooled(folds: Sequence[Run]) -> PooledRun:
         record={**first.record, "settings": settings, "shard_set": shard_set},
         classes=first.classes,
         predictions=check_predictions([one for run in folds for one in run.predictions], first.classes),
+        temperature=_mean_temperature(folds),
         weights_sha256=weights,
         shard_set_sha256=first.shard_set_sha256,
         cost=Cost(
@@ -162,6 +173,11 @@ def _pooled(folds: Sequence[Run]) -> PooledRun:
         ),
         folds=tuple(folds),
     )
+
+
+def _mean_temperature(folds: Sequence[Run]) -> float | None:
+    known = [run.temperature for run in folds if run.temperature is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _together(digests: Sequence[str | None]) -> str | None:

@@ -9,6 +9,7 @@ from kdtrain.evaluation.bootstrap import Unit
 from kdtrain.report.runs.collect import Collection
 from kdtrain.report.runs.folds import PooledRun
 from kdtrain.report.runs.groups import RunGroup, group_runs
+from kdtrain.report.runs.probabilities import Probabilities, probabilities_of
 from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, estimate, score_group
 from kdtrain.shards.models import magnification_name
 
@@ -22,6 +23,7 @@ class Results:
         groups: In the order of the tables.
         samples: Scores by tissue region, as in the paper; by (method, magnification).
         patients: Scores by patient, whose probabilities are the mean over the patient's regions.
+        probabilities: How far a group's probabilities may be believed, by (method, magnification).
         unit: What the bootstrap drew.
         iterations: Draws.
     """
@@ -30,6 +32,7 @@ class Results:
     groups: tuple[RunGroup, ...]
     samples: Mapping[tuple[str, float], GroupScores]
     patients: Mapping[tuple[str, float], GroupScores]
+    probabilities: Mapping[tuple[str, float], Probabilities]
     unit: Unit
     iterations: int
 
@@ -136,6 +139,12 @@ def results_of(collection: Collection, *, unit: Unit, iterations: int, seed: int
         groups=groups,
         samples=samples,
         patients=patients,
+        probabilities={
+            (group.method, group.magnification): probabilities_of(
+                group, unit=unit, iterations=iterations, seed=seed
+            )
+            for group in groups
+        },
         unit=unit,
         iterations=iterations,
     )

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.predictions import Prediction, read_predictions_csv
 from kdtrain.evaluation.record import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
+from kdtrain.evaluation.temperature import Temperature
 from kdtrain.files import parsed_json, sha256_of
 from kdtrain.shards.locations import Location
 from kdtrain.training.run_folder import LOG_FILE, MODEL_FILE, RunFolder, Session, read_run
@@ -53,6 +54,7 @@ class Run:
         record: The content of run.json.
         classes: In the order of labels and probabilities.
         predictions: Predictions of the split's samples, sorted by key.
+        temperature: Of its probabilities; None where it was not calibrated when it was evaluated.
         weights_sha256: SHA-256 of model.safetensors.
         shard_set_sha256: SHA-256 of the index of the set that it was evaluated on.
         cost: Cost of a forward pass.
@@ -68,6 +70,7 @@ class Run:
     record: Mapping[str, Any]
     classes: tuple[str, ...]
     predictions: tuple[Prediction, ...]
+    temperature: float | None
     weights_sha256: str
     shard_set_sha256: str
     cost: Cost
@@ -75,6 +78,11 @@ class Run:
     chosen_step: int
     sessions: tuple[Session, ...]
     curves: Curves
+
+    @property
+    def applied_temperature(self) -> Temperature | None:
+        """What its predictions are calibrated by."""
+        return self.temperature
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -175,6 +183,7 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         record=record,
         classes=table.classes,
         predictions=table.predictions,
+        temperature=table.temperature,
         weights_sha256=metrics["weights_sha256"],
         shard_set_sha256=metrics["shard_set_sha256"],
         cost=Cost(gflops=metrics["cost"]["gflops_mean"], megapixels=metrics["cost"]["megapixels_mean"]),

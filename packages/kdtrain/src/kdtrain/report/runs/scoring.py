@@ -20,7 +20,7 @@ import numpy as np
 from kdtrain.evaluation.bootstrap import Interval, Outcomes, Unit, bootstrap, interval, score
 from kdtrain.evaluation.metrics import CLASS_METRICS, FloatArray, Scores
 from kdtrain.evaluation.notes import LevelCounts
-from kdtrain.evaluation.predictions import Level, LevelItems, items_at
+from kdtrain.evaluation.predictions import Level, LevelItems, ranked_items_at
 from kdtrain.evaluation.record import level_counts, outcomes_of
 from kdtrain.report.runs.folds import PooledRun
 from kdtrain.report.runs.groups import RunGroup
@@ -99,7 +99,7 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         iterations: Draws.
         seed: Seed of the draws: the same for groups that are to be compared.
     """
-    items = [items_at(level, run.predictions) for run in group.runs]
+    items = [ranked_items_at(level, run.predictions, run.applied_temperature) for run in group.runs]
     outcomes = [
         _by_network(run, one, outcomes_of(one, unit)) for run, one in zip(group.runs, items, strict=True)
     ]

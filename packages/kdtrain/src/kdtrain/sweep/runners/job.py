@@ -1,4 +1,4 @@
-"""One run in a process of its own: trained, then measured. A sweep starts ``python -m kdtrain.sweep.runners.job``.
+"""One run in a process of its own: trained, calibrated, measured: ``python -m kdtrain.sweep.runners.job``.
 
 A request comes as one line of JSON on standard input, which then stays open for as long as the sweep lives: its end
 ends this process, so that no run goes on without its sweep and the same command never meets a second writer. Both
@@ -48,15 +48,22 @@ def sentence_of(error: Exception) -> str:
 
 
 def run_request(request: Mapping[str, Any]) -> None:
-    """Train and measure.
+    """Train, calibrate where that is asked for, and measure.
 
     Args:
         request: Made by :func:`kdtrain.sweep.runners.local.request_of`.
     """
+    from kdtrain.evaluation.calibrate import calibrate
     from kdtrain.evaluation.evaluate import evaluate
 
     if request["train"]:
         _train(request["phase"], request["config"])
+    reading: dict[str, Any] = {"workers": request["workers"], "cache": _cache(request["cache"])}
+    drawn_on = console(stderr=True)
+    if request["calibrate_on"] is not None:
+        say(f"calibrating on {request['calibrate_on']}", err=True)
+        folder, split = Path(request["folder"]), request["calibrate_on"]
+        calibrate(folder, request["shards"], split=split, console=drawn_on, **reading)
     for split in request["splits"]:
         say(f"measuring on {split}", err=True)
         evaluate(
@@ -66,9 +73,8 @@ def run_request(request: Mapping[str, Any]) -> None:
             unit=request["unit"],
             iterations=request["iterations"],
             seed=0,
-            workers=request["workers"],
-            console=console(stderr=True),
-            cache=_cache(request["cache"]),
+            console=drawn_on,
+            **reading,
         )
 
 

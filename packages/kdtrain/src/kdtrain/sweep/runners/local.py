@@ -87,6 +87,7 @@ def request_of(
         "folder": str(job.folder),
         "shards": str(shards),
         "splits": list(evaluate.splits) if job.measured else [],
+        "calibrate_on": evaluate.calibrate_on if job.measured else None,
         "unit": evaluate.unit,
         "iterations": evaluate.iterations,
         "cache": None
