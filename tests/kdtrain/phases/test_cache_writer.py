@@ -95,7 +95,7 @@ def test_a_writer_that_is_stopped_goes_on(shards, teacher, teacher_cache, tmp_pa
         (("--views", 4), "views: 3 there, 4 now"),
         (("--jitter", "0.5,0.5,0.5,0.1"), "augmentation.hue: 0.2 there, 0.1 now"),
         (("--no-augment", "--views", 1), "augmentation: {"),
-        (("--output-stride", 16), "student.output_stride: 4 there, 16 now"),
+        (("--output-stride", 16), "student.output_stride: 32 there, 16 now"),
         (("--precision", "bf16"), 'precision: "fp32" there, "bf16" now'),
     ],
 )

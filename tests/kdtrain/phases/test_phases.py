@@ -68,7 +68,7 @@ def test_a_teacher_may_start_from_a_run(shards, teacher, tmp_path):
     run = kdtrain("teacher", "--shards", shards, "--out", out, *QUICK, "--init", teacher)
     assert run.code == 0
     count = len(weights(teacher))
-    assert f"model.safetensors: {count} tensors loaded" in run.said
+    assert f"model.safetensors: {count} of {count} tensors loaded" in run.said
     init = record_of(out)["shard_set"]["init"]
     assert init == {"sha256": weights_sha256(teacher), "loaded": count, "mapped": 0, "skipped": {}}
 

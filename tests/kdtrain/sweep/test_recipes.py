@@ -90,6 +90,7 @@ EVERY = {
     "activation_checkpointing": False,
     "decode": "cpu",
     "validate_on": None,
+    "fold": None,
 }
 LABELLED = EVERY | {
     "train_on": ["train"],
@@ -108,12 +109,13 @@ DISTILLED = EVERY | {
     "hint": "mse",
     "label_weight": 0.0,
     "model": None,
-    "output_stride": None,
+    "output_stride": 32,
     "width": None,
     "stem": None,
     "start_from": "random",
     "views": 0,
     "view_order": "cycle",
+    "keep_views": False,
 }
 OWN = {
     "Teacher": LABELLED,

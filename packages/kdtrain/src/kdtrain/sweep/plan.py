@@ -104,7 +104,9 @@ def make_plan(options: Options) -> Plan:
     if options.folds is not None:
         others = FoldsRecipe(count=2) if recipe.folds is None else recipe.folds
         recipe = recipe.model_copy(update={"folds": others.model_copy(update={"count": options.folds})})
-    runs = plan_runs(recipe, existing_teacher(recipe), source_caches(recipe))
+    # Folds have no caches, which is said where a run's settings are read.
+    caches = source_caches(recipe) if recipe.folds is None else frozenset()
+    runs = plan_runs(recipe, existing_teacher(recipe), caches)
     wanted = _selected(runs, options.only)
     shards, out = options.shards or recipe.shards, options.out or recipe.out
     if shards is None or out is None:
