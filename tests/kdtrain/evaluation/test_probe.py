@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fixtures.shard_sets import write_set
 from fixtures.sources import Means, source_cached
 from fixtures.training_runs import kdtrain, trained
 from kdtrain.errors import UsageError
@@ -165,6 +166,14 @@ def test_a_classifier_is_measured_beside_its_answers(shards, evaluated_teacher):
     record = probed_by(evaluated_teacher, shards, "test")
     assert metrics.read_bytes() == before
     assert (record["magnification"], record["probe"]["folds"]) == (10, 2)
+
+
+def test_an_empty_split_is_named(tmp_path, student):
+    """Exit code 2, and no trace."""
+    empty = write_set(tmp_path / "set", {"train": [2], "test": [0]})
+    done = kdtrain("evaluate", student, "--shards", empty, "--probe", "--workers", 0)
+    assert done.code == 2
+    assert "--split test" in done.said and "holds no samples" in done.said
 
 
 def test_unlabelled_splits_cannot_be_probed(shards, student):

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.sources import VIEWS, Means, source_cached
+from fixtures.sources import VIEWS, Means, source_cached, source_config
 from kdtrain.augment import AugmentSettings, draw
+from kdtrain.data.teacher_cache.document import shard_name
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.phases import cache_writer as writer
+from kdtrain.phases.cache_folder import CacheFolder
+from kdtrain.phases.cache_source import source_settings
+from kdtrain.phases.cache_teacher import wanted_splits
 from kdtrain.shards.index import read_index
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
@@ -94,6 +98,26 @@ def test_a_killed_writer_goes_on_with_the_same_bytes(shards, tmp_path, monkeypat
     assert source_cached(shards, tmp_path / "cut", source, **settings).written == 2
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert bytes_of(tmp_path / "cut") == wanted
+
+
+@pytest.mark.parametrize("name", ["logits", "features"])
+def test_processes_share_the_shards(shards, tmp_path, name):
+    """Two of them, each with its own part of the tars, leave the bytes of one."""
+    source, index = SOURCES[name], read_index(shards)
+    source_cached(shards, tmp_path / "one", source)
+    config = source_config(shards, tmp_path / "two")
+    settings, wanted = source_settings(config, index, source), wanted_splits(config, index)
+    read = (*source.magnifications, config.magnification)
+    folder = CacheFolder(config.out)
+    folder.begin(settings)
+    todo = [shard_name(s.split, s.number) for s in folder.todo(index, wanted, read)]
+    parts = writer.deal(index, todo, read[0], 2)
+    assert [len(part) for part in parts] == [2, 2]
+    for part in parts[::-1]:
+        own = writer.ShardWriter(folder, index, settings, source, config.magnification)
+        own.write(part, wanted, workers=0, pin_memory=False, on_sample=lambda stats: None)
+    folder.finish(settings, index, read)
+    assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "one")
 
 
 def test_another_source_is_never_mixed_in(shards, tmp_path):

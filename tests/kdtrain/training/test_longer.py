@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.locks import held_elsewhere
 from fixtures.training_runs import QUICK, evaluated, kdtrain, log_of, record_of, trained
-from kdtrain.training.longer import why_not_longer
+from kdtrain.training.longer import outdated_evaluations, why_not_longer
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
@@ -125,3 +125,19 @@ def test_a_start_that_was_killed_at_its_first_file_is_in_no_ones_way(shards, tmp
     trained("teacher", shards, run)
     names = sorted(path.name for path in run.iterdir())
     assert names == ["checkpoints", "log.jsonl", "model.safetensors", "run.json", "sessions.json"]
+
+
+def test_what_measured_another_network_is_named(tmp_path):
+    """A split's metrics and its probe each for itself, and not what measured the weights that are there."""
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"new")
+    now, old = hashlib.sha256(b"new").hexdigest(), hashlib.sha256(b"old").hexdigest()
+    for split, file, digest in (
+        ("test", "metrics.json", now),
+        ("test", "probe.json", old),
+        ("val", "metrics.json", old),
+        ("val", "probe.json", now),
+    ):
+        (tmp_path / f"evaluation-{split}").mkdir(exist_ok=True)
+        (tmp_path / f"evaluation-{split}" / file).write_text(f'{{"weights_sha256": "{digest}"}}')
+    assert outdated_evaluations(tmp_path, weights) == ["evaluation-test/probe.json", "evaluation-val"]

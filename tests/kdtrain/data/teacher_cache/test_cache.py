@@ -370,6 +370,7 @@ SOURCE_FAULTS = {
     "T02-run": (_document(version=[1, 0]), r"teacher\.weights_sha256: Field required"),
     "T02-augments": (_document(augments="colours"), "augments: Input should be 'image' or 'map'"),
     "T02-classes": (_document(classes=["one"]), "classes: Tuple should have at least 2 items"),
+    "T02-nan": (_teacher(settings={"mean": float("nan")}), "not JSON: it holds NaN"),
     "T04": (_document(version=[True, 0]), r"this reader knows 1\.x and 2\.x"),
     "T14-version": (_record(lambda r: r.update(version=[1, 0])), r"record version \[1, 0\]"),
     "T16-valid": (_rewritten(_with_valid(lambda valid: valid + 1)), "valid holds 2, and a cell counts"),

@@ -81,6 +81,7 @@ def features_of_split(
 
     Raises:
         NotFiniteError: What the network says of a sample is no number.
+        UsageError: The split holds no samples.
     """
     stream = EvaluationStream(
         index, split, [network.magnification], workers=workers, pin_memory=device.type == "cuda"
@@ -97,6 +98,8 @@ def features_of_split(
                 on_sample()
     finally:
         stream.close()
+    if not found:
+        raise UsageError(f"--split {split} of {index.directory} holds no samples; choose another")
     found.sort(key=lambda pair: pair[0].key)
     return Features(
         keys=tuple(sample.key for sample, _ in found),
@@ -176,6 +179,8 @@ def cross_validate(features: Features, classes: Sequence[str], *, seed: int) -> 
     unconverged = 0
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed % 2**32)
     for seen, unseen in splitter.split(features.values, features.labels, groups=list(features.patients)):
+        if not len(unseen):  # patients of several classes can fill fewer folds than there are
+            continue
         part_NK, converged = _predicted(features, seen, unseen, len(classes))
         probabilities_NK[unseen] = part_NK
         unconverged += not converged

@@ -58,7 +58,7 @@ def open_cache(directory: Path) -> TeacherCache:
 
 def _checked_major(data: bytes, path: Path) -> int:
     try:
-        raw: Any = json.loads(data)
+        raw: Any = json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ShardError("T02 cache-schema", path, f"not JSON: {error}", remedy=REMEDY) from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
@@ -75,6 +75,11 @@ def _checked_major(data: bytes, path: Path) -> int:
             f"knows {known}: use the kdtrain that wrote it, or make it again with another --out"
         )
     return major
+
+
+def _no_number(name: str) -> None:
+    """Python reads NaN and infinities, which are not JSON, and what was read goes into records that are."""
+    raise ValueError(f"it holds {name}")
 
 
 def _faults(document: RunDocument | SourceDocument) -> Iterator[str]:
