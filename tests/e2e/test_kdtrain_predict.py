@@ -464,7 +464,8 @@ def test_features_on_disk_become_a_student_that_predicts(
     quick = ("--epochs", 1, "--accumulate", 2, "--no-tensorboard", "--validate-on", "none")
     distilled = kdtrain(
         *("distill", *shards, "--teacher-cache", cache, "--magnification", 2.5, "--train-on", "train"),
-        *(*quick, "--hint", "cosine", "--output-stride", 16, "--out", student),
+        *(*quick, "--hint", "cosine", "--output-stride", 16, "--model", "resnet10", "--width", 0.25),
+        *("--out", student),
     )
     assert distilled.code == 0, distilled.said
     probed = kdtrain("evaluate", student, *shards, "--probe", "--split", "train", "--iterations", 50)

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from fixtures.features import TRIDENT, grid_coords, vectors_at, write_folder, write_h5, write_slide
+from fixtures.shard_sets import write_set
 from fixtures.training_runs import write_training_set
 from kdtrain.augment import IDENTITY, AugmentSettings, Draw, draw
 from kdtrain.augment import apply as augmented
@@ -193,6 +194,13 @@ def test_a_folder_of_other_slides_is_refused_whatever_may_be_missing(folder: Pat
     for path in folder.iterdir():
         path.rename(folder / f"other-{path.name}")
     assert "5 of 5 slides" in refused(folder, shards, most_missing=1.0)
+
+
+def test_a_split_without_samples_is_refused(shards: Path, folder: Path, tmp_path: Path) -> None:
+    """There is nothing to hold features against."""
+    empty = write_set(tmp_path / "set", {"train": [2], "aux1": [0]}, unlabelled=["aux1"])
+    with pytest.raises(UsageError, match="there is no sample in aux1"):
+        check_features(FeatureSettings(folder=folder), read_index(empty), ["aux1"], 2.5)
 
 
 def test_a_region_without_a_patch_is_named(folder: Path, shards: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,7 @@ class CheckedFeatures:
     Attributes:
         settings: Where they lie.
         files: By slide.
+        patches: CLAM's files of the slides' patches, by slide; none where the folder was not given.
         digests: Of their content, by slide.
         channels: Of every vector.
         facts: What the files agree on.
@@ -95,6 +96,7 @@ class CheckedFeatures:
 
     settings: FeatureSettings
     files: Mapping[str, Path]
+    patches: Mapping[str, Path]
     digests: Mapping[str, str]
     channels: int
     facts: Facts
@@ -118,7 +120,7 @@ class CheckedFeatures:
         path = self.files.get(slide)
         if path is None:
             return None
-        found = _read(path, slide, self.settings)
+        found = _read(path, slide, self.settings, self.patches.get(slide))
         if found.sha256 != self.digests[slide]:
             raise UsageError(
                 f"slide '{slide}': {path} has changed since the command began; run it again once nothing writes there"
@@ -131,7 +133,6 @@ def check_features(
     index: Index,
     splits: Sequence[str],
     magnification: float,
-    on_slide: Callable[[], None] = lambda: None,
 ) -> CheckedFeatures:
     """Hold a folder against the slides and regions of some splits.
 
@@ -140,7 +141,6 @@ def check_features(
         index: The set.
         splits: Stored splits or sets.
         magnification: Whose tars the regions' boxes are read from.
-        on_slide: Called after every slide.
 
     Raises:
         UsageError: A file cannot be used or is of another slide, files disagree, or too many slides or regions have
@@ -148,14 +148,19 @@ def check_features(
         ShardError: A tar of the set is damaged.
     """
     records = _records(index, splits, magnification)
+    if not records:
+        raise UsageError(
+            f"there is no sample in {', '.join(splits)} to give features to; name splits that hold some"
+        )
     matched = match(feature_files(settings.folder), records)
+    patches = {} if settings.patches is None else match(feature_files(settings.patches), records).files
     refuse_slides(matched, settings.folder, len(records), settings.most_missing)
     digests, regions_without, first = {}, [], None
     for slide, own in records.items():
         path = matched.files.get(slide)
         boxes_N4 = np.empty((0, 4))
         if path is not None:
-            found = _read(path, slide, settings)
+            found = _read(path, slide, settings, patches.get(slide))
             check_slide(path, slide, found, own[0], records)
             if len(found.boxes_N4):
                 first = first or (path, found)
@@ -164,13 +169,13 @@ def check_features(
         regions_without += [
             (slide, r.region.index) for r in own if not touching(boxes_N4, region_box(r)).any()
         ]
-        on_slide()
     total = sum(map(len, records.values()))
     refuse_regions(regions_without, settings.folder, total, settings.most_missing)
     assert first is not None, "some region is touched, else it was refused"
     return CheckedFeatures(
         settings=settings,
         files=matched.files,
+        patches=patches,
         digests=digests,
         channels=first[1].vectors_NC.shape[1],
         facts=first[1].facts,
@@ -203,10 +208,7 @@ def _records(index: Index, splits: Sequence[str], magnification: float) -> dict[
     return found
 
 
-def _read(path: Path, slide: str, settings: FeatureSettings) -> SlideFeatures:
-    patches = None
-    if settings.patches is not None:
-        patches = match(feature_files(settings.patches), [slide]).files.get(slide)
+def _read(path: Path, slide: str, settings: FeatureSettings, patches: Path | None) -> SlideFeatures:
     try:
         return read_features(path, patch_size_level0=settings.patch_size_level0, patches=patches)
     except UsageError as error:

@@ -183,7 +183,10 @@ def _on_region(
     start, side = np.array([left, top, left, top]), np.array([right - left, bottom - top] * 2)
     # Of a slide without patches the file may not say how many channels it would have.
     vectors = features.vectors_NC[near] if near.any() else np.empty((0, channels))
-    return torch.from_numpy(vectors), ((features.boxes_N4[near] - start) / side).clip(0, 1)
+    parts_N4 = ((features.boxes_N4[near] - start) / side).clip(0, 1)
+    # Of a box that touches the region by less than can be told from its edge nothing is left.
+    some = (parts_N4[:, 2:] > parts_N4[:, :2]).all(axis=1)
+    return torch.from_numpy(vectors[some]), parts_N4[some]
 
 
 def _notes(checked: CheckedFeatures) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Laying:
         self._covered |= torch.outer(*inside)
 
     def add_patches(self, vectors_NC: Tensor, boxes_N4: Tensor) -> None:
-        """Lay N single vectors, each on a box of its own: what N calls of :meth:`add` do, some twenty times as fast.
+        """Lay N single vectors, each on a box of its own: what N calls of :meth:`add` do, several times as fast.
 
         Args:
             vectors_NC: (N, C), finite.

@@ -77,7 +77,11 @@ def check_cache(
 def fitting_command(cache: TeacherCache, config: DistillConfig, out: str) -> str:
     """The command that makes a cache for a run."""
     words = ["kdtrain", "cache-teacher", "--shards", str(config.shards)]
-    source = cache.document.teacher.name if isinstance(cache.document, SourceDocument) else None
+    source = None
+    if isinstance(cache.document, SourceDocument):
+        # Features are known by their content, wherever they lie.
+        teacher = cache.document.teacher
+        source = "FEATURES" if teacher.kind == "features" else teacher.name
     words += ["--teacher", str(config.teacher or "TEACHER")] if source is None else ["--from", source]
     words += ["--magnification", f"{config.magnification:g}"]
     if config.augment:
