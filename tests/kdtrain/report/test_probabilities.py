@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,14 @@ def test_seeds_are_averaged_and_one_patient_has_no_interval(tmp_path: Path) -> N
     alone = [Prediction(**{**vars(one), "patient": "p"}) for one in TEN]
     _, rows = _rows(_report(write_run(tmp_path / "alone", "baseline", 2.5, alone)), "calibration-error")
     assert all(cell.low is None for cell in rows["Baseline at 2.5x"].cells)
+
+
+def test_a_temperature_of_the_reported_samples_is_said(tmp_path: Path) -> None:
+    """What was made for them looks better on them."""
+    run = write_run(tmp_path / "run", "baseline", 2.5, TEN, temperature=2.0)
+    assert "these very samples" not in str(_report(run).tables())
+    path = run / "evaluation-test" / "metrics.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"calibration": {"fitted_on_this_split": True}})
+    )
+    assert "T of Baseline at 2.5x was fitted on these very samples" in str(_report(run).tables())

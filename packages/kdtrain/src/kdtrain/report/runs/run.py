@@ -55,6 +55,7 @@ class Run:
         classes: In the order of labels and probabilities.
         predictions: Predictions of the split's samples, sorted by key.
         temperature: Of its probabilities; None where it was not calibrated when it was evaluated.
+        fitted_here: Whether that temperature was fitted on samples of the reported split.
         weights_sha256: SHA-256 of model.safetensors.
         shard_set_sha256: SHA-256 of the index of the set that it was evaluated on.
         cost: Cost of a forward pass.
@@ -71,6 +72,7 @@ class Run:
     classes: tuple[str, ...]
     predictions: tuple[Prediction, ...]
     temperature: float | None
+    fitted_here: bool
     weights_sha256: str
     shard_set_sha256: str
     cost: Cost
@@ -184,6 +186,7 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         classes=table.classes,
         predictions=table.predictions,
         temperature=table.temperature,
+        fitted_here=_fitted_here(metrics),
         weights_sha256=metrics["weights_sha256"],
         shard_set_sha256=metrics["shard_set_sha256"],
         cost=Cost(gflops=metrics["cost"]["gflops_mean"], megapixels=metrics["cost"]["megapixels_mean"]),
@@ -192,6 +195,11 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         sessions=tuple(RunFolder(folder).sessions()),
         curves=read_curves(folder, metric=metric_of(record)),
     )
+
+
+def _fitted_here(metrics: Mapping[str, Any]) -> bool:
+    calibration = metrics.get("calibration")
+    return isinstance(calibration, dict) and bool(calibration.get("fitted_on_this_split"))
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
