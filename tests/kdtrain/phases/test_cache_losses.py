@@ -39,8 +39,10 @@ def cache(shards, teacher, stride, tmp_path_factory) -> Path:
 
 
 def student(shards: Path, out: Path, *options: object, train_on: str = "aux2") -> Path:
-    """Distil for four epochs of two steps or more."""
+    """Distil for four epochs of two steps or more, at the cache's stride, or at that of the caches here."""
     common = ("--magnification", 2.5, "--train-on", train_on, *SETTINGS)
+    if "--teacher-cache" not in options:
+        common += ("--output-stride", 32)
     return trained("distill", shards, out, *common, *options)
 
 

@@ -105,7 +105,7 @@ def test_processes_share_the_shards(shards, tmp_path, name):
     """Two of them, each with its own part of the tars, leave the bytes of one."""
     source, index = SOURCES[name], read_index(shards)
     source_cached(shards, tmp_path / "one", source)
-    config = source_config(shards, tmp_path / "two")
+    config = source_config(shards, tmp_path / "two", output_stride=32)
     settings, wanted = source_settings(config, index, source), wanted_splits(config, index)
     read = (*source.magnifications, config.magnification)
     folder = CacheFolder(config.out)
