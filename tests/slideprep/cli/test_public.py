@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.build_inputs import write_slides
 from fixtures.commands import Run, run_of
 from fixtures.tcga import rows_by_hand, write_clinical, write_manifest
 from slideprep.cli.main import DONE, WRONG_USAGE, main
+from slideprep.labels.match import match_labels
+from slideprep.labels.table import read_labels
+from slideprep.slides.discover import look_for_slides
 
 
 @pytest.fixture
@@ -44,6 +48,7 @@ def test_a_manifest_becomes_labels_and_a_list_of_the_others(tmp_path: Path, out:
         "'squamous cell carcinoma, nos': taken for one",
         f"labels {out}: 16 slides of 11 patients",
         f"left out {left_out}: 24 files",
+        f"gdc-client download -m {out.with_name('labels.manifest.txt')} -d slides",
     ):
         assert words in run.said
 
@@ -61,11 +66,50 @@ def test_a_folder_is_searched_as_a_build_searches(tmp_path: Path, out: Path) -> 
     run = tcga(out, f"LUAD={slides}", "--samples", "01,11", "--kinds", "all")
     assert run.code == DONE
     assert [(row["slide"], row["label"]) for row in rows(out)] == [
-        ("TCGA-AA-0001-01Z-00-DX1.svs", "LUAD"),
-        ("TCGA-AA-0002-11A-01-TS1.svs", "normal"),
+        ("../slides/0/TCGA-AA-0001-01Z-00-DX1.svs", "LUAD"),
+        ("../slides/1/TCGA-AA-0002-11A-01-TS1.svs", "normal"),
     ]
     assert "1 download in" in run.said
+    assert f"slideprep build-shards {out} --labels {out}" in run.said
     assert "1 its name is not that of a TCGA slide" in run.said
+
+
+def test_a_build_of_labels_csv_reads_the_slides_that_have_a_row_and_no_other(tmp_path: Path) -> None:
+    """A frozen slide in the same folder does not come back as a patient of its own; links go by their own names."""
+    names = ["TCGA-AA-0001-01Z-00-DX1.png", "TCGA-AA-0001-01A-01-TS1.png", "TCGA-AA-0002-01Z-00-DX1.png"]
+    write_slides(tmp_path / "slides", names)
+    (tmp_path / "slides" / names[2]).rename(tmp_path / "object")
+    (tmp_path / "slides" / names[2]).symlink_to(tmp_path / "object")
+    labels = tmp_path / "labels.csv"
+    assert tcga(labels, f"LUAD={tmp_path / 'slides'}").code == DONE
+    found = look_for_slides([labels]).slides
+    assert [slide.name for slide in found] == [names[0], names[2]]
+    entries = match_labels(read_labels(labels), [slide.name for slide in found]).entries
+    assert [(entry.patient, entry.label) for entry in entries] == [
+        ("TCGA-AA-0001", "LUAD"),
+        ("TCGA-AA-0002", "LUAD"),
+    ]
+
+
+def test_after_the_download_manifest_and_folder_go_together(tmp_path: Path, out: Path) -> None:
+    """What is there is named by its path; what is still to be downloaded stays in the manifest."""
+    manifest = write_manifest(tmp_path)
+    first, second = (row["slide"] for row in rows_by_hand()[:2])
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / first).touch()
+    run = tcga(
+        out,
+        manifest,
+        tmp_path / "slides",
+        "--clinical",
+        write_clinical(tmp_path),
+        "--label",
+        "primary_diagnosis",
+    )
+    assert run.code == DONE
+    assert [row["slide"] for row in rows(out)][:2] == [f"../slides/{first}", second]
+    listed = out.with_name("labels.manifest.txt").read_text()
+    assert (first in listed, second in listed) == (False, True)
 
 
 def test_labels_that_are_there_are_kept(tmp_path: Path, out: Path) -> None:
@@ -117,7 +161,7 @@ def test_a_folder_of_camelyon16(tmp_path: Path, out: Path) -> None:
     (folder / "testing" / "reference.csv").write_text("test_001,Normal,None,None\n")
     run = run_of(main, "labels-from-camelyon16", folder, "--out", out)
     assert run.code == DONE
-    assert [(row["slide"], row["label"], row["split"]) for row in rows(out)] == [
+    assert [(row["slide"].rpartition("/")[2], row["label"], row["split"]) for row in rows(out)] == [
         ("normal_001.tif", "normal", ""),
         ("test_001.tif", "normal", "test"),
         ("tumor_001.tif", "tumor", ""),

@@ -12,6 +12,7 @@ from slideprep.labels.public.tcga_files import (
     Choice,
     Listed,
     listed_in,
+    manifest_of,
     sample_types,
     says_more,
     slide_kinds,
@@ -63,6 +64,19 @@ def test_only_a_table_with_more_columns_is_asked_for_classes() -> None:
     """A plain manifest has nothing but files."""
     assert not says_more(table("id|filename|md5|size|state"))
     assert says_more(table("File ID|File Name|Project ID"))
+
+
+def test_a_manifest_of_what_is_kept_is_one_that_gdc_client_takes() -> None:
+    """Five columns in their order, each file once; a table without a column of them gives none."""
+    header = "size|id|filename|md5|state|more"
+    manifest = table(
+        header, f"9|u1|{SLIDE}|m1|released|x", f"9|u2|{OTHER}|m2|released|x", f"9|u1|{SLIDE}|m1|released|x"
+    )
+    assert manifest_of([table("id|filename", f"u1|{SLIDE}"), manifest], {SLIDE}) == (
+        f"id\tfilename\tmd5\tsize\tstate\nu1\t{SLIDE}\tm1\t9\treleased\n"
+    )
+    assert manifest_of([table("id|filename", f"u1|{SLIDE}")], {SLIDE}) == ""
+    assert manifest_of([manifest], set()) == ""
 
 
 def test_a_file_counts_once() -> None:

@@ -5,7 +5,9 @@ Nothing is downloaded; slides are found by their names and not opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,11 @@ from slideprep.cli.exit_codes import exit_codes
 from slideprep.cli.paths import PATH, PLACE
 from slideprep.errors import UsageError
 from slideprep.storage.places import Place, Url, place
-from slideprep.text import count, for_terminal
+from slideprep.text import count, file_name, for_terminal
 
 if TYPE_CHECKING:
     from slideprep.labels.public.derived import Derived
     from slideprep.labels.public.sheet import Sheet
-    from slideprep.labels.public.tcga_files import Listed
 
 _SHOWN = 20
 _TABLES = (".txt", ".tsv", ".csv", ".json", ".gz", ".xlsx")
@@ -93,7 +94,15 @@ def labels_from_tcga_command(
         from slideprep.labels.public.sheet import read_sheet
         from slideprep.labels.public.sheet_keys import KeyedSheet
         from slideprep.labels.public.tcga import labels_of_tcga
-        from slideprep.labels.public.tcga_files import Choice, sample_types, says_more, slide_kinds
+        from slideprep.labels.public.tcga_files import (
+            Choice,
+            Listed,
+            listed_in,
+            manifest_of,
+            sample_types,
+            says_more,
+            slide_kinds,
+        )
 
         choice = Choice(
             label=label,
@@ -106,12 +115,23 @@ def labels_from_tcga_command(
         check_writable(out, overwrite=overwrite, read=[*(where for _, where in named), *clinical])
         sheets = [KeyedSheet(read_sheet(path)) for path in clinical]
         listed: list[Listed] = []
-        for given, where in named:
-            files, table = _files_of(given, where)
-            listed += files
-            if table is not None and says_more(table):
-                sheets.append(KeyedSheet(table))
-        _finish(labels_of_tcga(listed, sheets, choice), out)
+        tables: list[Sheet] = []
+        places: dict[str, str] = {}
+        for given, where in sorted(
+            named, key=lambda source: not _is_table(source[1])
+        ):  # which know contents, first
+            if _is_table(where):
+                tables.append(read_sheet(where))
+                listed += listed_in(tables[-1], given)
+            else:
+                found = _slides_in(where, out)
+                new = found.keys() - {file.name for file in listed}
+                listed += [Listed(name=name, given=str(where), label=given) for name in sorted(new)]
+                places |= found
+        sheets += [KeyedSheet(table) for table in tables if says_more(table)]
+        derived = labels_of_tcga(listed, sheets, choice)
+        manifest = manifest_of(tables, {row["slide"] for row in derived.rows} - places.keys())
+        _finish(replace(derived.at(places), manifest=manifest), out, places)
 
 
 @click.command("labels-from-camelyon16")
@@ -135,8 +155,9 @@ def labels_from_camelyon16_command(
 
         reference = reference or _reference_below(folder)
         check_writable(out, overwrite=overwrite, read=[folder, *([reference] if reference else [])])
-        names = _names_in(folder)
-        _finish(labels_of_camelyon16(names, read_sheet(reference) if reference else None), out)
+        places = _slides_in(folder, out)
+        derived = labels_of_camelyon16(places, read_sheet(reference) if reference else None)
+        _finish(derived.at(places), out, places)
 
 
 def _class_and_place(source: str) -> tuple[str, Place]:
@@ -152,29 +173,38 @@ def _class_and_place(source: str) -> tuple[str, Place]:
     return name.strip(), place(rest)
 
 
-def _files_of(label: str, where: Place) -> tuple[list[Listed], Sheet | None]:
-    """The files that a source names, and the source itself where it is a table."""
-    from slideprep.labels.public.sheet import read_sheet
-    from slideprep.labels.public.tcga_files import Listed, listed_in
-
-    is_table = where.suffix.lower() in _TABLES if isinstance(where, Url) else where.is_file()
-    if is_table:
-        sheet = read_sheet(where)
-        return listed_in(sheet, label), sheet
-    return [Listed(name=name, given=str(where), label=label) for name in _names_in(where)], None
+def _is_table(where: Place) -> bool:
+    return where.suffix.lower() in _TABLES if isinstance(where, Url) else where.is_file()
 
 
-def _names_in(folder: Place) -> list[str]:
-    """Names of the slides in a folder and below, as a build would find them."""
+def _slides_in(folder: Place, out: Path) -> dict[str, str]:
+    """Places of the slides that a build would find in a folder and below, by their names.
+
+    Places are relative to ``out``, as a build takes the paths in a table.
+    """
     from slideprep.slides.discover import look_for_slides
+    from slideprep.slides.listing import on_disk
 
-    found = look_for_slides([str(folder)])
-    partial = 0 if isinstance(folder, Url) else sum(1 for _ in folder.rglob("*.partial"))
+    slides = look_for_slides([str(folder)]).slides
+    if isinstance(folder, Url):
+        return {slide.name: str(slide.places[0]) for slide in slides}
+    found: dict[str, Path] = {}
+    partial = 0
+    for file in on_disk().files_below(
+        folder
+    ):  # by the names that lie there: a link's target may be called otherwise
+        found.setdefault(file_name(file.name), file)
+        found.setdefault(file_name(file.parent.name), file.parent)  # of a DICOM series
+        partial += file.suffix == ".partial"
     if partial:
         _say(
             f"warning: {count(partial, 'download')} in {folder} not finished (*.partial); run the same download again"
         )
-    return [slide.name for slide in found.slides]
+    base = out.absolute().parent
+    names = [slide.name for slide in slides]
+    return {
+        name: file_name(relpath(found[name].absolute(), base)) if name in found else name for name in names
+    }
 
 
 def _reference_below(folder: Place) -> Path | None:
@@ -188,8 +218,8 @@ def _reference_below(folder: Place) -> Path | None:
     return found[0] if found else None
 
 
-def _finish(derived: Derived, out: Path) -> None:
-    from slideprep.labels.public.derived import left_out_path, write_labels
+def _finish(derived: Derived, out: Path, places: Mapping[str, str]) -> None:
+    from slideprep.labels.public.derived import left_out_path, manifest_path, write_labels
 
     write_labels(derived, out)
     patients = {row["patient"] for row in derived.rows}
@@ -199,6 +229,10 @@ def _finish(derived: Derived, out: Path) -> None:
         _say(f"note: {note}")
     _say(f"labels    {out}: {count(len(derived.rows), 'slide')} of {count(len(patients), 'patient')}")
     _say(f"left out  {left_out_path(out)}: {count(len(derived.left_out), 'file')}")
+    if derived.manifest:
+        _say(f"download  gdc-client download -m {manifest_path(out)} -d slides")
+    elif places:
+        _say(f"build     slideprep build-shards {out} --labels {out} --out shards/mine")
 
 
 def _table(derived: Derived) -> Iterable[str]:

@@ -1,10 +1,15 @@
-"""labels.csv of a public data set, and beside it what was left out and why; both whole or not at all."""
+"""labels.csv of a public data set, and beside it what was left out and why; each whole or not at all.
+
+A slide that is left out must not come back: a build of its folder would find it without a row, and take it for a
+patient of its own. So rows name slides by their paths where these are known, and labels.csv is the list that a build is
+given; and where a manifest was read, one of the slides that were kept is written, to download no others.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slideprep.errors import UsageError
@@ -40,12 +45,19 @@ class Derived:
         rows: Cells by column, in the order of the slides' names.
         left_out: The files without a row.
         notes: Plain sentences that a person should read.
+        manifest: A GDC manifest of the slides that have a row; empty where none was read.
     """
 
     columns: Sequence[str]
     rows: Sequence[Mapping[str, str]]
     left_out: Sequence[LeftOut]
     notes: Sequence[str] = ()
+    manifest: str = ""
+
+    def at(self, places: Mapping[str, str]) -> Derived:
+        """The same with slides named by their places, as far as these are known by name."""
+        rows = [{**row, "slide": places.get(row["slide"], row["slide"])} for row in self.rows]
+        return replace(self, rows=rows)
 
     @property
     def classes(self) -> dict[str, tuple[int, int]]:
@@ -69,19 +81,24 @@ def left_out_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.left_out.csv")
 
 
+def manifest_path(out: Path) -> Path:
+    """Where the manifest of the slides that were kept stands beside labels.csv: ``labels.manifest.txt``."""
+    return out.with_name(f"{out.stem}.manifest.txt")
+
+
 def check_writable(out: Path, *, overwrite: bool, read: Iterable[object] = ()) -> None:
     """Refuse to write where something is, before any work.
 
     Args:
         out: labels.csv as it is to be.
-        overwrite: Whether the two files may be replaced.
+        overwrite: Whether the files may be replaced.
         read: What the command reads, and must not replace.
 
     Raises:
         UsageError: One of the files exists and may not be replaced, is a folder, or is one that is read.
     """
     sources = {path.resolve() for path in read if isinstance(path, Path)}
-    for path in (out, left_out_path(out)):
+    for path in (out, left_out_path(out), manifest_path(out)):
         if path.is_dir():
             raise UsageError(
                 f"{path} is a folder; give the file to write, such as --out {path / 'labels.csv'}"
@@ -96,7 +113,7 @@ def check_writable(out: Path, *, overwrite: bool, read: Iterable[object] = ()) -
 
 
 def write_labels(derived: Derived, out: Path) -> None:
-    """Write labels.csv, and before it the list of what was left out.
+    """Write labels.csv, and before it the list of what was left out, and the manifest where there is one.
 
     Raises:
         UsageError: No slide is left.
@@ -110,5 +127,9 @@ def write_labels(derived: Derived, out: Path) -> None:
     left_out = [["slide", "patient", "reason", "detail", "given"]]
     left_out += [[i.slide, i.patient, i.reason, i.detail, i.given] for i in derived.left_out]
     write_atomically(left_out_path(out), csv_text(left_out).encode())
+    if derived.manifest:
+        write_atomically(manifest_path(out), derived.manifest.encode())
+    else:
+        manifest_path(out).unlink(missing_ok=True)  # of labels that are replaced
     rows = ([row.get(column, "") for column in derived.columns] for row in derived.rows)
     write_atomically(out, csv_text([list(derived.columns), *rows]).encode())

@@ -26,7 +26,7 @@ from slideprep.labels.public.derived import LeftOut
 from slideprep.labels.public.sheet import Sheet, plain
 from slideprep.text import slide_stem
 
-_OF_A_MANIFEST = frozenset({"id", "filename", "md5", "size", "state"})
+_OF_A_MANIFEST = ("id", "filename", "md5", "size", "state")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,27 @@ def _chosen(option: str, text: str, known: Mapping[str, str], use: str) -> tuple
 
 def says_more(manifest: Sheet) -> bool:
     """Whether a table of files says more of them than a manifest does, so that classes may be looked for in it."""
-    return not {plain(column) for column in manifest.columns} <= _OF_A_MANIFEST
+    return not {plain(column) for column in manifest.columns} <= {*_OF_A_MANIFEST}
+
+
+def manifest_of(tables: Sequence[Sheet], kept: Collection[str]) -> str:
+    """A GDC manifest of the files that were kept, for gdc-client; empty where no table is a manifest.
+
+    Args:
+        tables: The tables of files; those with other columns than a manifest's are passed over.
+        kept: Names of files, each of one content.
+    """
+    lines: dict[str, str] = {}
+    for table in tables:
+        columns = [table.first_column(name) for name in _OF_A_MANIFEST]
+        numbers = [column for column in columns if column is not None]
+        if len(numbers) < len(columns):
+            continue
+        for row in table.rows:
+            cells = [row.cells[number] for number in numbers]
+            if cells[1] in kept:
+                lines.setdefault(cells[1], "\t".join(cells))
+    return "\n".join(["\t".join(_OF_A_MANIFEST), *lines.values(), ""]) if lines else ""
 
 
 def listed_in(sheet: Sheet, label: str = "") -> list[Listed]:
