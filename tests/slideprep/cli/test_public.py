@@ -92,21 +92,14 @@ def test_a_build_of_labels_csv_reads_the_slides_that_have_a_row_and_no_other(tmp
 
 
 def test_after_the_download_manifest_and_folder_go_together(tmp_path: Path, out: Path) -> None:
-    """What is there is named by its path; what is still to be downloaded stays in the manifest."""
+    """What is there is named by its path, and once; what is still to be downloaded stays in the manifest."""
     manifest = write_manifest(tmp_path)
     first, second = (row["slide"] for row in rows_by_hand()[:2])
     (tmp_path / "slides").mkdir()
     (tmp_path / "slides" / first).touch()
-    run = tcga(
-        out,
-        manifest,
-        tmp_path / "slides",
-        "--clinical",
-        write_clinical(tmp_path),
-        "--label",
-        "primary_diagnosis",
-    )
-    assert run.code == DONE
+    classes = ("--clinical", write_clinical(tmp_path), "--label", "primary_diagnosis")
+    run = tcga(out, tmp_path / "slides", manifest, *classes)
+    assert (run.code, "left_out.csv: 24 files" in run.said) == (DONE, True)
     assert [row["slide"] for row in rows(out)][:2] == [f"../slides/{first}", second]
     listed = out.with_name("labels.manifest.txt").read_text()
     assert (first in listed, second in listed) == (False, True)
