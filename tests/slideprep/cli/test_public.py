@@ -91,6 +91,25 @@ def test_a_build_of_labels_csv_reads_the_slides_that_have_a_row_and_no_other(tmp
     ]
 
 
+def test_slides_may_be_named_themselves_and_a_class_must_be_one(tmp_path: Path, out: Path) -> None:
+    """As a shell's wildcard does; a slide in the folders of two classes is of neither."""
+    for place in (
+        "a/TCGA-AA-0001-01Z-00-DX1.svs",
+        "a/TCGA-AA-0002-01Z-00-DX1.svs",
+        "b/TCGA-AA-0001-01Z-00-DX1.svs",
+    ):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    assert tcga(out, *sorted((tmp_path / "a").iterdir())).code == DONE
+    assert [row["slide"] for row in rows(out)] == [
+        "../a/TCGA-AA-0001-01Z-00-DX1.svs",
+        "../a/TCGA-AA-0002-01Z-00-DX1.svs",
+    ]
+    run = tcga(out, f"LUAD={tmp_path / 'a'}", f"LUSC={tmp_path / 'b'}", "--overwrite")
+    assert [row["patient"] for row in rows(out)] == ["TCGA-AA-0002"]
+    assert "2 its sources are of different classes" in run.said
+
+
 def test_after_the_download_manifest_and_folder_go_together(tmp_path: Path, out: Path) -> None:
     """What is there is named by its path, and once; what is still to be downloaded stays in the manifest."""
     manifest = write_manifest(tmp_path)
@@ -160,6 +179,7 @@ def test_a_folder_of_camelyon16(tmp_path: Path, out: Path) -> None:
         ("tumor_001.tif", "tumor", ""),
     ]
     assert "each slide counts as a patient of its own" in run.said
+    assert f"--labels {out} --split 0.85,0.15,0 --out" in run.said
     (folder / "reference.csv").write_text("test_001,Tumor,IDC,Macro\n")
     two = run_of(main, "labels-from-camelyon16", folder, "--out", out, "--overwrite")
     assert (two.code, "--reference" in two.said) == (WRONG_USAGE, True)

@@ -99,6 +99,7 @@ def test_normal_tissue_never_has_the_class_of_its_tumour(tmp_path: Path) -> None
     choice = Choice(samples=None, kinds=None)
     by_source = labels_of_tcga([Listed(name=name, label="LUAD") for name in names], [], choice)
     assert [row["label"] for row in by_source.rows] == ["LUAD", "normal"]
+    assert labels(names, label="slide_kind") == {NORMAL: "TS", FROZEN: "TS"}
     assert labels(names, label="Sample Type") == {
         NORMAL: "11 Solid Tissue Normal",
         FROZEN: "01 Primary Solid Tumor",

@@ -102,6 +102,13 @@ def test_two_contents_of_one_name_are_both_left_out() -> None:
     )
 
 
+def test_a_slide_of_two_classes_is_left_out() -> None:
+    """Where two sources name it and give it different classes; of one class it counts once."""
+    luad, lusc = Listed(name=SLIDE, label="LUAD"), Listed(name=SLIDE, label="LUSC")
+    assert reasons(luad, lusc) == ["its sources are of different classes"] * 2
+    assert reasons(luad, luad) == ["it was named before"]
+
+
 @pytest.mark.parametrize("suffix", ["", ".svs", ".SVS", ".tiff", ".ome.tif", ".png"])
 def test_a_slide_is_one_whatever_it_was_converted_to(suffix: str) -> None:
     """A name without a suffix is that of a folder of DICOM files."""

@@ -47,7 +47,7 @@ _overwrite = click.option("--overwrite", is_flag=True, help="Replace --out, and 
 )
 @click.option(
     "--label",
-    help="Column of the class; or project, or sample_type.  [default: project, where a table has it]",
+    help="Column of the class; or project, sample_type, slide_kind.  [default: project, where a table has it]",
 )
 @click.option(
     "--class",
@@ -125,8 +125,10 @@ def labels_from_tcga_command(
                 listed += listed_in(tables[-1], given)
             else:
                 found = _slides_in(where, out)
-                new = found.keys() - {file.name for file in listed}
-                listed += [Listed(name=name, given=str(where), label=given) for name in sorted(new)]
+                known = {file.name for file in listed if not given or file.label == given}
+                listed += [
+                    Listed(name=name, given=str(where), label=given) for name in found if name not in known
+                ]
                 places |= found
         sheets += [KeyedSheet(table) for table in tables if says_more(table)]
         derived = labels_of_tcga(listed, sheets, choice)
@@ -149,7 +151,7 @@ def labels_from_camelyon16_command(
     Slides that its publishers have taken out are left out, and annotations that are not exhaustive are marked.
     """
     with exit_codes("nothing was written"):
-        from slideprep.labels.public.camelyon16 import labels_of_camelyon16
+        from slideprep.labels.public.camelyon16 import SPLIT, labels_of_camelyon16
         from slideprep.labels.public.derived import check_writable
         from slideprep.labels.public.sheet import read_sheet
 
@@ -157,7 +159,7 @@ def labels_from_camelyon16_command(
         check_writable(out, overwrite=overwrite, read=[folder, *([reference] if reference else [])])
         places = _slides_in(folder, out)
         derived = labels_of_camelyon16(places, read_sheet(reference) if reference else None)
-        _finish(derived.at(places), out, places)
+        _finish(derived.at(places), out, places, options=f" --split {SPLIT}")
 
 
 def _class_and_place(source: str) -> tuple[str, Place]:
@@ -174,11 +176,15 @@ def _class_and_place(source: str) -> tuple[str, Place]:
 
 
 def _is_table(where: Place) -> bool:
-    return where.suffix.lower() in _TABLES if isinstance(where, Url) else where.is_file()
+    from slideprep.slides.files import SUFFIXES
+
+    if isinstance(where, Url):
+        return where.suffix.lower() in _TABLES
+    return where.is_file() and where.suffix.lower() not in SUFFIXES
 
 
 def _slides_in(folder: Place, out: Path) -> dict[str, str]:
-    """Places of the slides that a build would find in a folder and below, by their names.
+    """Places of the slides that a build would find in a folder and below (or of the one slide), by their names.
 
     Places are relative to ``out``, as a build takes the paths in a table.
     """
@@ -188,7 +194,7 @@ def _slides_in(folder: Place, out: Path) -> dict[str, str]:
     slides = look_for_slides([str(folder)]).slides
     if isinstance(folder, Url):
         return {slide.name: str(slide.places[0]) for slide in slides}
-    found: dict[str, Path] = {}
+    found: dict[str, Path] = {file_name(folder.name): folder} if folder.is_file() else {}
     partial = 0
     for file in on_disk().files_below(
         folder
@@ -218,7 +224,7 @@ def _reference_below(folder: Place) -> Path | None:
     return found[0] if found else None
 
 
-def _finish(derived: Derived, out: Path, places: Mapping[str, str]) -> None:
+def _finish(derived: Derived, out: Path, places: Mapping[str, str], options: str = "") -> None:
     from slideprep.labels.public.derived import left_out_path, manifest_path, write_labels
 
     write_labels(derived, out)
@@ -232,7 +238,7 @@ def _finish(derived: Derived, out: Path, places: Mapping[str, str]) -> None:
     if derived.manifest:
         _say(f"download  gdc-client download -m {manifest_path(out)} -d slides")
     elif places:
-        _say(f"build     slideprep build-shards {out} --labels {out} --out shards/mine")
+        _say(f"build     slideprep build-shards {out} --labels {out}{options} --out shards/mine")
 
 
 def _table(derived: Derived) -> Iterable[str]:

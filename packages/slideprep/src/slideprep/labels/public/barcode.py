@@ -59,9 +59,11 @@ SUFFIXES = (
 
 _PATIENT = r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}"
 _UUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
-_SLIDE = re.compile(rf"({_PATIENT})-(\d\d)([A-Z])-(\w\w)-([A-Z]{{2}})([A-Z0-9]{{0,3}})(?![A-Z0-9-])")
+_SLIDE = re.compile(
+    rf"({_PATIENT})-([0-9]{{2}})([A-Z])-([A-Z0-9]{{2}})-([A-Z]{{2}})([A-Z0-9]{{0,3}})(?![A-Z0-9-])"
+)
 _NAME = re.compile(rf"{_SLIDE.pattern}(?:[._ ]({_UUID}))?(?:[._ ].*)?")
-_SAMPLE = re.compile(rf"({_PATIENT})-(\d\d)([A-Z]?)(?:-.*)?")
+_SAMPLE = re.compile(rf"({_PATIENT})-([0-9]{{2}})([A-Z]?)(?:-.*)?")
 _ONLY_PATIENT = re.compile(_PATIENT)
 
 
@@ -113,9 +115,10 @@ def of_cell(value: str) -> Barcode | None:
 
     A list of one and the same (``TCGA-05-4244, TCGA-05-4244``, as in sample sheets) is that one.
     """
-    text = value.strip().upper()
-    if not text.startswith("TCGA-"):
+    text = value.strip()
+    if text[:5].upper() != "TCGA-":  # nearly all cells of a wide table
         return None
+    text = text.upper()
     parts = {part.strip() for part in text.split(",")}
     if len(parts) > 1:
         return None

@@ -17,6 +17,9 @@ from slideprep.text import count, slide_stem
 
 COLUMNS = ("slide", "label", "patient", "split", "annotations")
 
+SPLIT = "0.85,0.15,0"
+"""For a build: the test set is the published one, and the others are shared out."""
+
 REMOVED = {
     "normal_086": "misclassified, and in the set as tumor_111 since",
     "test_049": "a duplicate of another slide",
@@ -120,7 +123,7 @@ def _notes(rows: Sequence[Mapping[str, str]], told: Mapping[str, str]) -> list[s
         )
     if any(row["split"] for row in rows) and not all(row["split"] for row in rows):
         notes.append(
-            "test slides are in the split test; build with --split 0.85,0.15,0, so that val is drawn from the others "
-            "and test stays what was published"
+            f"test slides are in the split test; with --split {SPLIT} val is drawn from the others, and test stays as "
+            "it was published"
         )
     return notes

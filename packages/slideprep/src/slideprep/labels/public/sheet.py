@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from slideprep.errors import UsageError
 from slideprep.labels.alike import is_nobody
@@ -112,7 +113,7 @@ def read_sheet(path: Place) -> Sheet:
         raise UsageError(f"{path} is empty; its first line must name the columns")
     width = len(header.cells)
     rows = tuple(_even(path, row, width) for row in lines)
-    return Sheet(path=path, columns=tuple(readable(name) for name in header.cells), rows=rows)
+    return Sheet(path=path, columns=header.cells, rows=rows)
 
 
 def _even(path: Place, row: SheetRow, width: int) -> SheetRow:
@@ -121,7 +122,7 @@ def _even(path: Place, row: SheetRow, width: int) -> SheetRow:
             f"{path} line {row.line}: {len(row.cells)} cells where the first line names {width} columns; download the "
             "file anew, or correct that line"
         )
-    return SheetRow(line=row.line, cells=tuple(map(readable, row.cells[:width])))
+    return SheetRow(line=row.line, cells=row.cells[:width])
 
 
 def _text(path: Place) -> str:
@@ -181,10 +182,14 @@ def _lines(path: Place, text: str) -> Iterator[SheetRow]:
 
 def _of_cells(rows: Iterator[tuple[int, list[str]]] | list[tuple[int, list[str]]]) -> Iterator[SheetRow]:
     for line, cells in rows:
-        trimmed = tuple(unbroken(csv_value(_unquoted(cell.strip()))) for cell in cells)
+        trimmed = tuple(map(_cell, cells))
         if any(trimmed):
             yield SheetRow(line=line, cells=trimmed)
 
 
-def _unquoted(cell: str) -> str:
-    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+@lru_cache(maxsize=2**16)  # clinical tables have millions of cells, and nearly all of them say the same
+def _cell(cell: str) -> str:
+    text = cell.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1].strip()
+    return readable(unbroken(csv_value(text)))

@@ -83,6 +83,8 @@ def _values(
         return [_of_tissue(slide, Value(text=slide.listed.label)) for slide in _all_named(slides, label)]
     if label is not None and plain(label) == "sample_type":
         return [Value(text=sample_words(slide.code.sample_type)) for slide in slides]
+    if label is not None and plain(label) == "slide_kind":
+        return [Value(text=slide.code.kind) for slide in slides]
     if (label is None and any(projects.values())) or (label is not None and plain(label) in PROJECT_COLUMNS):
         return [
             _of_tissue(slide, value) for slide, value in zip(slides, _projects(slides, projects), strict=True)

@@ -59,7 +59,8 @@ class Choice:
     """What is wanted of the files.
 
     Attributes:
-        label: The column of the class, ``project``, ``sample_type``, or None for the project where one is known.
+        label: The column of the class, ``project``, ``sample_type``, ``slide_kind``, or None for the project where one
+            is known.
         samples: Sample types that are taken, two digits each; None for all.
         kinds: Kinds of slides that are taken; None for all.
         classes: Values of the column that are taken, or NAME=VALUE; none for all.
@@ -173,7 +174,8 @@ def slides_of(listed: Sequence[Listed], choice: Choice) -> tuple[list[Slide], li
     """The files that are wanted, each once, and why the others are left out.
 
     A file is left out for the first of these that is true: its name is no TCGA slide's; a file of its name has another
-    content; it was named before; its content (md5) was; its sample type, or its kind of slide, is not wanted.
+    content; another source gives it another class; it was named before; its content (md5) was; its sample type, or its
+    kind of slide, is not wanted.
     """
     slides, others = [], []
     for found in _once(listed):
@@ -189,8 +191,10 @@ def slides_of(listed: Sequence[Listed], choice: Choice) -> tuple[list[Slide], li
 
 def _once(listed: Sequence[Listed]) -> Iterator[Slide | LeftOut]:
     contents: defaultdict[str, set[str]] = defaultdict(set)
+    classes: defaultdict[str, set[str]] = defaultdict(set)
     for file in listed:
         contents[file.name.casefold()] |= {file.md5} - {""}
+        classes[file.name.casefold()].add(file.label)
     by_name: dict[str, Listed] = {}
     by_md5: dict[str, Listed] = {}
     for file in listed:
@@ -201,11 +205,16 @@ def _once(listed: Sequence[Listed]) -> Iterator[Slide | LeftOut]:
         elif len(contents[name]) > 1:
             detail = "which of them labels.csv would mean cannot be told: keep one"
             yield left_out(file, "files of its name have different contents (md5)", detail, code)
-        elif (first := by_name.setdefault(name, file)) is not file:
-            yield left_out(file, "it was named before", first.given, code)
-        elif file.md5 and (same := by_md5.setdefault(file.md5, file)) is not file:
-            yield left_out(file, "a file before it has the same content (md5)", same.name, code)
+        elif len(classes[name]) > 1:
+            yield left_out(
+                file, "its sources are of different classes", " | ".join(sorted(classes[name])), code
+            )
+        elif name in by_name:
+            yield left_out(file, "it was named before", by_name[name].given, code)
+        elif file.md5 and file.md5 in by_md5:
+            yield left_out(file, "a file before it has the same content (md5)", by_md5[file.md5].name, code)
         else:
+            by_name[name] = by_md5[file.md5] = file
             yield Slide(listed=file, code=code)
 
 
