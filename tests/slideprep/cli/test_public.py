@@ -110,6 +110,17 @@ def test_slides_may_be_named_themselves_and_a_class_must_be_one(tmp_path: Path, 
     assert "2 its sources are of different classes" in run.said
 
 
+def test_paths_are_right_where_labels_are_written_through_a_link(tmp_path: Path) -> None:
+    """A folder above, in a path, is the one above where the link leads."""
+    write_slides(tmp_path / "slides", ["TCGA-AA-0001-01Z-00-DX1.png"])
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
+    assert tcga(tmp_path / "link" / "labels.csv", f"LUAD={tmp_path / 'slides'}").code == DONE
+    assert [slide.name for slide in look_for_slides([tmp_path / "link" / "labels.csv"]).slides] == [
+        "TCGA-AA-0001-01Z-00-DX1.png"
+    ]
+
+
 def test_after_the_download_manifest_and_folder_go_together(tmp_path: Path, out: Path) -> None:
     """What is there is named by its path, and once; what is still to be downloaded stays in the manifest."""
     manifest = write_manifest(tmp_path)

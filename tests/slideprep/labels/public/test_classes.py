@@ -115,6 +115,8 @@ def test_classes_are_asked_for_by_value_or_under_another_name() -> None:
     ],
 )
 def test_a_class_that_cannot_be_is_refused(wishes: list[str], words: str) -> None:
-    """No such value, two names for one, or no name."""
+    """No such value, two names for one, or no name; where there are no values at all, what would give some is said."""
     with pytest.raises(UsageError, match=words):
         wanted_classes(wishes, ["G1", "G2"])
+    with pytest.raises(UsageError, match="there are none: see --label"):
+        wanted_classes(wishes, [])

@@ -22,6 +22,7 @@ from slideprep.text import count, file_name, for_terminal
 if TYPE_CHECKING:
     from slideprep.labels.public.derived import Derived
     from slideprep.labels.public.sheet import Sheet
+    from slideprep.labels.public.tcga_files import Listed
 
 _SHOWN = 20
 _TABLES = (".txt", ".tsv", ".csv", ".json", ".gz", ".xlsx")
@@ -96,8 +97,6 @@ def labels_from_tcga_command(
         from slideprep.labels.public.tcga import labels_of_tcga
         from slideprep.labels.public.tcga_files import (
             Choice,
-            Listed,
-            listed_in,
             manifest_of,
             sample_types,
             says_more,
@@ -114,22 +113,7 @@ def labels_from_tcga_command(
         named = [_class_and_place(source) for source in sources]
         check_writable(out, overwrite=overwrite, read=[*(where for _, where in named), *clinical])
         sheets = [KeyedSheet(read_sheet(path)) for path in clinical]
-        listed: list[Listed] = []
-        tables: list[Sheet] = []
-        places: dict[str, str] = {}
-        for given, where in sorted(
-            named, key=lambda source: not _is_table(source[1])
-        ):  # which know contents, first
-            if _is_table(where):
-                tables.append(read_sheet(where))
-                listed += listed_in(tables[-1], given)
-            else:
-                found = _slides_in(where, out)
-                known = {file.name for file in listed if not given or file.label == given}
-                listed += [
-                    Listed(name=name, given=str(where), label=given) for name in found if name not in known
-                ]
-                places |= found
+        listed, tables, places = _read_sources(named, out)
         sheets += [KeyedSheet(table) for table in tables if says_more(table)]
         derived = labels_of_tcga(listed, sheets, choice)
         manifest = manifest_of(tables, {row["slide"] for row in derived.rows} - places.keys())
@@ -183,34 +167,70 @@ def _is_table(where: Place) -> bool:
     return where.is_file() and where.suffix.lower() not in SUFFIXES
 
 
+def _read_sources(
+    named: Sequence[tuple[str, Place]], out: Path
+) -> tuple[list[Listed], list[Sheet], dict[str, str]]:
+    """The files that the sources name, the sources that are tables, and where the slides of the others are, by name.
+
+    Tables come first, since they know contents: a slide that lies in a folder and is in a manifest is one file.
+    """
+    from slideprep.labels.public.sheet import read_sheet
+    from slideprep.labels.public.tcga_files import Listed, listed_in
+
+    listed: list[Listed] = []
+    tables: list[Sheet] = []
+    places: dict[str, str] = {}
+    for label, where in named:
+        if _is_table(where):
+            tables.append(read_sheet(where))
+            listed += listed_in(tables[-1], label)
+    for label, where in named:
+        if not _is_table(where):
+            found = _slides_in(where, out)
+            known = {file.name for file in listed if not label or file.label == label}
+            new = (name for name in found if name not in known)
+            listed += [Listed(name=name, given=str(where), label=label) for name in new]
+            places |= found
+    return listed, tables, places
+
+
 def _slides_in(folder: Place, out: Path) -> dict[str, str]:
     """Places of the slides that a build would find in a folder and below (or of the one slide), by their names.
 
     Places are relative to ``out``, as a build takes the paths in a table.
     """
     from slideprep.slides.discover import look_for_slides
-    from slideprep.slides.listing import on_disk
 
     slides = look_for_slides([str(folder)]).slides
     if isinstance(folder, Url):
         return {slide.name: str(slide.places[0]) for slide in slides}
-    found: dict[str, Path] = {file_name(folder.name): folder} if folder.is_file() else {}
+    paths = {file_name(folder.name): folder} if folder.is_file() else _paths_below(folder)
+    base = out.absolute().parent.resolve()  # "..", in a path, is the folder above where a link leads
+    return {
+        slide.name: file_name(relpath(path.parent.resolve() / path.name, base)) if path else slide.name
+        for slide in slides
+        for path in [paths.get(slide.name)]
+    }
+
+
+def _paths_below(folder: Path) -> dict[str, Path]:
+    """Files below a folder, and folders that may be DICOM series, by the names that lie there.
+
+    A link's target, which is what a search finds, may be called otherwise.
+    """
+    from slideprep.slides.listing import on_disk
+
+    found: dict[str, Path] = {}
     partial = 0
-    for file in on_disk().files_below(
-        folder
-    ):  # by the names that lie there: a link's target may be called otherwise
+    for file in on_disk().files_below(folder):
         found.setdefault(file_name(file.name), file)
-        found.setdefault(file_name(file.parent.name), file.parent)  # of a DICOM series
+        found.setdefault(file_name(file.parent.name), file.parent)
         partial += file.suffix == ".partial"
     if partial:
         _say(
-            f"warning: {count(partial, 'download')} in {folder} not finished (*.partial); run the same download again"
+            f"warning: {count(partial, 'download')} in {folder} not finished (*.partial); download again to go on"
         )
-    base = out.absolute().parent
-    names = [slide.name for slide in slides]
-    return {
-        name: file_name(relpath(found[name].absolute(), base)) if name in found else name for name in names
-    }
+    return found
 
 
 def _reference_below(folder: Place) -> Path | None:

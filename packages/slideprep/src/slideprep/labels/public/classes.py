@@ -164,7 +164,7 @@ def wanted_classes(wishes: Sequence[str], values: Iterable[str]) -> Mapping[str,
         if key not in known:
             raise UsageError(
                 f"--class {wish}: no slide has the value '{value.strip()}'; there are "
-                f"{name_list(sorted(known.values()), 20)}"
+                f"{name_list(sorted(known.values()), 20) or 'none: see --label and --clinical'}"
             )
         if wanted.setdefault(key, name.strip()) != name.strip():
             raise UsageError(
