@@ -90,7 +90,7 @@ def test_kdtrain_takes_public_names_of_slideprep_alone() -> None:
     assert {name: names - public for name, names in taken.items() if names - public} == {}
 
 
-@pytest.mark.parametrize("command", ["", "add-slides", "inspect", "verify"])
+@pytest.mark.parametrize("command", ["", "add-slides", "inspect", "labels-from-tcga", "verify"])
 def test_help_imports_no_library_but_clicks(command: str) -> None:
     """What prints a result, reads settings or computes comes in when a command does it."""
     program = (

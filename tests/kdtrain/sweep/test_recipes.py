@@ -41,6 +41,18 @@ def test_a_recipe_means_the_papers_runs(name, methods):
     assert [run.name for run in plan_runs(recipe(name))] == expected
 
 
+def test_the_recipe_of_a_public_set_fits_the_set_that_its_header_builds(tmp_path):
+    """A teacher, then Baseline and KD at three magnifications; with train, val and test no run is refused."""
+    runs = plan_runs(given := recipe("tcga-lung"))
+    students = [f"{method}-{x}x-seed0" for x in ("5", "2.5", "1.25") for method in ("baseline", "kd")]
+    assert [run.name for run in runs] == ["teacher-10x-seed0", *students]
+    shards = write_set(tmp_path / "set", {"train": [3], "val": [2], "test": [2]}, magnifications=(10, 5, 2.5))
+    jobs = prepare(
+        runs[:-2], read_index(shards), shards=shards, out=tmp_path / "out", evaluate=given.evaluate
+    )
+    assert [job.name for job in jobs] == ["teacher-10x-seed0", *students[:-2]]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_the_papers(name):
     """100 epochs, Adam at 0.001 (section 4.4); 32 samples a step as in the published code; a ResNet's stride of 32."""

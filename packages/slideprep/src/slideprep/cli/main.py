@@ -20,6 +20,7 @@ from slideprep.cli.docstrings import restore_help
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
 from slideprep.cli.paths import NUMBER, PATH, PLACE, WHOLE, within
+from slideprep.cli.public import labels_from_camelyon16_command, labels_from_tcga_command
 from slideprep.cli.streams import Program
 from slideprep.cli.synthesize import synthesize_command
 from slideprep.text import count, for_terminal, sayer
@@ -43,6 +44,8 @@ main.add_command(synthesize_command)
 main.add_command(add_slides_command)
 main.add_command(remove_slides_command)
 main.add_command(relabel_command)
+main.add_command(labels_from_tcga_command)
+main.add_command(labels_from_camelyon16_command)
 
 
 class _BuildCommand(click.Command):

@@ -17,6 +17,9 @@ from slideprep.text import number, readable, revealed
 COLUMNS = ("slide", "label", "patient", "split", "mpp", "objective")
 """Columns that are read; any other is kept out with a note."""
 
+FOR_PEOPLE = ("project", "sample_type", "slide_kind", "annotations")
+"""Columns of :mod:`slideprep.labels.public`, which say where a row comes from: neither read nor noted."""
+
 SYNONYMS = {
     "slide": ("file", "filename", "file_name", "slide_id", "slide_name", "image", "image_id", "wsi", "path"),
     "label": ("class", "class_name", "diagnosis", "category", "target"),
@@ -88,7 +91,9 @@ def read_header(path: Place, line: int, given: Sequence[str]) -> tuple[list[str]
             f"{path} line {line}: no column 'slide' among {name_list(given)}; the first line must name the "
             "columns, with commas, semicolons or tabs between them: slide,label,patient"
         )
-    return names, _header_notes(path, [name for name in names if name and name not in COLUMNS], absent)
+    return names, _header_notes(
+        path, [name for name in names if name and name not in (*COLUMNS, *FOR_PEOPLE)], absent
+    )
 
 
 def _meant_column(name: str, absent: Sequence[str]) -> str | None:
