@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kdtrain.losses import distillation_loss_of_targets, teacher_targets
-from kdtrain.model.projector import build_projected
+from kdtrain.model.projector import Projection, build_projected
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.training import checkpoints
 from kdtrain.training.checkpoints import CheckpointStore, Record
@@ -102,7 +102,7 @@ def taught_loss_of(model: nn.Module, indices: Sequence[int]) -> BatchLoss:
 def taught_engine(settings: EngineSettings, seed: int = 1) -> Engine:
     """A student of a quarter of the width, projected to more channels, with a moving average of its weights."""
     spec = ModelSpec(name="resnet10", n_classes=3, output_stride=16, width=0.25)
-    model = build_projected(spec, TAUGHT_CHANNELS, seed=seed)
+    model = build_projected(spec, Projection(channels=TAUGHT_CHANNELS), seed=seed)
     return Engine(model, settings, example_inputs=[torch.zeros(1, 3, 32, 32)])
 
 

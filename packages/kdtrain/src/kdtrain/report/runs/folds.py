@@ -157,6 +157,7 @@ def _pooled(folds: Sequence[Run]) -> PooledRun:
         classes=first.classes,
         predictions=check_predictions([one for run in folds for one in run.predictions], first.classes),
         temperature=_mean_temperature(folds),
+        fitted_here=any(run.fitted_here for run in folds),
         weights_sha256=weights,
         shard_set_sha256=first.shard_set_sha256,
         cost=Cost(
