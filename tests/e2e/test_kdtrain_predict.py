@@ -432,6 +432,12 @@ def test_vectors_of_slides_are_those_of_their_set(made: Made, tmp_path: Path) ->
     with h5py.File(tmp_path / "bundle" / names[0]) as one, h5py.File(tmp_path / "set" / names[0]) as other:
         assert one["coords"][:].tolist() == other["coords"][:].tolist()
         np.testing.assert_allclose(one["features"][:], other["features"][:], rtol=0, atol=1e-4)
+    (tmp_path / "labels.csv").write_text("slide,mpp\nslide-0.svs,0.9\n")
+    finer = ("--labels", tmp_path / "labels.csv", *common, tmp_path / "finer")
+    refused = kdtrain("features", made.bundle, *made.slides[:1], *finer)
+    assert (refused.code, "lies outside the data" in refused.said) == (1, True), refused.said
+    taken = kdtrain("features", made.bundle, *made.slides[:1], *finer, "--outside", "warn")
+    assert taken.code == 0, taken.said
     (tmp_path / "slides" / names[0]).unlink()
     again = kdtrain("features", made.run, *made.slides, *common, tmp_path / "slides")
     assert (again.code, "5 shards or slides were there already" in again.said) == (0, True), again.said

@@ -129,6 +129,16 @@ def test_what_does_not_fit_is_found_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_is_not_told_of_features(shards: Path, tmp_path: Path) -> None:
+    """Options of h5 files beside an ONNX file are refused, before it is looked for."""
+    for option in (("--missing-share", 0.2), ("--patches", tmp_path), ("--patch-size-level0", 512)):
+        done = cache(
+            tmp_path / "absent.onnx", shards, tmp_path / "out", "--teacher-magnification", 10, *option
+        )
+        assert done.code == 2
+        assert f"{option[0]} is said of features on disk" in done.said
+
+
 def test_slides_without_features_are_said_and_counted(folder: Path, shards: Path, tmp_path: Path) -> None:
     """Above the share they are refused, and with a larger one they are cached without a cell that counts."""
     few = write_folder(tmp_path / "few", SLIDES[1:])

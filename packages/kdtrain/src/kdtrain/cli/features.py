@@ -65,6 +65,13 @@ _KEPT = "files that were finished are kept in --out, and the same command goes o
     help="Folder of GeoJSON (QuPath) or XML (ImageScope) files, for a network of annotated regions.",
 )
 @click.option(
+    "--outside",
+    type=click.Choice(["auto", "warn"]),
+    default="auto",
+    show_default=True,
+    help="What becomes of slides of another magnification than a bundle was trained on: refused, or taken.",
+)
+@click.option(
     "--backend",
     type=click.Choice(["auto", "onnx", "pytorch"]),
     default="auto",

@@ -15,6 +15,7 @@ from kdtrain.phases.cache_source import cache_source
 from kdtrain.phases.cache_teacher import CacheSummary, Start, wanted_splits
 from kdtrain.phases.networks import cache_stride
 from kdtrain.shards.index import Index, read_index
+from kdtrain.sources.feature_check import refuse_feature_options
 from kdtrain.sources.features import FeatureSource, are_features, open_features
 from kdtrain.sources.opening import open_tiled
 from kdtrain.sources.source import Source
@@ -47,6 +48,7 @@ def opened(config: CacheTeacherConfig, index: Index, start: Start) -> Source:
     stride = cache_stride(config, index, CacheFolder(config.out).begun_stride)
     if are_features(config):
         return open_features(config, index, list(wanted_splits(config, index)), output_stride=stride)
+    refuse_feature_options(config)
     return open_tiled(
         config,
         index,

@@ -35,6 +35,7 @@ _OF_TILES = (
     *("teacher_magnification", "slides", "annotations", "tile_px", "overlap_px", "tile_mean", "tile_std"),
     *("tile_range", "features_output", "logits_output", "extra_tokens"),
 )
+_OF_FEATURES = ("patch_size_level0", "patches", "missing_share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +63,35 @@ class FeatureSettings:
             UsageError: One of them is of teachers that look at tiles.
         """
         assert config.from_ is not None, "whoever calls this has a folder"
-        for name in _OF_TILES:
-            if getattr(config, name) != type(config).model_fields[name].default:
-                raise UsageError(
-                    f"{option_of(name)} says how a network is asked, and --from {config.from_} holds what one has said "
-                    "already; leave it out"
-                )
+        if given := _given(config, _OF_TILES):
+            raise UsageError(
+                f"{given} says how a network is asked, and --from {config.from_} holds what one has said already; "
+                "leave it out"
+            )
         return cls(
             folder=Path(config.from_),
             patch_size_level0=config.patch_size_level0,
             patches=config.patches,
             most_missing=config.missing_share,
         )
+
+
+def refuse_feature_options(config: CacheTeacherConfig) -> None:
+    """Refuse what is said of features where a network is asked.
+
+    Raises:
+        UsageError: It is.
+    """
+    if given := _given(config, _OF_FEATURES):
+        raise UsageError(
+            f"{given} is said of features on disk, and --from {config.from_} is no folder of h5 files; leave it out"
+        )
+
+
+def _given(config: CacheTeacherConfig, names: Sequence[str]) -> str | None:
+    """The first of some options that was given."""
+    fields = type(config).model_fields
+    return next((option_of(name) for name in names if getattr(config, name) != fields[name].default), None)
 
 
 @dataclass(frozen=True, kw_only=True)

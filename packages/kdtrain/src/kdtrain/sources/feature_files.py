@@ -224,7 +224,7 @@ def _sorted(vectors_NC: NDArray[Any], boxes_N4: NDArray[np.float64], facts: Fact
     digest = hashlib.sha256(json.dumps([vectors.shape, vectors.dtype.name], allow_nan=False).encode())
     little = (array.astype(array.dtype.newbyteorder("<"), copy=False) for array in (boxes, vectors))
     for array in little:
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).view(np.uint8).data)  # as it lies: a slide may take gigabytes
     return SlideFeatures(vectors_NC=vectors, boxes_N4=boxes, facts=facts, sha256=digest.hexdigest())
 
 

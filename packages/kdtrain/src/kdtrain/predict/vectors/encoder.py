@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kdtrain.bundle.document import BUNDLE_FILE
 from kdtrain.bundle.load import Backend, Device, open_bundle
 from kdtrain.bundle.runtime import Runtime
+from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import read_index
@@ -43,6 +44,7 @@ class Encoder:
         maps: Computes.
         config: How slides became images, where that is known already: of a bundle.
         shards: Where the set of a run was.
+        data: What a bundle says of its training data; None of a run.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Encoder:
     maps: Maps
     config: Mapping[str, Any] | None
     shards: str | None = None
+    data: TrainingData | None = None
 
     def feature_map(self, image_HWC: Pixels) -> Floats:
         """The map (C, H, W) of one image.
@@ -129,6 +132,7 @@ def _of_bundle(folder: Path, backend: Backend, device: Device) -> Encoder:
         folder=folder,
         maps=_runtime_maps(bundle.runtime(backend=backend, device=device)),
         config=bundle.document.slides,
+        data=bundle.document.training_data,
     )
 
 

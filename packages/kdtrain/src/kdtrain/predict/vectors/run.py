@@ -11,9 +11,10 @@ from rich.console import Console
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure
-from kdtrain.predict.answers.request import Backend, Device, ReadOptions, Request
+from kdtrain.predict.answers.request import Backend, Device, OutsidePolicy, ReadOptions, Request
 from kdtrain.predict.answers.slide_images import ReadJob, SlideImages
 from kdtrain.predict.run import ReadFaults, read_all, slides_bar
+from kdtrain.predict.task import Outside
 from kdtrain.predict.vectors.encoder import Encoder, open_encoder
 from kdtrain.predict.vectors.folder import VectorsFolder
 from kdtrain.predict.vectors.places import slide_vectors
@@ -37,6 +38,8 @@ class VectorRequest:
         layout: Whose layout the files have.
         kind: Of the vectors.
         read: What decides the pixels of slides.
+        outside: Whether a slide of another magnification than a bundle was trained on is refused ("auto") or taken
+            ("warn").
         backend: Which library computes the network of a bundle.
         device: Where to compute.
         workers: Processes that read; None for one per core, 0 for none.
@@ -53,6 +56,7 @@ class VectorRequest:
     layout: Layout = "trident"
     kind: Kind = "float32"
     read: ReadOptions = field(default_factory=ReadOptions)
+    outside: OutsidePolicy = "auto"
     backend: Backend = "auto"
     device: Device = "auto"
     workers: int | None = None
@@ -203,10 +207,22 @@ def _of_slides(
         for job, images in read_all(todo, faults, reading, say, step):
             if isinstance(images, SlideImages):
                 say(images.name)
+                if reason := _outside(images, request, encoder):
+                    outcome.failures.append(
+                        Failure(slide=images.name, region=None, stage="outside", reason=reason)
+                    )
+                    continue
                 yield see_slide(images, encoder, job.key, slides.slide_mark(job, images.fingerprint))
             else:
                 outcome.failures += images.failures
     outcome.failures += faults.failures
+
+
+def _outside(images: SlideImages, request: VectorRequest, encoder: Encoder) -> str | None:
+    """Why a slide is refused, or None: its pixels are of another size than a bundle's network was trained on."""
+    if encoder.data is None:
+        return None
+    return Outside(encoder.data, request.outside).wrong_magnification(images)
 
 
 def _write(
