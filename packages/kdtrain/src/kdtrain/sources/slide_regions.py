@@ -79,7 +79,8 @@ class SlideRegions:
         except (SlideprepError, OSError) as error:
             raise TrainingError(
                 f"--slides {self._folder}: region {sample.key} of slide '{sample.slide}' cannot be read at "
-                f"{magnification_name(self._magnification)}: {error}"
+                f"{magnification_name(self._magnification)}: {_reason(error)}; give a --teacher-magnification that the "
+                "slide has, or a whole copy of it"
             ) from None
         compared = self.magnifications[0]
         ours = images.get(compared)
@@ -175,6 +176,11 @@ def _files(folder: Path) -> dict[str, SlideFile]:
     except SlideprepError as error:
         raise UsageError(f"--slides {folder}: {error}") from None
     return {file.name: file for file in found}
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the advice, which is for a build and names its options."""
+    return str(error).partition("; ")[0]
 
 
 def _apart(ours: Any, theirs: Any) -> float:
