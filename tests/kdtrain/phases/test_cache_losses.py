@@ -103,7 +103,10 @@ def test_views_may_be_drawn_in_another_order_and_fewer(shards, teacher, tmp_path
 
 
 def test_kept_views_are_a_cache_in_the_runs_folder(shards, teacher, tmp_path):
-    """--keep-views trains to the bytes of a run with the same cache, keeps it, and goes on after a kill."""
+    """--keep-views trains to the bytes of a run with the same cache, keeps it, and goes on after a kill.
+
+    Once the run is finished they may go: neither the same command nor one that is refused makes them again.
+    """
     cache = cached(shards, teacher, tmp_path / "cache")
     apart = student(shards, tmp_path / "apart", "--teacher-cache", cache)
     kept = tmp_path / "kept"
@@ -115,6 +118,22 @@ def test_kept_views_are_a_cache_in_the_runs_folder(shards, teacher, tmp_path):
     (kept / "teacher-cache" / "cache.json").unlink()
     student(shards, kept, *options)
     assert weights_sha256(kept) == weights_sha256(apart)
+    shutil.rmtree(kept / "teacher-cache")
+    student(shards, kept, *options)
+    refused = kdtrain("distill", "--shards", shards, "--out", kept, "--magnification", 2.5, *options)
+    assert "settings.train_on" in refused.said
+    assert not (kept / "teacher-cache").exists()
+
+
+def test_no_views_are_kept_where_there_is_no_place_for_a_run(shards, teacher, tmp_path):
+    """A folder that holds something else is refused before anything is written into it."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    options = ("--teacher", teacher, "--magnification", 2.5, "--views", 2, "--keep-views")
+    refused = kdtrain("distill", "--shards", shards, "--out", tmp_path / "notes", *options)
+    assert refused.code == 2
+    assert "is not empty and holds no run" in refused.said
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +141,7 @@ def test_kept_views_are_a_cache_in_the_runs_folder(shards, teacher, tmp_path):
     [
         (("--teacher", "t"), "keeps --views (views), and there are none; give --views 8"),
         (("--teacher-cache", "c", "--views", 2), "holds views already; leave one of the two out"),
+        (("--teacher", "t", "--views", 2, "--no-augment"), "without augmentation; give --views 1 (views)"),
     ],
 )
 def test_views_that_are_none_or_there_already_cannot_be_kept(shards, tmp_path, options, said):

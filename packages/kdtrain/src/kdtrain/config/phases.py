@@ -205,6 +205,8 @@ class DistillConfig(PhaseConfig):
             )
         if value and not info.data.get("views"):
             raise ValueError("keeps --views (views), and there are none; give --views 8")
+        if value and info.data["views"] > 1 and not info.data.get("augment", True):
+            raise ValueError("keeps one view of a sample without augmentation; give --views 1 (views)")
         return value
 
 

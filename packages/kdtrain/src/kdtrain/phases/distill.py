@@ -30,7 +30,7 @@ from kdtrain.model.placing import compile_network
 from kdtrain.model.projector import build_projected
 from kdtrain.model.resnet import Model, Output
 from kdtrain.phases.begun import begun_stride
-from kdtrain.phases.kept_views import with_kept_views
+from kdtrain.phases.kept_views import kept_record, with_kept_views
 from kdtrain.phases.networks import (
     check_same_shape,
     chosen_stride,
@@ -86,7 +86,7 @@ def distill(config: DistillConfig, monitor: Monitor) -> Summary:
             ),
             views=teaching.views,
             teacher_cache=teaching.cache,
-            provenance=teaching.provenance,
+            provenance={**teaching.provenance, **kept_record(config)},
             stride_chosen=chosen_stride(asked, teaching.index, taken=student.output_stride),
         ),
         monitor,

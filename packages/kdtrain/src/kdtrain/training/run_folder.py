@@ -205,12 +205,17 @@ class RunFolder:
         Raises:
             UsageError: The folder holds something else, or another command writes there.
         """
-        self._check_free()
+        self.check_free()
         with sole_writer(self.path, command):
             remove_partials(self.path)
             yield
 
-    def _check_free(self) -> None:
+    def check_free(self) -> None:
+        """Refuse a folder that holds something else than a run.
+
+        Raises:
+            UsageError: It does.
+        """
         if not (self.path / RUN_FILE).exists() and not is_free(self.path, but=KEPT_VIEWS):
             raise UsageError(f"--out {self.path} is not empty and holds no run; give a new folder")
 
@@ -255,7 +260,7 @@ class RunFolder:
                     + "\ngive the settings it was begun with, or a new --out"
                 )
             return None
-        self._check_free()
+        self.check_free()
         chosen = {} if output_stride_chosen is None else {"output_stride_chosen": output_stride_chosen}
         self._write({**new, **chosen, "other_settings": other_settings, "versions": versions()})
         return None
