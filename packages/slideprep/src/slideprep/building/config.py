@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from slideprep.building.limits import QualityLimits
 from slideprep.building.settings_file import read_settings
 from slideprep.errors import UsageError
 from slideprep.labels.split_plan import DEFAULT_SPLIT, MOST_PATIENTS, SplitSettings
@@ -47,6 +48,7 @@ REPEATED = {"exclude_classes": "--exclude-class"}
 
 _AnyPlace = Annotated[Path | Url, PlainValidator(place)]
 """A local path or an address."""
+_Share = Annotated[Real, Field(ge=0, le=1)]
 _Patients = Annotated[Whole, Field(le=MOST_PATIENTS)]
 _LocalPath = Annotated[Path | None, BeforeValidator(local_path), _UNRECORDED]
 
@@ -65,6 +67,11 @@ class BuildConfig(ReadSettings):
         annotations: Folder of GeoJSON (QuPath) or XML (ImageScope) files, named like the slides.
         classes: Class names in the order of their indices; None for sorted names.
         seed: Seed of every random choice.
+        min_focus: Leave out regions less sharp than this; None for no limit. It, and the next three, are decided
+            once a region's images are made, on the numbers of regions.csv; docs/own-slides.md says what they mean.
+        max_ink: Leave out regions with a greater share of marker ink, 0 to 1; None for no limit.
+        max_folds: Leave out regions with a greater share of tissue in folds, 0 to 1; None for no limit.
+        max_bubbles: Leave out regions with a greater share inside air bubbles, 0 to 1; None for no limit.
         shard_mb: Size that a shard aims at, megabytes. It is that of the highest magnification.
         save_masks: Folder for tissue masks as PNG.
         save_regions: Folder for regions as GeoJSON, for QuPath. ``annotations`` takes it, too.
@@ -92,6 +99,10 @@ class BuildConfig(ReadSettings):
     aux: Annotated[tuple[_Patients, ...], BeforeValidator(listed)] = ()
     patients_differ: Annotated[bool, _UNRECORDED] = False
     seed: Annotated[Whole, Field(ge=-_LONGEST_SEED, le=_LONGEST_SEED)] = 0
+    min_focus: Annotated[Real, Field(ge=0, le=10)] | None = None
+    max_ink: _Share | None = None
+    max_folds: _Share | None = None
+    max_bubbles: _Share | None = None
     shard_mb: Annotated[Whole, Field(ge=1, le=100_000)] = 256
     save_masks: _LocalPath = None
     save_regions: _LocalPath = None
@@ -144,9 +155,18 @@ class BuildConfig(ReadSettings):
         return SplitSettings(**{field.name: getattr(self, field.name) for field in fields(SplitSettings)})
 
     @property
+    def limits(self) -> QualityLimits:
+        """The quality that a region must have."""
+        return QualityLimits(**{field.name: getattr(self, field.name) for field in fields(QualityLimits)})
+
+    @property
     def record(self) -> dict[str, Any]:
-        """What index.json keeps, and what a second build into the same folder must share."""
-        return self.model_dump(mode="json")
+        """What index.json keeps, and what a second build into the same folder must share.
+
+        Limits that are not asked for are not in it: a set without is that of a version that knew none.
+        """
+        unlimited = {field.name for field in fields(QualityLimits) if getattr(self, field.name) is None}
+        return self.model_dump(mode="json", exclude=unlimited)
 
 
 def load_config(options: Mapping[str, Any], config_file: Path | None) -> BuildConfig:

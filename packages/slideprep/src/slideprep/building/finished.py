@@ -32,7 +32,7 @@ from slideprep.shards.format import (
     statistics_from_sums,
 )
 from slideprep.shards.models import Change, CreatedBy
-from slideprep.shards.records import Failure, ShardRecord
+from slideprep.shards.records import Failure, Quality, ShardRecord
 from slideprep.units import grid_px
 
 
@@ -180,7 +180,7 @@ class Finished:
 
     @cached_property
     def left_out(self) -> list[Failure]:
-        """What was left out by a rule, not by a fault: slides that no split holds, regions that are too small.
+        """What was left out by a rule, not by a fault: slides that no split holds, regions too small or below a limit.
 
         Stained tissue that is in no region counts as one, numbered after the slide's regions.
         """
@@ -204,12 +204,23 @@ class Finished:
             for scan in self.scans.values()
             for number, piece in enumerate(scan.left_out, start=len(scan.regions))
         ]
+        rows += [row for record in self.records for row in record.left_out]
         return sorted(rows, key=lambda f: (f.slide, -1 if f.region is None else f.region))
 
     @cached_property
     def failed_regions(self) -> dict[tuple[str, int | None], str]:
         """Reason by (slide, region) of the regions that failed."""
         return {(f.slide, f.region): f.reason for f in self.all_failures if f.region is not None}
+
+    @cached_property
+    def refused_regions(self) -> dict[tuple[str, int | None], str]:
+        """Reason by (slide, region) of the regions whose quality is beyond a limit."""
+        return {(row.slide, row.region): row.reason for record in self.records for row in record.left_out}
+
+    @cached_property
+    def quality(self) -> dict[str, Quality]:
+        """Of the regions that were read, by key; empty for shards of earlier versions."""
+        return {key: quality for record in self.records for key, quality in record.quality.items()}
 
     @cached_property
     def samples(self) -> dict[str, Sample]:

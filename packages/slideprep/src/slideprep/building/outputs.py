@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from slideprep.building.finished import Finished, build_index, class_table
-from slideprep.building.preview import preview_set
+from slideprep.building.preview import preview_region, preview_set
 from slideprep.building.state import STATE_PATH, dump_state
 from slideprep.building.workspace import Workspace
+from slideprep.preview.model import QUALITY, PreviewQuality, worst
 from slideprep.preview.page import write_preview
 from slideprep.regions.scan import Scan
-from slideprep.shards.format import INDEX_NAME, Index, dump_index
+from slideprep.shards.format import INDEX_NAME, Index, dump_index, key_for
 from slideprep.shards.records import Failure
 from slideprep.storage.files import output_errors, write_atomically
 from slideprep.storage.open import open_store
@@ -61,6 +62,7 @@ def write_sidecars(
     table = class_table(finished.prepared, finished.samples.values())
     store.write("failures.csv", _rows_csv(finished.all_failures))
     store.write("left_out.csv", _rows_csv(finished.left_out))
+    store.write("regions.csv", _regions_csv(finished))
     store.write("slides.csv", _slides_csv(finished))
     store.write("splits.csv", table.as_csv().encode())
     page = store.scratch() / "preview.html"
@@ -92,24 +94,49 @@ def _rows_csv(rows: Iterable[Failure]) -> bytes:
 
 _SLIDE_COLUMNS = (
     "slide", "patient", "label", "split", "regions", "width", "height", "mpp", "mpp_source", "objective",
-    "objective_source", "vendor", "reader", "fingerprint", "warnings",
+    "objective_source", "vendor", "reader", "fingerprint", "warnings", *QUALITY,
 )  # fmt: skip
+"""The last four are those of the slide's worst region."""
+
+
+def _regions_csv(finished: Finished) -> bytes:
+    rows: list[Sequence[object]] = [
+        ("slide", "region", "key", "status", "x", "y", "width", "height", *QUALITY)
+    ]
+    for name, scan in sorted(finished.scans.items()):
+        for found in scan.regions:
+            region = preview_region(found, name, finished)
+            place = (region.box.x, region.box.y, region.box.width, region.box.height)
+            key = key_for(name, found.index)
+            rows.append((name, found.index, key, region.status, *place, *_measures(region.quality)))
+    return csv_text(rows).encode()
+
+
+def _measures(quality: PreviewQuality | None) -> list[float | None]:
+    return [None if quality is None else getattr(quality, name) for name in QUALITY]
+
+
+def _worst(finished: Finished, scan: Scan) -> PreviewQuality | None:
+    """Of a slide's regions."""
+    regions = (preview_region(region, scan.name, finished) for region in scan.regions)
+    return worst([region.quality for region in regions if region.quality is not None])
 
 
 def _slides_csv(finished: Finished) -> bytes:
-    regions = Counter(sample.slide for sample in finished.samples.values())
+    written = Counter(sample.slide for sample in finished.samples.values())
     rows: list[Sequence[object]] = [_SLIDE_COLUMNS]
     for name, slide in sorted(finished.prepared.plan.slides.items()):
         scan = finished.scans.get(name)
-        known: list[object] = [None] * 10
+        known: list[object] = [None] * (10 + len(QUALITY))
         if scan is not None:
             scale = scan.scale
             known = [
                 scan.width, scan.height, scale.mpp, scale.mpp_source, scale.objective, scale.objective_source,
                 scan.vendor, scan.reader, scan.fingerprint, "; ".join(scan.warnings),
+                *_measures(_worst(finished, scan)),
             ]  # fmt: skip
         label = slide.label if slide.keeps_label else None
-        rows.append([name, slide.patient, label, slide.split, regions[name], *known])
+        rows.append([name, slide.patient, label, slide.split, written[name], *known])
     return csv_text(rows).encode()
 
 

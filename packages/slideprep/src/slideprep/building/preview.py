@@ -10,9 +10,11 @@ from typing import overload
 import slideprep
 from slideprep.building.finished import Finished, class_table, is_synthetic
 from slideprep.building.identity import created_by
+from slideprep.preview.model import PreviewQuality
 from slideprep.preview.page import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable
 from slideprep.regions.layout import Grid, sizes_px
 from slideprep.regions.scan import FoundRegion, Scan
+from slideprep.shards.format import key_for
 from slideprep.units import Box
 
 Thumbnails = Callable[[str], bytes | None]
@@ -114,10 +116,19 @@ def _preview_regions(scan: Scan, finished: Finished) -> tuple[PreviewRegion, ...
         for number, piece in enumerate(scan.left_out, start=len(scan.regions))
         if piece.box is not None
     )
-    return (*(_preview_region(region, scan.name, finished) for region in scan.regions), *lost)
+    return (*(preview_region(region, scan.name, finished) for region in scan.regions), *lost)
 
 
-def _preview_region(region: FoundRegion, slide: str, finished: Finished) -> PreviewRegion:
+def preview_region(region: FoundRegion, slide: str, finished: Finished) -> PreviewRegion:
+    """What became of a region, and how good it is to see: a line of regions.csv, too.
+
+    Args:
+        region: One of its scan's.
+        slide: Name of its slide.
+        finished: The build.
+    """
+    left_out = region.left_out or finished.refused_regions.get((slide, region.index))
+    quality = finished.quality.get(key_for(slide, region.index))
     failed = finished.failed_regions.get((slide, region.index))
     box: Box = region.tissue
     sizes: tuple[tuple[float, int, int], ...] = ()
@@ -136,7 +147,8 @@ def _preview_region(region: FoundRegion, slide: str, finished: Finished) -> Prev
         box=box,
         name=f"r{region.index}",
         class_name=region.class_name,
-        status="failed" if failed else "left out" if region.left_out else "written",
-        reason=failed or region.left_out,
+        status="failed" if failed else "left out" if left_out else "written",
+        reason=failed or left_out,
         sizes=sizes,
+        quality=None if quality is None else PreviewQuality(**quality.model_dump()),
     )

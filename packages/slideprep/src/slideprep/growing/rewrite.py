@@ -16,7 +16,7 @@ from slideprep.building.plan import Sample
 from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
 from slideprep.growing.current import CurrentSet
-from slideprep.shards.format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, shard_name
+from slideprep.shards.format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, key_for, shard_name
 from slideprep.shards.records import ShardRecord, Sums
 from slideprep.shards.tar_copy import Label, check_bytes, copy_tar, described, members, unreadable
 from slideprep.shards.verify.image import PixelSums, decode, image_header
@@ -91,15 +91,24 @@ def rewrite_shards(
         name = shard_name(record.split, record.number)
         if edits.concern(record):
             made[name] = _rewritten(record, edits, current.index.image, source, workspace)
-        elif any(failure.slide in edits.forget for failure in record.failures):
-            made[name] = _without_failures(record, edits)
+        elif any(row.slide in edits.forget for row in (*record.failures, *record.left_out)):
+            made[name] = _without_forgotten(record, edits)
             workspace.save_record(name, made[name])
     return made
 
 
-def _without_failures(record: ShardRecord, edits: Edits) -> ShardRecord:
-    kept = tuple(failure for failure in record.failures if failure.slide not in edits.forget)
-    return record.model_copy(update={"failures": kept})
+def _without_forgotten(record: ShardRecord, edits: Edits) -> ShardRecord:
+    failures, left_out = (
+        tuple(row for row in rows if row.slide not in edits.forget)
+        for rows in (record.failures, record.left_out)
+    )
+    gone = edits.drop | {
+        key_for(row.slide, row.region)
+        for row in record.left_out
+        if row.slide in edits.forget and row.region is not None
+    }
+    quality = {key: found for key, found in record.quality.items() if key not in gone}
+    return record.model_copy(update={"failures": failures, "left_out": left_out, "quality": quality})
 
 
 def _rewritten(
@@ -122,7 +131,7 @@ def _rewritten(
                 sums[magnification] = count_pixels(grown, image)
         if (tag := workspace.store.publish(grown, file.path).tag) is not None:
             tags[magnification] = tag
-    made = _without_failures(record, edits).model_copy(
+    made = _without_forgotten(record, edits).model_copy(
         update={
             "digest": digest,
             "keys": tuple(record.keys[position] for position in kept),

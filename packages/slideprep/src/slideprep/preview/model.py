@@ -19,6 +19,27 @@ SlideStatus = Literal["failed", "warning", "ok"]
 Message = tuple[Literal["failed", "warning", "note"], str]
 
 
+QUALITY = ("focus", "ink", "folds", "bubbles")
+"""What a region is measured by, in the order in which it is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewQuality:
+    """How good a region, or the worst of a slide's regions, is to see.
+
+    Attributes:
+        focus: Sharpness, the higher the sharper; None where it could not be measured.
+        ink: Share of the box under marker ink.
+        folds: Share of the tissue in folds.
+        bubbles: Share of the box inside air bubbles.
+    """
+
+    focus: float | None
+    ink: float
+    folds: float
+    bubbles: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreviewRegion:
     """One region of a slide.
@@ -30,6 +51,7 @@ class PreviewRegion:
         status: "written" to the shards, "left out" by a rule, or "failed" while it was read or written.
         reason: Why it was left out or failed; None where it was written.
         sizes: (magnification, width, height) of each image written, in pixels of that magnification.
+        quality: What was measured on it; None where it was not read, or by an earlier version.
     """
 
     box: Box
@@ -38,6 +60,7 @@ class PreviewRegion:
     status: RegionStatus = "written"
     reason: str | None = None
     sizes: tuple[tuple[float, int, int], ...] = ()
+    quality: PreviewQuality | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +130,11 @@ class PreviewSlide:
         return tuple(region for region in self.regions if region.status == "written")
 
     @property
+    def quality(self) -> PreviewQuality | None:
+        """The worst of every measure over the regions, those left out included; None where none was measured."""
+        return worst([region.quality for region in self.regions if region.quality is not None])
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Every class the slide takes part in: its regions' classes where they have one, else its label."""
         names = {region.class_name or self.label for region in self.written} or {self.label}
@@ -171,6 +199,18 @@ class PreviewSet:
     table: PreviewTable | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     tool_versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def worst(found: Sequence[PreviewQuality]) -> PreviewQuality | None:
+    """The lowest focus and the greatest shares; None of none."""
+    if not found:
+        return None
+    return PreviewQuality(
+        focus=min((one.focus for one in found if one.focus is not None), default=None),
+        ink=max(one.ink for one in found),
+        folds=max(one.folds for one in found),
+        bubbles=max(one.bubbles for one in found),
+    )
 
 
 def _about(region: PreviewRegion) -> str:

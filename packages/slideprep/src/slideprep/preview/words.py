@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from math import floor, isfinite, log10
 
-from slideprep.preview.model import PreviewRegion, PreviewSlide
+from slideprep.preview.model import QUALITY, PreviewQuality, PreviewRegion, PreviewSlide
 
 FRAME_PX = (280, 210)
 """Nominal size of a card's image frame; the scale bar's lettering is sized for it."""
@@ -63,12 +63,23 @@ def magnifications(regions: Iterable[PreviewRegion]) -> list[float]:
 
 def facts(slide: PreviewSlide) -> tuple[tuple[str, Sequence[str]], ...]:
     """What a person checks of a slide: a name and, between commas, what there is to say."""
+    measured = slide.quality
     return (
         ("Size", _size(slide) or ["unknown"]),
         ("Scan", _scan(slide)),
         ("Written", _written(slide) or ["nothing"]),
+        *([("Worst", [f"{name} {value}" for name, value in quality(measured)])] if measured else []),
         ("Reader", [part for part in (slide.reader, slide.vendor) if part] or ["none"]),
     )
+
+
+def quality(measured: PreviewQuality) -> list[tuple[str, str]]:
+    """Names and values of what was measured, as the build's limits take them: focus 0.61, ink 0.03, folds 0."""
+    return [(name, _measure(getattr(measured, name))) for name in QUALITY]
+
+
+def _measure(value: float | None) -> str:
+    return "unknown" if value is None else "0" if value == 0 else "<0.01" if value < 0.005 else f"{value:.2f}"
 
 
 def _size(slide: PreviewSlide) -> list[str]:

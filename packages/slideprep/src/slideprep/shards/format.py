@@ -102,7 +102,7 @@ MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "
 
 WORKSPACE = ".slideprep"
 
-SIDECARS = ("preview.html", "failures.csv", "left_out.csv", "slides.csv", "splits.csv")
+SIDECARS = ("preview.html", "failures.csv", "left_out.csv", "regions.csv", "slides.csv", "splits.csv")
 
 
 def magnification_name(magnification: float) -> str:

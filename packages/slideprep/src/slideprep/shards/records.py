@@ -43,6 +43,24 @@ class Sums(BaseModel):
     squares: tuple[int, int, int]
 
 
+class Quality(BaseModel):
+    """How good a region's tissue is to see; see :mod:`slideprep.tissue.focus` and :mod:`slideprep.tissue.quality`.
+
+    Attributes:
+        focus: Sharpness, the higher the sharper; None where there is no tissue to measure it on.
+        ink: Share of the region's box that is under marker ink.
+        folds: Share of its tissue that lies in folds.
+        bubbles: Share of the box that is bright inside an air bubble.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    focus: float | None
+    ink: float
+    folds: float
+    bubbles: float
+
+
 class ShardRecord(BaseModel):
     """A finished shard: what index.json needs of it, and what tells whether it is still the one planned."""
 
@@ -58,6 +76,10 @@ class ShardRecord(BaseModel):
     sums: dict[str, Sums] | None
     tags: dict[str, str] = {}
     """The store's mark of each tar's content, by magnification; empty where the store has none, as a file system."""
+    quality: dict[str, Quality] = {}
+    """Of every region that was read, by its key; empty in records of earlier versions."""
+    left_out: tuple[Failure, ...] = ()
+    """Regions whose quality is beyond the limits of the build."""
 
 
 def crash_failure(slide: str, reason: str) -> Failure:

@@ -98,7 +98,7 @@ def auto_mask(
     notes = [] if background.found or padding.all() else ["no glass seen: taken to be filled with tissue"]
     strokes = np.zeros(signal.shape, dtype=np.int32)
     if settings.reject_pen and not grey:
-        strokes = _strokes(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
+        strokes = marker_strokes(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
     signal = without_halo(signal, strokes, mpp_overview, settings)
     candidates, colourful, under = signal > faint, colourful_pixels(od), None
     if strokes.any():
@@ -119,7 +119,15 @@ def auto_mask(
     )
 
 
-def _strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> LabelArray:
+def marker_strokes(od: FloatArray, stained: BoolArray, mpp: float, settings: AutoTissue) -> LabelArray:
+    """Numbered strokes of marker ink, by the detector's settings.
+
+    Args:
+        od: Absorbance of the overview, (3, rows, columns).
+        stained: Pixels that are clearly not background.
+        mpp: Microns per overview pixel.
+        settings: The detector's.
+    """
     return find_strokes(
         od,
         stained,

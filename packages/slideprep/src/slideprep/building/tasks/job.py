@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from slideprep.building.limits import QualityLimits
 from slideprep.building.plan import Shard
 from slideprep.shards.format import FORMAT_VERSION
 from slideprep.shards.models import ImageFormat
@@ -48,6 +49,7 @@ class ShardJob:
         classes: Class names in the order of their indices.
         with_sums: Whether the images count for the set's colour statistics.
         crashed: Slides that brought their worker down, by name, with what is known; they are left out.
+        limits: The quality that a region must have.
         access: How the worker reaches what is not on its machine.
     """
 
@@ -60,6 +62,7 @@ class ShardJob:
     classes: tuple[str, ...]
     with_sums: bool
     crashed: Mapping[str, str]
+    limits: QualityLimits = field(default_factory=QualityLimits)
     access: Access = field(default_factory=Access)
 
     @property
@@ -75,5 +78,6 @@ class ShardJob:
             self.quality,
             self.classes,
             self.with_sums,
+            *([self.limits] if self.limits else []),  # shards of builds without keep their digest
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()

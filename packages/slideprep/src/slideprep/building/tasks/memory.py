@@ -1,9 +1,9 @@
 """How much memory a task needs, from its slides' own numbers: pure arithmetic, before anything is opened.
 
 A shard's task holds one region at a time: a band of level-0 rows with what the filters keep (it grows with the region's
-width alone), the row of tiles that is being decoded, and strips of the images that are being encoded. What else it
-holds, the interpreter, the libraries and the slides that it keeps open, hardly depends on the slides. Machines are
-never given more tasks than they have memory for.
+width alone), the row of tiles that is being decoded, and strips of the images that are being encoded; once all rows are
+read, the picture by which its quality is measured. What else it holds, the interpreter, the libraries and the slides
+that it keeps open, hardly depends on the slides. Machines are never given more tasks than they have memory for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from slideprep.images.resample.downsample import band_bytes
 from slideprep.images.resample.filter import Target
 from slideprep.regions.layout import Grid, ImageGeometry
 from slideprep.regions.pixels import kept_strip_rows
+from slideprep.regions.quality import picture_bytes
 from slideprep.regions.scan import Scan
 from slideprep.shards.models import ImageFormat
 
@@ -70,7 +71,8 @@ def region_bytes(
     ]
     width = min(scan.width, max(int(target.width * target.factor) + 1 for target in targets))
     band = band_bytes(targets, source_width=width, strip_rows=kept_strip_rows(width))
-    return band + 3 * TILE_ROWS * width + sum(_encoded_bytes(image, image_format) for image in images)
+    reading = max(band + 3 * TILE_ROWS * width, picture_bytes(images, scan.scale.mpp))  # one after the other
+    return reading + sum(_encoded_bytes(image, image_format) for image in images)
 
 
 def _encoded_bytes(image: ImageGeometry, image_format: ImageFormat) -> int:

@@ -1,7 +1,8 @@
 """One planned shard in, its tars on disk out: whole or not at all.
 
 Tars grow under the workspace's ``partial`` folder, are synced, and renamed into place; the shard's record is written
-last. A sample whose slide or pixels are damaged is left out of every magnification and listed in the record.
+last. A sample whose slide or pixels are damaged, or whose quality is beyond the build's limits, is left out of every
+magnification and listed in the record.
 
 Slides are opened as their samples come up, and a few are kept open.
 """
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+from slideprep.building.limits import STAGE
 from slideprep.building.plan import Sample
 from slideprep.building.tasks.job import ShardJob, SourceSlide
 from slideprep.building.workspace import Workspace
@@ -23,6 +25,7 @@ from slideprep.images.codec import Encoder, encoder
 from slideprep.images.sums import PixelSums
 from slideprep.regions.layout import Grid, ImageGeometry
 from slideprep.regions.pixels import read_region
+from slideprep.regions.quality import QualityMeter
 from slideprep.shards.format import (
     FORMAT_VERSION,
     IMAGE_EXTENSIONS,
@@ -35,7 +38,7 @@ from slideprep.shards.format import (
     magnification_name,
     shard_path,
 )
-from slideprep.shards.records import Failure, ShardRecord, Sums
+from slideprep.shards.records import Failure, Quality, ShardRecord, Sums
 from slideprep.shards.tar import ShardTar
 from slideprep.slides.fetch import fetched, forget
 from slideprep.slides.files import shown_reason
@@ -75,6 +78,8 @@ class _ShardTask:
         self._workspace = workspace
         self._partial = partial
         self._failures: list[Failure] = []
+        self._left_out: list[Failure] = []
+        self._quality: dict[str, Quality] = {}
         self._written: list[Sample] = []
         self._sums = {magnification_name(m): PixelSums() for m in job.magnifications}
         self._broken = dict(job.crashed)
@@ -108,6 +113,8 @@ class _ShardTask:
             if job.with_sums
             else None,
             tags={name: tag for name, (_, tag) in published.items() if tag is not None},
+            quality=self._quality,
+            left_out=tuple(self._left_out),
         )
         self._workspace.save_record(job.shard.name, record)
         return record
@@ -134,21 +141,35 @@ class _ShardTask:
                 record = self._record(sample, source, slide, image)
                 file = tars[image.magnification].begin(self._members(sample, record))
                 encoders.append(self._encoder(image, file, stack))
+            meter = QualityMeter(images, mpp=source.scale.mpp)
+            sinks = meter.watch([made.write for made in encoders])
             try:
-                box = read_region(
-                    slide, sample.layout, images, [e.write for e in encoders], outline=sample.outline
-                )
+                box = read_region(slide, sample.layout, images, sinks, outline=sample.outline)
             except InputError as error:
                 for tar in tars.values():
                     tar.undo()
                 self._fail(sample, "read", str(error))
                 return 0
+            if self._is_refused(sample, meter.measured()):
+                for tar in tars.values():
+                    tar.undo()
+                return box.area_px
             for image, made in zip(images, encoders, strict=True):
                 made.finish()
                 tars[image.magnification].finish()
                 self._sums[magnification_name(image.magnification)].merge(made.sums)
         self._written.append(sample)
         return box.area_px
+
+    def _is_refused(self, sample: Sample, quality: Quality) -> bool:
+        """Note a region's quality, and whether it is beyond the limits."""
+        self._quality[sample.key] = quality
+        reason = self._job.limits.refusal(quality)
+        if reason is not None:
+            self._left_out.append(
+                Failure(slide=sample.slide, region=sample.index, stage=STAGE, reason=reason)
+            )
+        return reason is not None
 
     def _encoder(self, image: ImageGeometry, file: BinaryIO, stack: ExitStack) -> Encoder:
         made = encoder(

@@ -83,5 +83,6 @@ def _shard_job(config: BuildConfig, planned: Planned, shard: Shard, access: Acce
         classes=prepared.plan.classes,
         with_sums=shard.split == "train" and any(sample.label is not None for sample in shard.samples),
         crashed={},
+        limits=config.limits,
         access=access,
     )

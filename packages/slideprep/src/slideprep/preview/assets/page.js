@@ -8,7 +8,8 @@
     Array.from(card.querySelectorAll("h3, dd, .messages"), (part) => part.textContent).join(" ").toLowerCase());
   const place = new Map(cards.map((card, index) => [card, index]));
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-  const numeric = new Set(["megapixels", "regions", "covered"]);
+  const numeric = new Set(["megapixels", "regions", "covered", "focus", "ink", "folds", "bubbles"]);
+  const mostFirst = new Set(["ink", "folds", "bubbles"]);
   const classes = new Map(cards.map((card) => [card, (card.dataset.classes || "").split("\n").filter(Boolean)]));
   let visible = cards, current = -1, sorted = "attention false";
 
@@ -18,6 +19,11 @@
   const chosen = (values, wanted) =>
     wanted === "" || (wanted === "none" ? values.length === 0 : values.includes(wanted.slice(1)));
 
+  // A slide is beyond a limit by its worst region; one that was not measured is not.
+  const beyond = (card, measure, limit) =>
+    measure === "" || limit === "" || (card.dataset[measure] !== undefined &&
+      (measure === "focus" ? card.dataset[measure] - limit < 0 : card.dataset[measure] - limit > 0));
+
   function compare(key) {
     if (key === "attention") return (a, b) => place.get(a) - place.get(b);
     return (a, b) => {
@@ -25,7 +31,8 @@
       // A missing value sorts last in either direction: it is no smaller than any other.
       if (x === undefined || y === undefined) return (x === undefined) - (y === undefined) || place.get(a) - place.get(b);
       const order = numeric.has(key) ? x - y : collator.compare(x, y);
-      return (id("reverse").getAttribute("aria-pressed") === "true" ? -order : order) || place.get(a) - place.get(b);
+      const turned = (id("reverse").getAttribute("aria-pressed") === "true") !== mostFirst.has(key);
+      return (turned ? -order : order) || place.get(a) - place.get(b);
     };
   }
 
@@ -41,11 +48,12 @@
   function apply() {
     arrange();
     const wanted = id("find").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const [state, split, label] = ["state", "split", "label"].map((name) => id(name).value);
+    const [state, split, label, measure, limit] =
+      ["state", "split", "label", "measure", "limit"].map((name) => id(name).value);
     for (const card of cards) {
       const own = words[place.get(card)];
       card.hidden = !(inState(card, state) && chosen(card.dataset.split === undefined ? [] : [card.dataset.split], split)
-        && chosen(classes.get(card), label) && wanted.every((word) => own.includes(word)));
+        && chosen(classes.get(card), label) && beyond(card, measure, limit) && wanted.every((word) => own.includes(word)));
     }
     visible = Array.from(grid.children).filter((card) => !card.hidden);
     const all = `${cards.length} slide${cards.length === 1 ? "" : "s"}`;
