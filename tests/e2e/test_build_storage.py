@@ -23,7 +23,7 @@ from fixtures.waiting import PATIENCE_S, wait_until
 
 SLIDES = 8
 OPTIONS = ("--shard-mb", "1")
-SIDECARS = ("failures.csv", "left_out.csv", "preview.html", "slides.csv", "splits.csv")
+SIDECARS = ("failures.csv", "left_out.csv", "preview.html", "regions.csv", "slides.csv", "splits.csv")
 QUICK_MAIN = (
     "from slideprep.storage import url_lock; url_lock.BEAT_S, url_lock.POLL_S = 0.3, 0.1; "
     "from slideprep.cli.main import main; main()"

@@ -147,6 +147,10 @@ BEYOND = {
     "quality": 101,
     "shard_mb": 0,
     "tissueloc_threshold": 1,
+    "min_focus": -0.1,
+    "max_ink": 1.5,
+    "max_folds": -1,
+    "max_bubbles": 30,
 }
 
 
@@ -203,8 +207,18 @@ def test_the_record_holds_no_path() -> None:
     assert one.record == two.record
     paths = "slides out labels annotations save_masks save_regions pseudonymise scratch"
     machine = "workers ray_address start_seconds slide_minutes scratch_gb patients_differ"
-    assert set(one.record) == set(BuildConfig.model_fields) - {*paths.split(), *machine.split()}
+    unasked = "min_focus max_ink max_folds max_bubbles"
+    left = {*paths.split(), *machine.split(), *unasked.split()}
+    assert set(one.record) == set(BuildConfig.model_fields) - left
     assert not [value for value in one.record.values() if isinstance(value, Path)]
+
+
+def test_limits_are_in_the_record_where_they_are_asked_for() -> None:
+    """A set without limits has the record of a version that knew none; one with a limit says it."""
+    names = {"min_focus", "max_ink", "max_folds", "max_bubbles"}
+    assert not names & load_config(GIVEN, None).record.keys()
+    record = load_config({**GIVEN, "max_ink": "0.2"}, None).record
+    assert {name: record[name] for name in names & record.keys()} == {"max_ink": 0.2}
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -17,6 +17,9 @@ from fixtures.tars import images, members
 from kdtrain.shards.index import read_index
 from slideprep.building.build import Built, build_shards
 from slideprep.building.prepare import prepare
+from slideprep.errors import InputError
+from slideprep.preview.model import QUALITY
+from slideprep.shards.format import key_for
 from slideprep.shards.verify.verify import verify
 from slideprep.tissue.annotation_files import read_annotations, regions_geojson
 from slideprep.units import Box
@@ -151,6 +154,20 @@ def test_slides_csv_has_a_row_per_slide(built: Built, folder: Path) -> None:
     assert rows["more0.png"]["label"] == rows[BROKEN]["width"] == ""
 
 
+def test_regions_csv_has_a_row_per_region(built: Built, folder: Path) -> None:
+    """Place, fate and quality of every region; none of one that was not read. slides.csv has its slide's worst."""
+    rows = {row["slide"]: row for row in _rows(folder / "out" / "regions.csv")}
+    assert set(rows) == {*LABELLED, *UNLABELLED, SMALL}
+    row = rows["slide1.png"]
+    assert (row["region"], row["key"], row["status"]) == ("0", key_for("slide1.png", 0), "written")
+    assert [row[name] for name in ("x", "y", "width", "height")] == ["0", "0", "160", "160"]
+    assert all(0 <= float(row[name]) <= 1 for name in ("ink", "folds", "bubbles"))
+    slides = {row["slide"]: row for row in _rows(folder / "out" / "slides.csv")}
+    assert [slides["slide1.png"][name] for name in QUALITY] == [row[name] for name in QUALITY]
+    assert rows[SMALL]["status"] == "left out"
+    assert [rows[SMALL][name] for name in QUALITY] == [""] * 4
+
+
 def test_splits_csv_counts_slides_by_class_and_set(built: Built, folder: Path) -> None:
     """The paper's table: two slides of each class in train, one in test."""
     text = (folder / "out" / "splits.csv").read_text(encoding="utf-8")
@@ -177,8 +194,8 @@ def test_nothing_else_lies_in_the_folder(built: Built, folder: Path) -> None:
     """Tars, index, sidecars, and the builder's workspace without partial shards."""
     out = folder / "out"
     assert sorted(path.name for path in out.iterdir()) == [
-        ".slideprep", "10x", "5x", "failures.csv", "index.json", "left_out.csv", "preview.html", "slides.csv",
-        "splits.csv",
+        ".slideprep", "10x", "5x", "failures.csv", "index.json", "left_out.csv", "preview.html", "regions.csv",
+        "slides.csv", "splits.csv",
     ]  # fmt: skip
     assert not list(out.rglob("*.partial"))
 
@@ -237,6 +254,52 @@ def test_tissue_left_out_is_in_the_table_and_drawn(tmp_path: Path) -> None:
     assert (built.index.counts.regions, built.index.counts.regions_left_out) == (1, 1)
     page = (tmp_path / "out" / "preview.html").read_text(encoding="utf-8")
     assert '<g class="region left-out" data-region="r1">' in page
+
+
+def _two_of_three_inked(tmp_path: Path) -> Path:
+    slides = write_slides(tmp_path / "slides", ["a.png", "b.png", "c.png"])
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (160, 160), (40, 70, 170 + ord(name[0]) % 2)).save(slides / name)
+    return slides
+
+
+def test_regions_beyond_a_limit_are_left_out_and_told(tmp_path: Path) -> None:
+    """With --max-ink, inked slides are in left_out.csv with rule and number, in preview.html and in the counts."""
+    settings = config(tmp_path / "out", _two_of_three_inked(tmp_path), mpp=4.0, max_ink=0.5)
+    built = build_shards(settings, prepare(settings), Console(file=io.StringIO()))
+    rows = _rows(tmp_path / "out" / "left_out.csv")
+    assert [(row["slide"], row["region"], row["stage"], row["reason"]) for row in rows] == [
+        (name, "0", "quality", "ink 1 is above --max-ink 0.5") for name in ("a.png", "b.png")
+    ]
+    assert (built.index.counts.regions, built.index.counts.regions_left_out) == (1, 2)
+    assert built.index.config["max_ink"] == 0.5
+    statuses = {row["slide"]: row["status"] for row in _rows(tmp_path / "out" / "regions.csv")}
+    assert statuses == {"a.png": "left out", "b.png": "left out", "c.png": "written"}
+    page = (tmp_path / "out" / "preview.html").read_text(encoding="utf-8")
+    assert page.count("r0 left out: ink 1 is above --max-ink 0.5") == 2
+    assert verify(tmp_path / "out", workers=1).ok
+
+
+def test_nothing_is_left_out_unasked(tmp_path: Path) -> None:
+    """The same slides without a limit are all written; their ink is in regions.csv all the same."""
+    settings = config(tmp_path / "out", _two_of_three_inked(tmp_path), mpp=4.0)
+    built = build_shards(settings, prepare(settings), Console(file=io.StringIO()))
+    assert (built.index.counts.regions, built.index.counts.regions_left_out) == (3, 0)
+    ink = {row["slide"]: float(row["ink"]) for row in _rows(tmp_path / "out" / "regions.csv")}
+    assert (ink["a.png"], ink["c.png"] < 0.5) == (1, True)
+
+
+def test_limits_that_no_region_meets_are_an_error(tmp_path: Path) -> None:
+    """No empty set is written: the error says why, where the numbers are, and what to do."""
+    settings = config(tmp_path / "out", _two_of_three_inked(tmp_path), mpp=4.0, min_focus=9)
+    (tmp_path / "slides/a.png").unlink()
+    (tmp_path / "slides/b.png").unlink()
+    with pytest.raises(
+        InputError, match=r"1 region of 1 slide lie.* beyond the limits.*left_out.csv.*new --out"
+    ):
+        build_shards(settings, prepare(settings), Console(file=io.StringIO()))
+    assert not (tmp_path / "out/index.json").exists()
+    assert "is below --min-focus 9" in (tmp_path / "out/left_out.csv").read_text()
 
 
 def test_a_region_without_a_class_is_a_failed_region_not_a_failed_slide(tmp_path: Path) -> None:

@@ -326,6 +326,35 @@ def test_a_removed_patient_leaves_no_trace(folder: Path) -> None:
     assert index.statistics["10x"].pixels == 80 * 80
 
 
+def test_a_slide_left_out_for_its_quality_leaves_no_trace(folder: Path) -> None:
+    """Added under the set's own limits it is listed; removed, it is in no file, and others keep their numbers."""
+    options = (
+        "--labels",
+        folder / "labels.csv",
+        *TINY,
+        "--mpp",
+        "4",
+        "--max-ink",
+        "0.5",
+        "--out",
+        folder / "limited",
+    )
+    assert run("build-shards", folder / "old", *options).exit_code == 0
+    (folder / "inked").mkdir()
+    Image.new("RGB", (160, 160), (40, 70, 170)).save(folder / "inked" / "x0.png")
+    slide(folder / "inked", "x1.png")
+    out = folder / "limited"
+    added = run("add-slides", out, folder / "inked", "--workers", "0")
+    assert added.exit_code == 0, added.output
+    assert "x0.png,0,quality,ink 1 is above --max-ink 0.5" in (out / "left_out.csv").read_text()
+    numbers = [row for row in (out / "regions.csv").read_text().splitlines() if not row.startswith("x0")]
+    assert run("remove-slides", out, "x0.png").exit_code == 0
+    assert [name for name, data in files(out).items() if b"x0.png" in data or b"x0-" in data] == []
+    assert (out / "regions.csv").read_text().splitlines() == numbers
+    report = verify(out)
+    assert report.ok, [str(fault) for fault in report.faults]
+
+
 def test_statistics_go_on_with_what_is_left(folder: Path) -> None:
     """Where all slides that they counted are removed, they count the shards that were added since."""
     add(folder, "--labels", folder / "new.csv")

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from fixtures.browser import opened
+from fixtures.devtools import browser
 from fixtures.html_tree import Element, parse
+from slideprep.preview.model import PreviewQuality
 from slideprep.preview.page import (
     PreviewRegion,
     PreviewSet,
@@ -460,6 +462,57 @@ def test_script_runs_under_the_policy(tmp_path: Path) -> None:
     assert "open" in dialog.attributes
     assert (dialog.one("h2").text, dialog.one("div", "large-bar").one("p").text) == ("first", "2 of 2")
     assert "hidden" not in root.one("form").attributes
+
+
+def measured(name: str, focus: float | None, ink: float) -> PreviewSlide:
+    """A slide of one region of that quality, and a better one."""
+    good = PreviewQuality(focus=0.9, ink=0, folds=0, bubbles=0)
+    bad = PreviewQuality(focus=focus, ink=ink, folds=0.004, bubbles=0)
+    return slide(name, regions=(region(quality=good), region("r1", x=900, quality=bad)))
+
+
+def test_quality_is_on_the_card_and_in_the_table() -> None:
+    """The card says the worst of each number over the slide's regions, the table what each region has."""
+    card = cards(page(measured("a", 0.41, 0.25)))[0]
+    assert card.one("div", "worst").text == "Worstfocus 0.41, ink 0.25, folds <0.01, bubbles 0"
+    rows = [[cell.text for cell in row.all("td")][-4:] for row in card.all("tr")[1:]]
+    assert rows == [["0.90", "0", "0", "0"], ["0.41", "0.25", "<0.01", "0"]]
+    assert "focus 0.41, ink 0.25, folds <0.01, bubbles 0" in card.all("title")[1].text
+
+
+def test_quality_that_nobody_measured_is_not_shown() -> None:
+    """Sets of earlier versions have no numbers, and their pages no columns for them."""
+    card = cards(page(slide("a")))[0]
+    assert "focus" not in card.text.lower()
+    assert card.all("div", "worst") == []
+    assert "data-focus" not in card.attributes
+
+
+def test_slides_are_filtered_and_sorted_by_quality(tmp_path: Path) -> None:
+    """In a browser: blurred slides first, most ink first, reversed, beyond a limit; unknown ones last and in none."""
+    path = tmp_path / "preview.html"
+    slides = (measured("b", 0.5, 0.1), measured("a", 0.3, 0.0), slide("none"), measured("c", 0.4, 0.3))
+    write_preview(preview(*slides), path)
+    shown = "Array.from(document.querySelectorAll('.card:not([hidden]) h3'), (h) => h.textContent).join(' ')"
+    with browser(tmp_path / "profile") as tab:
+        tab.open(path.as_uri(), width=1200, height=900)
+
+        def after(**values: str) -> str:
+            for name, value in values.items():
+                tab.ask(f"document.getElementById('{name}').value = '{value}'")
+            frame = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            tab.ask("document.getElementById('controls').dispatchEvent(new Event('input'))")
+            tab.ask(frame)
+            return str(tab.ask(shown))
+
+        assert after(sort="focus") == "a c b none"
+        assert after(sort="ink") == "c b a none"
+        tab.ask("document.getElementById('reverse').click()")
+        assert after() == "a b c none"
+        assert after(measure="focus", limit="0.45") == "a c"
+        assert after(measure="ink", limit="0.1") == "c"
+        assert after(measure="ink", limit="") == "a b c none"
+        assert tab.complaints == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fixtures.build_inputs import SCALE_20X, shard_job, source_slide, whole_slide_sample, write_slides
+from fixtures.build_inputs import (
+    SCALE_20X,
+    SIDE_PX,
+    shard_job,
+    source_slide,
+    whole_slide_sample,
+    write_slides,
+)
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff
 from fixtures.tars import members
+from slideprep.building.limits import QualityLimits
 from slideprep.building.plan import Shard
 from slideprep.building.tasks import shard as open_slides
 from slideprep.building.tasks.job import ShardJob
@@ -103,6 +111,26 @@ def test_a_shards_record_describes_its_tars(tmp_path: Path, slides: Path) -> Non
     assert record.sums["5x"].pixels == len(pixels)
     assert record.sums["5x"].sums == tuple(pixels.sum(axis=0))
     assert record.sums["5x"].squares == tuple((pixels**2).sum(axis=0))
+
+
+def test_a_region_beyond_a_limit_is_left_out_of_every_magnification(tmp_path: Path, slides: Path) -> None:
+    """A slide under blue ink is in no tar and is listed with its number; the others' tars are those without it."""
+    Image.new("RGB", (SIDE_PX, SIDE_PX), (40, 70, 170)).save(slides / "b.png")
+
+    def job(out: Path, names: Sequence[str]) -> ShardJob:
+        made = shard_job(out, slides, names)  # of 16 µm per pixel at 5x, so that there is room for a stroke
+        scaled = {n: replace(s, scale=replace(SCALE_20X, mpp=4.0)) for n, s in made.slides.items()}
+        return replace(made, slides=scaled)
+
+    record = write_shard(replace(job(tmp_path / "out", NAMES), limits=QualityLimits(max_ink=0.5)))
+    keys = [key_for(name, 0) for name in NAMES]
+    assert record.keys == tuple(keys[1:])
+    assert [(row.slide, row.region, row.stage) for row in record.left_out] == [("b.png", 0, "quality")]
+    assert record.left_out[0].reason == "ink 1 is above --max-ink 0.5"
+    assert record.quality.keys() == set(keys)
+    assert record.failures == ()
+    write_shard(job(tmp_path / "two", NAMES[1:]))
+    assert _bytes(tmp_path / "out") == _bytes(tmp_path / "two")
 
 
 def test_few_slides_are_open_at_a_time(tmp_path: Path, slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +271,7 @@ CHANGES: Mapping[str, Any] = {
     "quality": lambda job: replace(job, quality=50),
     "magnifications": lambda job: replace(job, magnifications=(10.0,)),
     "classes": lambda job: replace(job, classes=("stroma", "gland")),
+    "limits": lambda job: replace(job, limits=QualityLimits(min_focus=0.1)),
 }
 
 

@@ -80,6 +80,13 @@ def build_shards(config: BuildConfig, prepared: Prepared, console: Console) -> B
                 f"nothing can be written: no region of {count(len(prepared.files), 'slide')} is usable; "
                 f"{config.out / 'failures.csv'} and {config.out / 'left_out.csv'} say why"
             )
+        if finished.refused_regions and not finished.samples:
+            write_sidecars(finished, config.out, scratch=config.scratch)
+            raise InputError(
+                f"nothing is left to write: {count(len(finished.refused_regions), 'region')} of "
+                f"{count(len(prepared.files), 'slide')} lie beyond the limits of quality, which "
+                f"{config.out / 'left_out.csv'} names with their numbers; give wider ones, and a new --out"
+            )
         workspace.check_held()
         index = write_outputs(finished, config.out, scratch=config.scratch)
         if any(file.remote is not None for file in prepared.files.values()):

@@ -73,9 +73,9 @@ def facts(slide: PreviewSlide) -> tuple[tuple[str, Sequence[str]], ...]:
     )
 
 
-def quality(measured: PreviewQuality) -> list[tuple[str, str]]:
+def quality(measured: PreviewQuality | None) -> list[tuple[str, str]]:
     """Names and values of what was measured, as the build's limits take them: focus 0.61, ink 0.03, folds 0."""
-    return [(name, _measure(getattr(measured, name))) for name in QUALITY]
+    return [] if measured is None else [(name, _measure(getattr(measured, name))) for name in QUALITY]
 
 
 def _measure(value: float | None) -> str:

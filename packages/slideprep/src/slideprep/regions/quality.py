@@ -80,6 +80,8 @@ class QualityMeter:
         self._cells.finish()
         valid = self._coarse.valid
         picture = np.concatenate(self._picture)[: valid.height // self._cell, : valid.width // self._cell]
+        if not picture.size:  # less than a pixel of it lies on the slide
+            return Quality(focus=None, ink=0, folds=0, bubbles=0)
         found = disturbances(picture, mpp=self._picture_um)
         return Quality(
             focus=self._focus(found),

@@ -94,6 +94,19 @@ def find_strokes(
     return strokes
 
 
+def inked_pixels(od: FloatArray) -> BoolArray:
+    """Pixels of the hue of green or blue ink, or as black as ink alone is, wherever they lie: amid tissue, too.
+
+    Red ink is not told from blood and bone there.
+
+    Args:
+        od: Absorbance.
+    """
+    coloured = _ink_hue(od) & (od.max(axis=0) > PEN_OD)
+    inked: BoolArray = coloured | (_grey(od) & (od.min(axis=0) > BLACKEST_OD))
+    return inked
+
+
 def quantile(values: npt.NDArray[np.floating], share: float) -> np.floating:
     """The value below which ``share`` of all lie: numpy's, without its interpolation and its cost on few values."""
     place = int(share * (len(values) - 1))

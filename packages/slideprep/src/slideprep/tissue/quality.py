@@ -19,11 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from slideprep.tissue.artefacts import closed, dilated, eroded, px_from_um
 from slideprep.tissue.auto import SURE_TISSUE, marker_strokes
 from slideprep.tissue.background import FloatArray, absorbance, fit_background
-from slideprep.tissue.boxes import BoolArray, filled, without_small_components
+from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray, filled, without_small_components
+from slideprep.tissue.ink import inked_pixels
 from slideprep.tissue.left_out import DUST_MM2
 from slideprep.tissue.padding import black_padding
 from slideprep.tissue.settings import AutoTissue
@@ -42,8 +44,11 @@ NARROW_UM = 32.0
 RIM_OD, RIM_COLOUR = 0.2, 0.35
 """A bubble's rim absorbs at least this much in every channel, and differs by less than this part between them."""
 
-RIM_GAP_UM = 64.0
-"""Gaps up to this wide in a rim do not open it."""
+RIM_GAP_UM, RIM_UM = 64.0, 96.0
+"""Gaps up to this wide in a rim do not open it; it is no ink up to this far from the bubble."""
+
+MOSTLY_BRIGHT = 0.7
+"""Part of what a bubble's rim encloses that is nearly as bright as glass."""
 
 LEAST_OD = 0.02
 """Paler pixels have no hue."""
@@ -85,9 +90,19 @@ def disturbances(image: Pixels, *, mpp: float) -> Disturbances:
     signal = stain_signal(od)
     stained = signal > max(thresholds(signal, background, settings)[1], SURE_TISSUE)
     grey = is_grey(planes)
-    ink = np.zeros(stained.shape, dtype=bool) if grey else marker_strokes(od, stained, mpp, settings) > 0
+    bubbles = _bubbles(od, mpp)
+    ink = np.zeros(stained.shape, dtype=bool) if grey else _ink(od, stained, mpp)
+    if bubbles.any():
+        ink &= ~dilated(bubbles, px_from_um(RIM_UM, mpp))
     tissue = stained & ~ink if grey else stained & ~ink & colourful_pixels(od)
-    return Disturbances(tissue=tissue, ink=ink, folds=_folds(od, tissue, mpp), bubbles=_bubbles(od, ink, mpp))
+    return Disturbances(tissue=tissue, ink=ink, folds=_folds(od, tissue, mpp), bubbles=bubbles)
+
+
+def _ink(od: FloatArray, stained: BoolArray, mpp: float) -> BoolArray:
+    """Strokes as the detector has them, and those amid tissue, which it keeps as tissue to be safe."""
+    ink: BoolArray = marker_strokes(od, stained, mpp, AutoTissue()) > 0
+    amid = inked_pixels(od) & ~ink
+    return ink | without_small_components(amid, round(DUST_MM2 * 1e6 / mpp**2)) if amid.any() else ink
 
 
 def _folds(od: FloatArray, tissue: BoolArray, mpp: float) -> BoolArray:
@@ -114,14 +129,17 @@ def _colour_and_hue(od: FloatArray) -> tuple[FloatArray, FloatArray]:
     return od.max(axis=0) - od.min(axis=0), np.log(red / green)
 
 
-def _bubbles(od: FloatArray, ink: BoolArray, mpp: float) -> BoolArray:
+def _bubbles(od: FloatArray, mpp: float) -> BoolArray:
+    """Holes of rims that are bright almost everywhere: within a ring of black ink there is tissue."""
     least, most = od.min(axis=0), od.max(axis=0)
     rim: BoolArray = (least > RIM_OD) & (most - least < RIM_COLOUR * most)
-    if ink.any():
-        rim &= ~dilated(ink, px_from_um(AutoTissue().pen_margin_um, mpp))
-    least_px = DUST_MM2 * 1e6 / mpp**2
+    bubbles, least_px = np.zeros_like(rim), DUST_MM2 * 1e6 / mpp**2
     if np.count_nonzero(rim) < 2 * np.sqrt(least_px):  # less than half of what goes around it
-        return np.zeros_like(rim)
+        return bubbles
     around = closed(rim, px_from_um(RIM_GAP_UM / 2, mpp))
-    inside = filled(around) & ~around & (most < RIM_OD + SURE_TISSUE)
-    return without_small_components(inside, round(least_px))
+    bright = most < RIM_OD + SURE_TISSUE
+    labels, count = ndimage.label(filled(around) & ~around, structure=EIGHT_CONNECTED)
+    areas, lit = (np.bincount(part, minlength=count + 1) for part in (labels.ravel(), labels[bright]))
+    keep = (areas >= least_px) & (lit >= MOSTLY_BRIGHT * areas)
+    keep[0] = False
+    return np.asarray(keep[labels])
