@@ -60,7 +60,7 @@ def inked(pixels: Pixels, share: float, rng: np.random.Generator) -> tuple[Pixel
 
 def folded(pixels: Pixels, share: float, rng: np.random.Generator) -> tuple[Pixels, Mask]:
     """Double along bands of 100 µm until so much of the tissue is."""
-    density, tissue, box = _density(pixels), _tissue(pixels), _tissue_box(pixels)
+    density, tissue, box = _density(pixels), tissue_of(pixels), _tissue_box(pixels)
     mask = _grown(
         pixels.shape[:2], box, share, lambda draw: _stroke(draw, box, rng, 100 / MPP / COARSE), within=tissue
     )
@@ -92,7 +92,7 @@ def _fine(coarse: Floats, shape: tuple[int, int]) -> Floats:
     return np.asarray(image, dtype=np.float32)
 
 
-def _tissue(pixels: Pixels) -> Mask:
+def tissue_of(pixels: Pixels) -> Mask:
     """Where green is a tenth darker than glass, at an eighth of the resolution."""
     density = _density(pixels)[..., 1]
     rows, columns = (side // COARSE for side in density.shape)
@@ -104,7 +104,7 @@ def _tissue(pixels: Pixels) -> Mask:
 
 def _tissue_box(pixels: Pixels) -> tuple[int, int, int, int]:
     """Left, top, right, bottom at an eighth of the resolution."""
-    rows, columns = (np.flatnonzero(_tissue(pixels).any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(tissue_of(pixels).any(axis=axis)) for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
 
 

@@ -63,6 +63,7 @@ def measured(kind: str, seeds: Sequence[int], folder: Path) -> list[dict[str, An
     slides.mkdir()
     known: dict[str, dict[str, Any]] = {}
     masks: dict[str, plants.Mask] = {}
+    tissue: dict[str, plants.Mask] = {}
     for seed in seeds:
         clean = plants.clean_slide(seed)
         for number, amount in enumerate(plants.BLUR_UM if kind == "blur" else plants.SHARES):
@@ -73,9 +74,11 @@ def measured(kind: str, seeds: Sequence[int], folder: Path) -> list[dict[str, An
             write_pyramid(slides / name, pixels, title=name)
             known[name] = {"kind": kind, "seed": seed, "amount": amount, "strength": strength}
             masks[name] = mask
+            tissue[name] = plants.tissue_of(clean)
     magnifications = {"10x": (10.0, 2.5, 0.625), **({"0.625x": (0.625,)} if kind == "blur" else {})}
     return [
-        {**known[row["slide"]], "at": at, "truth": truth(known[row["slide"]], masks[row["slide"]], row)}
+        {**known[row["slide"]], "at": at}
+        | {"truth": truth(known[row["slide"]], masks[row["slide"]], tissue[row["slide"]], row)}
         | {number: float(row[number] or "nan") for number in NUMBERS}
         for at, wanted in magnifications.items()
         for row in built(slides, folder / at, wanted)
@@ -91,12 +94,13 @@ def planted(
     return PLANTED[kind](pixels, amount, rng)
 
 
-def truth(known: dict[str, Any], mask: plants.Mask, row: dict[str, str]) -> float:
-    """What was planted in a region: the blur in µm, or the share of its box."""
+def truth(known: dict[str, Any], mask: plants.Mask, tissue: plants.Mask, row: dict[str, str]) -> float:
+    """What was planted in a region: the blur in µm, the share of its box, or of its tissue where it is folds."""
     if known["kind"] == "blur":
         return float(known["amount"])
     x, y, width, height = (int(row[name]) // plants.COARSE for name in ("x", "y", "width", "height"))
-    return float(mask[y : y + height, x : x + width].mean())
+    part = (slice(y, y + height), slice(x, x + width))
+    return float(mask[part][tissue[part]].mean() if known["kind"] == "folds" else mask[part].mean())
 
 
 def built(slides: Path, out: Path, magnifications: tuple[float, ...]) -> list[dict[str, str]]:

@@ -3,15 +3,17 @@
 In: a region at about 16 µm per pixel, as the detector ``auto`` sees a slide. Out: masks of its pixels. Every rule is
 relative to the region's own glass and tissue, so that a heavy stain is no fold and yellowish glass no bubble.
 
-- Ink: the strokes that :mod:`slideprep.tissue.ink` finds by their colour.
-- Folds: tissue that lies double is twice as dense and as colourful. Folds are told in that way by Kothari, Phan and
-  Wang, "Eliminating tissue-fold artifacts in histopathological whole-slide images for improved image-based prediction
-  of cancer grade", Journal of Pathology Informatics 4 (2013) 22: here by multiples of the region's median.
-- Bubbles: air under the coverslip is bright within a dark rim without colour.
+- Ink: the strokes that :mod:`slideprep.tissue.ink` finds by their colour, and pixels amid tissue of a hue that no H&E
+  has. Shares are of the box.
+- Folds: tissue that lies double is twice as dense and as colourful, and of the same hue. Kothari, Phan and Wang tell
+  folds by density and colour, "Eliminating tissue-fold artifacts in histopathological whole-slide images for improved
+  image-based prediction of cancer grade", Journal of Pathology Informatics 4 (2013) 22; here they are multiples of the
+  region's median. Shares are of the tissue.
+- Bubbles: air under the coverslip is bright within a dark rim without colour. Shares are of the box.
 
-None of them is certain. Dense nuclei in pale stroma look like folds, a fold along half the tissue moves its median, and
-folds narrower than :data:`NARROW_UM` are not seen. Ink amid tissue, or of the stain's own hue, is taken for tissue. A
-bubble whose rim leaves the region, or that is as pale as the glass around, is missed.
+None of them is certain. Bone, blood and dense nuclei in pale stroma can look like folds, a fold along half the tissue
+moves its median, and folds narrower than :data:`NARROW_UM` are not seen. Red ink amid tissue is taken for tissue,
+carbon for black ink. A bubble whose rim leaves the region, or that is as pale as the glass around, is missed.
 """
 
 from __future__ import annotations
