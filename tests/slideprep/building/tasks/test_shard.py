@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +132,20 @@ def test_a_region_beyond_a_limit_is_left_out_of_every_magnification(tmp_path: Pa
     assert record.failures == ()
     write_shard(job(tmp_path / "two", NAMES[1:]))
     assert _bytes(tmp_path / "out") == _bytes(tmp_path / "two")
+
+
+def test_a_finished_shard_of_an_earlier_version_is_kept(tmp_path: Path, slides: Path) -> None:
+    """A record that says nothing of quality is read, and its shard is not written again."""
+    job = shard_job(tmp_path / "out", slides, NAMES)
+    write_shard(job)
+    path = tmp_path / "out/.slideprep/shards/train-000000.json"
+    known = json.loads(path.read_text())
+    assert known.pop("quality")
+    assert known.pop("left_out") == []
+    path.write_text(json.dumps(known))
+    shutil.rmtree(slides)
+    kept = write_shard(job)
+    assert (len(kept.keys), kept.quality, kept.left_out) == (3, {}, ())
 
 
 def test_few_slides_are_open_at_a_time(tmp_path: Path, slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
