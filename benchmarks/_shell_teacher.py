@@ -1,4 +1,4 @@
-"""SHELL as a teacher of ``kdtrain cache-teacher --from _shell_teacher:tissue``: regions in, a map of its logits out.
+"""SHELL as a teacher for ``kdtrain cache-teacher --from _shell_teacher:tissue``: regions in, its probabilities out.
 
 SHELL (PyPI ``lavlab-shell``, MIT) tells epithelium, lumen and the rest at 10x (1.0 µm/px). It looks at eosin,
 hematoxylin and optical density, each scaled by its own percentiles on the region, so it is shown regions whole
@@ -36,7 +36,10 @@ def _network() -> Any:
 
 
 def tissue(regions: Tensor) -> Tensor:
-    """Logits of lumen, epithelium and the rest, (B, 3, H, W), of regions (B, 3, H, W) in [0, 1]."""
+    """Probabilities of lumen, epithelium and the rest, (B, 3, H, W), of regions (B, 3, H, W) in [0, 1].
+
+    Each for itself, as SHELL takes them; logits of -40 would be most of a mean squared error.
+    """
     return torch.stack([_known(region) for region in regions])
 
 
@@ -44,7 +47,7 @@ def _known(region: Tensor) -> Tensor:
     rgb = np.ascontiguousarray((region * 255).round().byte().permute(1, 2, 0).cpu().numpy())
     digest = hashlib.sha256(rgb.tobytes() + repr(rgb.shape).encode()).hexdigest()
     if digest not in _said:
-        _said[digest] = logits_of(rgb).half()
+        _said[digest] = torch.sigmoid(logits_of(rgb)).half()
     return _said[digest].float().to(region.device)
 
 

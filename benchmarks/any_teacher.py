@@ -3,13 +3,13 @@
     python3 -m venv --system-site-packages shell && shell/bin/pip install lavlab-shell
     shell/bin/python benchmarks/any_teacher.py [--fields FOLDER] [--side-px 512] [--epochs 30] [--work FOLDER]
 
-The fields are those of ``osteosarcoma-10x`` in the data folder, patients of the test split kept away from training. The
-teacher's logits are laid on each student's grid (``kdtrain cache-teacher --from _shell_teacher:tissue``), and a student
-is distilled by their mean squared error. Then student and teacher are compared on the cells of the held-out fields: a
+The fields are those of ``osteosarcoma-10x`` in the data folder, patients of the test split kept away from training.
+The teacher's probabilities are laid on each student's grid (``kdtrain cache-teacher --from _shell_teacher:tissue``),
+and a student is distilled by their mean squared error. Then both are compared on the cells of the held-out fields: a
 linear map from the student's channels to the teacher's three is fitted to the training fields' cells. Beside it the
 same of a network that was never trained. Prints a Markdown table: correlation of each channel over cells, share of
-cells of the same class, mean difference of class shares of a field, with intervals over fields; GFLOPs and CPU seconds
-a megapixel of tissue at 10x.
+cells of the same class, mean difference of class shares of a field, with intervals over fields; GFLOPs and CPU
+seconds a megapixel of tissue at 10x.
 
 What is measured is agreement with the teacher, which was made for another organ: nothing is said of any disease.
 """
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from _common import machine, machine_line, markdown_table
-from _shell_teacher import logits_of
+from _shell_teacher import logits_of, tissue
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -38,10 +38,9 @@ from kdtrain.cli.main import main as kdtrain
 from kdtrain.data.inputs import drawn_batch
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import SampleReader
-from kdtrain.data.teacher_cache.opening import open_cache
-from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.model.flops import gflops_of_sizes
 from kdtrain.shards.index import Index, read_index
+from kdtrain.sources.laying import Laying
 from kdtrain.training.trained import Trained, load_trained
 from slideprep.cli.main import main as slideprep
 
@@ -58,7 +57,7 @@ class Field:
     """One field's cells.
 
     Attributes:
-        said: The teacher's logits, a row a cell.
+        said: The teacher's probabilities, a row a cell.
         features: The student's map.
     """
 
@@ -101,53 +100,42 @@ def build_set(fields: Path, work: Path, side_px: int, magnifications: Sequence[f
     return work / "set"
 
 
-def taught(shards: Path, work: Path, magnification: float, epochs: int) -> tuple[Path, dict[str, Path]]:
-    """A student's run, and the teacher's caches of what it was trained on and of what was kept away."""
-    caches = {}
-    for split, validate in (("train", "val"), ("test", "none")):
-        caches[split] = work / f"cache-{magnification:g}x-{split}"
-        run(
-            kdtrain,
-            *("cache-teacher", "--shards", shards, "--from", "_shell_teacher:tissue", "--out", caches[split]),
-            *("--teacher-magnification", TEACHER_MAGNIFICATION, "--magnification", magnification),
-            *(
-                "--tile-px",
-                "region",
-                "--tile-mean",
-                "0,0,0",
-                "--tile-std",
-                "1,1,1",
-                "--output-stride",
-                STRIDE,
-            ),
-            *("--train-on", split, "--validate-on", validate, "--views", 1, "--no-augment", "--workers", 0),
-        )
-    student = work / f"student-{magnification:g}x"
+def taught(shards: Path, work: Path, magnification: float, epochs: int) -> Path:
+    """The run of a student that learnt from a cache of the teacher."""
+    cache, student = (work / f"{name}-{magnification:g}x" for name in ("cache", "student"))
     run(
         kdtrain,
-        *("distill", "--shards", shards, "--teacher-cache", caches["train"], "--out", student),
+        *("cache-teacher", "--shards", shards, "--from", "_shell_teacher:tissue", "--out", cache),
+        *("--teacher-magnification", TEACHER_MAGNIFICATION, "--magnification", magnification),
+        *("--tile-px", "region", "--tile-mean", "0,0,0", "--tile-std", "1,1,1", "--output-stride", STRIDE),
+        *("--train-on", "train", "--validate-on", "val", "--views", 1, "--no-augment", "--workers", 0),
+    )
+    run(
+        kdtrain,
+        *("distill", "--shards", shards, "--teacher-cache", cache, "--out", student),
         *("--magnification", magnification, "--train-on", "train", "--validate-on", "val", "--no-augment"),
         *("--model", "resnet10", "--output-stride", STRIDE, "--epochs", epochs, "--accumulate", 4),
         *("--schedule", "cosine", "--workers", 0, "--no-tensorboard", "--device", "cpu"),
     )
-    return student, caches
+    return student
 
 
-def cells(index: Index, cache: Path, split: str, student: Trained) -> Iterator[Field]:
-    """Every field of a split: what the teacher said, and the student's map."""
-    opened = open_cache(cache)
-    reader = CacheReader(opened, index)
-    samples = SampleReader(index, split, [student.network.magnification])
+def cells(index: Index, split: str, student: Trained) -> Iterator[Field]:
+    """Every field of a split: what the teacher says, on the student's grid, and the student's map."""
+    magnification = student.network.magnification
+    samples = SampleReader(index, split, [TEACHER_MAGNIFICATION, magnification])
     model = student.model.eval()
     for number, shard in enumerate(samples.shards):
         for position in range(shard.samples):
-            sample = samples.load(SampleRef(number, position))
-            view = reader.load(shard, position, 0, key=sample.key).view
-            image = sample.images[student.network.magnification]
+            images = samples.load(SampleRef(number, position)).images
+            batch = drawn_batch([images[magnification]], [IDENTITY], student.network, torch.device("cpu"))
             with torch.inference_mode():
-                feature_map, _ = model(drawn_batch([image], [IDENTITY], student.network, torch.device("cpu")))
+                feature_map, _ = model(batch)
+            rows, columns = feature_map.shape[2:]
+            laying = Laying(len(CHANNELS), (rows, columns), tuple(side / STRIDE for side in batch.shape[2:]))
+            laying.add(tissue(images[TEACHER_MAGNIFICATION][None] / 255)[0], (0.0, 0.0, 1.0, 1.0))
             yield Field(
-                said=view.maps["laid"].double().flatten(1).T.numpy(),
+                said=laying.result()[0].double().flatten(1).T.numpy(),
                 features=feature_map[0].double().flatten(1).T.numpy(),
             )
 
@@ -182,9 +170,9 @@ def agreement(fields: Sequence[Field], weights: Floats) -> list[str]:
     return [f"{value:.2f} ({a:.2f} to {b:.2f})" for value, a, b in zip(found, low, high, strict=True)]
 
 
-def _shares(logits: Floats) -> Floats:
-    counts: NDArray[np.int64] = np.bincount(logits.argmax(1), minlength=len(CHANNELS))
-    return counts / len(logits)
+def _shares(said: Floats) -> Floats:
+    counts: NDArray[np.int64] = np.bincount(said.argmax(1), minlength=len(CHANNELS))
+    return counts / len(said)
 
 
 def cost(student: Trained, side_px: int) -> tuple[float, float]:
@@ -232,14 +220,14 @@ def main() -> None:
     )
     rows = []
     for magnification in options.magnifications:
-        folder, caches = taught(shards, work, magnification, options.epochs)
+        folder = taught(shards, work, magnification, options.epochs)
         index, student = read_index(shards), load_trained(folder, what="the student")
         gflops, seconds = cost(student, side_px)
         for name in ("distilled", "untrained"):
             if name == "untrained":
                 student.model.load_state_dict(student.network.build(seed=1).state_dict())
-            weights = fitted(list(cells(index, caches["train"], "train", student)))
-            found = agreement(list(cells(index, caches["test"], "test", student)), weights)
+            weights = fitted(list(cells(index, "train", student)))
+            found = agreement(list(cells(index, "test", student)), weights)
             rows.append([f"{magnification:g}x, {name}", *found, f"{gflops:.3g}", f"{seconds:.2g}"])
     rows.append(["SHELL at 10x", *["1"] * 4, "0", "", f"{teacher_seconds(shards, side_px):.2g}"])
     heading = ["student", *(f"r of {name}" for name in CHANNELS), "same class", "shares apart"]
