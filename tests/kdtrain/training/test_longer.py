@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.locks import held_elsewhere
 from fixtures.training_runs import QUICK, evaluated, kdtrain, log_of, record_of, trained
-from kdtrain.training.longer import outdated_evaluations, why_not_longer
+from kdtrain.training.longer import is_of_others, outdated_evaluations, why_not_longer
 
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
@@ -67,7 +67,11 @@ def test_measurements_of_the_shorter_run_are_told_from_those_of_the_longer(shard
     run = evaluated(trained("teacher", shards, tmp_path / "run", *last), shards)
     metrics = (run / "evaluation-test" / "metrics.json").read_bytes()
     arguments = ("teacher", "--shards", shards, "--out", run, *QUICK, "--epochs", 2, *last)
-    assert "evaluation-test measured another network than this one" in kdtrain(*arguments).said
+    (run / "calibration.json").write_text('{"weights_sha256": "of the shorter run"}')
+    said = kdtrain(*arguments).said
+    assert "evaluation-test measured another network than this one" in said
+    assert "calibration.json is of another network than this one; 'kdtrain calibrate' fits it anew" in said
+    (run / "calibration.json").unlink()
     assert (run / "evaluation-test" / "metrics.json").read_bytes() == metrics
     evaluated(run, shards)
     assert "another network" not in kdtrain(*arguments).said
@@ -141,3 +145,6 @@ def test_what_measured_another_network_is_named(tmp_path):
         (tmp_path / f"evaluation-{split}").mkdir(exist_ok=True)
         (tmp_path / f"evaluation-{split}" / file).write_text(f'{{"weights_sha256": "{digest}"}}')
     assert outdated_evaluations(tmp_path, weights) == ["evaluation-test/probe.json", "evaluation-val"]
+    for split, other in (("test", False), ("val", True)):
+        assert is_of_others(tmp_path / f"evaluation-{split}" / "metrics.json", weights) == other
+    assert not is_of_others(tmp_path / "calibration.json", weights)

@@ -19,8 +19,17 @@ from kdtrain.files import parsed_json, write_atomically
 from kdtrain.shards.index import one_line
 from kdtrain.shards.models import Count, Sha256
 from kdtrain.text import brief, plural
+from kdtrain.training.run_folder import CALIBRATION_FILE
 
-CALIBRATION_FILE = "calibration.json"
+__all__ = [
+    "CALIBRATION_FILE",
+    "Calibration",
+    "Fitted",
+    "calibration_cautions",
+    "read_calibration",
+    "write_calibration",
+]
+
 FEW_PATIENTS = 20
 """Below it the prior of the temperature counts for as much as what was seen."""
 _VERSION = 1

@@ -60,6 +60,16 @@ def outdated_evaluations(run: Path, weights: Path) -> Sequence[str]:
     return sorted(name for name, digest in measured.items() if digest != now)
 
 
+def is_of_others(record: Path, weights: Path) -> bool:
+    """Whether a record that names the weights that it is of is there, and is of others than there are now.
+
+    Args:
+        record: A JSON file, such as a run's calibration.
+        weights: The file of its network.
+    """
+    return record.is_file() and _weights_measured(record) != sha256_of(weights)
+
+
 def _weights_measured(metrics: Path) -> str | None:
     try:
         content = json.loads(metrics.read_text(encoding="utf-8"))

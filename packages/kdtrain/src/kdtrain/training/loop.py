@@ -38,10 +38,10 @@ from kdtrain.training.checkpoints import CheckpointStore, Record
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.engine.group import culprit
 from kdtrain.training.engine.settings import deepspeed_json, engine_settings
-from kdtrain.training.longer import outdated_evaluations
+from kdtrain.training.longer import is_of_others, outdated_evaluations
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.record import TrainingRecord, publish
-from kdtrain.training.run_folder import MODEL_FILE, RunFolder
+from kdtrain.training.run_folder import CALIBRATION_FILE, MODEL_FILE, RunFolder
 
 Batch = Sequence[LoadedSample]
 LossOf = Callable[[nn.Module, Batch, Drawing], BatchLoss]
@@ -339,7 +339,13 @@ class _Loop:
         step = self._engine.step if self._best[0] is None else self._best[0]
         origin = {"step": step, "chosen_by": self._choice.chosen_by, "network": self._phase.network.record}
         publish(self._store.path_of(step), self._folder.path, origin)
-        for name in outdated_evaluations(self._folder.path, self._folder.path / MODEL_FILE):
+        weights = self._folder.path / MODEL_FILE
+        if is_of_others(self._folder.path / CALIBRATION_FILE, weights):
+            self._monitor.say(
+                f"{CALIBRATION_FILE} is of another network than this one; 'kdtrain calibrate' fits it anew, before "
+                "anything is measured"
+            )
+        for name in outdated_evaluations(self._folder.path, weights):
             self._monitor.say(
                 f"{name} measured another network than this one; 'kdtrain evaluate' measures it anew"
             )

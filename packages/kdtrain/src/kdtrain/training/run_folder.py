@@ -37,6 +37,7 @@ RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
 SESSIONS_FILE = "sessions.json"
 MODEL_FILE = "model.safetensors"
+CALIBRATION_FILE = "calibration.json"
 KEPT_VIEWS = "teacher-cache"
 """Subfolder of a run that keeps what its teacher says; made before anything else."""
 PHASES = ("teacher", "baseline", "distill", "finetune")
