@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kdtrain.config.phases import CacheTeacherConfig, DistillConfig, TeacherConfig
 from kdtrain.data.folds.opening import check_source
 from kdtrain.data.teacher_cache.document import SourceDocument
@@ -19,6 +21,7 @@ from kdtrain.model.output_stride import (
 from kdtrain.model.projector import Projection
 from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, union_of
+from kdtrain.shards.models import Shard
 from kdtrain.training.run_folder import RUN_FILE, read_run
 
 DEFAULT_MODEL = TeacherConfig.model_fields["model"].default
@@ -253,7 +256,7 @@ def few_cells(config: Shaped, index: Index, stride: int) -> str | None:
 
 def _training_side_px(config: Shaped, index: Index) -> int:
     joined, train_on = union_of(index, config.train_on)
-    shards = joined.shards_of(train_on)
+    shards = _training_shards(joined, joined.document.sets[train_on])
     sizes = [size for shard in shards for size in joined.sizes_of(shard, config.magnification)]
     if not sizes:
         raise UsageError(
@@ -261,3 +264,13 @@ def _training_side_px(config: Shaped, index: Index) -> int:
             "none; name a split with samples"
         )
     return median_shorter_side(sizes)
+
+
+def _training_shards(index: Index, parts: Sequence[str]) -> Sequence[Shard]:
+    """Those of splits; where the set is seen by a fold, those that any fold trains on: all folds have one network."""
+    if index.view_of is None:
+        return [shard for shard in index.document.shards if shard.split in parts]
+    labelled = {name for name, split in index.document.splits.items() if split.labelled}
+    dealt_out = [shard for shard in index.document.shards if shard.split in labelled]
+    others = [s for s in index.stored.document.shards if s.split in parts and s.split not in labelled]
+    return [*(dealt_out if labelled & set(parts) else []), *others]
