@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from kdtrain.cli.summary import print_evaluation
-from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.evaluation.record import evaluate_predictions
+from kdtrain.evaluation.subject import Evaluation
 
 CLASSES = ("Viable", "Necrosis", "Non-Tumor")
 

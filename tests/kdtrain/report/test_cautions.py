@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.report_runs import SHARD_SET, predictions, rights, write_run, write_sweep
+from kdtrain.errors import UsageError
+from kdtrain.evaluation.calibration import Calibration, Fitted, write_calibration
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.files import sha256_of
 from kdtrain.report.answer import against, seeds_above
@@ -308,3 +311,43 @@ def test_a_difference_in_words(value: float | None, low: float | None, high: flo
     """A difference is above, below or level, and an interval that holds 0 is said to settle nothing."""
     found = Estimate(value=value, low=low, high=high, by_seed=())
     assert against(found, "the baseline", "patient") == text
+
+
+def test_probabilities_of_before_calibrating_or_of_the_split_itself_are_said(tmp_path: Path) -> None:
+    """Calibrated after the evaluation, or on the split that is reported; once it is measured anew, nothing is said."""
+    run = write_run(tmp_path / "run", "baseline", 1, MANY)
+    metrics = run / "evaluation-test" / "metrics.json"
+    content = json.loads(metrics.read_text())
+    measures = Fitted(log_loss=1.0, ece=0.0, brier=0.0)
+    calibration = Calibration(
+        temperature=2.0,
+        split="test",
+        samples=60,
+        patients=60,
+        class_counts={"benign": 30, "tumour": 30},
+        before=measures,
+        after=measures,
+        weights_sha256=content["weights_sha256"],
+        shard_set_sha256=SHARD_SET,
+        trained_on_sha256=SHARD_SET,
+    )
+    write_calibration(run, calibration)
+    assert _warned(_report(run), "Baseline at 1x: calibrated after the evaluation on test, so the")
+    measured = write_run(tmp_path / "measured", "baseline", 1, MANY, temperature=2.0)
+    assert not _warned(_report(measured), "calibrated after")
+    metrics = measured / "evaluation-test" / "metrics.json"
+    content = json.loads(metrics.read_text()) | {"calibration": {"fitted_on_this_split": True}}
+    metrics.write_text(json.dumps(content))
+    assert _warned(
+        _report(measured), "temperature of Baseline at 1x was fitted on the split test that is reported"
+    )
+
+
+def test_students_of_two_strides_are_no_mean(tmp_path: Path) -> None:
+    """Settings left the stride to a rule that came later: one network has 32, the other 8."""
+    runs = [
+        write_run(tmp_path / f"kd{seed}", "distill", 1, MANY, seed=seed, network={"output_stride": stride})
+        for seed, stride in ((0, 32), (1, 8))
+    ]
+    with pytest.raises(UsageError, match="output_stride 32 against 8"):
+        _report(*runs)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from kdtrain.errors import TrainingError, UsageError
     from kdtrain.evaluation.calibrate import calibrate
     from kdtrain.evaluation.calibration import Calibration
-    from kdtrain.evaluation.evaluate import Evaluation, evaluate
+    from kdtrain.evaluation.evaluate import evaluate
+    from kdtrain.evaluation.subject import Evaluation
     from kdtrain.predict.answers.prediction import (
         Failure,
         FastPrice,
@@ -65,7 +66,8 @@ _HOMES = {
     "errors": ("TrainingError", "UsageError"),
     "evaluation.calibrate": ("calibrate",),
     "evaluation.calibration": ("Calibration",),
-    "evaluation.evaluate": ("Evaluation", "evaluate"),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.subject": ("Evaluation",),
     "predict.answers.prediction": (
         "Failure",
         "FastPrice",

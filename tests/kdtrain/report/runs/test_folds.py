@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def write_folds(
     table: dict[int, dict[str, tuple[int, float]]],
     *,
     magnification: float = 1,
+    temperatures: tuple[float | None, ...] = (None, None),
     **more: Any,
 ) -> list[dict]:
     """A run for each fold; entries of sweep.json."""
@@ -71,6 +73,7 @@ def write_folds(
             settings={"fold": number},
             shard_set=fold(number),
             sessions=[SESSION],
+            temperature=temperatures[number - 1],
             **more,
         )
         entries.append(
@@ -220,6 +223,51 @@ def test_runs_of_folds_can_be_named_one_by_one(sweep):
     """Without sweep.json they pool all the same."""
     runs = sorted((sweep / "runs").glob("baseline*"))
     assert cell_of(report_of(*runs), "table-4", "Plain accuracy", "Baseline").value == pytest.approx(50)
+
+
+def test_each_folds_network_has_a_temperature_of_its_own(tmp_path):
+    """Odds of 4 at T = 2 are 2, two of three; odds of 9 at T = 0.5 are 81; the softmax is before, over both folds.
+
+    Every patient is given to the true class, so the log-loss is the mean of what is said: 4 patients of fold 1 with
+    ln(3/2), 4 of fold 2 with ln(82/81); before, ln(5/4) and ln(10/9).
+    """
+    sure = {"p0": (1, 0.8), "p1": (1, 0.8), "p2": (0, 0.2), "p3": (0, 0.2)}
+    surer = {"p4": (1, 0.9), "p5": (1, 0.9), "p6": (0, 0.1), "p7": (0, 0.1)}
+    runs = write_folds(tmp_path, "baseline", {1: sure, 2: surer}, temperatures=(2.0, 0.5))
+    report = report_of(write_sweep(tmp_path, runs))
+    before, after = table_of(report, "probability-scores").rows[0].cells[-2:]
+    assert before.value == pytest.approx((math.log(5 / 4) + math.log(10 / 9)) / 2)
+    assert after.value == pytest.approx((math.log(3 / 2) + math.log(82 / 81)) / 2)
+    assert table_of(report, "calibration-error").rows[0].cells[0].text == "1.25"
+    assert not any("are calibrated" in text for text in report.warnings)
+
+
+def test_folds_of_which_some_are_calibrated_are_said_to_be(tmp_path):
+    """Those that are not answer as their softmax does: log-loss ln(5/4) in fold 1, whose patients are all right."""
+    sure = {"p0": (1, 0.8), "p1": (1, 0.8), "p2": (0, 0.2), "p3": (0, 0.2)}
+    surer = {"p4": (1, 0.9), "p5": (1, 0.9), "p6": (0, 0.1), "p7": (0, 0.1)}
+    runs = write_folds(tmp_path, "baseline", {1: sure, 2: surer}, temperatures=(None, 0.5))
+    report = report_of(write_sweep(tmp_path, runs))
+    after = table_of(report, "probability-scores").rows[0].cells[-1]
+    assert after.value == pytest.approx((math.log(5 / 4) + math.log(82 / 81)) / 2)
+    assert any("Of the 2 networks of baseline at 1x, 1 is calibrated" in text for text in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("unlike", "said"),
+    [
+        ({"settings": {"fold": 2, "epochs": 9}}, "epochs 3 against 9"),
+        ({"network": {"output_stride": 8}}, "output_stride 32 against 8"),
+    ],
+)
+def test_folds_that_are_not_trained_alike_are_no_method(tmp_path, unlike, said):
+    """Of other settings, or of another shape that the settings left to a rule."""
+    for number, more in ((1, {"settings": {"fold": 1}}), (2, {"settings": {"fold": 2}} | unlike)):
+        write_run(
+            tmp_path / f"run{number}", "baseline", 1, said_of(TUMOUR[number]), shard_set=fold(number), **more
+        )
+    with pytest.raises(UsageError, match=f"trained alike.*{said}"):
+        report_of(tmp_path / "run1", tmp_path / "run2")
 
 
 def test_a_fold_that_is_there_twice_is_refused(tmp_path):

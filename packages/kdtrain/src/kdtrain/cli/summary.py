@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtrain.cli.probabilities import probability_lines, probability_rows
-from kdtrain.evaluation.evaluate import Evaluation
 from kdtrain.evaluation.notes import LevelCounts, level_notes
+from kdtrain.evaluation.subject import Evaluation
 from kdtrain.phases.cache_plan import CachePlan
 from kdtrain.phases.cache_teacher import CacheSummary
 from kdtrain.sweep.display import duration

@@ -23,8 +23,6 @@ from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 
-__all__ = ["Evaluation", "evaluate"]
-
 
 def evaluate(
     run: Path | str,

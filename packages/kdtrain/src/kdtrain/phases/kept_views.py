@@ -60,7 +60,7 @@ def _nothing_to_train(config: DistillConfig) -> bool:
     if not (config.out / RUN_FILE).is_file():
         return False
     before = read_run(config.out, what="--out")["settings"]
-    now = json.loads(json.dumps(config.record))
+    now = json.loads(json.dumps(config.record, allow_nan=False))
     if before == now:
         return (config.out / MODEL_FILE).is_file()
     return before | {"epochs": now["epochs"]} != now or why_not_longer(before, now) is not None

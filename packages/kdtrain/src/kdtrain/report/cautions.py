@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from kdtrain.evaluation.notes import interval_notes, level_notes
-from kdtrain.report.runs.groups import RunGroup, differing
+from kdtrain.report.runs.folds import networks_of
+from kdtrain.report.runs.groups import RunGroup, differing, settings_of
 from kdtrain.report.runs.results import Results
-from kdtrain.report.runs.run import Run
 from kdtrain.report.runs.scoring import METRICS
 from kdtrain.shards.models import magnification_name
 from kdtrain.text import plural
@@ -56,6 +56,7 @@ def cautions(results: Results) -> tuple[str, ...]:
         *_one_seed(results),
         *_chosen_on_split(results),
         *_chosen_without_classes(results),
+        *_calibrated(results),
         *_unlike_settings(results),
         *_unlike_lengths(results),
         *_other_teacher(results),
@@ -148,6 +149,31 @@ def _chosen_without_classes(results: Results) -> Iterator[str]:
         )
 
 
+def _calibrated(results: Results) -> Iterator[str]:
+    """Probabilities that are not what they seem: of the split itself, of before, or of some networks only."""
+    networks = {
+        group.title: [one for run in group.runs for one in networks_of(run)] for group in results.groups
+    }
+    split = results.collection.split
+    if fitted := [title for title, runs in networks.items() if any(run.fitted_here for run in runs)]:
+        yield (
+            f"The temperature of {_named(fitted)} was fitted on the split {split} that is reported: the calibrated "
+            "probabilities look better than they are elsewhere. Calibrate on another split."
+        )
+    if since := [title for title, runs in networks.items() if any(run.calibrated_since for run in runs)]:
+        yield (
+            f"{_named(since)}: calibrated after the evaluation on {split}, so the probabilities here are those of "
+            "before. Run 'kdtrain evaluate' again."
+        )
+    for title, runs in networks.items():
+        count = sum(run.temperature is not None for run in runs)
+        if 0 < count < len(runs):
+            yield (
+                f"Of the {len(runs)} networks of {title}, {count} {'is' if count == 1 else 'are'} calibrated and the "
+                "others are not: its probabilities are of both kinds. Calibrate all of them or none."
+            )
+
+
 def _trained_on_split(results: Results) -> Iterator[str]:
     split = results.collection.split
     groups = [g for g in results.groups if split in _shard_set(g)["train_on"]]
@@ -161,7 +187,7 @@ def _trained_on_split(results: Results) -> Iterator[str]:
 def _unlike_settings(results: Results) -> Iterator[str]:
     found: dict[str, list[RunGroup]] = {}
     for group, baseline in _against_baseline(results):
-        if different := differing(_settings(baseline.runs[0]), _settings(group.runs[0]), _COMPARABLE):
+        if different := differing(settings_of(baseline.runs[0]), settings_of(group.runs[0]), _COMPARABLE):
             found.setdefault("; ".join(different), []).append(group)
     for settings, groups in found.items():
         yield (
@@ -190,14 +216,6 @@ def _against_baseline(results: Results) -> Iterator[tuple[RunGroup, RunGroup]]:
         baseline = results.baseline(group)
         if baseline is not None and group is not baseline and group.phase != "finetune":
             yield group, baseline
-
-
-def _settings(run: Run) -> Mapping[str, Any]:
-    """With the network that a student took over from its teacher, which its own settings leave out."""
-    network = run.record["network"]
-    usual = {"width": 1.0, "stem": "standard"}
-    shape = {"model": network["model"], "output_stride": network["output_stride"]}
-    return {**run.settings, **shape, **{name: network.get(name, usual[name]) for name in usual}}
 
 
 def _other_teacher(results: Results) -> Iterator[str]:
@@ -262,8 +280,12 @@ def _shard_set(group: RunGroup) -> Mapping[str, Any]:
 
 
 def _titles(groups: Sequence[RunGroup]) -> str:
-    named = ", ".join(group.title for group in groups[:NAMED])
-    return named + (f" and {len(groups) - NAMED} more" if len(groups) > NAMED else "")
+    return _named([group.title for group in groups])
+
+
+def _named(titles: Sequence[str]) -> str:
+    named = ", ".join(titles[:NAMED])
+    return named + (f" and {len(titles) - NAMED} more" if len(titles) > NAMED else "")
 
 
 def _were(groups: Sequence[RunGroup]) -> str:

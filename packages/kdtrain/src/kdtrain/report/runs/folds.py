@@ -27,6 +27,7 @@ from kdtrain.errors import UsageError
 from kdtrain.evaluation.metrics import IntArray
 from kdtrain.evaluation.predictions import check_predictions
 from kdtrain.evaluation.temperature import UNCHANGED, Temperature
+from kdtrain.report.runs.groups import decisive, differing
 from kdtrain.report.runs.run import Cost, Curve, Curves, Run
 
 _NAMED = 3
@@ -79,6 +80,11 @@ def fold_record(run: Run) -> Mapping[str, Any]:
     return record
 
 
+def networks_of(run: Run) -> tuple[Run, ...]:
+    """The runs that were trained: of pooled folds each, else the run itself."""
+    return run.folds if isinstance(run, PooledRun) else (run,)
+
+
 def pool_folds(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[tuple[Run, str], ...]]:
     """Runs of folds together, all others as they are.
 
@@ -87,7 +93,7 @@ def pool_folds(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[tuple[Run, s
 
     Returns:
         The runs, pooled ones in the place of their first; and runs that are left out, each with the reason: folds of
-        theirs are not there, or were measured on others, so that not every patient is tested.
+        theirs are not there, or were measured on others, so that not every patient is tested; or they are not alike.
 
     Raises:
         UsageError: Two runs are the same fold of the same thing; or folds differ among runs.
@@ -124,6 +130,8 @@ def _incomplete(group: Sequence[Run]) -> str:
             f"the evaluation of {other.name} is not of its fold's patients, but of another set: measure it again by "
             "'kdtrain evaluate' on the set of the folds"
         )
+    if unlike := _unlike(group):
+        return f"folds are one method only where they are trained alike, and here they differ: {unlike}"
     missing = [number for number in range(1, count + 1) if number not in there]
     if not missing:
         return ""
@@ -132,6 +140,15 @@ def _incomplete(group: Sequence[Run]) -> str:
         f"of its {count} folds, {named} {'is' if len(missing) == 1 else 'are'} not there, so that not every patient is "
         "tested: complete the sweep, or name the runs of all folds"
     )
+
+
+def _unlike(group: Sequence[Run]) -> str:
+    first = decisive(group[0])
+    for run in group[1:]:
+        own = decisive(run)
+        if different := differing(first, own, sorted({*first, *own} - {"fold"})):
+            return f"{group[0].name} and {run.name} in {'; '.join(different)}"
+    return ""
 
 
 def _measured_elsewhere(run: Run) -> bool:

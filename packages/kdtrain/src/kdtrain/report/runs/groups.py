@@ -98,7 +98,7 @@ def _check_group(title: str, group: Sequence[Run]) -> None:
                 "have two numbers; leave one out, or give one a label of its own: 'LABEL=RUN'"
             )
     for run in group[1:]:
-        one, other = _decisive(first), _decisive(run)
+        one, other = decisive(first), decisive(run)
         if different := differing(one, other, sorted({*one, *other} - {"seed"})):
             raise UsageError(
                 f"{first.name} and {run.name} would be averaged as {title}, but their settings differ: "
@@ -107,11 +107,22 @@ def _check_group(title: str, group: Sequence[Run]) -> None:
             )
 
 
-def _decisive(run: Run) -> Mapping[str, Any]:
+def settings_of(run: Run) -> Mapping[str, Any]:
+    """Its settings, with the shape that its network has: settings may leave it to the teacher or to a rule."""
+    network = run.record["network"]
+    usual = {"width": 1.0, "stem": "standard"}
+    shape = {name: network[name] for name in ("model", "output_stride") if name in network}
+    return {**run.settings, **shape, **{name: network.get(name, usual[name]) for name in usual}}
+
+
+def decisive(run: Run) -> Mapping[str, Any]:
     """What decided the weights: the settings, and what kind of teacher, if any; which seed of it may differ."""
     known = run.record["shard_set"].get("teacher", {})
     teacher = {**known.get("network", {}), **{key: known[key] for key in ("kind", "sha256") if key in known}}
-    return {**run.settings, **{f"the teacher's {key}": teacher[key] for key in _OF_TEACHER if key in teacher}}
+    return {
+        **settings_of(run),
+        **{f"the teacher's {key}": teacher[key] for key in _OF_TEACHER if key in teacher},
+    }
 
 
 def method_of(record: Mapping[str, Any], students: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from kdtrain.errors import UsageError
+from kdtrain.evaluation.calibration import read_calibration
 from kdtrain.evaluation.predictions import Prediction, read_predictions_csv
 from kdtrain.evaluation.record import METRICS_FILE, PREDICTIONS_FILE, evaluation_folder
 from kdtrain.evaluation.temperature import Temperature
@@ -56,6 +57,7 @@ class Run:
         predictions: Predictions of the split's samples, sorted by key.
         temperature: Of its probabilities; None where it was not calibrated when it was evaluated.
         fitted_here: Whether that temperature was fitted on samples of the reported split.
+        calibrated_since: Whether it was calibrated, or otherwise, after it was evaluated.
         weights_sha256: SHA-256 of model.safetensors.
         shard_set_sha256: SHA-256 of the index of the set that it was evaluated on.
         cost: Cost of a forward pass.
@@ -80,6 +82,7 @@ class Run:
     chosen_step: int
     sessions: tuple[Session, ...]
     curves: Curves
+    calibrated_since: bool = False
 
     @property
     def applied_temperature(self) -> Temperature | None:
@@ -194,12 +197,22 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         chosen_step=step,
         sessions=tuple(RunFolder(folder).sessions()),
         curves=read_curves(folder, metric=metric_of(record)),
+        calibrated_since=_temperature(folder, metrics["weights_sha256"]) not in (None, table.temperature),
     )
 
 
 def _fitted_here(metrics: Mapping[str, Any]) -> bool:
     calibration = metrics.get("calibration")
     return isinstance(calibration, dict) and bool(calibration.get("fitted_on_this_split"))
+
+
+def _temperature(folder: Path, weights: str) -> float | None:
+    """That the run has now; None also where its record is damaged, which evaluating it anew would tell."""
+    try:
+        calibration = read_calibration(folder, weights, what="RUN")
+    except UsageError:
+        return None
+    return None if calibration is None else calibration.temperature
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
