@@ -223,6 +223,24 @@ def test_a_run_begun_with_the_same_settings_goes_on(index, tmp_path):
     assert jobs(recipe(settings={"workers": 0, "log_every": 9}), index, tmp_path)
 
 
+def test_a_new_seed_has_the_stride_of_those_begun_before_auto(index, tmp_path):
+    """Begun when 32 was the default: seed 1 has 32 too, also once it is begun itself; another method does not."""
+    old = jobs(recipe(settings={"output_stride": 32}), index, tmp_path)
+    for name in old:
+        path = begun(old, index, name) / "run.json"
+        content = json.loads(path.read_text())
+        if name.startswith("kd"):
+            content["settings"]["output_stride"] = None
+        path.write_text(json.dumps(content))
+    kd = {"phase": "distill", "train_on": "aux1"}
+    given = recipe(methods={"Baseline": {"phase": "baseline"}, "KD": kd, "KD 2": kd}, seeds=(0, 1))
+    strides = {"kd-2.5x-seed0": 32, "kd-2.5x-seed1": 32, "baseline-2.5x-seed1": 32, "kd-2-2.5x-seed1": 4}
+    found = jobs(given, index, tmp_path)
+    assert {name: found[name].network.output_stride for name in strides} == strides
+    begun(found, index, "kd-2.5x-seed1")
+    assert jobs(given, index, tmp_path)["kd-2.5x-seed1"].network.output_stride == 32
+
+
 def test_a_changed_recipe_is_refused_with_run_and_setting(index, tmp_path):
     """Runs are never mixed; both values are shown."""
     begun(jobs(recipe(), index, tmp_path), index, "baseline-2.5x-seed0")

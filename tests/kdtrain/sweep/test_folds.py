@@ -43,13 +43,9 @@ TEACHER, KD = "teacher-10x-seed0-fold{}", "kd-2.5x-seed0-fold{}"
 class InProcess:
     """A launcher that trains and measures here, one run after the other, and can lose its power before one."""
 
-    def __init__(self, shards: Path, out: Path, stops_at: str = "") -> None:
+    def __init__(self, shards: Path, out: Path, evaluate: dict[str, Any], stops_at: str = "") -> None:
         self.started: list[str] = []
-        self._where: dict[str, Any] = {
-            "shards": shards,
-            "out": out,
-            "evaluate": EvaluateRecipe(**RECIPE["evaluate"]),
-        }
+        self._where: dict[str, Any] = {"shards": shards, "out": out, "evaluate": EvaluateRecipe(**evaluate)}
         self._stops_at = stops_at
         self._running: list[tuple[Job, bool]] = []
 
@@ -86,7 +82,7 @@ class Sweep:
     def __call__(self, *options: object, recipe: dict[str, Any] = RECIPE, stops_at: str = "") -> Run:
         path = self.folder / "recipe.yaml"
         path.write_text(yaml.safe_dump(recipe))
-        launcher = InProcess(self.shards, self.out, stops_at)
+        launcher = InProcess(self.shards, self.out, recipe["evaluate"], stops_at)
         self.started = launcher.started
         self._patch.setattr(command, "_launcher", lambda *_: nullcontext(launcher))
         return kdtrain("sweep", path, "--shards", self.shards, "--out", self.out, *options)
@@ -337,6 +333,17 @@ def test_a_dry_run_names_folds_and_cost(sweep, monkeypatch):
         ((), {"folds": {"count": 3, "splits": ["aux1"]}}, "'aux1' is no labelled split"),
         (("--folds", 3), {"evaluate": {"splits": ["val"]}}, "whose split is 'test'; leave 'splits' out"),
         (("--folds", 3), {"settings": {"fold": 1}}, "'fold' cannot be set here"),
+        (
+            ("--folds", 3),
+            {"evaluate": {"calibrate_on": "eval"}},
+            "a fold has no 'eval', but aux1, dev, test, train, val",
+        ),
+        (("--folds", 3), {"evaluate": {"calibrate_on": "aux1"}}, "'aux1', which holds no labelled samples"),
+        (
+            ("--folds", 3),
+            {"evaluate": {"calibrate_on": "val"}, "settings": {"validate_on": "none"}},
+            "a fold has no 'val', but aux1, test, train; give val, the patients of the next fold",
+        ),
         (
             ("--folds", 3),
             {"methods": {"KD": {"phase": "distill", "teacher_cache": "cache"}}},

@@ -16,13 +16,13 @@ from kdtrain.data.sets import check_phase, choice_of, samples_of
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.calibrate import why_not_calibrate
 from kdtrain.files import sha256_of
-from kdtrain.phases.begun import as_begun
-from kdtrain.phases.networks import check_init
+from kdtrain.phases.begun import as_begun, as_others
+from kdtrain.phases.networks import Shaped, check_init, chosen_stride
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.folds import planned_view
-from kdtrain.sweep.graph import PlannedRun
+from kdtrain.sweep.graph import PlannedRun, alike
 from kdtrain.sweep.jobs import Job, chosen_of, config_of, existing_job, network_of, stride_warning
 from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.sweep.state import is_shorter, weights_sha256
@@ -75,29 +75,38 @@ def check_evaluation(evaluate: EvaluateRecipe, index: Index) -> None:
     Raises:
         UsageError: Names the split.
     """
-    named = [("splits", split) for split in evaluate.splits]
+    for split in evaluate.splits:
+        _check_labelled("splits", split, index)
     if evaluate.calibrate_on is not None:
-        named.append(("calibrate_on", evaluate.calibrate_on))
-    for key, split in named:
-        try:
-            index.require(split=split)
-        except ShardError as error:
-            raise UsageError(f"evaluate.{key}: {error}") from None
-        if not index.is_labelled(split) or not samples_of(index, split):
-            raise UsageError(
-                f"evaluate.{key}: nothing can be measured on {split!r}, which holds no labelled samples; choose "
-                "another"
-            )
+        _check_labelled("calibrate_on", evaluate.calibrate_on, index)
+
+
+def _check_labelled(key: str, split: str, index: Index) -> None:
+    try:
+        index.require(split=split)
+    except ShardError as error:
+        raise UsageError(f"evaluate.{key}: {error}") from None
+    if not index.is_labelled(split) or not samples_of(index, split):
+        raise UsageError(
+            f"evaluate.{key}: nothing can be measured on {split!r}, which holds no labelled samples; choose another"
+        )
 
 
 def _check_calibration(job: Job, evaluate: EvaluateRecipe, index: Index) -> None:
-    """The rule of kdtrain.evaluation.calibrate, on what is planned."""
-    if evaluate.calibrate_on is None or not job.measured:
+    """The rule of kdtrain.evaluation.calibrate, on what is planned; of a fold, on the splits that it has."""
+    on = evaluate.calibrate_on
+    if on is None or not job.measured:
         return
+    if job.run.fold is not None and on not in index.document.sets:
+        raise UsageError(
+            f"evaluate.calibrate_on: a fold has no {on!r}, but {', '.join(sorted(index.document.sets))}; give val, the "
+            "patients of the next fold, who are there unless validate_on is 'none'"
+        )
+    _check_labelled("calibrate_on", on, index)
     teachers = [part for need in job.needs if job.run.phase == "distill" for part in need.trained_on]
     learned = dict.fromkeys(teachers, "its teacher") | dict.fromkeys(job.trained_on, "the network")
-    if reason := why_not_calibrate(index, evaluate.calibrate_on, learned):
-        raise UsageError(f"evaluate.calibrate_on: {evaluate.calibrate_on} {reason}")
+    if reason := why_not_calibrate(index, on, learned):
+        raise UsageError(f"evaluate.calibrate_on: {on} {reason}")
 
 
 def _job(
@@ -116,6 +125,8 @@ def _job(
     if folds is not None:
         index, note = planned_view(config, folds, index)
     labelled = run.phase != "distill"
+    if isinstance(config, Shaped) and (free := chosen_stride(config, index)) is not None:
+        config = as_others(config, alike(run, folder.parent), free.stride)
     if isinstance(config, FinetuneConfig):
         _check_training_set(config, needs[0], index)
     network = network_of(config, needs, index)

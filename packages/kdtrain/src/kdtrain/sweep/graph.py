@@ -138,6 +138,16 @@ def run_name(label: str, magnification: float, seed: int) -> str:
     return f"{slug(label)}-{magnification:g}x-seed{seed}"
 
 
+def alike(run: PlannedRun, runs: Path) -> list[Path]:
+    """Folders of a sweep's runs that differ from this one in the seed or the fold, itself among them, if begun.
+
+    Args:
+        run: As planned.
+        runs: The folder of the sweep's runs.
+    """
+    return sorted(runs.glob(f"{slug(run.method)}-{run.magnification:g}x-seed*"))
+
+
 def _teachers(recipe: Recipe, existing: ExistingTeacher | None) -> dict[int, PlannedRun]:
     """The teacher of each seed; empty where the recipe has none."""
     teacher = recipe.teacher
