@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,8 @@ import pytest
 import kdtrain as package
 import slideprep
 from docs.pages import ROOT, blocks
-from fixtures.bundles import CLASSES, Made, make_bundle
+from fixtures.bundles import CLASSES, SETTINGS, Made, make_bundle
+from fixtures.commands import run_of
 from fixtures.modes import unshared, usual_umask
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
@@ -34,7 +36,16 @@ from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import SlideImages
 from kdtrain.predict.read_images import read_slide
 from kdtrain.shards.index import read_index
+from slideprep.cli.main import main as slideprep_command
 from slideprep.regions.extraction import Extraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Slides of another place, with their labels."""
+
+    slides: tuple[Path, ...]
+    labels: Path
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +89,129 @@ def test_slides_are_said_to_be_what_their_shards_are(made: Made, tmp_path: Path,
         for name in ("p_gland", "p_stroma"):
             assert float(row[name]) == pytest.approx(float(expected[key][name]), abs=2e-6)
     assert rows(tmp_path / "out" / "failures.csv") == []
+
+
+@pytest.fixture(scope="module")
+def elsewhere(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    """Four slides of another laboratory: scanned at 40x, of half the density, their classes in another order."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "slides").mkdir()
+    slides = []
+    for number in range(4):
+        pale = (255 * np.sqrt(np.roll(picture(640, 512), 31 * number + 7, axis=1) / 255)).astype(np.uint8)
+        slides.append(write_svs(folder / "slides" / f"other-{number}.svs", pale, mpp=0.25, objective=40))
+    labels = folder / "labels.csv"
+    rows = [f"{path.name},{('stroma', 'gland')[n // 2]},q{n // 2},test" for n, path in enumerate(slides)]
+    labels.write_text("\n".join(["slide,label,patient,split", *rows]) + "\n", encoding="utf-8")
+    return Elsewhere(slides=tuple(slides), labels=labels)
+
+
+def outside_set(elsewhere: Elsewhere, out: Path, classes: str) -> Path:
+    """Their shard set."""
+    told = ("--labels", elsewhere.labels, "--classes", classes, "--out", out)
+    built = run_of(slideprep_command, "build-shards", *elsewhere.slides, *told, *SETTINGS)
+    assert built.code == 0, built.said
+    return out
+
+
+def numbers(levels: object) -> list[float]:
+    """Every number below, in order."""
+    if isinstance(levels, dict):
+        return [one for key in sorted(levels) for one in numbers(levels[key])]
+    if isinstance(levels, list):
+        return [one for part in levels for one in numbers(part)]
+    return [float(levels)] if isinstance(levels, int | float) else []
+
+
+def test_a_bundle_is_measured_elsewhere_as_its_run_is(
+    made: Made, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    """On the same images evaluate RUN, evaluate BUNDLE and predict --labels agree to 1e-6, and say what is shifted."""
+    few = ("--workers", 0, "--iterations", 10_000)
+    same = outside_set(elsewhere, tmp_path / "same", "gland,stroma")
+    run = shutil.copytree(made.run, tmp_path / "run")
+    done = kdtrain("evaluate", run, "--shards", same, *few)
+    assert done.code == 0, done.said
+    # The same slides, with the classes numbered the other way round.
+    other = outside_set(elsewhere, tmp_path / "other", "stroma,gland")
+    done = kdtrain("evaluate", made.bundle, "--shards", other, "--out", tmp_path / "measured", *few)
+    assert done.code == 0, done.said
+    assert "scanned at 40x, the training slides at 20x" in done.said
+    said = kdtrain(
+        *("predict", made.bundle, *elsewhere.slides, "--labels", elsewhere.labels),
+        *("--out", tmp_path / "out", "--workers", 0),
+    )
+    assert said.code == 0, said.said
+    assert "scanned at 40x, the training slides at 20x" in said.said
+    folders = (run / "evaluation-test", tmp_path / "measured", tmp_path / "out" / "evaluation")
+    measured = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    assert len(numbers(measured[0]["levels"])) > 200
+    for one in measured[1:]:
+        assert one["classes"] == measured[0]["classes"] == ["gland", "stroma"]
+        assert numbers(one["levels"]) == pytest.approx(numbers(measured[0]["levels"]), abs=1e-6)
+    assert measured[1]["shift"]["level0_objectives"]["here"] == {"40": 4}
+    assert measured[1]["shift"]["stain"]["density_red"]["shift"] < -1
+    assert numbers(measured[2]["shift"]) == pytest.approx(numbers(measured[1]["shift"]), abs=1e-9)
+    assert (folders[1] / "roc.csv").read_text().startswith("level,class,threshold,")
+    assert not (tmp_path / "out" / "evaluation" / "kdtrain.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("evaluate", "BUNDLE", "--shards", "SET"), "is a bundle, which is sealed"),
+        (
+            ("evaluate", "BUNDLE", "--shards", "SET", "--out", "BUNDLE/inside"),
+            "is in the bundle, which is sealed",
+        ),
+        (("evaluate", "BUNDLE", "--shards", "SET", "--out", "SET"), "holds no evaluation of a bundle"),
+        (
+            ("evaluate", "BUNDLE", "--shards", "SET", "--out", "NEW", "--probe"),
+            "--probe measures the features of a RUN",
+        ),
+        (("evaluate", "BUNDLE", "--shards", "SET", "--out", "NEW", "--split", "dev"), "dev"),
+        (("evaluate", "RUN", "--shards", "SET", "--out", "NEW"), "--out is for a bundle"),
+        (
+            ("predict", "BUNDLE", "SLIDE", "--labels", "LABELS"),
+            "has the class Gland, and the network knows gland, stroma",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_work(
+    made: Made, tmp_path: Path, command: tuple[str, ...], words: str
+) -> None:
+    """Nothing is written into a bundle or over something else, and a class that the network does not know is named."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide,label\nslide-0.svs,Gland\n", encoding="utf-8")
+    places = {
+        "SET": made.shards,
+        "RUN": made.run,
+        "NEW": tmp_path / "new",
+        "SLIDE": made.slides[0],
+        "LABELS": labels,
+    }
+    told = [
+        str(made.bundle / "inside") if one == "BUNDLE/inside" else places.get(one, one) for one in command
+    ]
+    done = kdtrain(*(made.bundle if one == "BUNDLE" else one for one in told))
+    assert words in done.said, done.said
+    assert done.code in (1, 2)
+    assert not (tmp_path / "new").exists()
+    assert not (made.bundle / "inside").exists()
+
+
+def test_slides_without_a_label_are_predicted_and_not_measured(made: Made, tmp_path: Path) -> None:
+    """One of two has a class: one slide is measured, the other only predicted; without any class nothing is."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide,label\nslide-0.svs,gland\nslide-1.svs,\n", encoding="utf-8")
+    told = ("predict", made.bundle, *made.slides[:2], "--labels", labels, "--workers", 0)
+    done = kdtrain(*told, "--json")
+    assert done.code == 0, done.said
+    document = json.loads(done.said)
+    assert document["evaluation"]["slides"] == {"measured": 1, "without_label": 1, "labelled_but_failed": 0}
+    assert len(document["slides"]) == 2
+    labels.write_text("slide,objective\nslide-0.svs,20\n", encoding="utf-8")
+    assert "evaluation" not in json.loads(kdtrain(*told, "--json").said)
 
 
 def test_the_network_sees_the_pixels_of_the_shard(made: Made) -> None:

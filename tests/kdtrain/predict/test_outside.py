@@ -97,7 +97,7 @@ def test_a_slide_like_the_training_slides_has_nothing_said_of_it(data: TrainingD
     """Neither slide nor image lies outside."""
     outside = Outside(data, "auto")
     assert outside.of_slide(IMAGES) == ()
-    assert outside.of_image(PINK) == ()
+    assert outside.of_image(PINK, stain_numbers(PINK)) == ()
 
 
 def test_another_objective_and_a_missing_mpp_are_said(data: TrainingData) -> None:
@@ -112,7 +112,7 @@ def test_another_objective_and_a_missing_mpp_are_said(data: TrainingData) -> Non
 def test_another_stain_and_size_are_said(data: TrainingData) -> None:
     """A green image twice as large differs in size and in stain."""
     green = np.full((128, 128, 3), (60, 200, 60), np.uint8)
-    said = " ".join(Outside(data, "auto").of_image(green))
+    said = " ".join(Outside(data, "auto").of_image(green, stain_numbers(green)))
     assert "128 x 128 px" in said
     assert "stain" in said
 

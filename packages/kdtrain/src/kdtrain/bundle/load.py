@@ -26,6 +26,7 @@ from kdtrain.text import reason_of
 
 if TYPE_CHECKING:
     from kdtrain.model.network import Network
+    from kdtrain.model.resnet import Model
 
 Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -135,9 +136,19 @@ class OpenBundle:
             raise UsageError(f"{path} cannot be run by ONNX Runtime ({reason}); {COPY_AGAIN}") from None
 
     def _pytorch(self, device: str, threads: int | None) -> Runtime:
-        from safetensors.torch import load_file
-
         from kdtrain.bundle.runtime_pytorch import PytorchRuntime
+
+        return PytorchRuntime(
+            self.model(), self.network, device=device, threads=threads, temperature=self.temperature
+        )
+
+    def model(self) -> Model:
+        """The network with its weights as PyTorch has it, on the CPU, in evaluation mode.
+
+        Raises:
+            UsageError: The weights do not fit.
+        """
+        from safetensors.torch import load_file
 
         try:
             model = self.network.build(seed=0)
@@ -149,9 +160,7 @@ class OpenBundle:
                 f"{self.path / WEIGHTS_FILE} is not the {self.document.architecture.model} of {BUNDLE_FILE} "
                 f"({reason}); {COPY_AGAIN}"
             ) from None
-        return PytorchRuntime(
-            model, self.network, device=device, threads=threads, temperature=self.temperature
-        )
+        return model.eval()
 
 
 def open_bundle(path: Path | str) -> OpenBundle:

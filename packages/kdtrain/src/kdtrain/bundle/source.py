@@ -8,7 +8,7 @@ whatever is wrong is said in the first seconds. Then the shard set is measured f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,20 +216,36 @@ def measure_training_data(
         ShardError: The set lacks one of them, or is damaged.
     """
     joined, name = union_of(index, train_on)
+    sizes = [size for shard in joined.shards_of(name) for size in joined.sizes_of(shard, magnification)]
+    samples = measured_samples(index, train_on, magnification, most=most, on_image=on_image)
+    return training_data(sizes, [_measured(sample, magnification) for sample in samples])
+
+
+def measured_samples(
+    index: Index,
+    parts: Sequence[str],
+    magnification: float,
+    *,
+    most: int = MOST_MEASURED,
+    on_image: Callable[[int, int], None] = lambda done, of: None,
+) -> Iterator[LoadedSample]:
+    """Evenly spaced samples of splits or sets, or all; the arguments are those of measure_training_data.
+
+    Raises:
+        ShardError: The set lacks one of them, or is damaged.
+    """
+    joined, name = union_of(index, parts)
     reader = SampleReader(joined, name, [magnification])
     refs = [
         SampleRef(i, position) for i, shard in enumerate(reader.shards) for position in range(shard.samples)
     ]
-    sizes = [size for shard in reader.shards for size in joined.sizes_of(shard, magnification)]
     chosen = evenly_spaced(refs, most)
-    rows = []
     try:
-        for ref in chosen:
-            rows.append(_measured(reader.load(ref), magnification))
-            on_image(len(rows), len(chosen))
+        for done, ref in enumerate(chosen, start=1):
+            yield reader.load(ref)
+            on_image(done, len(chosen))
     finally:
         reader.close()
-    return training_data(sizes, rows)
 
 
 def evenly_spaced(refs: Sequence[SampleRef], most: int) -> list[SampleRef]:

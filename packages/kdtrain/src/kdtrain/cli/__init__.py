@@ -2,5 +2,5 @@
 
 Reading order: ``streams``, ``exit_codes``, ``docstrings``, ``numbers`` and ``options`` (settings to options), ``main``
 (the commands of the phases), ``evaluate``, ``sweep``, ``export``, ``predict`` and ``predicted`` (the others, and what
-is said of predictions), ``summary`` (the last screen of a run).
+is said of predictions), ``measured`` (the table of metrics), ``summary`` (the last screen of a run).
 """

@@ -11,6 +11,7 @@ import click
 
 from kdtrain.cli.exit_codes import exit_codes
 from kdtrain.cli.numbers import MOST_DRAWS, MOST_GB, MOST_SEED, Number
+from kdtrain.errors import UsageError
 from kdtrain.shards.cache import DEFAULT_GB, cache_settings
 
 _ITERATIONS = click.option(
@@ -69,9 +70,14 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command("evaluate")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--shards", required=True, help="Folder of the shard set, or its URL.")
 @click.option("--split", default="test", show_default=True, help="Labelled split or set.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for what is measured of a BUNDLE; that of a RUN lies in the run.",
+)
 @_bootstrap_options
 @click.option(
     "--probe",
@@ -80,16 +86,57 @@ def _bootstrap_options(command: Callable[..., None]) -> Callable[..., None]:
     "cross-validated by patient, on one split or on several, separated by commas.",
 )
 @reading_options
-def evaluate_command(shard_cache: Path | None, shard_cache_gb: float, *, probe: bool, **options: Any) -> None:
-    """Measure a run's network on a split: metrics with 95 % intervals, predictions, GFLOPs."""
+def evaluate_command(
+    run: Path,
+    out: Path | None,
+    shard_cache: Path | None,
+    shard_cache_gb: float,
+    *,
+    probe: bool,
+    **options: Any,
+) -> None:
+    """Measure a network on a split: metrics with 95 % intervals, predictions, GFLOPs.
+
+    RUN is the folder of a run. BUNDLE is what 'kdtrain export' made of one: it is measured on a set of others, whose
+    classes are matched by name, and how their images differ from those of training is said with it.
+    """
     with exit_codes():
-        from kdtrain.cli.summary import print_evaluation
-        from kdtrain.evaluation import evaluate, probing
+        folder = _folder_for(run, out, probe)
         from kdtrain.screen import console
 
-        cache = cache_settings(shard_cache, shard_cache_gb)
+        told: dict[str, Any] = {
+            **options,
+            "console": console(stderr=True),
+            "cache": cache_settings(shard_cache, shard_cache_gb),
+        }
+        if folder is not None:
+            from kdtrain.bundle.evaluate import evaluate_bundle
+            from kdtrain.cli.measured import print_validation
+
+            found = evaluate_bundle(run, out=folder, **told)
+            print_validation(found.metrics, found.folder, console())
+            return
+        from kdtrain.cli.summary import print_evaluation
+        from kdtrain.evaluation import evaluate, probing
+
         measure = probing.probe if probe else evaluate.evaluate
-        print_evaluation(measure(**options, console=console(stderr=True), cache=cache), console())
+        print_evaluation(measure(run, **told), console())
+
+
+def _folder_for(folder: Path, out: Path | None, probe: bool) -> Path | None:
+    """Where what is measured of a bundle goes; None of a run. Options of the other are refused."""
+    is_bundle = (folder / "bundle.json").is_file() and not (folder / "run.json").exists()
+    if is_bundle and out is None:
+        raise UsageError(
+            f"{folder} is a bundle, which is sealed and not written into; give a folder for what is measured by --out"
+        )
+    if is_bundle and probe:
+        raise UsageError("--probe measures the features of a RUN; give the run that the bundle was made of")
+    if not is_bundle and out is not None:
+        raise UsageError(
+            f"--out is for a bundle, and {folder} is none: what is measured of a run lies in its folder; leave it out"
+        )
+    return out if is_bundle else None
 
 
 @click.command("compare")

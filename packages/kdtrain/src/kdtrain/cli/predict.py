@@ -33,7 +33,8 @@ _KEPT = "slides that were finished are kept in --out, and the same command goes 
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    help="labels.csv whose columns objective and mpp correct single slides.",
+    help="labels.csv: slides that it gives a class are measured, and its columns objective and mpp correct single "
+    "slides.",
 )
 @click.option(
     "--tissue",
@@ -112,7 +113,8 @@ def predict_command(as_json: bool, **options: Any) -> None:
 
     SLIDE is a file, a folder, a glob, an address, or a CSV file with a column 'path'. With --out, the same command
     again goes on where it was stopped. Slides that cannot be predicted are listed, and the others completed (exit
-    code 3).
+    code 3). With --labels it is also said how often the network is right, and how the slides differ from those that it
+    was trained on.
     """
     with exit_codes(_KEPT):
         request = _request(**options)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdtrain.cli.measured import print_validation
 from kdtrain.predict.answers.prediction import FastPrice, SlidePrediction, slide_key
 from kdtrain.predict.answers.request import PAGE_FILE, Request
+from kdtrain.predict.results import ResultsFolder
 from kdtrain.predict.run import Outcome
-from kdtrain.text import visible
+from kdtrain.text import plural, visible
 
 SHOWN = 40
 """Slides in the table; all of them are in predictions.csv."""
@@ -29,10 +32,23 @@ def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
         console.print(_shown(f"probabilities: {outcome.probabilities}"))
     for style, line in _lines(outcome):
         console.print(_shown(line, style))
+    if outcome.measured is not None:
+        _print_measured(outcome.measured, request, console)
     if request.out is not None:
         console.print(_shown(f"files    {request.out}"))
         for page in _pages(outcome, request, request.out):
             console.print(_shown(f"page     {page}"))
+
+
+def _print_measured(measured: Mapping[str, Any], request: Request, console: Console) -> None:
+    """How often it is right, of the slides whose class is known."""
+    folder = None if request.out is None else ResultsFolder(request.out).evaluation
+    print_validation(measured, folder, console)
+    slides = measured["slides"]
+    if slides["without_label"]:
+        console.print(_shown(f"{plural(slides['without_label'], 'slide')} without a label not measured"))
+    if failed := slides["labelled_but_failed"]:
+        console.print(_shown(f"{plural(failed, 'labelled slide')} failed, so not in these numbers", "red"))
 
 
 def _shown(text: str, style: str = "") -> Text:

@@ -37,14 +37,17 @@ def probability_rows(levels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[
         yield title, [_cell(record["probabilities"][name], name in _PLAIN) for record in levels.values()]
 
 
-def probability_lines(metrics: Mapping[str, Any], run: Path) -> Iterator[str]:
-    """What to know of these rows: whether the probabilities are calibrated, and what of the ECE is chance."""
+def probability_lines(metrics: Mapping[str, Any], run: Path | None) -> Iterator[str]:
+    """What to know of these rows: whether the probabilities are calibrated, and what of the ECE is chance.
+
+    Args:
+        metrics: Of a metrics.json.
+        run: The run, which can still be calibrated; None of a bundle, which cannot.
+    """
     calibration, levels = metrics.get("calibration"), metrics["levels"]
     if calibration is None:
-        yield (
-            "probabilities are as the softmax gives them, not calibrated; 'kdtrain calibrate "
-            f"{run} --shards DIR' calibrates them on val"
-        )
+        remedy = "" if run is None else f"; 'kdtrain calibrate {run} --shards DIR' calibrates them on val"
+        yield f"probabilities are as the softmax gives them, not calibrated{remedy}"
     else:
         yield f"probabilities are calibrated on {calibration['split']}, T = {calibration['temperature']:.3g}"
         for name, title in _ROWS:

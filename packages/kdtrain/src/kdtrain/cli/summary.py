@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from kdtrain.cli.probabilities import probability_lines, probability_rows
-from kdtrain.evaluation.notes import LevelCounts, level_notes
+from kdtrain.cli.measured import print_levels
+from kdtrain.cli.probabilities import probability_lines
 from kdtrain.evaluation.subject import Evaluation
 from kdtrain.phases.cache_plan import CachePlan
 from kdtrain.phases.cache_teacher import CacheSummary
@@ -18,14 +16,6 @@ from kdtrain.sweep.display import duration
 from kdtrain.text import plural
 from kdtrain.training.loop import Summary
 from kdtrain.training.run_folder import MODEL_FILE
-
-_ROWS = (
-    ("accuracy", "Accuracy"),
-    ("f1", "F1"),
-    ("precision", "Precision"),
-    ("recall", "Recall"),
-    ("auc", "AUC"),
-)
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -94,26 +84,7 @@ def _throughput(stats: Mapping[str, float]) -> list[str]:
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Show the metrics of an evaluation."""
     metrics = evaluation.metrics
-    levels = metrics["levels"]
-    table = Table(
-        title=Text(f"{_who(evaluation)} on {evaluation.split}: %{_with_intervals(levels)}"),
-        title_justify="left",
-    )
-    table.add_column("macro average")
-    for level, record in levels.items():
-        table.add_column(f"{level}s ({record['n']:,})", justify="right")
-    for name, title in _ROWS:
-        table.add_row(title, *(_estimate(record["macro"][name]) for record in levels.values()))
-    table.add_row(
-        "Balanced accuracy", *(_estimate(record["balanced_accuracy"]) for record in levels.values())
-    )
-    table.add_section()
-    for title, cells in probability_rows(levels):
-        table.add_row(title, *cells)
-    console.print(table)
-    for level, record in levels.items():
-        for sentence in _notes(level, record, metrics["bootstrap"]):
-            console.print(Text(f"{level}s: {sentence}", style="yellow"))
+    print_levels(metrics, f"{_who(evaluation)} on {evaluation.split}", console)
     probe, cost = metrics.get("probe"), metrics["cost"]
     if probe is not None and probe["unconverged_folds"]:
         stopped = f"{probe['unconverged_folds']} of {plural(probe['folds'], 'fold')}"
@@ -137,28 +108,3 @@ def _who(evaluation: Evaluation) -> str:
     if probe is None:
         return name
     return f"linear probe of {name}, cross-validated by patient in {plural(probe['folds'], 'fold')},"
-
-
-def _with_intervals(levels: Mapping[str, Mapping[str, Any]]) -> str:
-    """Only where there is one."""
-    estimates = [
-        one for record in levels.values() for one in (record["plain_accuracy"], *record["macro"].values())
-    ]
-    return " with 95 % intervals" if any(one["low"] is not None for one in estimates) else ""
-
-
-def _notes(level: str, record: Mapping[str, Any], bootstrap: Mapping[str, Any]) -> Iterator[str]:
-    """What the averages leave out or punish, and what has no interval."""
-    yield from level_notes(
-        LevelCounts.of(record, level=level, unit=bootstrap["unit"], iterations=bootstrap["iterations"])
-    )
-    if record["never_predicted"]:
-        yield f"{', '.join(record['never_predicted'])} never predicted; counted with precision 0"
-
-
-def _estimate(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "-"
-    low, high = estimate["low"], estimate["high"]
-    interval = "" if low is None else f" ({low * 100:.1f}-{high * 100:.1f})"
-    return f"{estimate['value'] * 100:.1f}{interval}"

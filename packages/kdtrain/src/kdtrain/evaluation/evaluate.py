@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
-from kdtrain.evaluation.calibration import Calibration, read_calibration
+from kdtrain.evaluation.calibration import read_calibration
 from kdtrain.evaluation.record import MetricsRecord, evaluate_predictions, evaluation_folder, write_evaluation
 from kdtrain.evaluation.subject import (
     Evaluation,
@@ -87,7 +87,19 @@ def evaluate(
     return Evaluation(run=run, split=split, metrics=metrics, folder=folder)
 
 
-def calibration_entry(calibration: Calibration, index: Index, split: str) -> dict[str, Any]:
+class Calibrated(Protocol):
+    """What a run's calibration.json and a bundle say alike."""
+
+    @property
+    def split(self) -> str:
+        """The labelled split or set that the temperature was fitted on."""
+
+    @property
+    def shard_set_sha256(self) -> str:
+        """SHA-256 of the index of its set."""
+
+
+def calibration_entry(calibration: Calibrated, index: Index, split: str) -> dict[str, Any]:
     """What metrics.json says of the calibration whose probabilities it measures."""
     fields = ("method", "temperature", "split", "samples", "patients", "shard_set_sha256")
     parts = index.document.sets

@@ -8,6 +8,7 @@
     OUT/regions.csv                one line per region
     OUT/predictions.json           both, and everything else that is known
     OUT/failures.csv               slide, region, stage, reason: what could not be predicted
+    OUT/evaluation/                where labels are given, how often it is right (kdtrain.bundle.validation)
     OUT/explanations/<key>/        heat maps and a page (kdtrain.predict.explain)
 
 Slides that are there already are not predicted again: the same command goes on where it was stopped. No file depends
@@ -132,6 +133,11 @@ class ResultsFolder:
         """Folder of a slide's heat maps."""
         return self.path / "explanations" / key
 
+    @property
+    def evaluation(self) -> Path:
+        """Folder of what was measured, where labels were given."""
+        return self.path / "evaluation"
+
     def forget_other_pictures(self, key: str, written: Collection[str]) -> None:
         """Remove pictures of what a slide was said to be before it changed.
 
@@ -151,13 +157,16 @@ class ResultsFolder:
         predictions: Sequence[SlidePrediction],
         failures: Sequence[Failure],
         classes: Sequence[str],
+        measured: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the tables of all slides."""
+        """Write the tables of all slides; with what was measured of them, where labels were given."""
         ordered, listed = sorted(predictions, key=lambda one: one.slide), in_order(failures)
         write_atomically(self.path / "predictions.csv", slides_csv(ordered, classes))
         write_atomically(self.path / "regions.csv", regions_csv(ordered, classes))
         write_atomically(self.path / "failures.csv", failures_csv(listed))
-        write_atomically(self.path / "predictions.json", json_bytes(document(identity, ordered, listed)))
+        write_atomically(
+            self.path / "predictions.json", json_bytes(document(identity, ordered, listed, measured))
+        )
 
 
 def in_order(failures: Iterable[Failure]) -> list[Failure]:
@@ -166,7 +175,10 @@ def in_order(failures: Iterable[Failure]) -> list[Failure]:
 
 
 def document(
-    identity: Mapping[str, Any], predictions: Iterable[SlidePrediction], failures: Iterable[Failure]
+    identity: Mapping[str, Any],
+    predictions: Iterable[SlidePrediction],
+    failures: Iterable[Failure],
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What predictions.json and ``--json`` hold."""
     return {
@@ -175,6 +187,7 @@ def document(
         **identity,
         "slides": [{**asdict(one), "predicted": one.label} for one in predictions],
         "failures": [asdict(one) for one in failures],
+        **({} if measured is None else {"evaluation": measured}),
     }
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kdtrain.bundle.load import open_bundle
+from kdtrain.bundle.validation import write_validation
 from kdtrain.errors import NotFiniteError, TrainingError, UsageError
 from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
@@ -25,6 +26,7 @@ from kdtrain.predict.answers.slide_images import ReadJob, SlideImages, SlideUnre
 from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.results import ResultsFolder, document, in_order
 from kdtrain.predict.task import SlideTask
+from kdtrain.predict.validated import truths, validated
 from kdtrain.text import visible
 
 ATTEMPTS = 2
@@ -45,6 +47,7 @@ class Outcome:
         predictions: Sorted by slide.
         failures: What could not be predicted.
         identity: The bundle and the settings, JSON-able.
+        measured: How often the network is right, where labels were given: the content of metrics.json.
     """
 
     bundle: str
@@ -55,11 +58,12 @@ class Outcome:
     predictions: tuple[SlidePrediction, ...]
     failures: tuple[Failure, ...]
     identity: Mapping[str, Any]
+    measured: Mapping[str, Any] | None = None
 
     @property
     def document(self) -> dict[str, Any]:
         """The content of predictions.json."""
-        return document(self.identity, self.predictions, self.failures)
+        return document(self.identity, self.predictions, self.failures, self.measured)
 
 
 def predict_slides(request: Request, console: Console) -> Outcome:
@@ -84,7 +88,9 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     task = SlideTask(bundle, runtime, outside=request.outside, explain=request.explain)
     identity = {"bundle": {"name": bundle.name, "sha256": bundle.sha256}, "settings": request.record}
     display = None if request.explain is None else request.explain.display
-    scales = slides.label_scales(request.read.labels, [file.name for file in found])
+    names = [file.name for file in found]
+    scales = slides.label_scales(request.read.labels, names)
+    truth_of = truths(request.read.labels, names, bundle.classes)
     jobs = [
         slides.read_job(file, settings, bundle.magnification, request.read, display, scales) for file in found
     ]
@@ -94,6 +100,7 @@ def predict_slides(request: Request, console: Console) -> Outcome:
             folder.begin(identity)
         predictions, failed = _predict(jobs, task, folder, request, console)
         failures = in_order([*failures, *failed])
+        validation = validated(bundle, predictions, truth_of, {failure.slide for failure in failures})
         outcome = Outcome(
             bundle=bundle.title,
             runtime=runtime.name,
@@ -103,9 +110,12 @@ def predict_slides(request: Request, console: Console) -> Outcome:
             predictions=tuple(sorted(predictions, key=lambda one: one.slide)),
             failures=tuple(failures),
             identity=identity,
+            measured=None if validation is None else validation.metrics,
         )
         if folder is not None:
-            folder.finish(identity, outcome.predictions, outcome.failures, outcome.classes)
+            if validation is not None:
+                write_validation(folder.evaluation, bundle, validation)
+            folder.finish(identity, outcome.predictions, outcome.failures, outcome.classes, outcome.measured)
     if not predictions:
         reasons = "; ".join(failure.reason for failure in failures[:5])
         count = len({failure.slide for failure in failures})

@@ -157,7 +157,7 @@ def label_scales(labels: Path | None, names: Sequence[str]) -> Scales:
     """What the columns ``objective`` and ``mpp`` of a labels.csv say of slides.
 
     Args:
-        labels: The file, as ``slideprep build-shards`` takes it; its labels are not read.
+        labels: The file, as ``slideprep build-shards`` takes it.
         names: Names of the slides.
 
     Raises:
@@ -170,6 +170,23 @@ def label_scales(labels: Path | None, names: Sequence[str]) -> Scales:
     with translated():
         entries = slide_labels(labels, names)
     return {name: (entry.objective, entry.mpp) for name, entry in entries.items()}
+
+
+def label_classes(labels: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """(class, patient) by slide, of the slides that a labels.csv gives a class.
+
+    Args:
+        labels: The file.
+        names: Names of the slides.
+
+    Raises:
+        UsageError: The file cannot be used.
+    """
+    from slideprep import slide_labels
+
+    with translated():
+        entries = slide_labels(labels, names)
+    return {name: (entry.label, entry.patient) for name, entry in entries.items() if entry.label is not None}
 
 
 def read_job(

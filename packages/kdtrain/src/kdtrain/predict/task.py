@@ -6,7 +6,7 @@ another magnification, stain or size is named, or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kdtrain.bundle.load import OpenBundle
 from kdtrain.bundle.runtime import Runtime
-from kdtrain.bundle.stain import stain_numbers
+from kdtrain.bundle.stain import StainNumber
 from kdtrain.bundle.training_data import TrainingData, image_outside, slide_outside
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.predict.answers.classify import classify_region, fast_price, slide_prediction
@@ -124,10 +124,10 @@ class Outside:
         """In what a slide lies outside, plain sentences."""
         return slide_outside(self._data, mpp=image_mpp(images), level0_objective=images.objective)
 
-    def of_image(self, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
-        """In what an image (rows, columns, 3) lies outside, plain sentences."""
+    def of_image(self, pixels: NDArray[np.uint8], stain: Mapping[StainNumber, float]) -> tuple[str, ...]:
+        """In what an image (rows, columns, 3) lies outside, plain sentences; ``stain`` is what stain_numbers gives."""
         height, width, _ = pixels.shape
-        return image_outside(self._data, width=width, height=height, stain=stain_numbers(pixels))
+        return image_outside(self._data, width=width, height=height, stain=stain)
 
     def wrong_magnification(self, images: SlideImages) -> str | None:
         """Why a slide is refused before the network is asked, or None: its pixels are of another size."""

@@ -6,12 +6,13 @@ Shapes: K classes; B images of a batch, always one here.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.runtime import Runtime
+from kdtrain.bundle.stain import StainNumber, stain_numbers
 from kdtrain.evaluation import temperature as scaling
 from kdtrain.predict.answers.prediction import FastPrice, RegionPrediction, SlidePrediction
 from kdtrain.predict.answers.slide_images import FastField, ReadRegion, SlideImages
@@ -20,8 +21,8 @@ from kdtrain.shards.sample import open_image
 Pixels = NDArray[np.uint8]
 
 
-OutsideImage = Callable[[Pixels], tuple[str, ...]]
-"""In what an image lies outside the training data."""
+OutsideImage = Callable[[Pixels, Mapping[StainNumber, float]], tuple[str, ...]]
+"""In what an image lies outside the training data, of its pixels and the numbers of its stain."""
 
 
 def classify_region(
@@ -29,6 +30,7 @@ def classify_region(
 ) -> RegionPrediction:
     """Ask the network about one region. Each is a batch of its own: they differ in size."""
     pixels = decoded(region)
+    stain = stain_numbers(pixels)
     return RegionPrediction(
         index=region.index,
         key=region.key,
@@ -39,7 +41,8 @@ def classify_region(
         image_width=region.image_width,
         image_height=region.image_height,
         probabilities=softmax(runtime.infer(pixels[None]).logits_BK[0], temperature),
-        outside=outside(pixels),
+        outside=outside(pixels, stain),
+        stain=stain,
     )
 
 

@@ -6,8 +6,10 @@ the bundle's classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from kdtrain.bundle.stain import StainNumber
 
 Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "network", "crash"]
 
@@ -50,6 +52,7 @@ class RegionPrediction:
         image_height: Pixels that the network saw.
         probabilities: One per class.
         outside: In what the image lies outside the training data; plain sentences.
+        stain: Its numbers by the names in kdtrain.bundle.stain; without tissue the share of it alone.
     """
 
     index: int
@@ -62,6 +65,7 @@ class RegionPrediction:
     image_height: int
     probabilities: tuple[float, ...]
     outside: tuple[str, ...] = ()
+    stain: dict[StainNumber, float] = field(default_factory=dict)
 
     @property
     def predicted(self) -> int:

@@ -26,7 +26,8 @@ class ReadOptions:
     Attributes:
         objective: Objective power of slides that carry none.
         mpp: Microns per level-0 pixel of slides that carry none.
-        labels: labels.csv whose columns ``objective`` and ``mpp`` correct single slides; its labels are not read.
+        labels: labels.csv whose columns ``objective`` and ``mpp`` correct single slides; slides that it gives a class
+            are measured.
         tissue: How regions are found, instead of the way in which they were found for training.
         annotations: Folder of GeoJSON or XML files, named like the slides, for annotated regions.
         fast: Read the nearest finer pyramid level instead of level 0.
