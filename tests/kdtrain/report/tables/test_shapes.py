@@ -107,22 +107,25 @@ def test_where_labels_do_not_say_the_shape_a_column_does(tmp_path):
 
 def test_the_cheapest_student_that_reaches_the_teacher_is_named(tmp_path):
     """A quarter of the price of the other that does, and what reaching means beside it."""
-    _, _, said = against_cost(report_of(tmp_path, TEACHER, BASELINE, STUDENT, FINE, NARROW))
+    report = report_of(tmp_path, TEACHER, BASELINE, STUDENT, FINE, NARROW)
+    _, _, said = against_cost(report)
     who = "KD s8 w0.5 at 2.5x (1 GFLOPs, 1/16 of the teacher's)"
     named = f"the cheapest of 3 students that reaches the teacher is {who}"
     assert said.startswith(
         f"By accuracy, {named}. By balanced accuracy, {named}. A student reaches the teacher where"
     )
     assert "holds 0 or lies above it" in said
+    confirm = "chosen on these patients, so others have to confirm it"
+    assert report.answer[-1] == f"By accuracy, {named}; {confirm}."
 
 
 def test_where_none_reaches_the_teacher_it_is_said(tmp_path):
     """And a baseline that does is no student."""
     other = ("Baseline s8", "baseline", 2.5, S8, 1.0, 2)
-    _, _, said = against_cost(report_of(tmp_path, TEACHER, other, STUDENT))
-    assert said.startswith(
-        "By accuracy, none of 1 student reaches the teacher. By balanced accuracy, none of"
-    )
+    report = report_of(tmp_path, TEACHER, other, STUDENT)
+    _, _, said = against_cost(report)
+    assert said.startswith("By accuracy, the student does not reach the teacher. By balanced accuracy, the")
+    assert report.answer[-1] == "By accuracy, the student does not reach the teacher."
 
 
 def test_without_a_teacher_nobody_is_held_against_one(tmp_path):

@@ -1,8 +1,8 @@
-"""The result in one to three plain sentences, from the numbers alone.
+"""The result in one to four plain sentences, from the numbers alone.
 
 The first is always about the first distilled method at the lowest magnification: the cheapest student, chosen before
 any number is seen, so that the sentence is not the best of many. Where an interval holds 0, or the student is worse, it
-says so.
+says so. Where networks of several shapes were compared, the last names the one that the comparison was for.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results
-from kdtrain.report.runs.scoring import Estimate, estimate
+from kdtrain.report.runs.scoring import METRICS, Estimate, estimate
+from kdtrain.report.runs.shapes import has_shapes
 from kdtrain.report.tables.cells import percent
 from kdtrain.report.tables.cost import ratio_text
+from kdtrain.report.tables.shapes import cheapest, cheapest_named
 from kdtrain.shards.models import magnification_name
 
 _DIGITS = 1
@@ -22,11 +24,11 @@ _ROUNDING = 1e-9
 
 
 def answer(results: Results) -> tuple[str, ...]:
-    """One to three sentences."""
+    """One to four sentences."""
     student = headline(results)
     if student is None:
         return tuple(_reached(results, group) + "." for group in _without_student(results))
-    return (_first(results, student), *_teacher(results, student), *_tally(results))
+    return (_first(results, student), *_teacher(results, student), *_tally(results), *_cheapest(results))
 
 
 def headline(results: Results) -> RunGroup | None:
@@ -79,6 +81,17 @@ def _tally(results: Results) -> Iterator[str]:
         f"Of {len(found)} comparisons of a student with the baseline of its magnification, the student is better in "
         f"{better} and worse in {len(sure) - better}, by an interval that leaves out 0; undecided: "
         f"{len(found) - len(sure)}."
+    )
+
+
+def _cheapest(results: Results) -> Iterator[str]:
+    if results.teacher is None or not has_shapes(results) or not results.has_intervals(METRICS):
+        return
+    said, confirm = cheapest_named(results, "accuracy"), cheapest(results, "accuracy") is not None
+    yield (
+        said.removesuffix(".")
+        + f"; chosen on these {results.unit}s, so others have to confirm it" * confirm
+        + "."
     )
 
 

@@ -203,7 +203,7 @@ class Report:
         subtitle: What was compared, on what, in a line.
         synthetic: Whether the slides were made by a program, which the page then says at its top.
         warnings: What a reader must know before any number: too few patients, runs that are missing.
-        answer: The result in one to three plain sentences, above all tables.
+        answer: The result in one to four plain sentences, above all tables.
         sections: In order.
     """
 

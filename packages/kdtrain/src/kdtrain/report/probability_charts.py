@@ -48,7 +48,7 @@ def _abstention(results: Results, magnification: float) -> Chart:
         caption="How often a network is right where it answers only for the tissue samples that it is surest of. "
         "A curve that rises to the left says that its doubts are in the right places; a flat one, that they mean "
         "nothing. The intervals are in the table."
-        + f" {left_out} more methods are in the table alone."
+        + f" {plural(left_out, 'more method')} {'is' if left_out == 1 else 'are'} in the table alone."
         * (left_out > 0),
         kind="lines",
         x_title="Share of the samples answered, %",

@@ -31,7 +31,7 @@ def error_table(results: Results) -> Table:
         "as often as it says would show on as few samples."
         + " T divides the logits; above 1, the network had been too sure. It changes no sample's class."
         * calibrated
-        + " 'kdtrain calibrate RUN' makes it less." * (not calibrated)
+        + " 'kdtrain calibrate RUN' may make it less." * (not calibrated)
         + _fitted_here(results)
         + _intervals(results, "; where chance would explain an ECE, from 0"),
         corner="Method",

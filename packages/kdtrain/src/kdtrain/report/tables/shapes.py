@@ -70,7 +70,7 @@ def cheapest_sentences(results: Results) -> Paragraph | None:
         return Paragraph(
             text=f"Which student reaches the teacher is not told: there are too few {results.unit}s for intervals."
         )
-    named = " ".join(_named(results, metric) for metric in METRICS)
+    named = " ".join(cheapest_named(results, metric) for metric in METRICS)
     return Paragraph(
         text=f"{named} A student reaches the teacher where the 95 % interval of its difference to the teacher, both "
         f"scored on the same draws of {results.unit}s, holds 0 or lies above it: these {results.unit}s do not show it "
@@ -96,9 +96,12 @@ def reaches(results: Results, group: RunGroup, metric: str) -> bool:
     return high is not None and high >= 0
 
 
-def _named(results: Results, metric: str) -> str:
+def cheapest_named(results: Results, metric: str) -> str:
+    """Which student that is, in a sentence."""
     name = METRICS[metric].lower()
     found, of = cheapest(results, metric), plural(len(results.students), "student")
+    if found is None and len(results.students) == 1:
+        return f"By {name}, the student does not reach the teacher."
     if found is None:
         return f"By {name}, none of {of} reaches the teacher."
     assert results.teacher is not None
