@@ -61,6 +61,7 @@ class ExportOptions:
         license: SPDX identifier; None to state none.
         notes: Markdown file of the authors.
         unevaluated: Export without metrics.
+        wsinfer: Make a folder for WSInfer in the place of a bundle.
     """
 
     run: Path
@@ -71,6 +72,7 @@ class ExportOptions:
     license: str | None = None
     notes: Path | None = None
     unevaluated: bool = False
+    wsinfer: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +103,31 @@ def export(options: ExportOptions, console: Console) -> Exported:
         ShardError: The set is damaged.
         TrainingError: The ONNX graph is not the network, or not one that a bundle may hold.
     """
-    notes = _check_options(options)
+    notes = check_options(options, BUNDLE_FILE)
     source = read_source(
         options.run, shards=options.shards, split=options.split, unevaluated=options.unevaluated
     )
-    out = options.out.resolve()
     # Beside the folder: the folder itself appears whole, by a rename that nothing may stand in the way of.
-    with held(out.with_name(f".{out.name}.kdtrain-export.lock"), "kdtrain export", options.out):
-        _check_out(options.out)  # again: who held the lock until now may have written it
-        _remove_leftovers(out)
+    with sole_export(options.out, BUNDLE_FILE):
         return _export(options, source, notes, console)
+
+
+@contextmanager
+def sole_export(given: Path, mark: str) -> Iterator[None]:
+    """Hold the lock of a folder that is made; what killed exports to it were writing goes.
+
+    Args:
+        given: ``--out``.
+        mark: The file by which such a folder is known.
+
+    Raises:
+        UsageError: Another command writes there, or wrote something else.
+    """
+    out = given.resolve()
+    with held(out.with_name(f".{out.name}.kdtrain-export.lock"), "kdtrain export", given):
+        _check_out(given, mark)  # again: who held the lock until now may have written it
+        _remove_leftovers(out)
+        yield
 
 
 def _export(options: ExportOptions, source: Source, notes: str | None, console: Console) -> Exported:
@@ -119,7 +136,7 @@ def _export(options: ExportOptions, source: Source, notes: str | None, console: 
     weights = (source.trained.folder / MODEL_FILE).read_bytes()
     out = options.out.resolve()
     _is_there(out, {WEIGHTS_FILE: weights})  # another network's bundle is refused before a minute of work
-    _check_answers(source)
+    check_answers(source)
     with console.status("Writing the ONNX graph and holding it against PyTorch"):
         graph = onnx_bytes(source.trained.model, source.trained.network)
         agreed = _agreement(source, data, graph)
@@ -127,17 +144,26 @@ def _export(options: ExportOptions, source: Source, notes: str | None, console: 
     document = describe(source, name=name, data=data, opset=opset_of(graph), agreement=agreed, files=files)
     files[BUNDLE_FILE] = document.to_bytes()
     files[CARD_FILE] = card(document, license_id=options.license, notes=notes).encode()
-    if not _is_there(out, files):
-        _write(out, files)
+    write_once(out, files)
     return Exported(
         folder=options.out, document=document, sizes={name: len(files[name]) for name in sorted(files)}
     )
 
 
-def _check_options(options: ExportOptions) -> str | None:
-    """Refuse what cannot be; returns the authors' notes."""
+def write_once(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder, whole or not at all, unless it holds these very files.
+
+    Raises:
+        UsageError: It holds others.
+    """
+    if not _is_there(out, files):
+        _write(out, files)
+
+
+def check_options(options: ExportOptions, mark: str) -> str | None:
+    """Refuse what cannot be; returns the authors' notes. ``mark`` is as in sole_export."""
     out = options.out
-    _check_out(out)
+    _check_out(out, mark)
     if out.resolve() == Path.cwd():
         raise UsageError(
             f"--out {out} is the folder you are in; give one inside it, such as {out / 'bundle'}"
@@ -159,15 +185,15 @@ def _check_options(options: ExportOptions) -> str | None:
         raise UsageError(f"--notes {options.notes} cannot be read as UTF-8 text ({error})") from None
 
 
-def _check_answers(source: Source) -> None:
+def check_answers(source: Source) -> None:
     """Of a white image: a network that gives no numbers is refused before a minute of work."""
     runtime = PytorchRuntime(source.trained.model, source.trained.network, device="cpu")
     runtime.infer(np.full((1, MIN_SIDE_PX, MIN_SIDE_PX, 3), 255, np.uint8))
 
 
-def _check_out(out: Path) -> None:
-    """Refuse what is there, but for a bundle, which may be this one: an export killed at its end has written it."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / BUNDLE_FILE).is_file())):
+def _check_out(out: Path, mark: str) -> None:
+    """Refuse what is there, but for an export, which may be this one: one killed at its end has written it."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).is_file())):
         raise UsageError(f"--out {out} is not empty, and nothing is ever overwritten; give a new folder")
 
 

@@ -12,6 +12,7 @@ from kdtrain.text import plural
 
 if TYPE_CHECKING:
     from kdtrain.bundle.export import Exported
+    from kdtrain.bundle.wsinfer_export import WsinferExported
 
 
 @click.command("export")
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     help="Markdown file that the model card ends with, as the authors' notes.",
 )
 @click.option("--unevaluated", is_flag=True, help="Export without metrics, which the model card then says.")
+@click.option(
+    "--wsinfer",
+    is_flag=True,
+    help="Make a folder for QuPath's WSInfer extension and for Python's wsinfer in the place of a bundle, and measure "
+    "what their square tiles cost.",
+)
 def export_command(**options: Any) -> None:
     """Make a bundle of RUN: weights, an ONNX graph, what they were trained on, and a model card.
 
@@ -41,7 +48,30 @@ def export_command(**options: Any) -> None:
         from kdtrain.bundle.export import ExportOptions, export
         from kdtrain.screen import console
 
-        _say(export(ExportOptions(**options), console(stderr=True)))
+        told = ExportOptions(**options)
+        if told.wsinfer:
+            from kdtrain.bundle.wsinfer_export import export_wsinfer
+
+            _say_wsinfer(export_wsinfer(told, console(stderr=True)))
+            return
+        _say(export(told, console(stderr=True)))
+
+
+def _say_wsinfer(exported: WsinferExported) -> None:
+    from kdtrain.bundle.wsinfer_card import cost_lines
+    from kdtrain.screen import say
+
+    tiling = exported.tiling
+    for name, size in exported.sizes.items():
+        say(f"{name:21} {size / 1e6:9,.3f} MB")
+    say(f"tiles of {tiling.patch_px} x {tiling.patch_px} px at {tiling.spacing_um:g} µm per pixel")
+    for line in cost_lines(exported.cost):
+        say(line)
+    folder = exported.folder
+    say(
+        f"{exported.name}\nfolder   {folder}\nnext     wsinfer run --wsi-dir SLIDES --results-dir RESULTS --config "
+        f"{folder / 'config.json'} --model-path {folder / 'torchscript_model.pt'}"
+    )
 
 
 def _say(exported: Exported) -> None:
