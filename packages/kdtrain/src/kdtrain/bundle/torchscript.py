@@ -1,8 +1,8 @@
 """A network in, a TorchScript file out that takes standardised images and gives one tensor: calibrated logits.
 
 WSInfer takes the softmax of what a model gives, always, and knows of no temperature: so the logits are divided by it in
-the graph. The file that PyTorch writes names the source files of the machine that wrote it, and when; both are taken
-out, so the same network gives the same bytes.
+the graph. The file that PyTorch writes names the source files of the machine that wrote it; these names are taken out,
+so the same command gives the same bytes. (Within one process it numbers the classes of what it traces later.)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,8 @@ from kdtrain.model.resnet import MIN_SIDE_PX, Model
 
 MOST_LOGITS = 1e-4
 """Largest difference from PyTorch that is accepted, of one tile and of several; both compute by the same code."""
-_DEBUG = ".debug_pkl"
-"""Records with names of files and lines, for error messages alone."""
+_OF_HERE = (".debug_pkl", "/.data/serialization_id")
+"""Records with names of files and lines, for error messages alone, and a digest of them."""
 
 
 class _Logits(nn.Module):
@@ -47,6 +48,7 @@ def torchscript_bytes(model: Model, temperature: float, *, patch_px: int) -> byt
     Raises:
         TrainingError: What was written says something else than the network.
     """
+    jit: Any = torch.jit  # its functions have no types
     module = _Logits(model, temperature).eval()
     generator = torch.Generator().manual_seed(0)
     example_BCHW = torch.randn(2, 3, patch_px, patch_px, generator=generator)
@@ -54,9 +56,9 @@ def torchscript_bytes(model: Model, temperature: float, *, patch_px: int) -> byt
     with torch.no_grad(), warnings.catch_warnings():
         # Sizes that are asked for by Python's "if" are checks alone: what is traced holds at every size, as below.
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(module, example_BCHW, check_trace=False), buffer)
+        jit.save(jit.trace(module, example_BCHW, check_trace=False), buffer)
         content = _without_traces_of_here(buffer.getvalue())
-        written = torch.jit.load(io.BytesIO(content), map_location="cpu")
+        written = jit.load(io.BytesIO(content), map_location="cpu")
         for batch, side in ((1, patch_px), (3, patch_px), (2, MIN_SIDE_PX + patch_px)):
             image_BCHW = torch.randn(batch, 3, side, side, generator=generator)
             apart = float((written(image_BCHW) - module(image_BCHW)).abs().max())
@@ -74,7 +76,7 @@ def _without_traces_of_here(content: bytes) -> bytes:
     stripped = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as given, zipfile.ZipFile(stripped, "w") as kept:
         for name in sorted(given.namelist()):
-            if not name.endswith(_DEBUG):
+            if not name.endswith(_OF_HERE):
                 kept.writestr(
                     zipfile.ZipInfo(name), given.read(name)
                 )  # stored, of 1980: PyTorch maps it as it is
