@@ -108,8 +108,9 @@ def run_wsinfer(python: Path, folder: Path, slides: list[Path], work: Path) -> d
         (inputs / slide.name).symlink_to(slide.resolve())
     told = ["--config", folder / "config.json", "--model-path", folder / "torchscript_model.pt"]
     command = [python, "-m", "wsinfer", "run", "--wsi-dir", inputs, "--results-dir", work / "out", *told]
+    # With 0 workers it answers, and then fails as it writes its GeoJSON.
     done = subprocess.run(
-        [*command, "--num-workers", "0"], cwd=work, env=environment, capture_output=True, text=True
+        [*command, "--num-workers", "1"], cwd=work, env=environment, capture_output=True, text=True
     )
     if done.returncode:
         sys.exit(f"wsinfer failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")

@@ -101,7 +101,7 @@ def elsewhere(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere
         pale = (255 * np.sqrt(np.roll(picture(640, 512), 31 * number + 7, axis=1) / 255)).astype(np.uint8)
         slides.append(write_svs(folder / "slides" / f"other-{number}.svs", pale, mpp=0.25, objective=40))
     labels = folder / "labels.csv"
-    rows = [f"{path.name},{('XX" for n, path in enumerate(slides)]
+    rows = [f"{path.name},{('stroma', 'gland')[n // 2]},q{n},test" for n, path in enumerate(slides)]
     labels.write_text("\n".join(["slide,label,patient,split", *rows]) + "\n", encoding="utf-8")
     return Elsewhere(slides=tuple(slides), labels=labels)
 
