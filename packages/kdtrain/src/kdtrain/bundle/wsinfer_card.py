@@ -14,8 +14,8 @@ from kdtrain.bundle.source import Source
 from kdtrain.bundle.tile_cost import TileCost
 from kdtrain.bundle.wsinfer import Tiling
 
-PIXELS = "PLACEHOLDER"
-"""What benchmarks/wsinfer.py measured."""
+PIXELS = "How far that moves answers depends on the slides: kdtrain's `benchmarks/wsinfer.py` measures it, tile by tile."
+"""Where the agreement of pixels is told."""
 
 
 def wsinfer_card(
