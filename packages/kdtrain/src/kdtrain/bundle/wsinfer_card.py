@@ -14,7 +14,7 @@ from kdtrain.bundle.source import Source
 from kdtrain.bundle.tile_cost import TileCost
 from kdtrain.bundle.wsinfer import Tiling
 
-PIXELS = "How far that moves answers depends on the slides: kdtrain's `benchmarks/wsinfer.py` measures it, tile by tile."
+PIXELS = "How far that moves answers depends on the slides: kdtrain's `benchmarks/wsinfer.py` measures it by tile."
 """Where the agreement of pixels is told."""
 
 
