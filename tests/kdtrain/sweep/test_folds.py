@@ -190,7 +190,7 @@ def test_a_run_is_measured_on_its_own_fold_alone(done, shards):
     ended = kdtrain("evaluate", run, "--shards", shards, "--split", "train")
     assert ended.code == 2
     assert "trained in fold 2 of 3, on all patients of the set but that fold's" in ended.said
-    assert "'train', hold what it learnt from" in ended.said
+    assert "'train', hold what it learnt from; measure it on test, and calibrate it on val" in ended.said
 
 
 def test_a_run_is_not_measured_on_another_set_with_its_patients(done, tmp_path):

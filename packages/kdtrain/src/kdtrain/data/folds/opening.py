@@ -143,7 +143,7 @@ def index_of_run(run: Mapping[str, Any], folder: Path, index: Index, *, split: s
         where = "are unlabelled or unknown" if split not in view.document.sets else "hold what it learnt from"
         raise UsageError(
             f"RUN {folder} was trained in {fold.title}, on all patients of the set but that fold's: other splits than "
-            f"its 'test', such as {split!r}, {where}; leave out --split"
+            f"its 'test', such as {split!r}, {where}; measure it on test, and calibrate it on val"
         )
     return view
 
@@ -154,7 +154,7 @@ def _check_elsewhere(folder: Path, fold: Fold, index: Index, split: str) -> None
         return
     more = f" and {len(shared) - _NAMED} more" if len(shared) > _NAMED else ""
     raise UsageError(
-        f"--split {split} of {index.directory} has patients that RUN {folder} learnt from in {fold.title} "
+        f"{split} of {index.directory} has patients that RUN {folder} learnt from in {fold.title} "
         f"({', '.join(shared[:_NAMED])}{more}), so it would measure memory; measure on a set without them, or on the "
         "set of the folds, where 'test' is of that fold's patients"
     )
