@@ -115,6 +115,7 @@ def test_a_dry_run_writes_nothing(folder: Path, shards: Path, tmp_path: Path) ->
     [
         (("--tile-px", 224), "--tile-px says how a network is asked"),
         (("--teacher-magnification", 20), "--teacher-magnification says how a network is asked"),
+        (("--precision", "bf16"), "--precision says how a network is asked"),
         (("--magnification", 10, "--patch-size-level0", 100), "says that its patches are 64 level-0 pixels"),
         (("--train-on", "train"), "7 of 7 slides have no features"),
     ],
@@ -126,6 +127,27 @@ def test_what_does_not_fit_is_found_before_any_work(
     done = cache(folder, shards, tmp_path / "out", *options)
     assert done.code == 2
     assert words in done.said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "remedy"),
+    [
+        ("aux1-0.h5", "", "give the folder that holds one a slide: --from {folder}"),
+        ("mine.py", "", "give --from mine:FUNCTION, and run kdtrain in {folder}"),
+        ("mine.py", ":tokens", "give --from mine:tokens, and run kdtrain in {folder}"),
+        ("net.pth", "", "write a function that loads them, and give it as module:function"),
+        ("net.safetensors", "", "write a function that loads them, and give it as module:function"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_how_it_is_given(
+    shards: Path, tmp_path: Path, name: str, function: str, remedy: str
+) -> None:
+    """Nobody is asked for a magnification first, nor told that the file is a damaged ONNX file."""
+    (tmp_path / name).write_bytes(b"of another kind")
+    done = cache(tmp_path / f"{name}{function}", shards, tmp_path / "out")
+    assert done.code == 2
+    assert remedy.format(folder=tmp_path) in done.said
     assert not (tmp_path / "out").exists()
 
 

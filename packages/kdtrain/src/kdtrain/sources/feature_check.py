@@ -33,7 +33,7 @@ from kdtrain.sources.patch_sizes import Facts
 
 _OF_TILES = (
     *("teacher_magnification", "slides", "annotations", "tile_px", "overlap_px", "tile_mean", "tile_std"),
-    *("tile_range", "features_output", "logits_output", "extra_tokens"),
+    *("tile_range", "features_output", "logits_output", "extra_tokens", "precision"),
 )
 _OF_FEATURES = ("patch_size_level0", "patches", "missing_share")
 

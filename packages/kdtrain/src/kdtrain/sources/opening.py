@@ -20,6 +20,9 @@ from kdtrain.sources.settings import TileSettings
 from kdtrain.sources.slide_regions import SlideRegions
 from kdtrain.sources.tiled import RegionImages, SetImages, TiledSource, TileNetwork
 
+_FEATURES = (".h5", ".hdf5")
+_WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
+
 
 def open_tiled(
     config: CacheTeacherConfig,
@@ -42,6 +45,7 @@ def open_tiled(
         UsageError: There is no such teacher, it cannot be used, or its options do not go together.
         ShardError: The set lacks the magnification.
     """
+    refuse_other_files(config.from_ or "")
     if config.teacher_magnification is None:
         raise UsageError(
             f"--teacher-magnification is missing: what {config.from_} looks at, such as 20, which its authors say"
@@ -57,6 +61,27 @@ def open_tiled(
         device=device,
         micro_batch=config.micro_batch,
     )
+
+
+def refuse_other_files(given: str) -> None:
+    """Refuse, by UsageError, a file of another kind than ONNX, with how what it holds is given."""
+    named, _, function = given.partition(":")
+    path = Path(named)
+    suffix = path.suffix.lower()
+    if suffix == ".py" and path.is_file():
+        raise UsageError(
+            f"--from {given}: a function of Python is given as module:function; give --from "
+            f"{path.stem}:{function or 'FUNCTION'}, and run kdtrain in {path.absolute().parent}"
+        )
+    if suffix in _FEATURES and path.is_file():
+        raise UsageError(
+            f"--from {given} is one file of features; give the folder that holds one a slide: --from {path.parent}"
+        )
+    if suffix in _WEIGHTS and path.is_file():
+        raise UsageError(
+            f"--from {given} holds weights of PyTorch, which are asked by code of yours; write a function that loads "
+            "them, and give it as module:function"
+        )
 
 
 def _network(
