@@ -27,6 +27,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +59,7 @@ def main() -> None:
         work = Path(name)
         slides = options.slides or [*_real(work), *_synthetic(work, options.synthetic)]
         answers = run_wsinfer(options.wsinfer.absolute(), options.folder.resolve(), slides, work)
+        warnings.filterwarnings("ignore", message=".*torch.jit.load")
         model = torch.jit.load(options.folder / "torchscript_model.pt", map_location="cpu")
         rows = [
             row
