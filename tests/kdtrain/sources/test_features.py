@@ -176,6 +176,7 @@ def test_too_many_slides_without_features_are_listed(folder: Path, shards: Path)
     (folder / "aux1-1.h5").rename(folder / "AUX1_1.h5")
     said = refused(folder, shards)
     assert "1 of 5 slides have no features" in said
+    assert "--missing-share says how many may lack one, 5% now" in said
     assert (
         "'aux1-1.svs'; the folder also has 'AUX1_1.h5' (nearly alike: 'AUX1_1.h5' for 'aux1-1.svs')" in said
     )
@@ -208,7 +209,9 @@ def test_a_region_without_a_patch_is_named(folder: Path, shards: Path) -> None:
     write_h5(
         folder / "added-0.h5", {"features": np.ones((1, 3), np.float32), "coords": [[640, 640]]}, TRIDENT
     )
-    assert "lies on 1 of 5 regions: slide 'added-0.svs' region 0; extract features" in refused(folder, shards)
+    said = refused(folder, shards)
+    assert "lies on 1 of 5 regions: slide 'added-0.svs' region 0; extract features" in said
+    assert "--missing-share says how many may lack one, 5% now" in said
     source = opened(folder, shards, most_missing=0.2)
     assert source.entry.settings["regions_without"] == 1
     assert "1 of 5 regions have no patch on them: slide 'added-0.svs' region 0" in source.notes[0]

@@ -109,8 +109,8 @@ def refuse_slides(matched: Matched, folder: Path, slides: int, most_missing: flo
     hint = f" (nearly alike: {', '.join(pairs[:3])})" if pairs else ""
     raise UsageError(
         f"{len(without):,} of {slides:,} slides have no features in {folder}: {name_list(without)}{spare}{hint}; a "
-        f"file is called as its slide, such as {slide_stem(without[0])}{SUFFIX}; at most {most_missing:.0%} may "
-        "lack one"
+        f"file is called as its slide, such as {slide_stem(without[0])}{SUFFIX}; --missing-share says how many "
+        f"may lack one, {most_missing:.0%} now"
     )
 
 
@@ -134,6 +134,6 @@ def refuse_regions(
     more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
     raise UsageError(
         f"no patch of {folder} lies on {len(without):,} of {regions:,} regions: {shown}{more}; extract features of all "
-        "tissue that the set has, from the same files, or build the set on the tissue that has features; at most "
-        f"{most_missing:.0%} may lack one"
+        "tissue that the set has, from the same files, or build the set on the tissue that has features; "
+        f"--missing-share says how many may lack one, {most_missing:.0%} now"
     )
