@@ -159,7 +159,10 @@ class ShardWriter:
             views = self._teacher.views(sample, draws, size)
         if isinstance(self._settings, SourceSettings):
             self._check(self._settings, sample, draws, size, views)
-        return [encode_view(view, view_member(sample.key, number)) for number, view in enumerate(views)]
+        return [
+            encode_view(view, f"{view_member(sample.key, number)} of slide '{sample.slide}'")
+            for number, view in enumerate(views)
+        ]
 
     @staticmethod
     def _check(
@@ -181,7 +184,8 @@ class ShardWriter:
             if fault := shape_fault(view, shape):
                 raise TrainingError(
                     f"{settings.teacher.name} gave {fault} for {view_member(sample.key, number)} of slide "
-                    f"{sample.slide}; a teacher answers alike for every sample"
+                    f"'{sample.slide}'; a teacher answers alike for every sample, so mend it, and run the same command "
+                    "again (with another --out where its file changed and a shard is written)"
                 )
 
     def _entry(

@@ -156,10 +156,10 @@ def _check_range(view: TeacherView, what: str) -> None:
     largest = torch.finfo(MAP_TYPE).max
     named: list[tuple[str, Tensor]] = [] if view.logits_K is None else [(LOGITS, view.logits_K)]
     for name, tensor in [*named, *view.maps.items()]:
-        peak = float(tensor.abs().max())
+        shown, peak = "vectors" if name == LAID else name, float(tensor.abs().max())
         if not math.isfinite(peak):
             raise NotFiniteError(
-                f"the teacher's outputs are not finite for {what} ({name}); use --precision fp32, or another teacher"
+                f"the teacher's outputs are not finite for {what} ({shown}); use --precision fp32, or another teacher"
             )
         if not peak <= (largest if name != LOGITS else torch.finfo(torch.float32).max):
             remedy = (
@@ -169,7 +169,7 @@ def _check_range(view: TeacherView, what: str) -> None:
                 "distil without a cache"
             )
             raise TrainingError(
-                f"the teacher's {name} for {what} reach {peak:g}, and a cache holds finite values up to {largest:g}; "
+                f"the teacher's {shown} for {what} reach {peak:g}, and a cache holds finite values up to {largest:g}; "
                 f"{remedy}"
             )
 
