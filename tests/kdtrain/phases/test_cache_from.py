@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -238,6 +239,19 @@ def test_a_function_that_fails_is_gone_on_with(shards, write, tmp_path, monkeypa
     assert "cache.json" not in left and not any("partial" in name for name in left)
     monkeypatch.delenv("FAILS")
     assert bytes_of(done(shards, name, tmp_path / "cut", "--tile-px", "region")) == bytes_of(whole)
+
+
+def test_a_teacher_that_failed_at_its_first_sample_may_be_mended(shards, write, tmp_path):
+    """Nothing of it was kept, so the mended file goes on in the same folder; once a shard is there, it is refused."""
+    answer = "def f(tiles): return tiles[:, :, ::8, ::8]\n"
+    fails = "calls = []\ndef f(tiles):\n    calls.append(1)\n    return tiles if not calls[1:] else 1 / 0\n"
+    for text, code in ((fails, 1), (answer, 0), ("\n" + answer, 2)):
+        name = write(text)
+        sys.modules.pop(name, None)
+        run = run_from(shards, f"{name}:f", tmp_path / "out")
+        assert run.code == code, run.said
+    assert "caches are never mixed" in run.said
+    assert len(bytes_of(tmp_path / "out")) == 5
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,19 @@ class CacheFolder:
     def begin(self, settings: CacheSettings) -> None:
         """Start a cache, or go on with the same one; what a killed command was writing goes.
 
+        One without a tar is none yet: whoever mends a teacher that failed at its first sample begins anew.
+
         Raises:
-            UsageError: It was begun with other settings.
+            UsageError: It was begun with other settings, and holds tars of them.
         """
         new, file = settings.model_dump(mode="json"), self._workspace / SETTINGS_FILE
+        begun = to_json({"settings": new, "created_by": versions()})
         if not file.is_file():
-            write_atomically(file, to_json({"settings": new, "created_by": versions()}))
+            write_atomically(file, begun)
         differing = differences(self._begun["settings"], self._as_begun(new))
-        if differing:
+        if differing and self._is_unfilled():
+            write_atomically(file, begun)
+        elif differing:
             raise UsageError(
                 f"--out {self.path} holds a teacher cache of other settings, and caches are never mixed:\n  "
                 + "\n  ".join(differing)
@@ -192,6 +197,9 @@ class CacheFolder:
         if name is None or "name" not in settings["teacher"]:
             return settings
         return settings | {"teacher": settings["teacher"] | {"name": name}}
+
+    def _is_unfilled(self) -> bool:
+        return not (self.records() or (self.path / CACHE_FILE).exists() or any(self.path.glob("*.tar")))
 
     def _whole(self, entry: ShardEntry) -> bool:
         return sha256_of(self.path / entry.path) == entry.sha256

@@ -170,7 +170,8 @@ class TiledSource:
             raise TrainingError(
                 f"--from {self._network.name} {error}: region {sample.key} of slide '{sample.slide}', "
                 f"{image_CHW.shape[2]} x {image_CHW.shape[1]} px; what was written stays, so run the same command "
-                "again once that is mended (a file that was changed is another teacher, and wants another --out)"
+                "again once that is mended (a file that was changed is another teacher, and wants another --out once a "
+                "shard is written)"
             ) from None
 
     def _view(self, image_CHW: Tensor, drawn: Draw, student_size: tuple[int, int]) -> TeacherView:
