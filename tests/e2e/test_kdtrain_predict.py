@@ -591,7 +591,7 @@ def test_features_on_disk_become_a_student_that_predicts(
     original = cache_writer.encode_view
 
     def stopped(view: TeacherView, what: str) -> bytes:
-        if what.endswith("v001.st"):
+        if "v001.st" in what:
             raise KeyboardInterrupt
         return original(view, what)
 
