@@ -74,7 +74,7 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Synthetic slides, made here, through the whole method into demo-out/: shards, three networks, a report.
+    """Synthetic slides, made here, through the whole method into demo-out/: shards, four networks, a report.
 
     A folder and a seed may follow: ``nox -s demo -- elsewhere 1``.
     """
@@ -102,7 +102,7 @@ def demo(session: nox.Session) -> None:
     session.run("kdtrain", "report", runs, "--out", str(out / "report.html"))
     session.log("The slides are synthetic: they show no patient's tissue. Open in a browser, or an editor:")
     session.log(f"  {out / 'shards' / 'preview.html'}  every slide, with the regions that were found")
-    session.log(f"  {out / 'report.html'}  what teacher, baseline and student reach, and at what cost")
+    session.log(f"  {out / 'report.html'}  what teacher, baselines and student reach, and at what cost")
     session.log("  recipes/demo.yaml  what was trained; the paper's own experiments lie beside it")
 
 
