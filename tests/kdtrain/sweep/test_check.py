@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.shard_sets import write_set
+from fixtures.teacher_caches import cached
 from fixtures.training_runs import write_training_set
 from kdtrain.errors import UsageError
 from kdtrain.model.output_stride import Chosen
@@ -332,3 +333,12 @@ def test_evaluation_defaults_fit_the_set(index, tmp_path):
     """The test split of a set is what a recipe measures unless it says otherwise."""
     assert EvaluateRecipe().splits == ("test",)
     assert jobs(recipe(evaluate={"splits": ["test", "val"]}), index, tmp_path)
+
+
+def test_a_student_is_planned_at_the_stride_of_its_cache(shards, teacher, tmp_path):
+    """As it will be trained: a cache for stride 16 of a teacher of 32, and no stride in the recipe."""
+    cache = cached(shards, teacher, tmp_path / "cache", "--output-stride", 16)
+    method = {"phase": "distill", "train_on": "aux2", "teacher_cache": str(cache)}
+    given = recipe(teacher={"run": str(teacher)}, methods={"KD": method})
+    job = jobs(given, read_index(shards), tmp_path / "out")["kd-2.5x-seed0"]
+    assert job.network.output_stride == 16

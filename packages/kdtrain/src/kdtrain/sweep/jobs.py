@@ -199,7 +199,15 @@ def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Netwo
             f"{config.magnification:g}x is not below the teacher's {source.magnification:g}x; distillation goes from "
             "a high magnification to a lower one"
         )
-    return student_network(config, index, source, output_stride=begun_stride(config))
+    stride = begun_stride(config) or _cached_stride(config)
+    return student_network(config, index, source, output_stride=stride)
+
+
+def _cached_stride(config: DistillConfig) -> int | None:
+    """The output stride of the students that a run's teacher cache is for; None without one."""
+    if config.teacher_cache is None:
+        return None
+    return open_cache(config.teacher_cache).document.student.output_stride
 
 
 def chosen_of(config: PhaseConfig, network: Network, index: Index) -> Chosen | None:
