@@ -29,6 +29,10 @@ class _Killed(BaseException):
     """Stands for a killed process: nothing may handle it."""
 
 
+def _kill(_: int) -> None:
+    raise _Killed
+
+
 def run(*arguments: str | Path) -> Result:
     """Run slideprep in this process."""
     return invoked(main, *arguments)
@@ -76,7 +80,11 @@ def killed_at(count: int) -> Iterator[list[str]]:
 
     def counting(original: Callable[..., Any], name: str) -> Callable[..., Any]:
         def wrapped(self: LocalStore, *arguments: Any) -> Any:
-            if len(done) == count:
+            if len(done) == count and name == "write":
+                # its half-made file stays, under the name of a process that is no more
+                patch.setattr("slideprep.storage.files.os.getpid", lambda: 1)
+                patch.setattr("slideprep.storage.files.os.fsync", _kill)
+            elif len(done) == count:
                 raise _Killed
             done.append(name)
             return original(self, *arguments)

@@ -16,6 +16,7 @@ from slideprep.errors import UsageError
 from slideprep.shards.verify.verify import verify
 from slideprep.storage import remote
 from slideprep.storage.files import OutputError
+from slideprep.storage.local import LocalStore
 from slideprep.storage.open import open_store
 from slideprep.storage.places import Place, Url
 from slideprep.storage.remote import ATTEMPTS, UnansweredError
@@ -133,6 +134,24 @@ def test_half_made_files_go_and_finished_ones_stay(store: Store) -> None:
     store.tidy()
     assert list(store.list("")) == ["index.json"]
     assert list(store.scratch().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["index.json", ".slideprep/journal.json", ".slideprep/shards/train-000000.json"]
+)
+def test_what_a_kill_left_of_a_write_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """A process that ends in the middle of a write leaves a half-made file in any folder of the set."""
+    store = LocalStore(tmp_path / "set")
+    monkeypatch.setattr("slideprep.storage.files.os.fsync", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(path, b"{}")
+    assert len(store.list("")) == 1
+    store.tidy()
+    assert not store.list("")
+
+
+def _interrupted(_: int) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_file_in_the_place_of_the_folder_is_found(store: Store) -> None:

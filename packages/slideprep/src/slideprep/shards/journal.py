@@ -121,6 +121,7 @@ def finish(store: Store) -> Journal | None:
 
 
 def _carry_out(journal: Journal, store: Store) -> None:
+    store.tidy()  # a kill in the middle of writing the journal leaves half of it
     # The new index may be in place already: then the move below has nothing to do, and this must not remove it.
     if store.stat(f"{NEXT}/{INDEX_NAME}") is not None:
         store.remove(INDEX_NAME)

@@ -104,6 +104,7 @@ class LocalStore:
         with output_errors(self.place):
             for left_by_a_kill in (
                 *self.place.glob("*.partial"),
+                *self.place.joinpath(".slideprep").glob("*.partial"),
                 *self.place.joinpath(".slideprep").glob("*/*.partial"),
             ):
                 left_by_a_kill.unlink(missing_ok=True)
