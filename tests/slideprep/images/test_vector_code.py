@@ -34,8 +34,8 @@ def test_loops_run_as_often_as_told(count: int) -> None:
         loop.carry([loop.values[0] + loop.index])
     out.store(loop.results[0])
     code.end()
-    compiled, found = Compiled(module), np.zeros(1, dtype=np.int64)
-    compiled.function("add")(count, found.ctypes.data)
+    found = np.zeros(1, dtype=np.int64)
+    Compiled(module).function("add")(count, found.ctypes.data)
     assert found[0] == 100 + sum(range(count))
 
 
@@ -47,9 +47,9 @@ def test_squares_are_turned() -> None:
     for i, row in enumerate(transposed([lines.vector(LANES * i) for i in range(LANES)])):
         lines.store(row, LANES * i)
     code.end()
-    compiled, square = Compiled(module), np.arange(LANES * LANES, dtype=np.float32).reshape(LANES, LANES)
+    square = np.arange(LANES * LANES, dtype=np.float32).reshape(LANES, LANES)
     turned = square.copy()
-    compiled.function("turn")(turned.ctypes.data)
+    Compiled(module).function("turn")(turned.ctypes.data)
     assert np.array_equal(turned, square.T)
 
 

@@ -31,7 +31,7 @@ def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:
         image: (rows, columns, 3) uint8, contiguous.
     """
     samples = image.reshape(-1)
-    _, add_up = _compiled()
+    add_up = _compiled()
     whole = len(samples) - len(samples) % _GROUP
     totals = np.zeros((2, 3), dtype=np.int64)
     lanes = np.empty((2, _GROUP), dtype=np.uint32)
@@ -46,11 +46,10 @@ def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:
 
 
 @cache
-def _compiled() -> tuple[Compiled, Callable[..., None]]:
+def _compiled() -> Callable[..., None]:
     module = ir.Module(name="sums")
     _write(module)
-    compiled = Compiled(module)
-    return compiled, compiled.function("add_up")
+    return Compiled(module).function("add_up")
 
 
 def _write(module: ir.Module) -> None:

@@ -172,7 +172,7 @@ class Loop:
 
 
 class Compiled:
-    """The machine code of a module; keep it for as long as its functions are called."""
+    """The machine code of a module. Its functions keep it."""
 
     def __init__(self, module: ir.Module, cpu: str | None = None) -> None:
         """Compile for a processor by LLVM's name ("haswell"), for the one at hand where None is given."""
@@ -194,7 +194,9 @@ class Compiled:
         arguments = [
             ctypes.c_size_t if isinstance(kind, ir.PointerType) else ctypes.c_int64 for kind in kinds
         ]
-        return ctypes.CFUNCTYPE(None, *arguments)(self._engine.get_function_address(name))
+        function = ctypes.CFUNCTYPE(None, *arguments)(self._engine.get_function_address(name))
+        function.code = self  # type: ignore[attr-defined] # freed with the last of its functions
+        return function
 
 
 def _machine(cpu: str | None) -> binding.TargetMachine:

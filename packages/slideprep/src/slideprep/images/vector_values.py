@@ -22,7 +22,7 @@ Chosen = TypeVar("Chosen", "Value", "Array")
 
 
 class Value:
-    """A number, or a vector with a number in each lane. Whole numbers wrap around; ``<`` and ``//`` are unsigned.
+    """A number, or a vector with a number in each lane. Whole numbers wrap around; ``//`` takes them as unsigned.
 
     The other side of an operator is a value of the same kind, or Python's number, which then stands in every lane.
 
@@ -61,9 +61,11 @@ class Value:
     def __lshift__(self, bits: int) -> Value:
         return self._made("shl", bits)
 
-    def equals(self, other: Value | int) -> Value:
-        """Whether two whole numbers are the same."""
+    def __eq__(self, other: Value | int) -> Value:  # type: ignore[override] # a condition, as numpy's
         return self._of(self.builder.icmp_unsigned("==", self.raw, self._raw(other)))
+
+    def __bool__(self) -> bool:
+        raise TypeError("a value is known only when the loop runs: use choose, at_most or clipped, not if")
 
     def choose(self, if_true: Chosen, if_false: Chosen) -> Chosen:
         """One of two values or arrays, by whether this condition holds; no jump."""
@@ -90,7 +92,8 @@ class Value:
     def lanes(self, picked: Sequence[int], other: Value | None = None) -> Value:
         """A vector of some lanes, in any order; those of ``other`` are numbered after this one's."""
         mask = ir.Constant(ir.VectorType(I32, len(picked)), list(picked))
-        return self._of(self.builder.shuffle_vector(self.raw, (other or self).raw, mask))
+        second = self if other is None else other
+        return self._of(self.builder.shuffle_vector(self.raw, second.raw, mask))
 
     def halves(self) -> Value:
         """The 32-bit lanes as twice as many of 16 bits, the lower half first."""
@@ -155,6 +158,8 @@ class Array:
 
     def __getitem__(self, index: Value | int) -> Value:
         return self.at(index)._load(self._kind)
+
+    __iter__ = None  # endless: memory has no end
 
     def vector(self, index: Value | int = 0) -> Value:
         """The 16 numbers from element ``index`` on."""

@@ -118,7 +118,7 @@ def _filter_columns(module: ir.Module) -> None:
                 for c, total in enumerate(_filtered(code, column, weights.at(number * taps), taps)):
                     exact.store(total, pixel.index * _PIXEL + c * LANES)
             place = lines.at(first * 3)
-            whole = height.equals(LANES) & width.equals(LANES)
+            whole = (height == LANES) & (width == LANES)
             _write(
                 code,
                 exact,
