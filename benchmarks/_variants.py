@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import io
 import json
 import resource
@@ -36,6 +37,23 @@ def unlabelled(slide: Path, folder: Path) -> Mapping[str, float]:
     """What build-shards does for a slide of an auxiliary split."""
     _build(slide, folder, with_sums=False)
     return NO_STAGES
+
+
+def with_numba(slide: Path, folder: Path) -> Mapping[str, float]:
+    """As :func:`labelled`, with the resampling loops compiled by numba."""
+    from _numba_loops import numba_code
+
+    use_loops(numba_code())
+    return labelled(slide, folder)
+
+
+def use_loops(code: Any) -> None:
+    """Have slideprep resample by other loops than its own for this processor."""
+    from slideprep.images.resample import band
+    from slideprep.images.resample import filter as image_filter
+
+    for module in (band, image_filter):
+        module.lanczos_code = lambda: code  # type: ignore[attr-defined]
 
 
 def stages(slide: Path, folder: Path) -> Mapping[str, float]:
@@ -313,17 +331,22 @@ VARIANTS: Mapping[str, tuple[Work, tuple[str, ...]]] = {
     "decode-encode": (decode_encode, _OURS),
     "vips-reduce": (vips_reduce, ("pyvips",)),
 }
+if importlib.util.find_spec("numba"):
+    VARIANTS = {**VARIANTS, "numba": (with_numba, (*_OURS, "_numba_loops"))}
 """What each name runs and what that imports."""
 
 
-def _compile() -> None:
+def _compile(name: str) -> None:
     """The loops that are compiled once per process, as its modules are imported once."""
     import numpy as np
 
     from slideprep.images.resample.loops import lanczos_code
     from slideprep.images.sums import channel_sums
 
-    lanczos_code()
+    if name == "numba":
+        importlib.import_module("_numba_loops").numba_code()
+    else:
+        lanczos_code()
     channel_sums(np.zeros((1, 1, 3), np.uint8))
 
 
@@ -341,8 +364,8 @@ def measure(name: str, slide: Path, folder: Path) -> dict[str, Any]:
     begin = _cpu_seconds()
     for module in modules:
         importlib.import_module(module)
-    if modules is _OURS:
-        _compile()
+    if set(_OURS) <= set(modules):
+        _compile(name)
     imported = _cpu_seconds()
     with threadpool_limits(1):
         parts = work(slide, folder)

@@ -1,6 +1,6 @@
 """Accuracy of every magnification: slideprep and others against Lanczos-3 by its definition, in float64.
 
-    python benchmarks/accuracy.py [SLIDE] [--json]
+    python benchmarks/accuracy.py [SLIDE] [--cpu NAME] [--json]
 
 SLIDE is a small slide whose level 0 fits in memory. Each image is made of the slide's whole level 0 and compared pixel
 by pixel, its border included, with the reference, which is clipped and rounded to 8 bits: differences are grey levels.
@@ -9,10 +9,14 @@ channels differ by more than 15 grey levels in the reference. "White" is the lea
 
 The other resamplers are shown over interior pixels, since they treat borders in ways of their own. Those that take no
 origin start at the corner of an image cut to a whole number of outputs, against a reference that does the same.
+
+With ``--cpu`` slideprep's loops are compiled for another processor than this, by LLVM's name: x86-64-v2 has vectors of
+128 bits, x86-64-v4 of 512, which this one must be able to run. The last line is a digest of all its pixels.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -32,11 +36,13 @@ from _common import (
     print_found,
     slide_parser,
 )
+from _variants import use_loops
 from PIL import Image
 from scipy import sparse
 
 from slideprep.images.resample.downsample import downsample, source_box
 from slideprep.images.resample.filter import Target
+from slideprep.images.resample.loops import lanczos_code
 
 CORNER = (Fraction(0), Fraction(0))
 FRACTIONAL = (Fraction("203.37"), Fraction("151.62"))
@@ -53,7 +59,11 @@ WHITE_SIDE_PX = 900
 
 def main() -> None:
     """Parse the command line, measure, print."""
-    options = slide_parser(__doc__).parse_args()
+    parser = slide_parser(__doc__)
+    parser.add_argument("--cpu", metavar="NAME", help="processor that the loops are compiled for [this one]")
+    options = parser.parse_args()
+    if options.cpu:
+        use_loops(lanczos_code(options.cpu))
     with tempfile.TemporaryDirectory() as folder:
         path, sentence = find_slide(options.slide, Path(folder))
         image = level0_pixels(path)
@@ -188,6 +198,7 @@ def measure(image: Pixels, target: Target) -> dict[str, Any]:
     return {
         "factor": float(target.factor),
         "origin": [float(target.x), float(target.y)],
+        "sha256": hashlib.sha256(made.tobytes()).hexdigest(),
         "whole": asdict(difference(made, wanted)),
         "tissue": asdict(difference(made, wanted, tissue)) if tissue.any() else None,
         "tissue_share": float(tissue.mean()),
@@ -251,8 +262,13 @@ def report(found: dict[str, Any]) -> str:
             markdown_table([*header, "white"], own),
             "mean |difference| (bias), grey levels, of the same images by others (interior pixels):",
             markdown_table(names, beside),
+            f"Digest of slideprep's pixels: {_digest(found['rows'])}.",
         ]
     )
+
+
+def _digest(rows: list[dict[str, Any]]) -> str:
+    return hashlib.sha256("".join(row["sha256"] for row in rows).encode()).hexdigest()[:16]
 
 
 def _case(row: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ own, with one thread, in turn (A B C A B C ...), and makes 10x, 5x, 2.5x, 1.25x 
 Compare ratios: the seconds depend on the machine and on what else runs there.
 
 PYTHON is an interpreter with ``tissueloc``, ``openslide-python``, ``openslide-bin`` and ``pillow``; without one that
-row is left out.
+row is left out. So is the row of numba where that is not installed.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from _variants import VARIANTS
 
 SHOWN = {
     "labelled": "slideprep, training slide (with colour statistics)",
+    "numba": "the same, loops compiled by numba",
     "unlabelled": "slideprep, unlabelled slide",
     "openslide-pillow": "(a) OpenSlide + Pillow LANCZOS",
     "decode-encode": "(b) decode + encode alone",

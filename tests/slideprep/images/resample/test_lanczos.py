@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import pi
 
 import numpy as np
 import pytest
 
-from slideprep.images.resample.lanczos import paired, tap_count, taps
+from slideprep.images.resample.lanczos import paired, sinc, tap_count, taps
 
 FACTORS = [Fraction(f) for f in ("1", "2", "2.004008", "3.3", "13.6971", "64", "250")]
+
+
+SINC_BITS = {0.3: "0x1.b77f60bebee61p-1", -1.7: "-0x1.363bcbd1f029fp-3", 2.9: "0x1.15dbe61d149dfp-5"}
+"""What every processor makes of these numbers, to the last bit."""
+
+
+def test_sinc_is_known_where_sines_are() -> None:
+    """At quarter turns it is a fraction of pi, at whole numbers 0 exactly, and 1 in the middle."""
+    assert sinc(np.arange(-4.0, 5.0)).tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0]
+    known = {0.5: 2 / pi, -0.5: 2 / pi, 1.5: -2 / (3 * pi), 2.5: 2 / (5 * pi), 1 / 6: 3 / pi}
+    assert sinc(np.array(list(known))) == pytest.approx(list(known.values()), rel=3e-16, abs=0)
+
+
+def test_sinc_is_the_same_on_every_processor() -> None:
+    """Its bits are these, whatever the processor and its C library make of a sine."""
+    assert [float.hex(float(value)) for value in sinc(np.array(list(SINC_BITS)))] == list(SINC_BITS.values())
 
 
 def made(factor: Fraction, origin: str = "0.37") -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,8 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from slideprep.images.vector_code import BYTES, I8, I32, I64, INTS, LANES, Code, Compiled
+from slideprep.images.vector_code import Code, Compiled
+from slideprep.images.vector_values import I8, I32, I64, LANES
 from slideprep.units import Pixels
 
 Three = tuple[int, int, int]
@@ -31,7 +31,7 @@ def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:
         image: (rows, columns, 3) uint8, contiguous.
     """
     samples = image.reshape(-1)
-    _, add_up = _compiled()
+    add_up = _compiled()
     whole = len(samples) - len(samples) % _GROUP
     totals = np.zeros((2, 3), dtype=np.int64)
     lanes = np.empty((2, _GROUP), dtype=np.uint32)
@@ -46,25 +46,24 @@ def channel_sums(image: NDArray[np.uint8]) -> tuple[Three, Three]:
 
 
 @cache
-def _compiled() -> tuple[Compiled, Callable[..., None]]:
+def _compiled() -> Callable[..., None]:
     module = ir.Module(name="sums")
     _write(module)
-    compiled = Compiled(module)
-    return compiled, compiled.function("add_up", ctypes.c_size_t, ctypes.c_int64, ctypes.c_size_t)
+    return Compiled(module).function("add_up")
 
 
 def _write(module: ir.Module) -> None:
     """``out[0, i]``: the sum over the groups of their sample ``i``; ``out[1, i]``: of its square."""
     code = Code(module, "add_up", {"samples": I8.as_pointer(), "groups": I64, "out": I32.as_pointer()})
-    given, b = code.arguments, code.builder
-    with code.loop(given["groups"], [ir.Constant(INTS, [0] * LANES)] * 6) as group:
-        start = code.at(given["samples"], b.mul(group.index, I64(_GROUP)))
-        values = [b.zext(code.load(code.at(start, I64(v * LANES)), BYTES), INTS) for v in range(3)]
-        added = [*values, *(b.mul(value, value) for value in values)]
-        group.carry([b.add(total, more) for total, more in zip(group.values, added, strict=True)])
+    samples, groups, out = code.arguments
+    with code.loop(groups, [code.zeros(I32)] * 6) as group:
+        start = samples.at(group.index * _GROUP)
+        values = [start.vector(v).unsigned(I32) for v in range(0, _GROUP, LANES)]
+        added = [*values, *(value * value for value in values)]
+        group.carry([total + more for total, more in zip(group.values, added, strict=True)])
     for v, total in enumerate(group.results):
-        code.store(total, code.at(given["out"], I64(v * LANES)))
-    b.ret_void()
+        out.store(total, v * LANES)
+    code.end()
 
 
 @dataclass

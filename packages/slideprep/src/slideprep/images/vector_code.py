@@ -1,9 +1,9 @@
 """Small loops over vectors of 16 numbers, compiled for this machine's processor when first needed: LLVM's, by llvmlite.
 
 What numpy and BLAS cannot do at the processor's speed is written here as LLVM's own code, one vector operation after
-the other (:mod:`slideprep.images.resample.loops`, :mod:`slideprep.images.sums`). Compiling takes a tenth of a second
-per process and leaves nothing on disk, so a read-only installation and many workers that start at once are no special
-cases.
+the other (:mod:`slideprep.images.resample.loops`, :mod:`slideprep.images.sums`; ``docs/resampling-loops.md`` teaches
+it). Compiling takes a tenth of a second per process and leaves nothing on disk, so a read-only installation and many
+workers that start at once are no special cases.
 
 Nothing may depend on the processor: integers are exact in any order, floats are multiplied and added in the order
 written and never fused, so every machine makes the same bytes, with vectors of any width.
@@ -20,15 +20,10 @@ import numpy as np
 from llvmlite import binding, ir
 from numpy.typing import NDArray
 
-LANES = 16
-"""Numbers per vector: the widest registers (512 bits) hold 16; the compiler splits vectors for narrower ones."""
+from slideprep.images.vector_values import I8, I32, I64, LANES, Array, Value
 
 _LINE = 64
 """Bytes of a cache line."""
-
-I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32 = ir.FloatType()
-BYTES, INTS, FLOATS = (ir.VectorType(kind, LANES) for kind in (I8, I32, F32))
 
 
 def aligned_zeros(size: int, kind: type[Any]) -> NDArray[Any]:
@@ -42,58 +37,95 @@ def aligned_zeros(size: int, kind: type[Any]) -> NDArray[Any]:
 class Code:
     """One function being written.
 
-    Args:
-        module: Where it goes.
-        name: Its name there.
-        arguments: Names and types of its arguments, in order.
+    Attributes:
+        arguments: What it is called with, in order: a :class:`Value` for a number, an :class:`Array` for an address.
     """
 
-    def __init__(self, module: ir.Module, name: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, module: ir.Module, name: str, arguments: dict[str, ir.Type]) -> None:
+        """Begin it.
+
+        Args:
+            module: Where it goes.
+            name: Its name there.
+            arguments: Names and types of its arguments, in order; an array's is a pointer to its first element.
+        """
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments.values()), name=name)
-        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.arguments = dict(zip(arguments, function.args, strict=True))
+        self._module = module
+        self._builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.arguments: list[Any] = []
+        for label, raw in zip(arguments, function.args, strict=True):
+            raw.name = label
+            made = Array if isinstance(raw.type, ir.PointerType) else Value
+            self.arguments.append(made(self._builder, raw))
+
+    def end(self) -> None:
+        """Return to the caller."""
+        self._builder.ret_void()
 
     @contextmanager
-    def loop(self, count: Any, carried: Sequence[Any] = ()) -> Iterator[Loop]:
+    def loop(self, count: Value | int, carried: Sequence[Value] = ()) -> Iterator[Loop]:
         """Repeat the block's code ``count`` times (possibly none), with values carried from one round to the next."""
-        made = Loop(self.builder, count, carried)
+        made = Loop(self._builder, count if isinstance(count, Value) else self.number(count), carried)
         yield made
         made.close()
 
-    def at(self, pointer: Any, index: Any) -> Any:
-        """The address of an array's element."""
-        return self.builder.gep(pointer, [index])
+    def number(self, value: int) -> Value:
+        """A whole number of 64 bits: a count, an index."""
+        return Value(self._builder, I64(value))
 
-    def load(self, pointer: Any, kind: Any) -> Any:
-        """Read a number or a vector, whatever the pointer was made for."""
-        return self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()), align=_align(kind))
+    def zeros(self, kind: ir.Type) -> Value:
+        """A vector of nothing but 0."""
+        return Value(self._builder, ir.Constant(ir.VectorType(kind, LANES), [0] * LANES))
 
-    def store(self, value: Any, pointer: Any) -> None:
-        """Write a number or a vector."""
-        target = self.builder.bitcast(pointer, value.type.as_pointer())
-        self.builder.store(value, target, align=_align(value.type))
+    def scratch(self, kind: ir.Type, size: int) -> Array:
+        """Memory of the function's own, until it returns; what is in it is not known."""
+        memory = self._builder.alloca(kind, size)
+        memory.align = _LINE
+        return Array(self._builder, memory)
 
-    def splat(self, value: Any) -> Any:
-        """A vector of one number in all lanes."""
-        kind = ir.VectorType(value.type, LANES)
-        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
-        return self.builder.shuffle_vector(first, first, ir.Constant(INTS, [0] * LANES))
+    def zero_scratch(self, kind: ir.Type, size: int) -> Array:
+        """The same, filled with 0: ``size`` is a multiple of 16."""
+        memory = self.scratch(kind, size)
+        for first in range(0, size, LANES):
+            memory.store(self.zeros(kind), first)
+        return memory
 
-    def shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-        """Pick lanes from two vectors, those of ``b`` numbered after those of ``a``."""
-        mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
-        return self.builder.shuffle_vector(a, b, mask)
+    def bytes_at(self, address: Value) -> Array:
+        """Memory by its address as a whole number."""
+        return Array(self._builder, self._builder.inttoptr(address.raw, I8.as_pointer()))
 
-    def transposed(self, rows: Sequence[Any]) -> list[Any]:
-        """16 vectors as the columns of a square: lane i of vector k becomes lane k of vector i."""
-        square = list(rows)
-        for distance in (8, 4, 2, 1):
-            upper = [lane if not lane & distance else lane - distance + LANES for lane in range(LANES)]
-            lower = [lane + distance if not lane & distance else lane + LANES for lane in range(LANES)]
-            for i in (i for i in range(LANES) if not i & distance):
-                a, b = square[i], square[i + distance]
-                square[i], square[i + distance] = self.shuffle(a, b, upper), self.shuffle(a, b, lower)
-        return square
+    def prefetch(self, place: Array) -> None:
+        """Have the second cache load what will be read soon."""
+        kinds = [I8.as_pointer(), I32, I32, I32]
+        function = self._module.declare_intrinsic(
+            "llvm.prefetch", kinds[:1], ir.FunctionType(ir.VoidType(), kinds)
+        )
+        self._builder.call(function, [place.as_bytes(), I32(0), I32(2), I32(1)])
+
+    def copy(self, target: Array, source: Array, size: Value) -> None:
+        """Copy ``size`` bytes to where they do not overlap."""
+        self._transfer("llvm.memcpy", target, source, size)
+
+    def move(self, target: Array, source: Array, size: Value) -> None:
+        """Copy ``size`` bytes to where they may overlap."""
+        self._transfer("llvm.memmove", target, source, size)
+
+    def _transfer(self, name: str, target: Array, source: Array, size: Value) -> None:
+        function = self._module.declare_intrinsic(name, [I8.as_pointer(), I8.as_pointer(), I64])
+        not_volatile = ir.Constant(ir.IntType(1), 0)
+        self._builder.call(function, [target.as_bytes(), source.as_bytes(), size.raw, not_volatile])
+
+
+def transposed(rows: Sequence[Value]) -> list[Value]:
+    """16 vectors as the columns of a square: lane i of vector k becomes lane k of vector i."""
+    square = list(rows)
+    for distance in (8, 4, 2, 1):
+        upper = [lane if not lane & distance else lane - distance + LANES for lane in range(LANES)]
+        lower = [lane + distance if not lane & distance else lane + LANES for lane in range(LANES)]
+        for i in (i for i in range(LANES) if not i & distance):
+            a, b = square[i], square[i + distance]
+            square[i], square[i + distance] = a.lanes(upper, b), a.lanes(lower, b)
+    return square
 
 
 class Loop:
@@ -102,7 +134,7 @@ class Loop:
     ``results`` are the carried values after the last round.
     """
 
-    def __init__(self, builder: ir.IRBuilder, count: Any, carried: Sequence[Any]) -> None:
+    def __init__(self, builder: ir.IRBuilder, count: Value, carried: Sequence[Value]) -> None:
         self._builder = builder
         before = builder.block
         self._head = builder.append_basic_block("head")
@@ -110,21 +142,21 @@ class Loop:
         self._after = builder.append_basic_block("after")
         builder.branch(self._head)
         builder.position_at_end(self._head)
-        self.index = builder.phi(count.type)
-        self.index.add_incoming(ir.Constant(count.type, 0), before)
-        self.values = [builder.phi(value.type) for value in carried]
+        self.index = Value(builder, builder.phi(count.kind))
+        self.index.raw.add_incoming(ir.Constant(count.kind, 0), before)
+        self.values = [Value(builder, builder.phi(value.kind)) for value in carried]
         for phi, value in zip(self.values, carried, strict=True):
-            phi.add_incoming(value, before)
-        self._next: Sequence[Any] = self.values
-        builder.cbranch(builder.icmp_unsigned("<", self.index, count), body, self._after)
+            phi.raw.add_incoming(value.raw, before)
+        self._next: Sequence[Value] = self.values
+        builder.cbranch(builder.icmp_unsigned("<", self.index.raw, count.raw), body, self._after)
         builder.position_at_end(body)
 
-    def carry(self, values: Sequence[Any]) -> None:
+    def carry(self, values: Sequence[Value]) -> None:
         """What the next round starts with."""
         self._next = list(values)
 
     @property
-    def results(self) -> list[Any]:
+    def results(self) -> list[Value]:
         """The carried values after the last round."""
         return self.values
 
@@ -132,24 +164,19 @@ class Loop:
         """End the block of code that is repeated."""
         builder = self._builder
         end = builder.block
-        self.index.add_incoming(builder.add(self.index, ir.Constant(self.index.type, 1)), end)
+        self.index.raw.add_incoming((self.index + 1).raw, end)
         for phi, value in zip(self.values, self._next, strict=True):
-            phi.add_incoming(value, end)
+            phi.raw.add_incoming(value.raw, end)
         builder.branch(self._head)
         builder.position_at_end(self._after)
 
 
-def _align(kind: Any) -> int:
-    """Bytes to which a single number is aligned: numpy's arrays begin at any address that fits their elements."""
-    element = getattr(kind, "element", kind)
-    return 4 if isinstance(element, ir.FloatType) else int(element.width) // 8
-
-
 class Compiled:
-    """The machine code of a module; keep it for as long as its functions are called."""
+    """The machine code of a module. Its functions keep it."""
 
     def __init__(self, module: ir.Module, cpu: str | None = None) -> None:
         """Compile for a processor by LLVM's name ("haswell"), for the one at hand where None is given."""
+        self._module = module
         self._cpu = cpu
         self._parsed = binding.parse_assembly(str(module))
         self._parsed.verify()
@@ -161,10 +188,15 @@ class Compiled:
         """The machine code as text, to look at."""
         return str(_machine(self._cpu).emit_assembly(self._parsed))
 
-    def function(self, name: str, *arguments: Any) -> Callable[..., None]:
-        """A function by its name, given its arguments' C types."""
-        address = self._engine.get_function_address(name)
-        return ctypes.CFUNCTYPE(None, *arguments)(address)
+    def function(self, name: str) -> Callable[..., None]:
+        """A function by its name; arrays are given to it by their addresses."""
+        kinds = self._module.get_global(name).function_type.args
+        arguments = [
+            ctypes.c_size_t if isinstance(kind, ir.PointerType) else ctypes.c_int64 for kind in kinds
+        ]
+        function = ctypes.CFUNCTYPE(None, *arguments)(self._engine.get_function_address(name))
+        function.code = self  # type: ignore[attr-defined] # freed with the last of its functions
+        return function
 
 
 def _machine(cpu: str | None) -> binding.TargetMachine:

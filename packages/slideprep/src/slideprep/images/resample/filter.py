@@ -12,7 +12,8 @@ import numpy as np
 from slideprep.images.resample.band import CHUNK_COLUMNS, Chunk
 from slideprep.images.resample.lanczos import LOBES, PairedTaps, Taps, paired, reach, tap_count, taps
 from slideprep.images.resample.loops import TILE, lanczos_code
-from slideprep.images.vector_code import LANES, aligned_zeros
+from slideprep.images.vector_code import aligned_zeros
+from slideprep.images.vector_values import LANES
 from slideprep.units import Box, Pixels
 
 _INT64_BYTES = 8
