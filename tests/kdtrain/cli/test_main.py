@@ -251,6 +251,13 @@ def test_a_logger_that_is_not_installed_is_wrong_usage(shards, tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
+def test_loggers_may_be_given_one_by_one(shards, tmp_path, monkeypatch):
+    """Two options are as one with a comma: the second, which is missing here, is asked for too."""
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    options = ("--logger", "mlflow", "--logger", "tensorboard")
+    assert "--logger mlflow needs MLflow" in failure(shards, tmp_path / "run", 2, *options)
+
+
 def test_settings_may_come_from_a_file(shards, tmp_path):
     """All but the paths in YAML gives the run that options give."""
     file = tmp_path / "settings.yaml"
