@@ -19,11 +19,13 @@ class Stand:
     class Error(Exception):
         """As wandb.errors.Error."""
 
-    def __init__(self, *, mode: str = "online", key: bool = True, away: bool = False, step: int = 0) -> None:
+    def __init__(
+        self, *, mode: str = "online", key: bool = True, away: bool = False, step: int = 0, fails_at: int = 0
+    ) -> None:
         self.begun: list[dict] = []
         self.taken: list[tuple] = []
         self.errors = SimpleNamespace(Error=self.Error)
-        self._key, self._away, self._mode, self._step = key, away, mode, step
+        self._key, self._away, self._mode, self._step, self._fails_at = key, away, mode, step, fails_at
 
     def setup(self):
         return SimpleNamespace(settings=SimpleNamespace(mode=self._mode))
@@ -32,6 +34,9 @@ class Stand:
         assert not prompt, "nobody may be there to answer"
         return self._key
 
+    def teardown(self, *, exit_code):
+        self.taken.append(("torn down", exit_code))
+
     def Settings(self, **given):  # noqa: N802
         return given
 
@@ -39,9 +44,13 @@ class Stand:
         if self._away and given["settings"].get("mode") != "offline":
             raise self.Error("no route to ann:secret@host\nmore")
         self.begun.append(given)
-        log = lambda numbers, step: self.taken.append((step, numbers))  # noqa: E731
         finish = lambda exit_code: self.taken.append(("end", exit_code))  # noqa: E731
-        return SimpleNamespace(step=self._step, log=log, finish=finish)
+        return SimpleNamespace(step=self._step, log=self._log, finish=finish)
+
+    def _log(self, numbers, step):
+        if step == self._fails_at:
+            raise ConnectionError
+        self.taken.append((step, numbers))
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ def test_a_resumed_run_goes_on_under_its_id(logged, tmp_path):
     assert ids == [kept_id(tmp_path, "wandb")] * 2
     assert first.begun[0]["project"] == "lungs"
     assert first.begun[0]["config"] == {"lr": 0.1}
-    assert second.taken == [(2, {"step/loss": 0.5}), (3, {"step/loss": 1 / 3}), ("end", 0)]
+    assert second.taken == [(2, {"step/loss": 0.5}), (3, {"step/loss": 1 / 3}), ("end", 0), ("torn down", 0)]
 
 
 @pytest.mark.parametrize(("given", "why"), [({"key": False}, "no key"), ({"away": True}, "cannot be used")])
@@ -82,6 +91,14 @@ def test_without_a_key_or_an_answer_numbers_stay_here(logged, given, why):
     assert len(said) == 1
     assert why in said[0]
     assert "wandb sync" in said[0]
+
+
+def test_a_failure_ends_the_librarys_own_process(logged):
+    """Else it would say so at the program's end, with a trace."""
+    stand = Stand(fails_at=2)
+    with pytest.raises(ConnectionError):
+        logged(stand, (1, 2, 3))
+    assert stand.taken == [(1, {"step/loss": 1.0}), ("torn down", 1)]
 
 
 def test_who_asked_for_offline_is_told_nothing(logged):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kdtrain.training.loggers.kept_ids import keep_id, kept_id
@@ -40,17 +41,37 @@ class WandbLogger:
     def __init__(self, run: LoggedRun) -> None:
         # Before wandb is imported: its reports of faults would go to another address than the one asked for.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        self._run = _begin(run)
+        with _torn_down():
+            self._run = _begin(run)
         self._from_step = int(self._run.step)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Hand numbers to wandb's own process, which sends them when it can; what is there already is left out."""
         if step >= self._from_step:
-            self._run.log(dict(metrics), step=step)
+            with _torn_down():
+                self._run.log(dict(metrics), step=step)
 
     def close(self, *, failed: bool) -> None:
         """Wait a while for what is still to be sent; the rest stays in RUN/wandb, for ``wandb sync``."""
-        self._run.finish(exit_code=int(failed))
+        import wandb
+
+        with _torn_down():
+            self._run.finish(exit_code=int(failed))
+            with suppress(SystemExit):  # its way to say that its own process ended with an error
+                wandb.teardown(exit_code=int(failed))
+
+
+@contextmanager
+def _torn_down() -> Iterator[None]:
+    """Where something fails, end wandb's own process: if that is what failed, wandb says so by a trace at exit."""
+    import wandb
+
+    try:
+        yield
+    except Exception:
+        with suppress(Exception, SystemExit):
+            wandb.teardown(exit_code=1)
+        raise
 
 
 def _begin(run: LoggedRun) -> Any:
