@@ -51,7 +51,7 @@ def points(store: Path, run_id: str, name: str) -> list[tuple[int, float]]:
 
 def test_a_resumed_run_is_one_run_with_every_step_once(tmp_path: Path) -> None:
     """Steps 1 to 3, failed, and on from step 2: four points of each curve, finished, with its settings."""
-    out = tmp_path / "student"
+    out = tmp_path / "student ü #1 %41"
     out.mkdir()
     logged(out, (1, 2, 3), failed=True, project="lungs", settings={"lr": 0.1, "train_on": ["train"]})
     run_id = kept_id(out, "mlflow")
@@ -60,7 +60,7 @@ def test_a_resumed_run_is_one_run_with_every_step_once(tmp_path: Path) -> None:
     logged(out, (2, 3, 4))
     assert kept_id(out, "mlflow") == run_id
     run = client(out / "mlruns").get_run(run_id)
-    assert (run.info.run_name, run.info.status) == ("student", "FINISHED")
+    assert (run.info.run_name, run.info.status) == (out.name, "FINISHED")
     assert run.data.params == {"lr": "0.1", "train_on": "['train']"}
     assert points(out / "mlruns", run_id, "step/loss") == [(step, 1 / step) for step in (1, 2, 3, 4)]
     assert client(out / "mlruns").get_experiment_by_name("lungs").experiment_id == run.info.experiment_id

@@ -90,6 +90,7 @@ def _begin(run: LoggedRun) -> Any:
             config=dict(run.settings),
             dir=str(run.folder),
             resume="allow",
+            allow_val_change=True,  # a run that is lengthened has more epochs
             settings=wandb.Settings(init_timeout=ANSWER_S, finish_timeout=2 * ANSWER_S, **_NOT_SENT, **mode),
         )
 
