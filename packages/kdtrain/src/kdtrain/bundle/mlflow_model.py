@@ -95,7 +95,8 @@ def _model(document: BundleDocument, python: str) -> dict[str, Any]:
                 "code": None,
                 "data": GRAPH_FILE,
                 "onnx_version": metadata.version("onnx"),
-                "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+                # Of the onnxruntime that is asked for; another one is warned of at every start.
+                "providers": ["CPUExecutionProvider"],
             },
             "python_function": {
                 "data": GRAPH_FILE,
