@@ -83,7 +83,7 @@ class Setting:
 
     def training(self, out: Path, *, epochs: int) -> dict[str, Any]:
         """Settings of every kdtrain run that trains."""
-        return {"epochs": epochs, "accumulate": self.accumulate, "tensorboard": False, **self.common(out)}
+        return {"epochs": epochs, "accumulate": self.accumulate, "logger": "none", **self.common(out)}
 
     def gflops(self, variant: Variant) -> float:
         """GFLOP of a sample."""
@@ -104,8 +104,8 @@ class Setting:
 class Stopwatch(Monitor):
     """A run's monitor that sums up what its epochs took and loaded, but for the first."""
 
-    def __init__(self, out: Path) -> None:
-        super().__init__(Console(file=io.StringIO()), out, tensorboard=False)
+    def __init__(self) -> None:
+        super().__init__(Console(file=io.StringIO()))
         self.taken_s, self.loaded = 0.0, LoadStats()
         self._stats = LoadStats()
 
@@ -160,7 +160,7 @@ def measure_kdtrain(
     if setting.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     out = setting.folder / f"{name}-{number}"
-    watch = Stopwatch(out)
+    watch = Stopwatch()
     run(configuration(setting.training(out, epochs=epochs)), watch)
     return watch.measured(setting.device)
 
@@ -232,7 +232,7 @@ def write_cache(setting: Setting, magnification: float, views: int) -> float:
     out = cache_folder(setting, magnification)
     known = {k: v for k, v in setting.common(out).items() if k in CacheTeacherConfig.model_fields}
     config = CacheTeacherConfig(teacher=taught(setting), magnification=magnification, views=views, **known)
-    summary = cache_teacher(config, Stopwatch(out))
+    summary = cache_teacher(config, Stopwatch())
     return summary.views / summary.seconds
 
 
@@ -248,7 +248,7 @@ def bytes_per_sample(setting: Setting, variant: Variant) -> float | None:
     )
     _, run, configuration, name = recipe
     out = setting.folder / f"{name}-traffic"
-    watch = Stopwatch(out)
+    watch = Stopwatch()
     with Traffic(setting.device.type) as traffic:
         run(configuration(setting.training(out, epochs=1)), watch)
     return traffic.bytes / watch.loaded.samples

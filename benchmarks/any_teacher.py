@@ -115,7 +115,7 @@ def taught(shards: Path, work: Path, magnification: float, epochs: int) -> Path:
         *("distill", "--shards", shards, "--teacher-cache", cache, "--out", student),
         *("--magnification", magnification, "--train-on", "train", "--validate-on", "val", "--no-augment"),
         *("--model", "resnet10", "--output-stride", STRIDE, "--epochs", epochs, "--accumulate", 4),
-        *("--schedule", "cosine", "--workers", 0, "--no-tensorboard", "--device", "cpu"),
+        *("--schedule", "cosine", "--workers", 0, "--logger", "none", "--device", "cpu"),
     )
     return student
 

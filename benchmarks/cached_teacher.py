@@ -30,7 +30,7 @@ from _common import machine, machine_line, markdown_table
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 DRAWS = ("--jitter", "0.2,0.2,0.2,0", "--train-on", "train,aux1", "--validate-on", "val", "--workers", "0")
 TRAINING = (
-    *("--accumulate", "1", "--lr", "0.0003", "--schedule", "cosine", "--no-tensorboard"),
+    *("--accumulate", "1", "--lr", "0.0003", "--schedule", "cosine", "--logger", "none"),
     *("--output-stride", "16"),
 )
 METRICS = {"accuracy": "accuracy", "recall": "balanced accuracy", "auc": "AUC"}

@@ -31,7 +31,7 @@ from kdtrain.model.resnet import ModelSpec
 from kdtrain.shards.index import Index, read_index
 from kdtrain.sweep.estimate.cost import RunEstimate, Speed, estimate_run, measure_speed
 
-QUICK: dict[str, Any] = {"workers": 0, "accumulate": 10, "tensorboard": False, "device": "cpu"}
+QUICK: dict[str, Any] = {"workers": 0, "accumulate": 10, "logger": "none", "device": "cpu"}
 HIGH, LOW = 10.0, 2.5
 
 
@@ -61,7 +61,7 @@ def run(config: PhaseConfig) -> Usage:
     log = config.out.with_suffix(".log")
     began = time.monotonic()
     with log.open("wb") as file:
-        command = [sys.executable, "-c", code, config.phase, "--no-tensorboard", *options]
+        command = [sys.executable, "-c", code, config.phase, "--logger", "none", *options]
         actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), 1), (os.POSIX_SPAWN_DUP2, file.fileno(), 2)]
         pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
         _, status, usage = os.wait4(pid, 0)
@@ -76,7 +76,7 @@ def run(config: PhaseConfig) -> Usage:
 
 def _given(config: PhaseConfig) -> dict[str, Any]:
     given = config.model_dump(exclude_unset=True)
-    del given["tensorboard"]
+    del given["logger"]
     return given
 
 

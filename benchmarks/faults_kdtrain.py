@@ -56,7 +56,7 @@ RECIPE = {
         "epochs": 2,
         "accumulate": 2,
         "workers": 0,
-        "tensorboard": False,
+        "logger": "none",
         "validate_on": "none",
         "checkpoint_every": 1,
     },

@@ -34,7 +34,7 @@ CLOCKS = frozenset({"wait_share"})
 def start(shards: Path, out: Path, every: int, log: Path) -> subprocess.Popen[bytes]:
     """Start ``kdtrain baseline``."""
     command = [sys.executable, "-c", "from kdtrain.cli.main import main; main()", "baseline"]
-    command += ["--shards", str(shards), "--out", str(out), "--magnification", "2.5", "--no-tensorboard"]
+    command += ["--shards", str(shards), "--out", str(out), "--magnification", "2.5", "--logger", "none"]
     command += ["--epochs", str(EPOCHS), "--accumulate", str(ACCUMULATE), "--checkpoint-every", str(every)]
     with log.open("ab") as file:
         return subprocess.Popen(command, env={**os.environ, **ONE_THREAD}, stdout=file, stderr=file)

@@ -103,7 +103,7 @@ def measured_bytes(mode: Mode, side: int, folder: Path) -> int | None:
     run = folder / f"{mode.name}-{side}"
     result = run.with_suffix(".bytes")
     options = ["--shards", shards, "--out", run, "--device", mode.device, "--precision", mode.precision]
-    options += ["--epochs", 1, "--accumulate", 1, "--workers", 0, "--validate-on", "none", "--no-tensorboard"]
+    options += ["--epochs", 1, "--accumulate", 1, "--workers", 0, "--validate-on", "none", "--logger", "none"]
     options += ["--activation-checkpointing"] * mode.recompute
     command = [sys.executable, "-c", MEASURE, result, "teacher", *options]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

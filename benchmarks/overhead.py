@@ -92,8 +92,8 @@ class Clock:
 class Stopwatch(Monitor):
     """A run's usual monitor that also notes when each step is done."""
 
-    def __init__(self, out: Path) -> None:
-        super().__init__(Console(file=io.StringIO(), force_terminal=True), out)
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__(Console(file=io.StringIO(), force_terminal=True), config=config)
         self.steps: list[Clock] = []
 
     @contextmanager
@@ -114,7 +114,6 @@ class Stopwatch(Monitor):
 
 def run_kdtrain(task: Task, out: Path) -> tuple[list[Clock], dict[str, Tensor]]:
     """One epoch of ``kdtrain teacher``."""
-    monitor = Stopwatch(out)
     config = TeacherConfig(
         shards=task.shards,
         magnification=task.magnification,
@@ -125,10 +124,8 @@ def run_kdtrain(task: Task, out: Path) -> tuple[list[Clock], dict[str, Tensor]]:
         seed=SEED,
         validate_on="none",
     )
-    try:
+    with Stopwatch(config) as monitor:
         train_teacher(config, monitor)
-    finally:
-        monitor.close()
     return monitor.steps, load_file(out / "model.safetensors")
 
 

@@ -22,7 +22,7 @@ from fixtures.training_runs import write_training_set
 from slideprep import ReadSettings
 
 PAGE = DOCS / "any-teacher.md"
-QUICK = "--epochs 1 --accumulate 4 --no-tensorboard"
+QUICK = "--epochs 1 --accumulate 4 --logger none"
 MORE = {
     "cache-teacher": "--workers 0",
     "distill": f"--workers 0 {QUICK}",

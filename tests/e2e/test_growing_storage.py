@@ -54,15 +54,19 @@ def _commands(folder: Path, out: str | Path) -> dict[str, tuple[str | Path, ...]
 def test_a_set_in_a_bucket_changes_like_one_on_disk(
     s3: FaultyS3, bucket: str, local: Path, tmp_path: Path
 ) -> None:
-    """Added to, relabelled and reduced through a network that fails now and then, all bytes are those on disk."""
+    """Described, added to, relabelled and reduced through a network that fails, all bytes are those on disk."""
     shutil.copytree(local / "out", tmp_path / "set")
     s3.shake(0.05)
+    for out in (tmp_path / "set", f"s3://{bucket}"):
+        assert slideprep("croissant", out, "--name", "Lungs").code == 0
     for kind in ("add-slides", "relabel", "remove-slides"):
         assert slideprep(*_commands(local, tmp_path / "set")[kind]).code == 0
         run = slideprep(*_commands(local, f"s3://{bucket}")[kind], "--scratch", tmp_path / "scratch")
         assert run.code == 0, run.said
         assert shard_bytes(s3.download(bucket, tmp_path / "copy")) == shard_bytes(tmp_path / "set")
     s3.shake(0)
+    for name in ("croissant.json", "samples.json"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "set" / name).read_bytes()
     assert s3.faults, "the network never failed"
     verified = slideprep("verify", f"s3://{bucket}")
     assert verified.code == 0, verified.said

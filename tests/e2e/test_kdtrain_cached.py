@@ -45,7 +45,7 @@ def cache_command(shards: Path, teacher: Path, out: Path) -> tuple[object, ...]:
 def distil_command(shards: Path, cache: Path, out: Path) -> tuple[object, ...]:
     """The command of a cached run of 30 steps."""
     options = ("--magnification", 2.5, "--epochs", 6, "--accumulate", 2, "--micro-batch", 2)
-    more = ("--checkpoint-every", 2, "--workers", 1, "--no-tensorboard")
+    more = ("--checkpoint-every", 2, "--workers", 1, "--logger", "none")
     return ("distill", "--shards", shards, "--teacher-cache", cache, "--out", out, *options, *more)
 
 

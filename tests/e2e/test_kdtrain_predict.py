@@ -601,7 +601,7 @@ def test_features_on_disk_become_a_student_that_predicts(
     cached = kdtrain(*caching)
     assert cached.code == 0, cached.said
 
-    quick = ("--epochs", 1, "--accumulate", 2, "--no-tensorboard", "--validate-on", "none")
+    quick = ("--epochs", 1, "--accumulate", 2, "--logger", "none", "--validate-on", "none")
     distilled = kdtrain(
         *("distill", *shards, "--teacher-cache", cache, "--magnification", 2.5, "--train-on", "train"),
         *(*quick, "--hint", "cosine", "--output-stride", 16, "--model", "resnet10", "--width", 0.25),

@@ -28,7 +28,7 @@ def shards(tmp_path_factory) -> Path:
 
 def teacher(shards: Path, out: Path, *more: object) -> tuple[object, ...]:
     """The command of a run of 18 steps."""
-    options = ("--epochs", 6, "--accumulate", 2, "--workers", 1, "--no-tensorboard")
+    options = ("--epochs", 6, "--accumulate", 2, "--workers", 1, "--logger", "none")
     return ("teacher", "--shards", shards, "--out", out, *options, *more)
 
 

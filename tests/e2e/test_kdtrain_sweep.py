@@ -27,7 +27,7 @@ from fixtures.waiting import PATIENCE_S, wait_until
 pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 
 EPOCHS = 6
-SETTINGS = {"epochs": EPOCHS, "workers": 0, "accumulate": 2, "tensorboard": False}
+SETTINGS = {"epochs": EPOCHS, "workers": 0, "accumulate": 2, "logger": "none"}
 RECIPE: dict[str, Any] = {
     "title": "Tiny",
     "magnifications": [2.5],

@@ -32,7 +32,7 @@ def group_folder(tmp_path: Path) -> Path:
 def test_a_group_works_on_runs_caches_bundles_and_reports(shards, group_folder):
     """Under umask 002 all that a run, a cache, a measurement, a bundle and a report leave is the group's to change."""
     with umask(0o002):
-        run = trained("teacher", shards, group_folder / "run", "--tensorboard")
+        run = trained("teacher", shards, group_folder / "run", "--logger", "tensorboard")
         evaluated(run, shards)
         cached(shards, run, group_folder / "cache")
         _write(group_folder / "bundle", {"bundle.json": b"{}"})

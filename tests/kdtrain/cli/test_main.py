@@ -243,17 +243,26 @@ def test_an_interrupted_run_says_how_to_go_on(shards, tmp_path, monkeypatch):
     assert "run the same command again" in failure(shards, tmp_path / "run", 1)
 
 
-def test_weights_and_biases_that_is_not_installed_is_wrong_usage(shards, tmp_path, monkeypatch):
-    """--wandb without the package says how to install it."""
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    assert "pip install wandb" in failure(shards, tmp_path / "run", 2, "--wandb", "project")
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_is_wrong_usage(shards, tmp_path, monkeypatch, name):
+    """--logger without its library says how to install it, and the folder of the run stays free."""
+    monkeypatch.setitem(sys.modules, name, None)
+    assert f"pip install 'kdtrain[{name}]'" in failure(shards, tmp_path / "run", 2, "--logger", name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_loggers_may_be_given_one_by_one(shards, tmp_path, monkeypatch):
+    """Two options are as one with a comma: the second, which is missing here, is asked for too."""
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    options = ("--logger", "mlflow", "--logger", "tensorboard")
+    assert "--logger mlflow needs MLflow" in failure(shards, tmp_path / "run", 2, *options)
 
 
 def test_settings_may_come_from_a_file(shards, tmp_path):
     """All but the paths in YAML gives the run that options give."""
     file = tmp_path / "settings.yaml"
     file.write_text(
-        "epochs: 1\nworkers: 0\naccumulate: 4\ntensorboard: false\nmagnification: 2.5\n"
+        "epochs: 1\nworkers: 0\naccumulate: 4\nlogger: none\nmagnification: 2.5\n"
         f"shards: {shards}\nout: {tmp_path / 'run'}\n"
     )
     assert kdtrain("baseline", "--config", file).code == 0

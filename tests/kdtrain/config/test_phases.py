@@ -107,6 +107,43 @@ def loaded(kind, **options: object):
     return load_config(kind, {**needed, **options}, None)
 
 
+@pytest.mark.parametrize(
+    ("given", "loggers"),
+    [
+        ("wandb", ("wandb",)),
+        ("mlflow, tensorboard,mlflow", ("tensorboard", "mlflow")),
+        (["mlflow"], ("mlflow",)),
+        ("none", ()),
+        ([], ()),
+        ("none,wandb", ("wandb",)),
+        ("wandb,none", ()),
+    ],
+)
+def test_loggers_are_named_with_commas_or_as_a_list(given, loggers):
+    """Each once; "none" takes back those before it."""
+    assert teacher(logger=given).logger == loggers
+    assert teacher().logger == ("tensorboard",)
+
+
+@pytest.mark.parametrize("given", ["", ",", "wandb,tensorbord", "WandB", 1, True, [1], {"wandb": 1}])
+def test_no_logger_passes_that_is_none(given):
+    """The message lists those that there are."""
+    with pytest.raises(UsageError, match=r"--logger: must be among tensorboard, wandb, mlflow, .* or none"):
+        teacher(logger=given)
+
+
+@pytest.mark.parametrize("given", ["", "a b", "a/b", "ü", "x" * 101, 7])
+def test_a_project_has_a_name_that_every_logger_takes(given):
+    """Letters, digits, '.', '_' and '-'."""
+    with pytest.raises(UsageError, match=r"--log-project: must be 1 to 100 of the letters"):
+        teacher(log_project=given)
+
+
+def test_another_logger_is_no_other_run():
+    """Where numbers go is not what decides the weights."""
+    assert teacher(logger="wandb", log_project="lungs").record == teacher(logger="none").record
+
+
 def test_all_numbers_are_tried():
     """Seeds, rates, weights, sizes and counts of five commands."""
     assert {name for _, name in NUMBERS} == {

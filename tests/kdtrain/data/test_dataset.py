@@ -73,6 +73,32 @@ def test_numbers_are_those_of_a_list(shards):
         dataset[0.5]
 
 
+@pytest.mark.parametrize("split", ["train", "aux2", "train,aux1", "test"])
+def test_labels_and_sizes_are_known_without_images(shards, split, monkeypatch):
+    """Those of the samples, in order; None where a split has no labels; not one image is decoded or read for them."""
+    samples = list(Dataset(shards, magnifications=BOTH, split=split))
+    monkeypatch.setattr("kdtrain.data.samples.decode_sample", None)
+    dataset = Dataset(shards, magnifications=[10], split=split)
+    assert dataset.labels == tuple(sample.label for sample in samples)
+    for magnification in BOTH:
+        assert dataset.sizes(magnification) == tuple(sample.sizes[magnification] for sample in samples)
+    with pytest.raises(ShardError, match="20x"):
+        dataset.sizes(20)
+
+
+@pytest.mark.parametrize(("content", "rule"), [(b"7", "F20 label"), (b"x", "F20 label")])
+def test_a_label_that_is_none_is_named(tmp_path, content, rule):
+    """A class number that the set lacks, or no number: the rule, the tar and the sample are named."""
+    folder = write_training_set(tmp_path / "set")
+    path = folder / "2.5x" / "train-000000.tar"
+    data = bytearray(path.read_bytes())
+    data[512:513] = content
+    path.write_bytes(data)
+    dataset = Dataset(folder, magnifications=[2.5])
+    with pytest.raises(ShardError, match=rule):
+        _ = dataset.labels
+
+
 def test_a_sample_says_where_it_is_from(shards):
     """Class names, slide, patient, record and sizes; all magnifications unless some are asked for."""
     dataset = Dataset(str(shards))

@@ -194,7 +194,8 @@ def test_a_run_knows_its_cache_and_its_teacher(shards, teacher, tmp_path):
         0,
         "--accumulate",
         4,
-        "--no-tensorboard",
+        "--logger",
+        "none",
     )
     assert refused.code == 2
     assert "shard_set.teacher_cache.sha256" in refused.said

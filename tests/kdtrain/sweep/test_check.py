@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,14 @@ def test_what_cannot_be_run_is_refused_by_key_and_run(index, tmp_path, given, sa
     with pytest.raises(UsageError) as raised:
         jobs(recipe(**given), index, tmp_path / "out")
     assert said in str(raised.value)
+
+
+def test_a_logger_that_is_not_installed_is_refused_before_the_first_run(index, tmp_path, monkeypatch):
+    """With the run and the extra; a setting like any other may be a list."""
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    settings = {"logger": ["tensorboard", "wandb"]}
+    with pytest.raises(UsageError, match=r"run teacher-10x-seed0: --logger wandb needs .*kdtrain\[wandb\]"):
+        jobs(recipe(settings=settings), index, tmp_path)
 
 
 def test_a_run_is_told_what_to_calibrate_on(index, tmp_path):

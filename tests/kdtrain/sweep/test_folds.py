@@ -32,7 +32,7 @@ from kdtrain.sweep.runners.local import Ended, request_of
 RECIPE: dict[str, Any] = {
     "title": "Small",
     "magnifications": [2.5],
-    "settings": {"epochs": 1, "workers": 0, "accumulate": 4, "tensorboard": False, "device": "cpu"},
+    "settings": {"epochs": 1, "workers": 0, "accumulate": 4, "logger": "none", "device": "cpu"},
     "teacher": {"seed": 0},
     "methods": {"KD": {"phase": "distill", "train_on": ["train", "aux1"]}},
     "evaluate": {"iterations": 100},
@@ -220,7 +220,7 @@ def test_a_run_of_a_fold_goes_on_by_itself(done, shards, tmp_path):
     folds, out = done.out / "folds.json", tmp_path / "kd"
     shutil.copytree(done.run(KD.format(1)), out)
     common = ["--shards", shards, "--magnification", 2.5, "--train-on", "train,aux1", "--epochs", 1]
-    common += ["--workers", 0, "--accumulate", 4, "--no-tensorboard", "--out", out]
+    common += ["--workers", 0, "--accumulate", 4, "--logger", "none", "--out", out]
     of_fold = ["--teacher", done.run(TEACHER.format(1)), "--folds", folds, "--fold", 1]
     assert "finished already" in kdtrain("distill", *common, *of_fold).said
     for options, said in (
@@ -253,7 +253,7 @@ def test_a_run_of_a_fold_resumes_to_the_last_bit(done, shards, tmp_path):
         "--workers",
         0,
     ]
-    options += ["--accumulate", 4, "--no-tensorboard"]
+    options += ["--accumulate", 4, "--logger", "none"]
     resumed, straight = tmp_path / "resumed", tmp_path / "straight"
     shutil.copytree(done.run(TEACHER.format(2)), resumed)
     for out in (resumed, straight):

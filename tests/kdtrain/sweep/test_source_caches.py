@@ -42,7 +42,7 @@ def planned(shards: Path, cache: Path, folder: Path, more: str = "") -> Plan:
         f"""
 title: features
 magnifications: [2.5]
-settings: {{epochs: 1, accumulate: 4, workers: 0, tensorboard: false, width: 0.25}}
+settings: {{epochs: 1, accumulate: 4, workers: 0, logger: none, width: 0.25}}
 methods:
   Features: {{phase: distill, teacher_cache: {cache}, train_on: aux2, hint: cosine{more}}}
   Tuned: {{phase: finetune, student: Features, unfreeze: true}}

@@ -1,17 +1,14 @@
-"""What a person sees of a run, and what TensorBoard and Weights & Biases get."""
+"""What a person sees of a run, and that its log goes to the loggers."""
 
 from __future__ import annotations
 
 import io
-import sys
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from kdtrain.config.phases import TeacherConfig
 from kdtrain.data.loader import LoadStats
-from kdtrain.errors import UsageError
 from kdtrain.training.monitor import Monitor, memory_gb
 
 
@@ -28,7 +25,7 @@ def seen(console: Console) -> str:
 
 def test_a_bar_shows_loss_speed_waiting_and_memory(console, tmp_path):
     """Four of eight samples, 2 samples and 3 megapixels a second, a quarter of the time waiting."""
-    monitor = Monitor(console, tmp_path, tensorboard=False)
+    monitor = Monitor(console)
     with monitor.epoch(1, 5, 8) as bar:
         bar.skip(2)
         bar.step(2, 0.125, LoadStats(samples=2, pixels=3_000_000, wait_s=0.25, elapsed_s=1.0))
@@ -38,67 +35,44 @@ def test_a_bar_shows_loss_speed_waiting_and_memory(console, tmp_path):
 
 def test_speed_is_that_of_the_epoch_and_not_of_the_run(console, tmp_path):
     """What was read before the bar's first step does not count after it."""
-    monitor = Monitor(console, tmp_path, tensorboard=False)
+    monitor = Monitor(console)
     with monitor.epoch(0, 1, 8) as bar:
         bar.step(4, 1.0, LoadStats(samples=100, pixels=0, wait_s=0, elapsed_s=1.0))
         bar.step(4, 1.0, LoadStats(samples=104, pixels=0, wait_s=1.0, elapsed_s=3.0))
     assert "2.0 samples/s 0.0 MP/s wait 50%" in seen(console)
 
 
+def settings(out, **given) -> TeacherConfig:
+    """Of a run."""
+    return TeacherConfig(shards="set", out=out, **given)
+
+
 def test_only_the_first_rank_speaks(console, tmp_path):
     """Elsewhere there is neither bar nor sentence nor file."""
-    monitor = Monitor(console, tmp_path, active=False)
-    with monitor.epoch(0, 1, 8) as bar:
-        bar.step(8, 1.0, LoadStats())
-    monitor.say("hello")
-    monitor.validated(0, {"loss": 1.0})
-    monitor.close()
+    with Monitor(console, active=False, config=settings(tmp_path)) as monitor:
+        with monitor.epoch(0, 1, 8) as bar:
+            bar.step(8, 1.0, LoadStats())
+        monitor.say("hello")
+        monitor.validated(0, {"loss": 1.0})
+        monitor.record({"kind": "step", "step": 1, "loss": 0.5})
     assert seen(console) == ""
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_validation_is_shown(console, tmp_path):
     """Every metric with four digits, and epochs counted from 1."""
-    Monitor(console, tmp_path, tensorboard=False).validated(0, {"loss": 0.5, "accuracy": 2 / 3})
+    Monitor(console).validated(0, {"loss": 0.5, "accuracy": 2 / 3})
     assert "epoch 1: validation loss 0.5000, accuracy 0.6667" in seen(console)
 
 
-def test_tensorboard_gets_every_number_at_its_step(console, tmp_path):
-    """Two entries of the log are two points of each curve; text and truth values are left out."""
-    monitor = Monitor(console, tmp_path)
-    for step, loss in ((1, 0.5), (2, 0.25)):
-        monitor.record({"kind": "step", "step": step, "loss": loss, "skipped": False, "split": "val"})
-    monitor.close()
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert events.Tags()["scalars"] == ["step/loss"]
-    assert [(point.step, point.value) for point in events.Scalars("step/loss")] == [(1, 0.5), (2, 0.25)]
-
-
-def test_weights_and_biases_gets_the_same(console, tmp_path, monkeypatch):
-    """Asked for and installed, it is begun with project and run, logged to, and ended."""
-    calls: list[tuple] = []
-    run = SimpleNamespace(
-        log=lambda numbers, step: calls.append((numbers, step)), finish=lambda: calls.append(("finish",))
-    )
-
-    def init(**options):
-        calls.append((options["project"], options["name"]))
-        return run
-
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    out = tmp_path / "run"
-    monitor = Monitor(console, out, tensorboard=False, wandb="project")
-    monitor.record({"kind": "step", "step": 3, "loss": 0.5})
-    monitor.close()
-    assert calls == [("project", "run"), ({"step/loss": 0.5}, 3), ("finish",)]
-
-
-def test_weights_and_biases_that_is_not_installed_is_wrong_usage(console, tmp_path, monkeypatch):
-    """The message says how to install it."""
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UsageError, match="--wandb project needs Weights & Biases: pip install wandb"):
-        Monitor(console, tmp_path, wandb="project")
+def test_the_first_rank_hands_its_log_on(console, tmp_path):
+    """TensorBoard, which is asked for by default, has a file when the run is over; asked for nothing, nothing has."""
+    for out, given in ((tmp_path / "default", {}), (tmp_path / "none", {"logger": "none"})):
+        out.mkdir()
+        with Monitor(console, config=settings(out, **given)) as monitor:
+            monitor.record({"kind": "step", "step": 1, "loss": 0.5})
+    assert [path.name.split(".")[0] for path in (tmp_path / "default").iterdir()] == ["events"]
+    assert list((tmp_path / "none").iterdir()) == []
 
 
 def test_memory_is_counted_in_gigabytes():

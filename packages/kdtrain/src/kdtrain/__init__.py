@@ -1,8 +1,8 @@
 """kdtrain: resolution-based knowledge distillation for histology images, trained on slideprep shards.
 
 For a Python program: shards by :class:`Dataset` and :func:`read_index`, networks by :func:`load_network`,
-:func:`calibrate`, :func:`evaluate` and :func:`load_bundle`. Each name is loaded when it is first asked for, so that
-``import kdtrain`` and a command's help answer at once.
+:func:`calibrate`, :func:`evaluate` and :func:`load_bundle`, the paper's loss by :func:`distillation_loss`. Each name is
+loaded when it is first asked for, so that ``import kdtrain`` and a command's help answer at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kdtrain.evaluation.calibration import Calibration
     from kdtrain.evaluation.evaluate import evaluate
     from kdtrain.evaluation.subject import Evaluation
+    from kdtrain.losses import DistillationLoss, distillation_loss
     from kdtrain.predict.answers.prediction import (
         Failure,
         FastPrice,
@@ -38,6 +39,7 @@ __all__ = [
     "CacheSettings",
     "Calibration",
     "Dataset",
+    "DistillationLoss",
     "Evaluation",
     "Failure",
     "FastPrice",
@@ -54,6 +56,7 @@ __all__ = [
     "__version__",
     "cache_settings",
     "calibrate",
+    "distillation_loss",
     "evaluate",
     "load_bundle",
     "load_network",
@@ -68,6 +71,7 @@ _HOMES = {
     "evaluation.calibration": ("Calibration",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.subject": ("Evaluation",),
+    "losses": ("DistillationLoss", "distillation_loss"),
     "predict.answers.prediction": (
         "Failure",
         "FastPrice",

@@ -31,12 +31,14 @@ from kdtrain.bundle.document import (
 )
 from kdtrain.bundle.entries import AgreementEntry
 from kdtrain.bundle.graph import graph_problem
+from kdtrain.bundle.mlflow_model import FOLDER, GRAPH_FILE, PROBE_PX, check_same, mlflow_files
 from kdtrain.bundle.onnx import agreement, onnx_bytes, opset_of
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, measure_training_data, read_source
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import TrainingError, UsageError
+from kdtrain.evaluation.temperature import UNCHANGED
 from kdtrain.locks import held
 from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.shards.index import union_of
@@ -62,6 +64,7 @@ class ExportOptions:
         notes: Markdown file of the authors.
         unevaluated: Export without metrics.
         wsinfer: Make a folder for WSInfer in the place of a bundle.
+        mlflow: Add a folder ``mlflow`` to the bundle, which MLflow loads and serves.
     """
 
     run: Path
@@ -73,6 +76,7 @@ class ExportOptions:
     notes: Path | None = None
     unevaluated: bool = False
     wsinfer: bool = False
+    mlflow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +148,8 @@ def _export(options: ExportOptions, source: Source, notes: str | None, console: 
     document = describe(source, name=name, data=data, opset=opset_of(graph), agreement=agreed, files=files)
     files[BUNDLE_FILE] = document.to_bytes()
     files[CARD_FILE] = card(document, license_id=options.license, notes=notes).encode()
+    if options.mlflow:
+        files |= _mlflow(document, graph)
     write_once(out, files)
     return Exported(
         folder=options.out, document=document, sizes={name: len(files[name]) for name in sorted(files)}
@@ -248,6 +254,19 @@ def _agreement(source: Source, data: TrainingData, graph: bytes) -> AgreementEnt
         )
 
 
+def _mlflow(document: BundleDocument, graph: bytes) -> dict[str, bytes]:
+    files = mlflow_files(document, graph)
+    height, width = PROBE_PX
+    images_BHWC = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (2, height, width, 3), np.uint8)
+    temperature = UNCHANGED if document.calibration is None else document.calibration.temperature
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / ONNX_FILE
+        path.write_bytes(graph)
+        bundle = OnnxRuntime(path, min_side_px=MIN_SIDE_PX, threads=1, temperature=temperature)
+        check_same(files[f"{FOLDER}/{GRAPH_FILE}"], bundle, images_BHWC)
+    return files
+
+
 def _largest(source: Source) -> tuple[int, int]:
     """(width, height) of the largest training image; the first of equals."""
     joined, name = union_of(source.index, source.train_on)
@@ -286,6 +305,7 @@ def _write(out: Path, files: Mapping[str, bytes]) -> None:
         partial = Path(aside) / out.name
         partial.mkdir()
         for name, content in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
             with (partial / name).open("wb") as file:
                 file.write(content)
                 file.flush()

@@ -140,6 +140,34 @@ def opset_of(content: bytes) -> int:
     )
 
 
+def answers_only(content: bytes, temperature: float) -> bytes:
+    """A graph of :func:`onnx_bytes` without its feature map, and with calibrated probabilities.
+
+    Args:
+        content: The graph.
+        temperature: By which its logits are divided before the softmax; 1 for none.
+    """
+    import onnx
+
+    graph = onnx.load_from_string(content)
+    outputs = {output.name: output for output in graph.graph.output}
+    del graph.graph.output[:]
+    graph.graph.output.extend(outputs[name] for name in OUTPUTS[:2])
+    if temperature != 1:
+        number, softmax = next(
+            (number, node) for number, node in enumerate(graph.graph.node) if OUTPUTS[0] in node.output
+        )
+        assert softmax.op_type == "Softmax", "probabilities are the softmax of the logits"
+        by = onnx.numpy_helper.from_array(np.array(temperature, np.float32), "temperature")
+        graph.graph.initializer.append(by)
+        divided = onnx.helper.make_node("Div", [softmax.input[0], by.name], ["calibrated_logits"])
+        softmax.input[0] = divided.output[0]
+        graph.graph.node.insert(number, divided)
+    onnx.checker.check_model(graph, full_check=True)
+    answers: bytes = graph.SerializeToString(deterministic=True)
+    return answers
+
+
 def _exported(module: nn.Module) -> Any:
     example = torch.zeros(2, 3, *_EXAMPLE_PX, dtype=torch.uint8)
     sizes = {

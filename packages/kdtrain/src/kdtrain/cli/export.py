@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdtrain.cli.exit_codes import exit_codes
+from kdtrain.errors import UsageError
 from kdtrain.text import plural
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     help="Make a folder for QuPath's WSInfer extension and for Python's wsinfer in the place of a bundle, and measure "
     "what their square tiles cost.",
 )
+@click.option(
+    "--mlflow",
+    is_flag=True,
+    help="Add a folder mlflow to the bundle, which MLflow loads and serves: images in, probabilities out.",
+)
 def export_command(**options: Any) -> None:
     """Make a bundle of RUN: weights, an ONNX graph, what they were trained on, and a model card.
 
@@ -49,6 +55,10 @@ def export_command(**options: Any) -> None:
         from kdtrain.screen import console
 
         told = ExportOptions(**options)
+        if told.wsinfer and told.mlflow:
+            raise UsageError(
+                "--mlflow adds to a bundle, and --wsinfer makes none; export twice, each to its own --out"
+            )
         if told.wsinfer:
             from kdtrain.bundle.wsinfer_export import export_wsinfer
 
@@ -80,8 +90,9 @@ def _say(exported: Exported) -> None:
 
     document, data = exported.document, exported.document.training_data
     agreed = document.onnx.agreement
+    width = max(18, *map(len, exported.sizes))
     for name, size in exported.sizes.items():
-        say(f"{name:18} {size / 1e6:9,.3f} MB")
+        say(f"{name:{width}} {size / 1e6:9,.3f} MB")
     say(
         f"ONNX and PyTorch over {len(agreed.images)} sizes up to {agreed.images[-1][2]} x {agreed.images[-1][1]} px: "
         f"logits within {agreed.logits:.1g}, probabilities within {agreed.probabilities:.1g}"

@@ -95,7 +95,7 @@ def cache_teacher_command(config_file: Path | None, *, dry_run: bool, **options:
         from kdtrain.training.monitor import Monitor
 
         active = _is_first_rank()
-        monitor = Monitor(console(stderr=True), config.out, active=active, tensorboard=False)
+        monitor = Monitor(console(stderr=True), active=active)
         write = cache_teacher if config.from_ is None else cache_from
         summary = write(config, monitor)
         if active:
@@ -128,13 +128,8 @@ def _run_phase(config: PhaseConfig) -> None:
     from kdtrain.training.monitor import Monitor
 
     active = _is_first_rank()
-    monitor = Monitor(
-        console(stderr=True), config.out, active=active, tensorboard=config.tensorboard, wandb=config.wandb
-    )
-    try:
+    with Monitor(console(stderr=True), active=active, config=config) as monitor:
         summary = run_phase(config, monitor)
-    finally:
-        monitor.close()
     if active:
         from kdtrain.cli.summary import print_summary
 

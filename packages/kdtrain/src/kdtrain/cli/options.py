@@ -56,7 +56,17 @@ def _option(kind: type[SetConfig], name: str, sentence: str) -> Callable[[Comman
     click_type, is_flag = _click_type(field.annotation)
     if is_flag:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text)
+    if name in _REPEATED:
+        return click.option(flag, name, multiple=True, callback=_joined, help=help_text)
     return click.option(flag, name, type=click_type, default=None, help=help_text)
+
+
+_REPEATED = ("logger",)
+"""Lists that may be given one by one as well as with commas."""
+
+
+def _joined(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    return ",".join(values) or None
 
 
 def _shown(default: Any) -> str:

@@ -84,8 +84,8 @@ HARMLESS = frozenset(
         "workers",
         "device",
         "compile",
-        "tensorboard",
-        "wandb",
+        "logger",
+        "log_project",
         "log_every",
         "keep",
         "checkpoint_every",
@@ -111,6 +111,27 @@ run begun without them goes on."""
 
 
 _NUMBERS: tuple[Any, ...] = (int, float, int | None, float | None)
+
+
+LOGGERS = ("tensorboard", "wandb", "mlflow")
+
+
+def loggers(value: Any) -> Any:
+    """Names of loggers, each once; "none" takes back those before it, as a later option does an earlier one."""
+    names = list(names_in(value)) or [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not set(map(str, names)) <= {*LOGGERS, "none"}:
+        raise ValueError(f"must be among {', '.join(LOGGERS)}, several with commas, or none")
+    for number, name in enumerate(names):
+        if name == "none":
+            return loggers(names[number + 1 :])
+    return tuple(name for name in LOGGERS if name in names)
+
+
+def project(value: Any) -> Any:
+    """A name that every logger takes."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value):
+        raise ValueError("must be 1 to 100 of the letters A to Z, digits, '.', '_' and '-'")
+    return value
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -238,8 +259,9 @@ class PhaseConfig(SetConfig):
         compile: Compile the networks first, which takes minutes and a C++ compiler.
         keep: Checkpoints kept besides the best.
         log_every: Optimizer steps between two lines of the log.
-        tensorboard: Whether to write TensorBoard events.
-        wandb: Weights & Biases project to log to, if any.
+        logger: Where the log's numbers also go: tensorboard (events in the run's folder), wandb (Weights & Biases) or
+            mlflow (a folder of the run's, or MLFLOW_TRACKING_URI), several with commas; or none.
+        log_project: What wandb and mlflow file the run under: a project, an experiment.
         folds: The folds.json of a sweep that was begun with --folds: which patient is in which fold.
         fold: Which of them this run is tested on, from 1; its splits are train, val and test of that fold.
     """
@@ -263,8 +285,8 @@ class PhaseConfig(SetConfig):
     compile: bool = False
     keep: Annotated[int, Field(ge=1, le=1_000_000)] = 2
     log_every: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1
-    tensorboard: bool = True
-    wandb: str | None = None
+    logger: Annotated[tuple[str, ...], BeforeValidator(loggers)] = ("tensorboard",)
+    log_project: Annotated[str, BeforeValidator(project)] = "kdtrain"
     folds: Path | None = None
     fold: Annotated[int | None, Field(ge=1, le=1_000, validate_default=True)] = None
 

@@ -118,6 +118,29 @@ class Dataset(torch.utils.data.Dataset[PairedSample]):
         """
         return tuple(key for shard in range(len(self._reader.shards)) for key in self._reader.keys(shard))
 
+    @cached_property
+    def labels(self) -> tuple[int | None, ...]:
+        """The class number of every sample, in order; None where its split has no labels. Reads no image.
+
+        Raises:
+            ShardError: A tar is damaged, or a label is none.
+        """
+        return tuple(
+            label for shard in range(len(self._reader.shards)) for label in self._reader.labels(shard)
+        )
+
+    def sizes(self, magnification: float) -> tuple[tuple[int, int], ...]:
+        """(width, height) of every sample's image in pixels, in order. Opens no tar.
+
+        Args:
+            magnification: Any of the set.
+
+        Raises:
+            ShardError: The set has no such magnification.
+        """
+        index = self._reader.index
+        return tuple(size for shard in self._reader.shards for size in index.sizes_of(shard, magnification))
+
     def _there(self) -> str:
         document = self.index.document
         magnifications = ", ".join(map(magnification_name, document.magnifications))

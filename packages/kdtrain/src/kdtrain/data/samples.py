@@ -22,7 +22,7 @@ from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.shards.open_tars import MAX_OPEN_TARS, tars_of
-from kdtrain.shards.sample import Sample, SampleRecord, decode_sample
+from kdtrain.shards.sample import Sample, SampleRecord, class_number, decode_sample
 from kdtrain.shards.tar import SamplePlace, iter_places, read_place
 from kdtrain.text import plural
 
@@ -197,6 +197,28 @@ class SampleReader:
         with self._opened(stored, magnification, path):
             places = self._places[path]
             return tuple(places[part.stored_at(i)[1]].key for i in range(part.samples))
+
+    def labels(self, shard: int) -> tuple[int | None, ...]:
+        """Class numbers of a shard's samples in order, by its position in the split or set; no image is read.
+
+        Raises:
+            ShardError: As for :meth:`keys`; F16 or F20 where a label is missing or none.
+        """
+        magnification = min(self.magnifications)
+        part, index = self.shards[shard], self.index.stored
+        found: list[int | None] = []
+        for i in range(part.samples):
+            stored, position = part.stored_at(i)
+            if not index.document.splits[stored.split].labelled:
+                found.append(None)
+                continue
+            path = self.index.path_of(stored, magnification)
+            with self._opened(stored, magnification, path) as tar:
+                place = self._places[path][position]
+                members = {name: member for name, member in place.members.items() if name == "cls"}
+                raw = read_place(tar, path, replace(place, members=members))
+            found.append(class_number(raw, index.document.classes))
+        return tuple(found)
 
     def ensure(self, shard: int) -> None:
         """Have a shard at hand, by its position in the split or set: it is fetched if it lies elsewhere.

@@ -177,15 +177,27 @@ def _label(raw: RawSample, record: SampleRecord, classes: tuple[str, ...], label
             if shown is not None:
                 raise _fail("F20 label", raw, f"{name} {shown!r} in an unlabelled split")
         return None
-    text = raw.fields["cls"]
-    if not re.fullmatch(rb"0|[1-9][0-9]*", text) or int(text) >= len(classes):
-        raise _fail("F20 label", raw, f".cls is {text!r}, not a class number from 0 to {len(classes) - 1}")
-    if record.label != classes[int(text)]:
-        reason = f".cls means {classes[int(text)]!r}, but the record says {record.label!r}"
+    number = class_number(raw, classes)
+    if record.label != classes[number]:
+        reason = f".cls means {classes[number]!r}, but the record says {record.label!r}"
         raise _fail("F20 label", raw, reason)
     if record.region.class_name not in (None, record.label):
         reason = f"label is {record.label!r}, but the region's annotation says {record.region.class_name!r}"
         raise _fail("F20 label", raw, reason)
+    return number
+
+
+def class_number(raw: RawSample, classes: tuple[str, ...]) -> int:
+    """What ``.cls`` of a sample says, of which no other member need have been read.
+
+    Raises:
+        ShardError: F16 where there is none, F20 where it is no number of a class.
+    """
+    text = raw.fields.get("cls")
+    if text is None:
+        raise _fail("F16 sample-members", raw, "there is no .cls, and the split is labelled")
+    if not re.fullmatch(rb"0|[1-9][0-9]*", text) or int(text) >= len(classes):
+        raise _fail("F20 label", raw, f".cls is {text!r}, not a class number from 0 to {len(classes) - 1}")
     return int(text)
 
 

@@ -28,6 +28,7 @@ from kdtrain.sweep.recipe import EvaluateRecipe
 from kdtrain.sweep.state import is_shorter, weights_sha256
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import deepspeed_json
+from kdtrain.training.loggers.guarded import check_installed
 from kdtrain.training.longer import why_not_longer
 from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
 
@@ -136,6 +137,7 @@ def _job(
     joined, name = union_of(index, config.train_on)
     _check_schedule(config, samples_of(joined, name))
     _check_files(config)
+    check_installed(config.logger)
     if isinstance(config, TeacherConfig):
         check_init(config)
     return Job(

@@ -1,11 +1,11 @@
-"""What a person sees of a run, and where its numbers also go: a bar per epoch, TensorBoard, Weights & Biases."""
+"""What a person sees of a run: a bar per epoch, sentences; its numbers also go to loggers."""
 
 from __future__ import annotations
 
 import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from kdtrain.config.phases import PhaseConfig
 from kdtrain.data.loader import LoadStats
-from kdtrain.errors import UsageError
+from kdtrain.training.loggers.guarded import Loggers, check_installed
+from kdtrain.training.loggers.logger import LoggedRun
 
 
 class EpochBar:
@@ -56,34 +58,37 @@ class SampleBar:
 
 
 class Monitor:
-    """Shows and records a run, on rank 0; silent elsewhere.
+    """Shows a run, and hands its log to loggers, on rank 0; silent elsewhere. A block that ends ends them.
 
     Args:
         console: Where to draw.
-        out: The run's folder, for TensorBoard events.
         active: Whether this is rank 0.
-        tensorboard: Whether to write events.
-        wandb: Weights & Biases project, or None.
+        config: Settings of the run whose log is handed on; None where there is none.
 
     Raises:
-        UsageError: Weights & Biases was asked for and is not installed.
+        UsageError: A logger was asked for and is not installed.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        out: Path,
-        *,
-        active: bool = True,
-        tensorboard: bool = True,
-        wandb: str | None = None,
-    ) -> None:
+    def __init__(self, console: Console, *, active: bool = True, config: PhaseConfig | None = None) -> None:
         self._console = console
         self._active = active
-        self._out = out
-        self._tensorboard = tensorboard and active
-        self._writer: Any = None
-        self._wandb = _wandb_run(wandb, out) if wandb is not None and active else None
+        self._loggers: Loggers | None = None
+        if config is not None:
+            check_installed(config.logger)
+            if active:
+                run = LoggedRun(
+                    folder=config.out, project=config.log_project, settings=config.record, say=self.say
+                )
+                self._loggers = Loggers(config.logger, run)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loggers is not None:
+            self._loggers.close(failed=kind is not None)
 
     @contextmanager
     def epoch(self, epoch: int, epochs: int, samples: int) -> Iterator[EpochBar]:
@@ -130,37 +135,9 @@ class Monitor:
             self._console.print(Text(sentence))
 
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Send a line of the log to TensorBoard and Weights & Biases."""
-        numbers = {
-            k: float(v) for k, v in entry.items() if isinstance(v, int | float) and not isinstance(v, bool)
-        }
-        step = int(numbers.pop("step"))
-        if self._tensorboard:
-            if self._writer is None:
-                from torch.utils.tensorboard import SummaryWriter
-
-                self._writer = SummaryWriter(str(self._out), purge_step=step)
-            for name, value in numbers.items():
-                self._writer.add_scalar(f"{entry['kind']}/{name}", value, step)
-        if self._wandb is not None:
-            self._wandb.log({f"{entry['kind']}/{name}": value for name, value in numbers.items()}, step=step)
-
-    def close(self) -> None:
-        """Write out what is buffered."""
-        if self._writer is not None:
-            self._writer.close()
-        if self._wandb is not None:
-            self._wandb.finish()
-
-
-def _wandb_run(project: str, out: Path) -> Any:
-    try:
-        import wandb
-    except ImportError:
-        raise UsageError(
-            f"--wandb {project} needs Weights & Biases: pip install wandb, or leave the option out"
-        ) from None
-    return wandb.init(project=project, name=out.name, dir=str(out), resume="allow")
+        """Hand a line of the log to the loggers."""
+        if self._loggers is not None:
+            self._loggers.log(entry)
 
 
 def memory_gb() -> float:

@@ -7,6 +7,8 @@
                             fp16 skipped the step
     RUN/sessions.json       how long it was trained, and on what: one entry per start
     RUN/events.*            TensorBoard
+    RUN/mlruns/, wandb/     of other loggers, where they were asked for
+    RUN/loggers.json        under which ids the run is known there
     RUN/checkpoints/        see kdtrain.training.checkpoints
     RUN/model.safetensors   the chosen network
     RUN/calibration.json    see kdtrain.evaluation.calibration

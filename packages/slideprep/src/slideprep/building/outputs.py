@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from slideprep.building.croissant import said_of, write_croissant
 from slideprep.building.finished import Finished, build_index, class_table
 from slideprep.building.preview import preview_region, preview_set
 from slideprep.building.state import STATE_PATH, dump_state
@@ -47,16 +48,17 @@ def write_outputs(finished: Finished, out: Place | Store, *, scratch: Path | Non
 def write_sidecars(
     finished: Finished, out: Place | Store, *, scratch: Path | None = None, scans_in: Sequence[Store] = ()
 ) -> None:
-    """Write the files that people read: preview.html and the CSV tables.
+    """Write the files that people read, preview.html and the CSV tables; and croissant.json where there is one.
 
     Args:
         finished: The build.
         out: Where to write them.
         scratch: As for :func:`slideprep.storage.open.open_store`.
-        scans_in: Further stores whose workspaces keep scans, for their thumbnails.
+        scans_in: The set as it was, whose workspace keeps scans, for their thumbnails.
 
     Raises:
         OutputError: The folder cannot be written to.
+        UsageError: croissant.json is damaged.
     """
     store = open_store(out, scratch=scratch)
     table = class_table(finished.prepared, finished.samples.values())
@@ -73,6 +75,11 @@ def write_sidecars(
             page,
         )
     store.publish(page, "preview.html")
+    for place in (store, *scans_in):
+        if (said := said_of(place)) is not None:
+            index = build_index(finished)
+            write_croissant(store, finished, index, dump_index(index), said)
+            break
 
 
 def _thumbnails(workspaces: Sequence[Workspace]) -> Callable[[str], bytes | None]:

@@ -2,6 +2,6 @@
 
 Reading order: ``streams``, ``exit_codes``, ``docstrings``, ``paths`` and ``options`` (the fields of a configuration as
 options), ``main`` (the commands), ``grow`` and ``changed`` (a finished set changed, and what is said of it),
-``inspect``, ``synthesize``, ``public_sources`` and ``public`` (labels.csv of public data sets), ``summary`` (the last
-screen of a build) and ``foreign`` (options that a message names and a command lacks).
+``croissant`` (a set described), ``inspect``, ``synthesize``, ``public_sources`` and ``public`` (labels.csv of public
+data sets), ``summary`` (the last screen of a build) and ``foreign`` (options that a message names and a command lacks).
 """

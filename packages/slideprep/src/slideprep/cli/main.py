@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slideprep import __version__
+from slideprep.cli.croissant import croissant_command
 from slideprep.cli.docstrings import restore_help
 from slideprep.cli.exit_codes import DONE, FAILED, SOME_FAILED, WRONG_USAGE, exit_codes
 from slideprep.cli.grow import add_slides_command, relabel_command, remove_slides_command
@@ -44,6 +45,7 @@ main.add_command(synthesize_command)
 main.add_command(add_slides_command)
 main.add_command(remove_slides_command)
 main.add_command(relabel_command)
+main.add_command(croissant_command)
 main.add_command(labels_from_tcga_command)
 main.add_command(labels_from_camelyon16_command)
 

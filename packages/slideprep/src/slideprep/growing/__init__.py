@@ -2,5 +2,5 @@
 
 Reading order: ``current`` (the set as it is), ``incoming`` (slides to be added), ``assign`` (where they go),
 ``rewrite`` (shards written again), ``change`` (from the set as it is to the set as it will be), ``add``, ``remove`` and
-``relabel`` (the operations).
+``relabel`` (the operations); ``croissant`` (what its owner says of it, for catalogues).
 """

@@ -24,7 +24,7 @@ from slideprep.building.workspace import BUILD_PATH, Workspace, record_path, sca
 from slideprep.errors import UsageError
 from slideprep.growing.current import CurrentSet, open_set
 from slideprep.shards.absent import why_no_index
-from slideprep.shards.format import INDEX_NAME, SIDECARS, Change, Index, dump_index
+from slideprep.shards.format import DESCRIPTION, INDEX_NAME, SIDECARS, Change, Index, dump_index
 from slideprep.shards.journal import Journal, Request, begin, commit, finish, read_journal
 from slideprep.shards.records import Failure
 from slideprep.storage.open import open_store
@@ -195,6 +195,7 @@ def put_in_place(
             *map(record_path, records),
             *map(scan_path, scans),
             *SIDECARS,
+            *(name for name in DESCRIPTION if staging.stat(name) is not None),
             BUILD_PATH,
             STATE_PATH,
         ],

@@ -103,6 +103,10 @@ MAX_SIDES_PX: dict[ImageFormat, int] = {"jpeg": MAX_SIDE_PX, "png": 2**31 - 1, "
 WORKSPACE = ".slideprep"
 
 SIDECARS = ("preview.html", "failures.csv", "left_out.csv", "regions.csv", "slides.csv", "splits.csv")
+CROISSANT = "croissant.json"
+SAMPLES = "samples.json"
+DESCRIPTION = (CROISSANT, SAMPLES)
+"""Further sidecars, of sets that were described for catalogues."""
 
 
 def magnification_name(magnification: float) -> str:

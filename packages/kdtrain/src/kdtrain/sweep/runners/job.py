@@ -91,11 +91,8 @@ def _train(phase: str, settings: Mapping[str, Any]) -> None:
     from kdtrain.training.monitor import Monitor
 
     config = CONFIGS[phase](**settings)
-    monitor = Monitor(console(stderr=True), config.out, tensorboard=config.tensorboard, wandb=config.wandb)
-    try:
+    with Monitor(console(stderr=True), config=config) as monitor:
         run_phase(config, monitor)
-    finally:
-        monitor.close()
 
 
 def _end_with_sweep() -> None:

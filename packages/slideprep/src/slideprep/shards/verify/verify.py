@@ -20,7 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from slideprep.shards.format import INDEX_NAME, SIDECARS, Index, ShardEntry, ShardFile, magnification_name
+from slideprep.shards.format import (
+    DESCRIPTION,
+    INDEX_NAME,
+    SIDECARS,
+    Index,
+    ShardEntry,
+    ShardFile,
+    magnification_name,
+)
 from slideprep.shards.journal import unfinished
 from slideprep.shards.verify.index import load_index, sound_shards
 from slideprep.shards.verify.report import Fault, Report
@@ -105,7 +113,8 @@ def _counts(shards: list[ShardEntry], facts: list[TarFacts], index: Index) -> di
 
 
 def _foreign_files(store: Store, index: Index) -> Iterator[Fault]:
-    known = {INDEX_NAME, *SIDECARS, *(file.path for shard in index.shards for file in shard.files.values())}
+    tars = (file.path for shard in index.shards for file in shard.files.values())
+    known = {INDEX_NAME, *SIDECARS, *DESCRIPTION, *tars}
     for name in store.list(""):
         if name in known or name.split("/")[0] == WORKSPACE:
             continue
