@@ -1,0 +1,111 @@
+"""A predicted slide in, its class maps as DICOM files in a folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kdtrain.bundle.load import OpenBundle
+from kdtrain.bundle.runtime import Runtime
+from kdtrain.files import write_atomically
+from kdtrain.predict.answers.classify import decoded
+from kdtrain.predict.answers.prediction import SlidePrediction
+from kdtrain.predict.answers.slide_images import SlideImages
+from kdtrain.predict.dicom.class_map import RegionCells, cell_probabilities, class_map, grid_of
+from kdtrain.predict.dicom.header import UNREADABLE, no_dicom_words
+from kdtrain.predict.dicom.objects import Algorithm, ReadBackError, SlideMap, dicom_files, file_names
+from kdtrain.predict.dicom.source import SourceImage, refused, source_image
+
+
+def write_class_maps(
+    images: SlideImages,
+    prediction: SlidePrediction,
+    bundle: OpenBundle,
+    runtime: Runtime,
+    folder: Path,
+    say: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Write a slide's class maps.
+
+    Args:
+        images: The slide, read with its DICOM header.
+        prediction: What was said of it.
+        bundle: By which network.
+        runtime: What computes it.
+        folder: For the files; what is there of the same names is replaced.
+        say: Shows what is being done.
+
+    Returns:
+        What the slide does not say and was derived; plain sentences without values of its header.
+
+    Raises:
+        SlideError: The slide is no DICOM, or its header does not allow it; no file is left.
+    """
+    for name in file_names(prediction.classes):  # those of the slide as it was before
+        (folder / name).unlink(missing_ok=True)
+    if images.header is None:
+        raise refused(images.name, no_dicom_words(images.name))
+    source = source_image(images.header, images.name, images.width, images.height, images.mpp)
+    say(f"{images.name}: class maps")
+    made = _slide_map(images, prediction, source, bundle, runtime)
+    _write(made, images.name, folder)
+    return source.derived
+
+
+def _write(made: SlideMap, slide: str, folder: Path) -> None:
+    try:
+        files = list(dicom_files(made))
+    except MemoryError:
+        raise
+    except ReadBackError:
+        raise refused(
+            slide, "highdicom does not read the class map that it wrote; install another version of it"
+        ) from None
+    except UNREADABLE as error:  # its words may hold values of the header
+        reason = (
+            f"highdicom writes no class map that refers to it ({type(error).__name__}); check the slide with a DICOM "
+            "validator, or export it again"
+        )
+        raise refused(slide, reason) from None
+    for name, content in files:
+        write_atomically(folder / name, content)
+
+
+def _slide_map(
+    images: SlideImages,
+    prediction: SlidePrediction,
+    source: SourceImage,
+    bundle: OpenBundle,
+    runtime: Runtime,
+) -> SlideMap:
+    stride = bundle.document.architecture.output_stride
+    cells = [
+        RegionCells(
+            region=said,
+            probabilities_hwK=cell_probabilities(
+                runtime.infer(decoded(read)[None]), bundle.fc_weight_KC, bundle.temperature
+            ),
+            stride_px=stride,
+        )
+        for read, said in zip(images.regions, prediction.regions, strict=True)
+    ]
+    grid = grid_of(images.width, images.height, cells)
+    return SlideMap(
+        grid=grid,
+        probabilities_hwK=class_map(grid, cells),
+        classes=prediction.classes,
+        source=source,
+        algorithm=Algorithm(
+            name=bundle.title, sha256=bundle.sha256, words=_words(source, cells, bundle.probability_words)
+        ),
+    )
+
+
+def _words(source: SourceImage, cells: list[RegionCells], probabilities: str) -> str:
+    across, down = cells[0].cell_l0
+    rows_mm, columns_mm = source.spacing_mm
+    return (
+        f"A place is a cell of the network's last feature map, {across * columns_mm * 1000:.4g} x "
+        f"{down * rows_mm * 1000:.4g} µm; what the network saw for it reaches further. Probabilities of regions are "
+        f"{probabilities}; those of cells are by the same temperature."
+    )
