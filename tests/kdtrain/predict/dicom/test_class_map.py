@@ -71,8 +71,10 @@ def test_a_huge_slides_map_has_larger_pixels() -> None:
 
 
 def test_every_pixel_has_the_value_of_the_cell_whose_centre_is_nearest() -> None:
-    """Cells are centred on image pixels 0.5 and 32.5, level-0 pixels 4 and 260, so the border is at 132: pixels of 64
-    whose centres are 32 and 96 show the first, those at 160 and beyond the second; outside there is nought.
+    """Nothing is interpolated, and outside there is nought.
+
+    Cells are centred on image pixels 0.5 and 32.5, level-0 pixels 4 and 260, so the border is at 132: pixels of 64
+    whose centres are 32 and 96 show the first, those at 160 and beyond the second.
     """
     grid = Grid(width_l0=640, height_l0=576, step_l0=64)
     second = class_map(grid, [cells([[0.1, 0.2], [0.3, 0.4]])])[..., 1]

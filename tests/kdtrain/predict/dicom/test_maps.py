@@ -111,8 +111,10 @@ def of_image(file: Any) -> PixelToReferenceTransformer:
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS)
 def test_a_lesion_is_found_at_its_place_on_the_glass(tmp_path: Path, orientation: tuple[float, ...]) -> None:
-    """In the slide's own frame of reference the middle of what the maps call tumour is the lesion's, to half a map pixel
-    and half a cell, however the slide lies; and so seen from the corner of the matrix, as viewers do.
+    """The middle of what the maps call tumour is the lesion's, to half a map pixel and half a cell.
+
+    So it is in the slide's own frame of reference, however the slide lies, and so seen from the corner of the matrix,
+    as viewers do.
     """
     slide = hospital_slide(tmp_path / "a.dcm", slide_image(), orientation=orientation)
     write(read(slide), tmp_path / "out")
@@ -151,8 +153,10 @@ def test_outside_the_regions_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_the_files_obey_the_standard(tmp_path: Path) -> None:
-    """No mandatory attribute is missing or empty, none is unknown to its kind; each map is a series of its own in the
-    slide's study, refers to the slide's largest level, has the same corner, and says what it is not for.
+    """No mandatory attribute is missing or empty, none is unknown to its kind.
+
+    Each map is a series of its own in the slide's study, refers to the slide's largest level, and says what it is not
+    for.
     """
     slide = hospital_slide(tmp_path / "a.dcm", slide_image())
     assert write(read(slide), tmp_path) == ()
@@ -211,7 +215,7 @@ def _uids(folder: Path) -> set[str]:
 def test_what_a_patient_is_called_is_heard_nowhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """highdicom complains of a name without a caret, and shows it; it may not."""
+    """A library complains of a name without a caret, and shows it; it may not."""
     caplog.set_level(logging.DEBUG)
     images = read(hospital_slide(tmp_path / "a.dcm", slide_image(), PatientName="Zacharias", PatientSex="X"))
     recwarn.clear()
@@ -225,7 +229,7 @@ def test_a_slide_of_another_format_is_refused_with_what_to_do(tmp_path: Path) ->
     """And maps of an earlier slide of that name do not stay."""
     images = read(hospital_slide(tmp_path / "a.dcm", slide_image()))
     write(images, tmp_path / "out")
-    with pytest.raises(SlideError, match="it is no DICOM slide.*wsidicomizer -i 'a b.svs' -o 'a b-dicom'"):
+    with pytest.raises(SlideError, match=r"it is no DICOM slide.*wsidicomizer -i 'a b\.svs' -o 'a b-dicom'"):
         write(replace(images, name="a b.svs", header=None), tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
