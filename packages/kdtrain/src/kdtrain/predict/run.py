@@ -169,7 +169,7 @@ def _one(
     folder: ResultsFolder | None,
     say: Callable[[str], None],
     *,
-    dicom: bool,
+    dicom: bool = False,
 ) -> tuple[SlidePrediction, list[Failure]]:
     """Predict, explain and keep one slide.
 
