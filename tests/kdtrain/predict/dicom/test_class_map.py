@@ -17,6 +17,7 @@ from kdtrain.predict.dicom.class_map import (
     class_map,
     grid_of,
     labels_of,
+    tissue_cells,
 )
 
 
@@ -24,7 +25,12 @@ def cells(values: list[list[float]], *, stride: int = 32, **region: float) -> Re
     """A region of two classes, the second's probabilities given; 64 x 64 image pixels are 512 x 512 of level 0."""
     second = np.array(values, np.float32)
     one = replace(REGION, **region)  # type: ignore[arg-type]
-    return RegionCells(region=one, probabilities_hwK=np.stack([1 - second, second], -1), stride_px=stride)
+    return RegionCells(
+        region=one,
+        probabilities_hwK=np.stack([1 - second, second], -1),
+        tissue_hw=np.ones_like(second, bool),
+        stride_px=stride,
+    )
 
 
 def test_a_regions_logits_are_the_mean_of_its_cells_logits() -> None:
@@ -112,6 +118,33 @@ def test_a_region_smaller_than_a_pixel_has_one() -> None:
 
 
 def test_labels_are_the_most_probable_classes_counted_from_one() -> None:
-    """0 where no region lies, the first of equals."""
-    made = np.array([[[0, 0], [0.2, 0.8], [0.5, 0.5]]], np.float32)
-    assert labels_of(made).tolist() == [[0, 2, 1]]
+    """The first of equals; 0 where no region lies, and on glass, of which the probabilities are there all the same."""
+    grid = Grid(width_l0=1024, height_l0=256, step_l0=256)
+    one = cells([[0.8, 0.8]], height=256)
+    one = replace(one, tissue_hw=np.array([[True, False]]))
+    other = cells([[0.5]], x=512, width=256, height=256)
+    made = class_map(grid, [one, other])
+    np.testing.assert_allclose(made[0, :, 1], [0.8, 0.8, 0.5, 0], rtol=1e-6)
+    assert labels_of(grid, [one, other], made).tolist() == [[2, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("stride", "expected"),
+    [
+        # One block of 8 px, from 24 to 32, of four. Cells of 16 px: -7.5 to 8.5, 8.5 to 24.5, 24.5 to 40.5.
+        (16, [False, True]),
+        # Cells of 4 px: ..., 18.5 to 22.5, 22.5 to 26.5, 26.5 to 30.5.
+        (4, [False] * 6 + [True, True]),
+    ],
+)
+def test_a_cell_that_touches_a_block_of_tissue_holds_tissue(stride: int, expected: list[bool]) -> None:
+    """In favour of tissue: a label too many is seen on the slide, one too few is not."""
+    blocks = np.array([[False, False, False, True]])
+    found = tissue_cells(blocks, stride_px=stride, rows=1, columns=len(expected))
+    assert found.tolist() == [expected]
+    assert tissue_cells(blocks.T, stride_px=stride, rows=len(expected), columns=1).T.tolist() == [expected]
+
+
+def test_a_region_without_any_tissue_is_tissue_all_over() -> None:
+    """A stain that the rule does not see is no reason to say nothing."""
+    assert tissue_cells(np.zeros((2, 2), bool), stride_px=8, rows=2, columns=2).all()

@@ -6,15 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdtrain.bundle.load import OpenBundle
-from kdtrain.bundle.runtime import Runtime
+from kdtrain.bundle.runtime import Pixels, Runtime
 from kdtrain.files import write_atomically
 from kdtrain.predict.answers.classify import decoded
-from kdtrain.predict.answers.prediction import SlidePrediction
+from kdtrain.predict.answers.prediction import RegionPrediction, SlidePrediction
 from kdtrain.predict.answers.slide_images import SlideImages
-from kdtrain.predict.dicom.class_map import RegionCells, cell_probabilities, class_map, grid_of
+from kdtrain.predict.dicom.class_map import (
+    RegionCells,
+    cell_probabilities,
+    class_map,
+    grid_of,
+    labels_of,
+    tissue_cells,
+)
 from kdtrain.predict.dicom.header import UNREADABLE, no_dicom_words
 from kdtrain.predict.dicom.objects import Algorithm, ReadBackError, SlideMap, dicom_files, file_names
 from kdtrain.predict.dicom.source import SourceImage, refused, source_image
+from kdtrain.predict.explain.agreement import tissue_blocks
 
 
 def write_class_maps(
@@ -80,25 +88,30 @@ def _slide_map(
 ) -> SlideMap:
     stride = bundle.document.architecture.output_stride
     cells = [
-        RegionCells(
-            region=said,
-            probabilities_hwK=cell_probabilities(
-                runtime.infer(decoded(read)[None]), bundle.fc_weight_KC, bundle.temperature
-            ),
-            stride_px=stride,
-        )
+        _region_cells(decoded(read), said, stride, bundle, runtime)
         for read, said in zip(images.regions, prediction.regions, strict=True)
     ]
     grid = grid_of(images.width, images.height, cells)
+    map_hwK = class_map(grid, cells)
     return SlideMap(
         grid=grid,
-        probabilities_hwK=class_map(grid, cells),
+        probabilities_hwK=map_hwK,
+        labels_hw=labels_of(grid, cells, map_hwK),
         classes=prediction.classes,
         source=source,
         algorithm=Algorithm(
             name=bundle.title, sha256=bundle.sha256, words=_words(source, cells, bundle.probability_words)
         ),
     )
+
+
+def _region_cells(
+    pixels: Pixels, said: RegionPrediction, stride_px: int, bundle: OpenBundle, runtime: Runtime
+) -> RegionCells:
+    found_hwK = cell_probabilities(runtime.infer(pixels[None]), bundle.fc_weight_KC, bundle.temperature)
+    rows, columns = found_hwK.shape[:2]
+    tissue_hw = tissue_cells(tissue_blocks(pixels), stride_px=stride_px, rows=rows, columns=columns)
+    return RegionCells(region=said, probabilities_hwK=found_hwK, tissue_hw=tissue_hw, stride_px=stride_px)
 
 
 def _words(source: SourceImage, cells: list[RegionCells], probabilities: str) -> str:

@@ -30,7 +30,7 @@ from kdtrain import __version__
 from kdtrain.bundle.runtime import Floats
 from kdtrain.predict.answers.request import CLASSES_FILE
 from kdtrain.predict.answers.slugs import class_slugs
-from kdtrain.predict.dicom.class_map import Grid, labels_of
+from kdtrain.predict.dicom.class_map import Grid
 from kdtrain.predict.dicom.header import quietly
 from kdtrain.predict.dicom.labels import SCHEME, SCHEME_NAME, long_text, short_texts
 from kdtrain.predict.dicom.source import SourceImage
@@ -69,6 +69,7 @@ class SlideMap:
     Attributes:
         grid: Its pixels.
         probabilities_hwK: (rows, columns, K) float32, 0 for all classes where no region lies.
+        labels_hw: (rows, columns): 1 and up for the most probable class, 0 where there is no tissue.
         classes: Names of the K.
         source: The slide's largest level.
         algorithm: By what it was made.
@@ -76,6 +77,7 @@ class SlideMap:
 
     grid: Grid
     probabilities_hwK: Floats
+    labels_hw: NDArray[np.uint16]
     classes: tuple[str, ...]
     source: SourceImage
     algorithm: Algorithm
@@ -98,6 +100,7 @@ class SlideMap:
         )
         digest = sha256("\0".join(parts).encode(errors="surrogateescape"))
         digest.update(np.ascontiguousarray(self.probabilities_hwK).data)
+        digest.update(np.ascontiguousarray(self.labels_hw).data)
         return digest.hexdigest()
 
     def uid(self, role: str) -> str:
@@ -108,9 +111,10 @@ class SlideMap:
     def words(self) -> str:
         """What the values are."""
         made_by = self.algorithm
+        bundle = f"Bundle {long_text(made_by.name)}, SHA-256 {made_by.sha256}."
         return (
-            "What a network says of each place of the slide, as class probabilities; 0 for all classes where it was "
-            f"not asked. {made_by.words} Bundle {long_text(made_by.name)}, SHA-256 {made_by.sha256}. {CAUTION}"
+            "What a network says of each place of the slide: class probabilities, 0 for all classes where it was not "
+            f"asked; and the most probable class where there is tissue. {made_by.words} {bundle} {CAUTION}"
         )
 
 
@@ -133,7 +137,7 @@ def dicom_files(made: SlideMap) -> Iterator[tuple[str, bytes]]:
             _same(_read(content).get_total_pixel_matrix(dtype=np.float32), made.probabilities_hwK[..., index])
             yield name, content
         content = _bytes(_without_clock(_segmentation(made, segmentation), made, segmentation))
-        _same(_read(content).get_total_pixel_matrix(combine_segments=True), labels_of(made.probabilities_hwK))
+        _same(_read(content).get_total_pixel_matrix(combine_segments=True), made.labels_hw)
         yield segmentation, content
 
 
@@ -204,7 +208,7 @@ def _segmentation(made: SlideMap, file: str) -> Dataset:
         for number, (name, label) in enumerate(zip(made.classes, short_texts(made.classes), strict=True), 1)
     ]
     return Segmentation(
-        pixel_array=labels_of(made.probabilities_hwK)[None],
+        pixel_array=made.labels_hw[None],
         segmentation_type="BINARY",
         segment_descriptions=segments,
         content_label="CLASSES",
