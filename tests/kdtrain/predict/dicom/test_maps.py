@@ -27,6 +27,7 @@ from kdtrain.evaluation.temperature import softmax
 from kdtrain.predict.answers.classify import classify_region, slide_prediction
 from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
+from kdtrain.predict.dicom import objects
 from kdtrain.predict.dicom.header import dicom_header
 from kdtrain.predict.dicom.maps import write_class_maps
 
@@ -191,6 +192,26 @@ def test_the_files_obey_the_standard(tmp_path: Path) -> None:
     assert algorithm.AlgorithmVersion == bundle().sha256
     mapping = files[1].SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert (mapping.LUTLabel, mapping.LUTExplanation) == ("tumour", "probability of tumour")
+
+
+def test_frames_are_in_the_order_that_tiled_full_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles row by row, segment by segment; who counts frames and who reads their places finds the same tile."""
+    monkeypatch.setattr(objects, "TILE_PX", 16)  # 4 x 3 tiles of the map's 64 x 48 pixels
+    write(read(hospital_slide(tmp_path / "a.dcm", slide_image())), tmp_path)
+    tiles = [(column, row) for row in (1, 17, 33) for column in (1, 17, 33, 49)]
+    for name, segments in (("probability-tumour.dcm", 1), ("classes.dcm", 2)):
+        file = pydicom.dcmread(tmp_path / name)
+        places = [frame.PlanePositionSlideSequence[0] for frame in file.PerFrameFunctionalGroupsSequence]
+        assert [
+            (p.ColumnPositionInTotalImagePixelMatrix, p.RowPositionInTotalImagePixelMatrix) for p in places
+        ] == tiles * segments
+    numbers = [
+        frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        for frame in file.PerFrameFunctionalGroupsSequence
+    ]
+    assert numbers == [1] * 12 + [2] * 12
 
 
 def test_the_patient_is_the_slides(tmp_path: Path) -> None:

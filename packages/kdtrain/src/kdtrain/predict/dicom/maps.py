@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdtrain.bundle.load import OpenBundle
@@ -49,8 +49,7 @@ def write_class_maps(
     Raises:
         SlideError: The slide is no DICOM, or its header does not allow it; no file is left.
     """
-    for name in file_names(prediction.classes):  # those of the slide as it was before
-        (folder / name).unlink(missing_ok=True)
+    _forget(prediction.classes, folder)  # those of the slide as it was before
     if images.header is None:
         raise refused(images.name, no_dicom_words(images.name))
     source = source_image(images.header, images.name, images.width, images.height, images.mpp)
@@ -61,22 +60,28 @@ def write_class_maps(
 
 
 def _write(made: SlideMap, slide: str, folder: Path) -> None:
+    """One file after the other, the segmentation last: where it is, they are all."""
     try:
-        files = list(dicom_files(made))
-    except MemoryError:
+        for name, content in dicom_files(made):
+            write_atomically(folder / name, content)
+    except (MemoryError, OSError):
         raise
     except ReadBackError:
-        raise refused(
-            slide, "highdicom does not read the class map that it wrote; install another version of it"
-        ) from None
+        reason = "highdicom does not read the class map that it wrote; install another version of it"
     except UNREADABLE as error:  # its words may hold values of the header
         reason = (
             f"highdicom writes no class map that refers to it ({type(error).__name__}); check the slide with a DICOM "
             "validator, or export it again"
         )
-        raise refused(slide, reason) from None
-    for name, content in files:
-        write_atomically(folder / name, content)
+    else:
+        return
+    _forget(made.classes, folder)
+    raise refused(slide, reason)
+
+
+def _forget(classes: Sequence[str], folder: Path) -> None:
+    for name in file_names(classes):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _slide_map(

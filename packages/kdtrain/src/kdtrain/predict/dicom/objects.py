@@ -1,4 +1,4 @@
-"""A map and its source image in, two DICOM files out, by highdicom; the same input gives the same bytes.
+"""A map and its source image in, DICOM files out, by highdicom; the same input gives the same bytes.
 
 Of each class ``probability-<class>.dcm``, a parametric map (PS3.3, A.75): float32, real-world values from 0 to 1. And
 ``classes.dcm``, a binary segmentation (PS3.3, A.51) of one segment a class. All are TILED_FULL, and each is a series of
@@ -133,10 +133,10 @@ def dicom_files(made: SlideMap) -> Iterator[tuple[str, bytes]]:
     *maps, segmentation = file_names(made.classes)
     with quietly():
         for index, name in enumerate(maps):
-            content = _bytes(_without_clock(_parametric_map(made, index, name), made, name))
+            content = _bytes(_finished(_parametric_map(made, index, name), made, name))
             _same(_read(content).get_total_pixel_matrix(dtype=np.float32), made.probabilities_hwK[..., index])
             yield name, content
-        content = _bytes(_without_clock(_segmentation(made, segmentation), made, segmentation))
+        content = _bytes(_finished(_segmentation(made, segmentation), made, segmentation))
         _same(_read(content).get_total_pixel_matrix(combine_segments=True), made.labels_hw)
         yield segmentation, content
 
@@ -248,7 +248,9 @@ def _common(made: SlideMap, file: str, series_number: int, what: str) -> dict[st
         "content_time": time,
         "specific_character_set": "ISO_IR 192",
         "coding_schemes": [CodingSchemeIdentificationItem(designator=SCHEME, name=SCHEME_NAME)],
-        "dimension_organization_type": "TILED_FULL",
+        # As which highdicom writes every frame's place: readers and validators of before 2023 know of no TILED_FULL
+        # but that of slides, and others may leave the places aside.
+        "dimension_organization_type": "TILED_SPARSE",
         "tile_pixel_array": True,
         "tile_size": (TILE_PX, TILE_PX),
         "pixel_measures": PixelMeasuresSequence(pixel_spacing=spacing, slice_thickness=source.depth_mm),
@@ -269,9 +271,13 @@ def _content_time(header: Dataset) -> tuple[str, str]:
     return _NO_DATE, _NO_TIME
 
 
-def _without_clock(file: Dataset, made: SlideMap, name: str) -> Dataset:
-    """The file without what highdicom draws or reads from the clock, and with words about it."""
+def _finished(file: Dataset, made: SlideMap, name: str) -> Dataset:
+    """The file without what highdicom draws or reads from the clock, with words about it, and TILED_FULL."""
     file.ImageComments = made.words
+    if "SegmentSequence" in file:
+        file.PatientOrientation = ""  # type 2C, which validators ask for and highdicom leaves out
+    # Every tile is there, row by row and segment by segment, so it is, and viewers may count frames.
+    file.DimensionOrganizationType = "TILED_FULL"
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in file:
             del file[keyword]

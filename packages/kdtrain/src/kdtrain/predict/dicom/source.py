@@ -34,6 +34,9 @@ _MAY_BE_EMPTY = (
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator"),
 )
 """Attributes of type 2: a file has to have them, and may leave them empty."""
+_OF_CONTAINER = ("IssuerOfTheContainerIdentifierSequence", "ContainerTypeCodeSequence")
+_OF_SPECIMEN = ("IssuerOfTheSpecimenIdentifierSequence", "SpecimenPreparationSequence")
+"""The same of a slide that names its glass, and of each specimen on it."""
 _SEXES = ("", "M", "F", "O")
 
 
@@ -146,6 +149,10 @@ def _fill(header: Dataset, derived: list[str]) -> None:
     for keyword in _MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, "")
+    if "ContainerIdentifier" in header:
+        _fill_with_nothing(header, _OF_CONTAINER)
+        for specimen in header.get("SpecimenDescriptionSequence") or []:
+            _fill_with_nothing(specimen, _OF_SPECIMEN)
     checks: dict[str, Callable[[Any], object]] = {
         "PatientBirthDate": DA,
         "StudyDate": DA,
@@ -158,6 +165,12 @@ def _fill(header: Dataset, derived: list[str]) -> None:
         except UNREADABLE:
             setattr(header, keyword, "")
             derived.append(f"{keyword} is none that DICOM allows, and is empty in the class maps")
+
+
+def _fill_with_nothing(item: Dataset, sequences: tuple[str, ...]) -> None:
+    for keyword in sequences:
+        if keyword not in item:
+            setattr(item, keyword, [])
 
 
 def _orientation(header: Dataset, derived: list[str]) -> tuple[Any, Any]:
