@@ -80,6 +80,7 @@ def test_a_slide_without_pixel_spacing_takes_the_mpp_that_is_known(tmp_path: Pat
         ("PatientBirthDate", "1933/02"),
         ("StudyDate", "gestern"),
         ("StudyTime", "99:99"),
+        ("ContentDate", "20240299"),
     ],
 )
 def test_a_value_that_dicom_does_not_allow_is_left_empty_and_not_shown(
@@ -88,7 +89,18 @@ def test_a_value_that_dicom_does_not_allow_is_left_empty_and_not_shown(
     """De-identified slides have such; it is named, and what it was stays in the slide."""
     found = source(tmp_path, **{keyword: value})
     assert not found.header.get(keyword)
-    assert found.derived == (f"{keyword} is none that DICOM allows, and is empty in the class maps",)
+    assert found.derived == (f"{keyword} is none that DICOM allows, and is left out of the class maps",)
+
+
+def test_a_value_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    """It is no part of what a map needs: a number of four bytes that has two."""
+    path = hospital_slide(tmp_path / "a.dcm", picture(WIDTH, HEIGHT), PregnancyStatus=4)
+    path.write_bytes(path.read_bytes().replace(b"\x10\x00\xc0\x21US", b"\x10\x00\xc0\x21UL"))
+    header = dicom_header(path)
+    assert header is not None
+    found = source_image(header, "a.dcm", WIDTH, HEIGHT, None)
+    assert "PregnancyStatus" not in found.header
+    assert found.derived == ("PregnancyStatus is none that DICOM allows, and is left out of the class maps",)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +109,7 @@ def test_a_value_that_dicom_does_not_allow_is_left_empty_and_not_shown(
         ({"FrameOfReferenceUID": None}, "has no FrameOfReferenceUID"),
         ({"StudyInstanceUID": "", "SOPInstanceUID": None}, "has no StudyInstanceUID, SOPInstanceUID"),
         ({"ImageOrientationSlide": [1, 0, 0, 1, 0, 0]}, "no pair of directions at right angles"),
+        ({"ImageOrientationSlide": [0, -1, 0]}, "no pair of directions at right angles"),
         ({"width": 95}, "speaks of 96 x 64 pixels where 95 x 64 were read"),
     ],
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import dcmread
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
@@ -91,9 +92,7 @@ def source_image(header: bytes, slide: str, width: int, height: int, mpp: float 
     """
     try:
         with quietly():
-            read = dcmread(io.BytesIO(header))
-            read.decode()  # else parts in another character set than the map's would be copied as they are
-            return _understood(read, width, height, mpp)
+            return _understood(dcmread(io.BytesIO(header)), width, height, mpp)
     except _MissingError as error:
         raise refused(slide, str(error)) from None
     except UNREADABLE as error:
@@ -112,6 +111,7 @@ class _MissingError(Exception):
 
 def _understood(header: Dataset, width: int, height: int, mpp: float | None) -> SourceImage:
     derived: list[str] = []
+    _decode(header, derived)
     missing = [keyword for keyword in _UIDS if not header.get(keyword)]
     if missing:
         raise _MissingError(
@@ -144,6 +144,21 @@ def _understood(header: Dataset, width: int, height: int, mpp: float | None) -> 
     )
 
 
+def _decode(header: Dataset, derived: list[str]) -> None:
+    """Understand every value now: what is left for later would be copied in the character set that it was read in."""
+    for tag in list(header.keys()):
+        try:
+            header[tag]
+        except UNREADABLE:
+            del header[tag]
+            derived.append(_left_out(keyword_for_tag(tag) or "an attribute"))
+    header.decode()
+
+
+def _left_out(keyword: str) -> str:
+    return f"{keyword} is none that DICOM allows, and is left out of the class maps"
+
+
 def _fill(header: Dataset, derived: list[str]) -> None:
     """Make attributes that a map copies such that it may have them."""
     for keyword in _MAY_BE_EMPTY:
@@ -157,6 +172,8 @@ def _fill(header: Dataset, derived: list[str]) -> None:
         "PatientBirthDate": DA,
         "StudyDate": DA,
         "StudyTime": TM,
+        "ContentDate": DA,
+        "ContentTime": TM,
         "PatientSex": _SEXES.index,
     }
     for keyword, check in checks.items():
@@ -164,7 +181,7 @@ def _fill(header: Dataset, derived: list[str]) -> None:
             check(header.get(keyword) or "")
         except UNREADABLE:
             setattr(header, keyword, "")
-            derived.append(f"{keyword} is none that DICOM allows, and is empty in the class maps")
+            derived.append(_left_out(keyword))
 
 
 def _fill_with_nothing(item: Dataset, sequences: tuple[str, ...]) -> None:
@@ -178,7 +195,7 @@ def _orientation(header: Dataset, derived: list[str]) -> tuple[Any, Any]:
         header.ImageOrientationSlide = list(UPRIGHT)
         derived.append("ImageOrientationSlide is missing; class maps take the usual one, label at the left")
     values = [float(value) for value in header.ImageOrientationSlide]
-    directions = np.array(values).reshape(2, 3)
+    directions = np.array(values).reshape(-1, 3) if len(values) == 6 else np.zeros((2, 3))
     if not np.allclose(directions @ directions.T, np.eye(2), atol=1e-3):
         raise _MissingError(
             "ImageOrientationSlide of its DICOM header is no pair of directions at right angles, so the place of a "
@@ -188,7 +205,8 @@ def _orientation(header: Dataset, derived: list[str]) -> tuple[Any, Any]:
 
 
 def _origin(header: Dataset, derived: list[str]) -> tuple[float, float, float]:
-    if not header.get("TotalPixelMatrixOriginSequence"):
+    item = (header.get("TotalPixelMatrixOriginSequence") or [Dataset()])[0]
+    if not {"XOffsetInSlideCoordinateSystem", "YOffsetInSlideCoordinateSystem"} <= set(item.dir()):
         item = Dataset()
         item.XOffsetInSlideCoordinateSystem = item.YOffsetInSlideCoordinateSystem = "0"
         header.TotalPixelMatrixOriginSequence = [item]
@@ -196,7 +214,6 @@ def _origin(header: Dataset, derived: list[str]) -> tuple[float, float, float]:
             "TotalPixelMatrixOriginSequence is missing; class maps count from the slide's first pixel, over which "
             "viewers lay them all the same"
         )
-    item = header.TotalPixelMatrixOriginSequence[0]
     return (
         float(item.XOffsetInSlideCoordinateSystem),
         float(item.YOffsetInSlideCoordinateSystem),
@@ -208,18 +225,15 @@ def _measures(header: Dataset, mpp: float | None, derived: list[str]) -> tuple[t
     """((between rows, between columns), depth), millimetres."""
     groups = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
     found = groups[0].get("PixelMeasuresSequence") or [Dataset()]
-    stated = found[0].get("PixelSpacing")
-    if stated:
-        rows, columns = (float(value) for value in stated)
-    elif mpp is not None:
-        rows = columns = mpp / 1000
-        derived.append(f"PixelSpacing is missing; class maps take {mpp:g} µm")
-    else:
-        rows = columns = 0.0
-    if not (np.isfinite((rows, columns)).all() and rows > 0 and columns > 0):
+    depth = found[0].get("SliceThickness")
+    depth_mm = float(depth) if depth else _DEPTH_MM
+    stated = tuple(float(value) for value in found[0].get("PixelSpacing") or ())
+    if len(stated) == 2 and np.isfinite(stated).all() and min(stated) > 0:
+        return (stated[0], stated[1]), depth_mm
+    if mpp is None:
         raise _MissingError(
             "its DICOM header has no usable PixelSpacing, so the size of a class map is unknown; give --mpp, or export "
             "the slide again"
         )
-    depth = found[0].get("SliceThickness")
-    return (rows, columns), float(depth) if depth else _DEPTH_MM
+    derived.append(f"PixelSpacing is missing; class maps take {mpp:g} µm")
+    return (mpp / 1000, mpp / 1000), depth_mm
