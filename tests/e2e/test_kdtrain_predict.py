@@ -39,6 +39,7 @@ from kdtrain.predict.answers.classify import decoded
 from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import SlideImages
+from kdtrain.predict.dicom import asked
 from kdtrain.predict.read_images import read_slide
 from kdtrain.shards.index import read_index
 from slideprep.cli.main import main as slideprep_command
@@ -648,7 +649,7 @@ def test_without_highdicom_the_extra_is_named(
     made: Made, hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where class maps are asked for, before any work; where they are not, nobody misses them."""
-    monkeypatch.setattr(slides, "has_highdicom", lambda: False)
+    monkeypatch.setattr(asked, "has_highdicom", lambda: False)
     done = kdtrain("predict", made.bundle, hospital, "--dicom", "--out", tmp_path / "out")
     assert (done.code, (tmp_path / "out").exists()) == (2, False)
     assert "run pip install 'kdtrain[dicom]', or leave --dicom out" in done.said

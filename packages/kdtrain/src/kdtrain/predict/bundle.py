@@ -18,6 +18,7 @@ from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import SlideError, SlidePrediction
 from kdtrain.predict.answers.request import ExplainOptions, OutsidePolicy, ReadOptions
 from kdtrain.predict.answers.slide_images import SlideImages, Source
+from kdtrain.predict.dicom.asked import require_dicom
 from kdtrain.predict.read_images import read_source
 from kdtrain.predict.task import SlideTask
 
@@ -77,7 +78,7 @@ class Bundle(OpenBundle):
         """
         slides.require_slideprep()
         if dicom is not None:
-            slides.require_dicom(())
+            require_dicom(())
         options = ReadOptions(
             objective=objective,
             mpp=mpp,

@@ -24,6 +24,7 @@ from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
 from kdtrain.predict.answers.request import Request
 from kdtrain.predict.answers.slide_images import ReadJob, SlideImages, SlideUnread
+from kdtrain.predict.dicom import asked
 from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.results import ResultsFolder, document, in_order
 from kdtrain.predict.task import SlideTask
@@ -88,7 +89,7 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     settings = slides.read_settings(bundle.document.slides, request.read)
     found, failures = slides.discovered(request.slides)
     if request.dicom:
-        slides.require_dicom(found)
+        asked.require_dicom([(file.name, None if file.remote else file.path) for file in found])
     runtime = bundle.runtime(backend=request.backend, device=request.device)
     task = SlideTask(bundle, runtime, outside=request.outside, explain=request.explain)
     identity = {"bundle": {"name": bundle.name, "sha256": bundle.sha256}, "settings": request.record}
@@ -96,7 +97,7 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     names = [file.name for file in found]
     scales = slides.label_scales(request.read.labels, names)
     truth_of = truths(request.read.labels, names, bundle.classes)
-    dicom = request.dicom if request.dicom is not None else display is not None and slides.has_highdicom()
+    dicom = request.dicom if request.dicom is not None else display is not None and asked.has_highdicom()
     jobs = [
         slides.read_job(file, settings, bundle.magnification, request.read, display, scales, dicom=dicom)
         for file in found
@@ -196,7 +197,7 @@ def _one(
             folder.forget_other_pictures(job.key, written)
             if dicom or images.header is not None:
                 prediction, unwritten = _class_maps(
-                    images, prediction, task, folder.class_maps(job.key), say, asked=dicom
+                    images, prediction, task, folder.class_maps(job.key), say, required=dicom
                 )
     except MemoryError as error:
         reason = f"slide '{images.name}': {str(error) or 'there is not enough memory for it'}"
@@ -217,13 +218,13 @@ def _class_maps(
     folder: Path,
     say: Callable[[str], None],
     *,
-    asked: bool,
+    required: bool,
 ) -> tuple[SlidePrediction, list[Failure]]:
     """Write them. That it cannot be done is a failure where it was asked for, and else a remark: the answer stands."""
     try:
         remarks = task.class_maps(images, prediction, folder, say)
     except SlideError as error:
-        if asked:
+        if required:
             return prediction, [error.failure]
         remarks = (f"no class maps as DICOM: {error.failure.reason}",)
     return replace(prediction, warnings=(*prediction.warnings, *remarks)), []

@@ -18,7 +18,6 @@ from kdtrain.errors import TrainingError, UsageError
 from kdtrain.predict.answers.prediction import Failure
 from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import ReadJob
-from kdtrain.predict.dicom.header import is_dicom, no_dicom_words
 from kdtrain.predict.remedies import for_predict
 from kdtrain.text import readable
 
@@ -41,38 +40,6 @@ def require_slideprep() -> None:
             "slides are read by slideprep, which is not installed; run pip install 'kdtrain[slides]', or give images "
             "to the bundle's network from Python (kdtrain.load_bundle(...).runtime())"
         )
-
-
-def has_highdicom() -> bool:
-    """Whether class maps can be written as DICOM."""
-    return find_spec("highdicom") is not None
-
-
-def require_dicom(files: Sequence[SlideFile]) -> None:
-    """Refuse to write class maps as DICOM where none could be written.
-
-    Args:
-        files: The slides; of one in an object store its format is not known yet.
-
-    Raises:
-        UsageError: highdicom is not installed, or not one of the slides is DICOM.
-    """
-    if not has_highdicom():
-        raise UsageError(
-            "class maps as DICOM are written by highdicom, which is not installed; run pip install 'kdtrain[dicom]', "
-            "or leave --dicom out"
-        )
-    if files and not any(_may_be_dicom(file) for file in files):
-        raise UsageError(f"--dicom: slide '{files[0].name}': {no_dicom_words(files[0].name)}")
-
-
-def _may_be_dicom(file: SlideFile) -> bool:
-    if file.remote is not None:
-        return True
-    try:
-        return is_dicom(file.path)
-    except OSError:  # reading it will say why
-        return True
 
 
 @contextmanager

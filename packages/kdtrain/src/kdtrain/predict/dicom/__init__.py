@@ -5,6 +5,7 @@ probabilities, and a segmentation of the most probable class. All cover the slid
 corner, because the viewers that hospitals have lay a map over its slide by that corner and by the pixels' spacing.
 
 Reading order: ``class_map`` (probabilities of places, and where they lie), ``header`` (what of the slide's file is
-needed), ``source`` (that header understood), ``labels`` (names of classes as DICOM takes them), ``objects`` (the
-files), ``maps`` (all of it, for a slide). The library that writes, highdicom, is imported in ``objects`` alone.
+needed), ``asked`` (whether maps can be written at all), ``source`` (that header understood), ``labels`` (names of
+classes as DICOM takes them), ``slide_map`` (all that is known of a map, and its UIDs), ``objects`` (the files),
+``maps`` (all of it, for a slide). Files are made by highdicom, in ``objects`` alone.
 """

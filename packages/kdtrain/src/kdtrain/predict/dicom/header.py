@@ -61,15 +61,6 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == _MAGIC
 
 
-def no_dicom_words(slide: str) -> str:
-    """Why a slide of another format gets no class maps, and what to do."""
-    stem = slide.rpartition(".")[0] or slide
-    return (
-        "it is no DICOM slide, and a class map as DICOM lies over the DICOM image of its slide, which it refers to; "
-        f"convert the slide, e.g. by wsidicomizer -i '{slide}' -o '{stem}-dicom', and predict that folder"
-    )
-
-
 def dicom_header(path: Path) -> bytes | None:
     """The header of a slide's file as a DICOM file without pixels.
 

@@ -11,6 +11,7 @@ from kdtrain.files import write_atomically
 from kdtrain.predict.answers.classify import decoded
 from kdtrain.predict.answers.prediction import RegionPrediction, SlidePrediction
 from kdtrain.predict.answers.slide_images import SlideImages
+from kdtrain.predict.dicom.asked import no_dicom_words
 from kdtrain.predict.dicom.class_map import (
     RegionCells,
     cell_probabilities,
@@ -19,8 +20,9 @@ from kdtrain.predict.dicom.class_map import (
     labels_of,
     tissue_cells,
 )
-from kdtrain.predict.dicom.header import UNREADABLE, no_dicom_words
-from kdtrain.predict.dicom.objects import Algorithm, ReadBackError, SlideMap, dicom_files, file_names
+from kdtrain.predict.dicom.header import UNREADABLE
+from kdtrain.predict.dicom.objects import ReadBackError, dicom_files, file_names
+from kdtrain.predict.dicom.slide_map import Algorithm, SlideMap
 from kdtrain.predict.dicom.source import SourceImage, refused, source_image
 from kdtrain.predict.explain.agreement import tissue_blocks
 

@@ -6,9 +6,8 @@ its own: that layout knows a single mapping (PS3.3, C.7.6.17.3), and viewers tak
 one pyramid. What they say of the slide and its patient is copied from the source image, and nothing else that a person
 wrote is in them.
 
-UIDs are derived, not drawn: ``2.25.`` and a name-based UUID (PS3.5, B.2; RFC 9562, 5.5) of the source image, the
-bundle, the versions and the pixels, so the same map has the same name and another has another. Times would differ
-between runs: the content's are those of the slide, and what else highdicom states by the clock is left out.
+Times would differ between runs: the content's are those of the slide, and what else highdicom states by the clock is
+left out. UIDs are the map's (:mod:`kdtrain.predict.dicom.slide_map`).
 
 Every file is read back by highdicom before anyone sees it.
 """
@@ -16,24 +15,18 @@ Every file is read back by highdicom before anyone sees it.
 from __future__ import annotations
 
 import io
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain import __version__
-from kdtrain.bundle.runtime import Floats
 from kdtrain.predict.answers.request import CLASSES_FILE
 from kdtrain.predict.answers.slugs import class_slugs
-from kdtrain.predict.dicom.class_map import Grid
 from kdtrain.predict.dicom.header import quietly
 from kdtrain.predict.dicom.labels import SCHEME, SCHEME_NAME, long_text, short_texts
-from kdtrain.predict.dicom.source import SourceImage
+from kdtrain.predict.dicom.slide_map import CAUTION, SlideMap
 from kdtrain.predict.explain.overlay_parts import class_colour
 
 if TYPE_CHECKING:
@@ -43,79 +36,7 @@ FIRST_SERIES = 9001
 """Number of the segmentation's series, beyond those that scanners count to; the classes' follow."""
 TILE_PX = 256
 """Side of a tile. Its pixels are a multiple of eight, so every frame of one bit a pixel begins at a byte."""
-CAUTION = "Research use only, not for diagnosis."
 _NO_DATE, _NO_TIME = "19700101", "000000"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Algorithm:
-    """By what a map was made.
-
-    Attributes:
-        name: Name of the bundle.
-        sha256: Its SHA-256.
-        words: What its values are: whether they are calibrated, and the cells' size.
-    """
-
-    name: str
-    sha256: str
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlideMap:
-    """The class map of a slide.
-
-    Attributes:
-        grid: Its pixels.
-        probabilities_hwK: (rows, columns, K) float32, 0 for all classes where no region lies.
-        labels_hw: (rows, columns): 1 and up for the most probable class, 0 where there is no tissue.
-        classes: Names of the K.
-        source: The slide's largest level.
-        algorithm: By what it was made.
-    """
-
-    grid: Grid
-    probabilities_hwK: Floats
-    labels_hw: NDArray[np.uint16]
-    classes: tuple[str, ...]
-    source: SourceImage
-    algorithm: Algorithm
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all that makes the map another one, but for what it copies of patient and study."""
-        import highdicom
-
-        source = self.source
-        place = (
-            source.map_origin_mm(self.grid.step_l0),
-            source.orientation,
-            source.spacing_mm,
-            source.depth_mm,
-        )
-        parts = (
-            *(str(source.header.SOPInstanceUID), repr((self.grid, self.algorithm, self.classes, place))),
-            *(__version__, highdicom.__version__),
-        )
-        digest = sha256("\0".join(parts).encode(errors="surrogateescape"))
-        digest.update(np.ascontiguousarray(self.probabilities_hwK).data)
-        digest.update(np.ascontiguousarray(self.labels_hw).data)
-        return digest.hexdigest()
-
-    def uid(self, role: str) -> str:
-        """A UID that this map has for a role, and that nothing else has."""
-        return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{self.digest} {role}').int}"
-
-    @property
-    def words(self) -> str:
-        """What the values are."""
-        made_by = self.algorithm
-        bundle = f"Bundle {long_text(made_by.name)}, SHA-256 {made_by.sha256}."
-        return (
-            "What a network says of each place of the slide: class probabilities, 0 for all classes where it was not "
-            f"asked; and the most probable class where there is tissue. {made_by.words} {bundle} {CAUTION}"
-        )
 
 
 def file_names(classes: Sequence[str]) -> tuple[str, ...]:
