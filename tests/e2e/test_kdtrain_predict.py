@@ -35,6 +35,7 @@ from kdtrain.data.teacher_cache.view import TeacherView
 from kdtrain.errors import UsageError
 from kdtrain.phases import cache_writer
 from kdtrain.predict import explaining, slides
+from kdtrain.predict import run as prediction_run
 from kdtrain.predict.answers.classify import decoded
 from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.request import ReadOptions
@@ -576,11 +577,16 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hospital_slide(folder / "level-0.dcm", picture(320, 256))
 
 
-def test_class_maps_as_dicom_alone_name_the_patient(made: Made, hospital: Path, tmp_path: Path) -> None:
+def test_class_maps_as_dicom_alone_name_the_patient(
+    made: Made, hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked for, a DICOM slide has them and another is listed, both predicted; no other file, nor screen, has a name.
 
-    The same command again asks about the listed one alone, and makes maps that are gone to the same bytes.
+    The same command again asks about the listed one alone, and makes maps that are gone to the same bytes. Where labels
+    are given, no slide counts as one that the network could not be asked about.
     """
+    failed: list[set[str]] = []
+    monkeypatch.setattr(prediction_run, "validated", lambda *given: failed.append(given[-1]))
     out = tmp_path / "out"
     command = ("predict", made.bundle, hospital, made.slides[4], "--objective", 20, "--workers", 0, "--dicom")
     done = kdtrain(*command, "--out", out)
@@ -604,6 +610,7 @@ def test_class_maps_as_dicom_alone_name_the_patient(made: Made, hospital: Path, 
     (folder / "classes.dcm").unlink()
     assert kdtrain(*command, "--out", out).code == 3
     assert files(out) == before
+    assert failed == [set(), set()]
 
 
 def _any(parts: list[bytes], content: bytes) -> bool:

@@ -108,7 +108,8 @@ def predict_slides(request: Request, console: Console) -> Outcome:
             folder.begin(identity)
         predictions, failed = _predict(jobs, task, folder, request, console)
         failures = in_order([*failures, *failed])
-        validation = validated(bundle, predictions, truth_of, {failure.slide for failure in failures})
+        unasked = {failure.slide for failure in failures if failure.stage != "dicom"}
+        validation = validated(bundle, predictions, truth_of, unasked)
         outcome = Outcome(
             bundle=bundle.title,
             runtime=runtime.name,
