@@ -14,12 +14,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from highdicom import imread
+from highdicom.seg import segread
+from pydicom import dcmread
 
 import kdtrain as package
 import slideprep
 from docs.pages import ROOT, blocks
 from fixtures.bundles import CLASSES, SETTINGS, Made, make_bundle
 from fixtures.commands import run_of
+from fixtures.dicom_slides import PATIENT, hospital_slide
 from fixtures.modes import unshared, usual_umask
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_jpeg_tiff, write_svs
@@ -28,12 +32,15 @@ from kdtrain.bundle.runtime import Inference
 from kdtrain.bundle.runtime_onnx import OnnxRuntime
 from kdtrain.data.stream import EvaluationStream
 from kdtrain.data.teacher_cache.view import TeacherView
+from kdtrain.errors import UsageError
 from kdtrain.phases import cache_writer
-from kdtrain.predict import slides
+from kdtrain.predict import explaining, slides
+from kdtrain.predict import run as prediction_run
 from kdtrain.predict.answers.classify import decoded
 from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import SlideImages
+from kdtrain.predict.dicom import asked
 from kdtrain.predict.read_images import read_slide
 from kdtrain.shards.index import read_index
 from slideprep.cli.main import main as slideprep_command
@@ -484,6 +491,8 @@ def test_python_raises_what_is_wrong_with_a_slide(made: Made, tmp_path: Path) ->
     ("arguments", "words"),
     [
         (("--explain",), "add --out DIR"),
+        (("--dicom",), "add --out DIR"),
+        (("--dicom", "--out", "OUT"), "--dicom: slide 'slide-0.svs': it is no DICOM slide"),
         (("--annotations", "."), "is read only where regions are annotated"),
         (("--tissue", "annotations"), "add --annotations FOLDER"),
         (("--device", "cuda"), "no GPU"),
@@ -532,12 +541,25 @@ def test_explanations_lie_beside_the_tables(made: Made, tmp_path: Path) -> None:
 
 
 def test_the_real_slide_and_its_dicom_twin_agree(made: Made, tmp_path: Path) -> None:
-    """The Aperio file and the DICOM series of one scan get the same regions and nearly the same probabilities."""
+    """The Aperio file and the DICOM series of one scan get the same regions and nearly the same probabilities.
+
+    The series gets class maps of its whole matrix of 2,220 x 2,967 px, in its study; the file is told to have none.
+    """
     svs, dicom = real("slides", "CMU-1-Small-Region.svs"), real("slides", "cmu-1-small-region_dicom")
     done = kdtrain(
-        "predict", made.bundle, svs, dicom, "--workers", 0, "--outside", "warn", "--out", tmp_path / "o"
+        *("predict", made.bundle, svs, dicom, "--workers", 0, "--outside", "warn"),
+        *("--out", tmp_path / "o", "--dicom"),
     )
-    assert done.code == 0, done.said
+    assert done.code == 3, done.said
+    (failure,) = rows(tmp_path / "o" / "failures.csv")
+    assert (failure["slide"], failure["stage"]) == ("CMU-1-Small-Region.svs", "dicom")
+    (segmentation,) = tmp_path.glob("o/dicom/*/classes.dcm")
+    labels = segread(segmentation).get_total_pixel_matrix(combine_segments=True)
+    step = 2967 / labels.shape[0]
+    assert labels.shape == (-(-2967 // round(step)), -(-2220 // round(step)))
+    assert (
+        segread(segmentation).StudyInstanceUID == dcmread(dicom / "level-0-frames-0-30.dcm").StudyInstanceUID
+    )
     one, two = rows(tmp_path / "o" / "predictions.csv")
     assert float(one["p_gland"]) == pytest.approx(float(two["p_gland"]), abs=0.01)
     boxes: dict[str, list[tuple[str, ...]]] = {}
@@ -545,6 +567,101 @@ def test_the_real_slide_and_its_dicom_twin_agree(made: Made, tmp_path: Path) -> 
         boxes.setdefault(row["slide"], []).append(tuple(row[name] for name in ("x", "y", "width", "height")))
     first, second = boxes.values()
     assert first == second
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DICOM slide with a patient; it is called as its folder."""
+    folder = tmp_path_factory.mktemp("hospital") / "case"
+    folder.mkdir()
+    return hospital_slide(folder / "level-0.dcm", picture(320, 256))
+
+
+def test_class_maps_as_dicom_alone_name_the_patient(
+    made: Made, hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for, a DICOM slide has them and another is listed, both predicted; no other file, nor screen, has a name.
+
+    The same command again asks about the listed one alone, and makes maps that are gone to the same bytes. Where labels
+    are given, no slide counts as one that the network could not be asked about.
+    """
+    failed: list[set[str]] = []
+    monkeypatch.setattr(prediction_run, "validated", lambda *given: failed.append(given[-1]))
+    out = tmp_path / "out"
+    command = ("predict", made.bundle, hospital, made.slides[4], "--objective", 20, "--workers", 0, "--dicom")
+    done = kdtrain(*command, "--out", out)
+    assert done.code == 3, done.said
+    assert [row["slide"] for row in rows(out / "predictions.csv")] == ["case", "slide-4.svs"]
+    (failure,) = rows(out / "failures.csv")
+    assert (failure["slide"], failure["stage"]) == ("slide-4.svs", "dicom")
+    assert "wsidicomizer -i 'slide-4.svs' -o 'slide-4-dicom'" in failure["reason"]
+    (folder,) = (out / "dicom").iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"probability-{name}.dcm" for name in CLASSES),
+        "classes.dcm",
+    }
+    named = [text.encode() for text in PATIENT.values() if len(text) > 1]
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        assert all(text in content for text in named) if path.parent == folder else not _any(named, content)
+    assert not _any(named, done.said.encode())
+    assert "with the patient's name where the slide has it" in done.said
+    before = files(out)
+    (folder / "classes.dcm").unlink()
+    assert kdtrain(*command, "--out", out).code == 3
+    assert files(out) == before
+    assert failed == [set(), set()]
+
+
+def _any(parts: list[bytes], content: bytes) -> bool:
+    return any(part in content for part in parts)
+
+
+def test_class_maps_say_what_the_network_says(made: Made, hospital: Path, tmp_path: Path) -> None:
+    """From Python too; a place of the region holds the softmax of its cell's logits, whose mean the region's are."""
+    bundle = package.load_bundle(made.bundle)
+    prediction = bundle.predict(hospital, objective=20, dicom=tmp_path)
+    probable = imread(tmp_path / "probability-stroma.dcm").get_total_pixel_matrix()
+    (region,) = prediction.regions
+    assert probable.min() > 0
+    assert (region.x, region.y, region.width, region.height) == (0, 0, 320, 256)
+    # A cell is 4 px of an image at an eighth, 4 pixels of the map, and its centre lies in the first of them.
+    cells = probable[::4, ::4]
+    assert (probable.shape, cells.shape, len(np.unique(probable))) == ((32, 40), (8, 10), 80)
+    mean = np.log(cells / (1 - cells)).mean()  # of two classes the logits' difference
+    assert 1 / (1 + np.exp(-mean)) == pytest.approx(prediction.probabilities[1], rel=1e-4)
+
+
+def test_explained_dicom_slides_have_class_maps_unless_told_otherwise(
+    made: Made, hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the explanation where it is possible; where it is not, a remark says why and nothing has failed."""
+    monkeypatch.setattr(explaining, "explain_slide", lambda *_: frozenset())  # pictures are tested elsewhere
+    (tmp_path / "placeless").mkdir()
+    lacking = {"FrameOfReferenceUID": None, "SeriesInstanceUID": "1.2.3.4.5"}
+    placeless = hospital_slide(tmp_path / "placeless" / "level-0.dcm", picture(320, 256), **lacking)
+    command = ("predict", made.bundle, "--objective", 20, "--workers", 0, "--occlusion-passes", 0)
+    done = kdtrain(*command, hospital, placeless, "--out", tmp_path / "a")
+    assert done.code == 0, done.said
+    assert len(list(tmp_path.glob("a/dicom/*/classes.dcm"))) == 1
+    remarks = {row["slide"]: row["warnings"] for row in rows(tmp_path / "a" / "predictions.csv")}
+    assert "no class maps as DICOM" not in remarks["case"]
+    assert "no class maps as DICOM: slide 'placeless'" in remarks["placeless"]
+    done = kdtrain(*command, hospital, "--no-dicom", "--out", tmp_path / "b")
+    assert done.code == 0, done.said
+    assert not (tmp_path / "b" / "dicom").exists()
+
+
+def test_without_highdicom_the_extra_is_named(
+    made: Made, hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where class maps are asked for, before any work; where they are not, nobody misses them."""
+    monkeypatch.setattr(asked, "has_highdicom", lambda: False)
+    done = kdtrain("predict", made.bundle, hospital, "--dicom", "--out", tmp_path / "out")
+    assert (done.code, (tmp_path / "out").exists()) == (2, False)
+    assert "run pip install 'kdtrain[dicom]', or leave --dicom out" in done.said
+    with pytest.raises(UsageError, match=r"kdtrain\[dicom\]"):
+        package.load_bundle(made.bundle).predict(hospital, dicom=tmp_path / "out")
 
 
 def test_vectors_of_slides_are_those_of_their_set(made: Made, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from fixtures.predictions import REGION
 from fixtures.predictions import SLIDE as PLAIN
 from kdtrain.errors import UsageError
 from kdtrain.predict.answers.prediction import Failure, FastPrice
+from kdtrain.predict.answers.request import Request
 from kdtrain.predict.results import ResultsFolder, failures_csv, regions_csv, slides_csv
 
 IDENTITY = {"bundle": {"name": "b", "sha256": "0" * 64}, "settings": {"fast": False}}
@@ -203,6 +204,13 @@ def test_pictures_of_what_a_slide_was_before_are_removed(tmp_path: Path) -> None
     assert {path.name for path in place.iterdir()} == set(names)
     folder.forget_other_pictures("a", {"overlay-grad-cam-stroma.png", "page.html"})
     assert {path.name for path in place.iterdir()} == set(names[1:])
+
+
+def test_a_folder_from_before_class_maps_goes_on() -> None:
+    """What nobody asked for is not among the settings, with which a folder of an earlier version is compared."""
+    plain = Request(bundle=Path("b"), slides=("s",))
+    assert "dicom" not in plain.record
+    assert replace(plain, dicom=False).record == {**plain.record, "dicom": False}
 
 
 def test_a_slide_whose_page_is_gone_is_not_finished(tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ _KEPT = "slides that were finished are kept in --out, and the same command goes 
     type=Number(200),
     help=f"Of the pictures in the page.  [default: {DISPLAY_MAGNIFICATION:g}]",
 )
+@click.option(
+    "--dicom/--no-dicom",
+    default=None,
+    help="Write class maps as DICOM of slides that are DICOM; they name the patient as the slide does.  "
+    "[default: with --explain, where kdtrain[dicom] is installed]",
+)
 @click.option("--page-mb", type=Number(10_000), help=f"Size of a page at most, MB.  [default: {PAGE_MB:g}]")
 @click.option(
     "--backend",

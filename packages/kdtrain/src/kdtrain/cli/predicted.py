@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kdtrain.cli.measured import print_validation
 from kdtrain.predict.answers.prediction import FastPrice, SlidePrediction, slide_key
-from kdtrain.predict.answers.request import PAGE_FILE, Request
+from kdtrain.predict.answers.request import CLASSES_FILE, PAGE_FILE, Request
 from kdtrain.predict.results import ResultsFolder
 from kdtrain.predict.run import Outcome
 from kdtrain.text import plural, visible
@@ -38,6 +38,8 @@ def print_outcome(outcome: Outcome, request: Request, console: Console) -> None:
         console.print(_shown(f"files    {request.out}"))
         for page in _pages(outcome, request, request.out):
             console.print(_shown(f"page     {page}"))
+        for folder in _class_maps(outcome, request.out):
+            console.print(_shown(f"DICOM    {folder}, with the patient's name where the slide has it"))
 
 
 def _print_measured(measured: Mapping[str, Any], request: Request, console: Console) -> None:
@@ -93,6 +95,14 @@ def _pages(outcome: Outcome, request: Request, out: Path) -> list[Path]:
         return []
     keys = [slide_key(one) for one in outcome.predictions]
     return [out / "explanations" / key / PAGE_FILE for key in (keys if len(keys) <= PAGES else ["*"])]
+
+
+def _class_maps(outcome: Outcome, out: Path) -> list[Path]:
+    """The folders with class maps; of many, where they all are."""
+    results = ResultsFolder(out)
+    folders = [results.class_maps(slide_key(one)) for one in outcome.predictions]
+    found = [folder for folder in folders if (folder / CLASSES_FILE).exists()]
+    return found if len(found) <= PAGES else [results.class_maps("*")]
 
 
 def _odd(one: SlidePrediction) -> Iterable[str]:

@@ -9,7 +9,7 @@ Everything happens in this process. Many slides in parallel are ``kdtrain predic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdtrain.bundle.load import Backend, Device, OpenBundle, open_bundle
@@ -18,6 +18,7 @@ from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import SlideError, SlidePrediction
 from kdtrain.predict.answers.request import ExplainOptions, OutsidePolicy, ReadOptions
 from kdtrain.predict.answers.slide_images import SlideImages, Source
+from kdtrain.predict.dicom.asked import require_dicom
 from kdtrain.predict.read_images import read_source
 from kdtrain.predict.task import SlideTask
 
@@ -48,6 +49,7 @@ class Bundle(OpenBundle):
         explain: Path | str | None = None,
         classes: tuple[str, ...] = (),
         occlusion_passes: int | None = None,
+        dicom: Path | str | None = None,
     ) -> SlidePrediction:
         """What the network says of a slide.
 
@@ -66,13 +68,17 @@ class Bundle(OpenBundle):
             explain: Folder for heat maps, QuPath files and a page; None for none.
             classes: Names of the classes to explain; empty for those predicted.
             occlusion_passes: Forward passes for the occlusion map of a region, about; None for the default, 0 for none.
+            dicom: Folder for class maps as DICOM, which name the patient as the slide does; None for none. The slide
+                has to be DICOM.
 
         Raises:
-            UsageError: An argument cannot be used, or slideprep is not installed.
+            UsageError: An argument cannot be used, or slideprep, or highdicom for ``dicom``, is not installed.
             SlideError: The slide cannot be read, or lies outside the training data and is refused.
             TrainingError: What the network says of it is no number.
         """
         slides.require_slideprep()
+        if dicom is not None:
+            require_dicom(())
         options = ReadOptions(
             objective=objective,
             mpp=mpp,
@@ -85,13 +91,21 @@ class Bundle(OpenBundle):
         runtime = self.runtime(backend=backend, device=device)
         task = SlideTask(self, runtime, outside=outside, explain=drawn)
         images = read_source(
-            slide, settings, self.magnification, options, None if drawn is None else drawn.display
+            slide,
+            settings,
+            self.magnification,
+            options,
+            None if drawn is None else drawn.display,
+            dicom=dicom is not None,
         )
         if not isinstance(images, SlideImages):
             raise SlideError(images.failures[0])
         prediction = task.predicted(images)
         if explain is not None:
             task.explained(images, prediction, Path(explain))
+        if dicom is not None:
+            remarks = task.class_maps(images, prediction, Path(dicom))
+            prediction = replace(prediction, warnings=(*prediction.warnings, *remarks))
         return prediction
 
 

@@ -12,7 +12,6 @@ Regions are explained one after the other, and their pixels are not kept.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from kdtrain.predict.answers.classify import decoded
 from kdtrain.predict.answers.prediction import RegionPrediction, SlidePrediction
 from kdtrain.predict.answers.request import PAGE_FILE, ExplainOptions
 from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
+from kdtrain.predict.answers.slugs import class_slugs
 from kdtrain.predict.explain.agreement import agreements, tissue_blocks
 from kdtrain.predict.explain.geojson import write_geojson
 from kdtrain.predict.explain.heat_map import ExplainedRegion, Method
@@ -34,8 +34,6 @@ from kdtrain.predict.page.build import build_page
 from kdtrain.predict.page.tiles import RegionView, SlidePage
 
 _REGIONS_FILE = "regions.geojson"
-_SLUG_LETTERS = 40
-"""A file's name takes 255 bytes, and a letter up to four."""
 
 
 def explain_slide(
@@ -162,11 +160,3 @@ def _network_images(images: SlideImages) -> Callable[[int], Pixels]:
     """A region's number to what the network saw of it."""
     by_index = {region.index: region for region in images.regions}
     return lambda index: decoded(by_index[index])
-
-
-def class_slugs(classes: Sequence[str]) -> tuple[str, ...]:
-    """What files call the classes: letters of any script, digits, ``_`` and ``-``; numbered where two look alike."""
-    slugs = [re.sub(r"[^\w-]+", "-", name).strip("-")[:_SLUG_LETTERS] or "class" for name in classes]
-    if len({slug.casefold() for slug in slugs}) == len(slugs):
-        return tuple(slugs)
-    return tuple(f"{slug}-{number}" for number, slug in enumerate(slugs))

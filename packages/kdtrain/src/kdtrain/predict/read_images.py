@@ -19,6 +19,7 @@ from kdtrain.predict.answers.slide_images import (
     SlideUnread,
     Source,
 )
+from kdtrain.predict.dicom.header import dicom_header
 from kdtrain.predict.remedies import for_predict
 from kdtrain.predict.slides import read_job, translated
 from kdtrain.text import readable
@@ -55,6 +56,8 @@ def read_source(
     magnification: float,
     options: ReadOptions,
     display: float | None,
+    *,
+    dicom: bool = False,
 ) -> SlideImages | SlideUnread:
     """Read a slide by its path, or one that is open already, in this process.
 
@@ -71,7 +74,7 @@ def read_source(
             return _unread(readable(Path(source).name), "open", str(error))
     else:
         file = source.file
-    job = read_job(file, settings, magnification, options, display)
+    job = read_job(file, settings, magnification, options, display, dicom=dicom)
     if isinstance(source, (str, Path)):
         return read_slide(job)
     try:
@@ -88,6 +91,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
     """
     from slideprep import extract
 
+    header = dicom_header(slide.file.path) if job.dicom else None
     extraction = extract(
         slide,
         job.settings,
@@ -131,6 +135,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         failed=failed,
         warnings=(*map(for_predict, extraction.warnings), *unmeasured),
         overview=None if job.display is None else _overview(slide),
+        header=header,
     )
 
 

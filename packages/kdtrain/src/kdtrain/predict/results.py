@@ -10,6 +10,7 @@
     OUT/failures.csv               slide, region, stage, reason: what could not be predicted
     OUT/evaluation/                where labels are given, how often it is right (kdtrain.bundle.validation)
     OUT/explanations/<key>/        heat maps and a page (kdtrain.predict.explain)
+    OUT/dicom/<key>/               class maps as DICOM (kdtrain.predict.dicom), the only files that name a patient
 
 Slides that are there already are not predicted again: the same command goes on where it was stopped. No file depends
 on the clock, on the order in which slides were finished or on the number of workers.
@@ -30,7 +31,7 @@ from kdtrain.errors import UsageError
 from kdtrain.files import parsed_json, remove_partials, write_atomically
 from kdtrain.locks import is_free, sole_writer
 from kdtrain.predict.answers.prediction import Failure, SlidePrediction
-from kdtrain.predict.answers.request import PAGE_FILE
+from kdtrain.predict.answers.request import CLASSES_FILE, PAGE_FILE
 from kdtrain.text import csv_text, readable_json
 from kdtrain.training.run_folder import differences
 
@@ -59,10 +60,14 @@ class ResultsFolder:
         """
         self._check_free()
         with sole_writer(self.path, "kdtrain predict"):
-            for folder in (self.path, self.path / "slides", *self.path.glob("explanations/*/")):
+            for folder in (self.path, self.path / "slides", *self._folders_of_slides()):
                 if folder.is_dir():
                     remove_partials(folder)
             yield
+
+    def _folders_of_slides(self) -> Iterator[Path]:
+        for kind in ("explanations", "dicom"):
+            yield from self.path.glob(f"{kind}/*/")
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Start, or go on with the same.
@@ -96,16 +101,17 @@ class ResultsFolder:
         if not (self.path / IDENTITY_FILE).exists() and not is_free(self.path):
             raise UsageError(f"--out {self.path} is not empty and holds no predictions; give a new folder")
 
-    def holds(self, key: str, *, explained: bool) -> bool:
+    def holds(self, key: str, *, explained: bool, dicom: bool = False) -> bool:
         """Whether there is a result under this key, of whatever content.
 
         Args:
             key: The slide's.
             explained: Whether its page has to be there as well.
+            dicom: Whether its class maps have to be.
         """
-        return self._slide_file(key).exists() and (
-            not explained or (self.explanation(key) / PAGE_FILE).exists()
-        )
+        beside = [self.explanation(key) / PAGE_FILE] if explained else []
+        beside += [self.class_maps(key) / CLASSES_FILE] if dicom else []
+        return all(path.exists() for path in (self._slide_file(key), *beside))
 
     def finished(self, key: str, mark: str) -> SlidePrediction | None:
         """The result of a slide; None where it is still to be made.
@@ -132,6 +138,10 @@ class ResultsFolder:
     def explanation(self, key: str) -> Path:
         """Folder of a slide's heat maps."""
         return self.path / "explanations" / key
+
+    def class_maps(self, key: str) -> Path:
+        """Folder of a slide's class maps as DICOM."""
+        return self.path / "dicom" / key
 
     @property
     def evaluation(self) -> Path:

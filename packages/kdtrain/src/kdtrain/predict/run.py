@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,7 @@ from kdtrain.predict import slides
 from kdtrain.predict.answers.prediction import Failure, SlideError, SlidePrediction
 from kdtrain.predict.answers.request import Request
 from kdtrain.predict.answers.slide_images import ReadJob, SlideImages, SlideUnread
+from kdtrain.predict.dicom import asked
 from kdtrain.predict.read_images import read_slide
 from kdtrain.predict.results import ResultsFolder, document, in_order
 from kdtrain.predict.task import SlideTask
@@ -78,12 +80,16 @@ def predict_slides(request: Request, console: Console) -> Outcome:
         TrainingError: Not one slide could be predicted.
     """
     slides.require_slideprep()
+    if request.dicom and request.out is None:
+        raise UsageError("--dicom writes class maps, which need a folder; add --out DIR")
     if request.explain is not None and request.out is None:
         raise UsageError("--explain draws pictures and pages, which need a folder; add --out DIR")
     slides.require_folder(request.read.annotations)
     bundle = open_bundle(request.bundle)
     settings = slides.read_settings(bundle.document.slides, request.read)
     found, failures = slides.discovered(request.slides)
+    if request.dicom:
+        asked.require_dicom([(file.name, None if file.remote else file.path) for file in found])
     runtime = bundle.runtime(backend=request.backend, device=request.device)
     task = SlideTask(bundle, runtime, outside=request.outside, explain=request.explain)
     identity = {"bundle": {"name": bundle.name, "sha256": bundle.sha256}, "settings": request.record}
@@ -91,8 +97,10 @@ def predict_slides(request: Request, console: Console) -> Outcome:
     names = [file.name for file in found]
     scales = slides.label_scales(request.read.labels, names)
     truth_of = truths(request.read.labels, names, bundle.classes)
+    dicom = request.dicom if request.dicom is not None else display is not None and asked.has_highdicom()
     jobs = [
-        slides.read_job(file, settings, bundle.magnification, request.read, display, scales) for file in found
+        slides.read_job(file, settings, bundle.magnification, request.read, display, scales, dicom=dicom)
+        for file in found
     ]
     folder = None if request.out is None else ResultsFolder(request.out)
     with nullcontext() if folder is None else folder.sole_writer():
@@ -100,7 +108,8 @@ def predict_slides(request: Request, console: Console) -> Outcome:
             folder.begin(identity)
         predictions, failed = _predict(jobs, task, folder, request, console)
         failures = in_order([*failures, *failed])
-        validation = validated(bundle, predictions, truth_of, {failure.slide for failure in failures})
+        unasked = {failure.slide for failure in failures if failure.stage != "dicom"}
+        validation = validated(bundle, predictions, truth_of, unasked)
         outcome = Outcome(
             bundle=bundle.title,
             runtime=runtime.name,
@@ -133,7 +142,7 @@ def _predict(
     """What is said of each slide, finished ones of an earlier start included, and what failed."""
     predictions, failures, waiting = [], [], []
     for job in jobs:
-        kept = _finished(job, folder, explained=request.explain is not None)
+        kept = _finished(job, folder, explained=request.explain is not None, dicom=request.dicom is True)
         if kept is None:
             waiting.append(job)
         else:
@@ -146,12 +155,12 @@ def _predict(
                 failures += images.failures
                 continue
             try:
-                prediction = _one(job, images, task, folder, say)
+                prediction, unwritten = _one(job, images, task, folder, say, dicom=request.dicom is True)
             except SlideError as error:
                 failures.append(error.failure)
             else:
                 predictions.append(prediction)
-                failures += region_failures(prediction)
+                failures += [*region_failures(prediction), *unwritten]
     return predictions, failures + faults.failures
 
 
@@ -161,18 +170,36 @@ def _one(
     task: SlideTask,
     folder: ResultsFolder | None,
     say: Callable[[str], None],
-) -> SlidePrediction:
+    *,
+    dicom: bool = False,
+) -> tuple[SlidePrediction, list[Failure]]:
     """Predict, explain and keep one slide.
+
+    Args:
+        job: The slide.
+        images: As it was read.
+        task: What is done with it.
+        folder: Of the results, or None.
+        say: Shows what is being done.
+        dicom: Whether class maps as DICOM were asked for in so many words.
+
+    Returns:
+        What is said of it, and why there are no class maps of it though they were asked for.
 
     Raises:
         SlideError: It is refused, there is not enough memory for it, or the network gives no numbers for it.
     """
     say(images.name)
+    unwritten: list[Failure] = []
     try:
         prediction = task.predicted(images)
         if folder is not None:
             written = task.explained(images, prediction, folder.explanation(job.key), say)
             folder.forget_other_pictures(job.key, written)
+            if dicom or images.header is not None:
+                prediction, unwritten = _class_maps(
+                    images, prediction, task, folder.class_maps(job.key), say, required=dicom
+                )
     except MemoryError as error:
         reason = f"slide '{images.name}': {str(error) or 'there is not enough memory for it'}"
         raise SlideError(Failure(slide=images.name, region=None, stage="memory", reason=reason)) from None
@@ -182,12 +209,33 @@ def _one(
     mark = None if folder is None else slides.slide_mark(job, images.fingerprint)
     if folder is not None and mark is not None:  # None: its annotations were taken away meanwhile
         folder.save(job.key, mark, prediction)
-    return prediction
+    return prediction, unwritten
 
 
-def _finished(job: ReadJob, folder: ResultsFolder | None, *, explained: bool) -> SlidePrediction | None:
+def _class_maps(
+    images: SlideImages,
+    prediction: SlidePrediction,
+    task: SlideTask,
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    required: bool,
+) -> tuple[SlidePrediction, list[Failure]]:
+    """Write them. That it cannot be done is a failure where it was asked for, and else a remark: the answer stands."""
+    try:
+        remarks = task.class_maps(images, prediction, folder, say)
+    except SlideError as error:
+        if required:
+            return prediction, [error.failure]
+        remarks = (f"no class maps as DICOM: {error.failure.reason}",)
+    return replace(prediction, warnings=(*prediction.warnings, *remarks)), []
+
+
+def _finished(
+    job: ReadJob, folder: ResultsFolder | None, *, explained: bool, dicom: bool
+) -> SlidePrediction | None:
     """The result of an earlier start of the same command, if the slide is still the same."""
-    if folder is None or not folder.holds(job.key, explained=explained):
+    if folder is None or not folder.holds(job.key, explained=explained, dicom=dicom):
         return None
     mark = slides.slide_mark(job)
     return None if mark is None else folder.finished(job.key, mark)

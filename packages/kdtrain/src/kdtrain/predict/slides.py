@@ -196,6 +196,8 @@ def read_job(
     options: ReadOptions,
     display: float | None,
     scales: Scales = MappingProxyType({}),
+    *,
+    dicom: bool = False,
 ) -> ReadJob:
     """What a worker is told of one slide.
 
@@ -213,6 +215,7 @@ def read_job(
         annotations=_annotation_file(options.annotations, file.name),
         fast=options.fast,
         display=display,
+        dicom=dicom,
         objective=objective,
         mpp=mpp,
     )

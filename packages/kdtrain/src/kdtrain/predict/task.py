@@ -102,6 +102,31 @@ class SlideTask:
 
         return explain_slide(images, prediction, self._bundle, self._runtime, self._explain, folder, say)
 
+    def class_maps(
+        self,
+        images: SlideImages,
+        prediction: SlidePrediction,
+        folder: Path,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> tuple[str, ...]:
+        """Write what the network says of every place, as DICOM.
+
+        Args:
+            images: The slide, read with its DICOM header.
+            prediction: What was said of it.
+            folder: For the files.
+            say: Shows what is being done.
+
+        Returns:
+            What the slide does not say and was derived; plain sentences.
+
+        Raises:
+            SlideError: No map can be written for this slide.
+        """
+        from kdtrain.predict.dicom.maps import write_class_maps
+
+        return write_class_maps(images, prediction, self._bundle, self._runtime, folder, say)
+
 
 def _refuse(slide: str, reason: str | None) -> None:
     if reason is not None:

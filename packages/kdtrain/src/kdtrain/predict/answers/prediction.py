@@ -11,7 +11,7 @@ from typing import Literal
 
 from kdtrain.bundle.stain import StainNumber
 
-Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "network", "crash"]
+Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "network", "dicom", "crash"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,9 @@ PAGE_MB = 40.0
 PAGE_FILE = "page.html"
 """Name of the page in an explanation's folder."""
 
+CLASSES_FILE = "classes.dcm"
+"""Name of the segmentation among a slide's class maps as DICOM; it is written last."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -76,6 +79,8 @@ class Request:
         outside: What becomes of slides beyond the training data: "warn" and "refuse" for all of them; "auto" refuses
             another magnification, which the network never saw, and warns of the rest.
         explain: What to draw; None for nothing.
+        dicom: Class maps as DICOM: True of every slide, False of none; None of DICOM slides that are explained, where
+            highdicom is installed.
         backend: Which library computes the network.
         device: Where.
         workers: Processes that read slides; None for one per core, 0 for none.
@@ -89,6 +94,7 @@ class Request:
     read: ReadOptions = ReadOptions()
     outside: OutsidePolicy = "auto"
     explain: ExplainOptions | None = None
+    dicom: bool | None = None
     backend: Backend = "auto"
     device: Device = "auto"
     workers: int | None = None
@@ -103,4 +109,6 @@ class Request:
             "outside": self.outside,
             "backend": self.backend,
             "explain": None if self.explain is None else asdict(self.explain),
+            # Said only where it was, so that folders which were begun without the option go on.
+            **({} if self.dicom is None else {"dicom": self.dicom}),
         }

@@ -6,7 +6,7 @@ after the same decoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,6 +31,7 @@ class ReadJob:
         annotations: Its annotation file, where regions are annotated.
         fast: Read the nearest finer pyramid level instead of level 0.
         display: Magnification of pictures for people; None for none.
+        dicom: Whether the header of a DICOM slide is needed.
         objective: Objective power, where labels.csv corrects the file.
         mpp: Microns per level-0 pixel, likewise.
         attempt: 0, or 1 after its worker crashed.
@@ -43,6 +44,7 @@ class ReadJob:
     annotations: Path | None
     fast: bool
     display: float | None
+    dicom: bool = False
     objective: float | None = None
     mpp: float | None = None
     attempt: int = 0
@@ -113,6 +115,8 @@ class SlideImages:
         failed: Number and reason of damaged regions.
         warnings: Plain sentences.
         overview: The whole slide as JPEG, or None.
+        header: Its DICOM header as a file without pixels, as :mod:`kdtrain.predict.dicom.header` makes it; None of a
+            slide that is no DICOM, or where it was not asked for.
     """
 
     name: str
@@ -129,6 +133,7 @@ class SlideImages:
     failed: tuple[tuple[int, str], ...]
     warnings: tuple[str, ...]
     overview: bytes | None
+    header: bytes | None = field(default=None, repr=False)  # of a patient: in no message
 
 
 @dataclass(frozen=True, kw_only=True)
