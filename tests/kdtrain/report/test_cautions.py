@@ -73,7 +73,7 @@ def test_a_class_of_one_patient_has_no_interval(tmp_path: Path) -> None:
     assert _warned(report, f"By patient: {words}")
     differences = next(table for table in report.tables() if table.name == "differences-teacher")
     assert differences.caption.startswith("Percentage points, without intervals: there are too few patients.")
-    table = next(table for table in report.tables() if table.name == "table-4")
+    table = next(table for table in report.tables() if table.name == "all-methods")
     texts = {row.heading: row.cells[0].text for row in table.rows if row.cells}
     assert "(" not in texts["F1-score"]
     assert "(" in texts["Plain accuracy"]
@@ -91,7 +91,7 @@ def test_patients_of_several_classes_are_not_measured_by_patient(tmp_path: Path)
     )
     assert not _warned(report, "has no sample of")
     assert not _warned(report, "the intervals are too narrow")
-    table = next(table for table in report.tables() if table.name == "table-4")
+    table = next(table for table in report.tables() if table.name == "all-methods")
     assert "interval" not in table.caption
 
 

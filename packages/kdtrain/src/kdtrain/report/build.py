@@ -135,9 +135,15 @@ def _by_class(results: Results, errors: Sequence[Block]) -> Iterator[Section]:
     yield Section(name="classes-all", title="Classes, all networks", blocks=tables[1:], folded=True)
     yield Section(name="confusion", title="Confusion", blocks=confusions(results))
     charts = {id(group): class_charts(results, group, names[id(group)]) for group in results.groups}
-    yield Section(name="roc", title="ROC and precision", blocks=charts[id(first)], small=True)
+    yield Section(name="roc", title="ROC and precision-recall", blocks=charts[id(first)], small=True)
     others = tuple(chart for group in results.groups if group is not first for chart in charts[id(group)])
-    yield Section(name="roc-others", title="ROC of the others", blocks=others, folded=True, small=True)
+    yield Section(
+        name="roc-others",
+        title="ROC of the others",
+        blocks=others,
+        folded=True,
+        small=True,
+    )
     yield Section(name="errors", title="Surest errors", blocks=tuple(errors))
 
 

@@ -96,7 +96,7 @@ def _precision_recall(
 
 
 def _series(label: str, line: Line) -> Series:
-    return Series(label=label, points=tuple(Point(x=100 * x, y=100 * y) for x, y in line))
+    return Series(label=label, points=tuple(Point(x=round(100 * x, 2), y=round(100 * y, 2)) for x, y in line))
 
 
 def _mean(group: RunGroup) -> str:

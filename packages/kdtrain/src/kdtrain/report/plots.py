@@ -9,13 +9,19 @@ import numpy as np
 
 from kdtrain.evaluation.metrics import confusion_matrix
 from kdtrain.evaluation.predictions import items_at
-from kdtrain.report.model import Chart, Confusion, Point, Series
+from kdtrain.report.model import Chart, Confusion, Paragraph, Point, Series
 from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.run import Curve, Run, metric_of
 from kdtrain.report.runs.scoring import METRICS, estimate
 from kdtrain.report.tables.cells import times100
 from kdtrain.shards.models import magnification_name
+
+_HOW_TO_READ = (
+    "A loss of a phase is what it makes small: of a student its distance to the teacher, else of its answers to the "
+    "labels. Where the validation loss rises while the training loss still falls, the network begins to learn its "
+    "training samples by heart."
+)
 
 
 def accuracy_chart(results: Results) -> Chart:
@@ -72,7 +78,7 @@ def _whiskers(results: Results, metric: str) -> str:
     return "; the whiskers are 95 % intervals" * results.has_intervals([metric])
 
 
-def curve_charts(results: Results) -> tuple[Chart, ...]:
+def curve_charts(results: Results) -> tuple[Paragraph | Chart, ...]:
     """Per method and magnification both losses in one figure, a line per seed; and what else chose the checkpoint."""
     charts = []
     names = group_names(results.groups)
@@ -84,7 +90,8 @@ def curve_charts(results: Results) -> tuple[Chart, ...]:
         if metric != "loss":
             on = f"on {validated_on} after each epoch, which chose the weights that were kept"
             charts.append(_curves(group, name, f"validation {metric}", on, lambda run: run.curves.validation))
-    return tuple(chart for chart in charts if any(series.points for series in chart.series))
+    drawn = tuple(chart for chart in charts if any(series.points for series in chart.series))
+    return (Paragraph(text=_HOW_TO_READ), *drawn) if drawn else ()
 
 
 def confusions(results: Results) -> tuple[Confusion, ...]:
@@ -147,8 +154,6 @@ def _losses(group: RunGroup, name: str, validated_on: object) -> Chart:
         name=f"curve-{name}-loss",
         title=f"{group.title}: training{' and validation' * validated} loss",
         caption=f"Training loss, mean of each epoch{after}."
-        + " A validation loss that rises while the training loss falls: it learns its samples by heart."
-        * validated
         + " Marked: the weights that were kept." * bool(kept),
         kind="lines",
         x_title="Epoch",
@@ -203,7 +208,7 @@ def _confusion(results: Results, group: RunGroup, name: str) -> Confusion:
     summed = f", summed over {seeds} seeds" if seeds > 1 else ""
     return Confusion(
         name=f"confusion-{name}",
-        title=group.title,
+        title=f"{group.title}: confusion",
         caption=f"Tissue samples of the split {results.collection.split}, {n:,} in all{summed}: true class in the "
         "rows, predicted class in the columns.",
         classes=classes,

@@ -22,7 +22,7 @@ from kdtrain.report.model import Chart, Point, Series
 from kdtrain.text import visible
 
 _MOST_MARKERS = 25
-"""If any line of a chart has more points, its lines are drawn without markers: they would hide them."""
+"""If any line of a chart has more points, lines are drawn without markers, which would hide them."""
 _LEGEND_ROWS = 2
 """Of a legend, that a drawing of its usual height has room for."""
 
@@ -168,7 +168,7 @@ def _all_series(
             _series_line(series, looks[place], spots, area),
             "" if series.steps else _intervals(series, looks[place], spots, y_axis),
         ]
-        if _few(chart) and not series.steps:
+        if (_few(chart) or not series.joined) and not series.steps:
             drawn.append(_series_markers(series, looks[place], spots, size))
     if not columns.shared:
         drawn += place_labels(marks, area, size)

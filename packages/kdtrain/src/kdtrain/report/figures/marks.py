@@ -114,7 +114,7 @@ def legend(
         right: Where rows end at most, in pixels.
         font_px: Size of its text.
         lines: Show a piece of each line.
-        marks: Show the markers.
+        marks: Show the markers of lines; points by themselves have theirs in any case.
 
     Returns:
         The drawing, and its height in pixels.
@@ -128,7 +128,7 @@ def legend(
         width = _SAMPLE_PX + 6 + text_width(label, font_px)
         if x > _LEFT_PX and x + width > right:
             x, y = _LEFT_PX, y + row_px
-        own_line, own_marks = lines and one.joined, marks and not one.steps
+        own_line, own_marks = lines and one.joined, (marks or not one.joined) and not one.steps
         drawn.append(_sample(style, x, y - font_px * 0.35, own_line, own_marks))
         drawn.append(text(label, x + _SAMPLE_PX + 5, y))
         x += width + 16

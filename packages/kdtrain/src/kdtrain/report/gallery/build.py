@@ -152,14 +152,13 @@ def _beside(results: Results, mistake: Mistake, teacher: RunGroup | None) -> str
 def _note(one: ClassMistakes) -> str:
     if not one.wrong:
         return f"All {plural(one.samples, 'sample')} answered rightly."
-    shown = (
-        "shown"
-        if len(one.surest) == one.wrong
-        else f"the surest {len(one.surest)}"
-        if one.surest
-        else "not shown"
-    )
-    return f"{one.wrong:,} of {plural(one.samples, 'sample')} given to another class; {shown}."
+    if len(one.surest) == one.wrong:
+        shown = "all shown" if one.wrong > 1 else "shown"
+    else:
+        shown = (
+            f"the surest {len(one.surest)} shown" if one.surest else "none shown: there are too many classes"
+        )
+    return f"{one.wrong:,} of {plural(one.samples, 'sample')} given to another class, {shown}."
 
 
 def _who(group: RunGroup) -> str:
@@ -173,6 +172,6 @@ def _caption(group: RunGroup, images: _Images) -> str:
     return (
         "By true class, the tissue samples that were given to another class with the highest probability"
         + f" (of {seeds} seeds, the mean decides)" * (seeds > 1)
-        + f"{scale}. Look here for wrong labels, for what is no tissue, and for what the network takes for what."
+        + f"{scale}. Look here for wrong labels, for what is no tissue, and for what the network confuses."
         + f" {images.why_none}." * bool(images.why_none)
     )

@@ -23,7 +23,7 @@ from kdtrain.report.runs.folds import PooledRun
 from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.run import Run
 
-MOST_POINTS = 200
+MOST_POINTS = 120
 """Of a curve that is drawn: more cannot be told apart, and a page may have a hundred curves."""
 Line = tuple[tuple[float, float], ...]
 """(x, y) in order, fractions."""

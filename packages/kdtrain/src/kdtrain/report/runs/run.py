@@ -269,10 +269,10 @@ def read_curves(run: Path, *, metric: str, kept_step: int) -> Curves:
         metric: Metric of the validation, as ``select_by`` names it.
         kept_step: Optimizer step whose weights were kept.
     """
+    log = _log(run / LOG_FILE)
     steps, validations, losses_after = (
-        _entries(run / LOG_FILE, "step", "loss"),
-        _entries(run / LOG_FILE, "validation", metric),
-        _entries(run / LOG_FILE, "validation", "loss"),
+        [entry for entry in log if entry.get("kind") == kind and _whole(entry, name)]
+        for kind, name in (("step", "loss"), ("validation", metric), ("validation", "loss"))
     )
     losses: dict[int, list[float]] = {}
     for entry in steps:
@@ -300,8 +300,8 @@ def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
 
 
-def _entries(path: Path, kind: str, metric: str) -> list[Mapping[str, Any]]:
-    """Lines of a kind that are whole: with step and epoch, and a number as the metric."""
+def _log(path: Path) -> list[Mapping[str, Any]]:
+    """Lines that are JSON objects."""
     if not path.exists():
         return []
     found: list[Mapping[str, Any]] = []
@@ -310,11 +310,12 @@ def _entries(path: Path, kind: str, metric: str) -> list[Mapping[str, Any]]:
             entry = parsed_json(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and entry.get("kind") == kind and _whole(entry, metric):
+        if isinstance(entry, dict):
             found.append(entry)
     return found
 
 
 def _whole(entry: Mapping[str, Any], metric: str) -> bool:
+    """Whether it has step and epoch, and a number as the metric."""
     counts = all(isinstance(entry.get(key), int) for key in ("step", "epoch"))
     return counts and isinstance(entry.get(metric), float | int)
