@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ Accuracy & \textbf{84.0 (82.6--85.5)} & $-$1.0 ($-$2.0 to +0.5) \\
 \end{table}
 """
     )
+
+
+def test_latex_names_the_papers_table_by_its_authors() -> None:
+    """In a paper of the reader's own the caption begins with the table's name; "the paper" would be that one."""
+    text = table_latex(replace(TABLE, in_paper="Table 4"))
+    assert r"\caption{A \& B (Table 4 of DiPalma et al., 2021). 50 \% of it}" in text
 
 
 def test_latex_escapes_everything() -> None:
@@ -142,6 +149,18 @@ def test_command_writes_page_and_folder(tmp_path: Path) -> None:
         "accuracy-against-cost.svg",
     } <= there
     assert set((tmp_path / "r" / LIST_FILE).read_text().splitlines()[1:]) == there - {LIST_FILE}
+
+
+def test_a_gallery_is_as_it_was_asked_for(tmp_path: Path) -> None:
+    """Left out, the samples' keys are listed where no shards are found, in a file as well; with 'none' nowhere."""
+    run = _run(tmp_path / "b")
+    page, keys = tmp_path / "r.html", tmp_path / "r" / "surest-errors.csv"
+    assert kdtrain("report", run, "--out", page, *DRAWS).code == 0
+    assert "No thumbnails: " in page.read_text()
+    assert keys.read_text().splitlines()[1].startswith("k000")
+    assert kdtrain("report", run, "--out", page, "--gallery", "none", *DRAWS).code == 0
+    assert "k000" not in page.read_text()
+    assert not keys.exists()
 
 
 def test_same_runs_give_the_same_bytes(tmp_path: Path) -> None:

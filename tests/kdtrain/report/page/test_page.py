@@ -13,11 +13,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from PIL import Image
 
 from fixtures import reports
 from fixtures.html_tree import Element, parse
+from fixtures.slide_pages import jpeg
 from kdtrain.report.figures.draw import chart_svg
-from kdtrain.report.files.csv import chart_csv, confusion_csv, wide_table_csv
+from kdtrain.report.files.csv import chart_csv, confusion_csv, gallery_csv, wide_table_csv
 from kdtrain.report.files.latex import table_latex
 from kdtrain.report.model import Block, Cell, Confusion, Paragraph, Report, Row, Section, Table
 from kdtrain.report.page.page import render_page, write_page
@@ -300,6 +302,89 @@ def test_confusion_is_shaded_by_row() -> None:
     assert [(td.text, td.attributes["class"]) for td in cells[:2]] == [("3 75 %", "n q8"), ("1 25 %", "n q2")]
 
 
+def test_a_picture_says_what_it_is_of(tmp_path: Path) -> None:
+    """Its image lies in the page; answer, probability and key stand below it, and a link to its slide's card."""
+    made = page(reports.gallery(jpeg(Image.new("RGB", (8, 6)))))
+    first, second = made.by_id("surest-errors").all("li")
+    image = first.one("img")
+    assert image.attributes["src"].startswith("data:image/jpeg;base64,")
+    assert image.attributes["alt"] == "Normal, answered Celiac Sprue: slide-7-0a1b2c3d-r0001"
+    assert (image.attributes["width"], image.attributes["height"]) == ("8", "6")
+    assert first.one("p", "said").text == "Normal, answered Celiac Sprue, 97 %"
+    assert first.one("p", "beside").text == "Teacher at 10x: Normal, 55 %"
+    assert first.one("code").content == ["slide-7-0a1b2c3d-r0001"]
+    assert first.one("a").attributes["href"] == "./../my%20shards/preview.html#slide-7"
+    assert second.all("img") == second.all("a") == []
+    assert second.one("div", "none").text == "No image: cut off"
+    assert second.one("p", "said").text.endswith("over 99 %")
+    assert [h.text for h in made.by_id("surest-errors").all("h4")] == [
+        "True class Normal",
+        "True class Celiac Sprue",
+    ]
+    (link,) = links(made.by_id("surest-errors")).values()
+    assert content(link) == gallery_csv(reports.gallery())
+    assert (
+        content(link)
+        .splitlines()[1]
+        .startswith("slide-7-0a1b2c3d-r0001,slide 7.svs,Normal,Celiac Sprue,0.97")
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["javascript:alert(1)", "//example.com/x", 'a"><img src=x>', "data:text/html,x", "a?b#c"]
+)
+def test_whatever_a_path_is_called_a_link_leads_to_a_path(path: str) -> None:
+    """No address of a card is a script, another host or markup."""
+    gallery = reports.gallery()
+    picture = replace(gallery.rows[0].pictures[0], card=path)
+    made = page(replace(gallery, rows=(replace(gallery.rows[0], pictures=(picture,)),)))
+    address = made.by_id("surest-errors").one("a").attributes["href"]
+    assert re.fullmatch(r"\./[\w./%~-]*#slide-7", address)
+    assert unquote(address) == f"./{path}#slide-7"
+
+
+def test_images_are_allowed_where_there_is_a_gallery() -> None:
+    """The policy lets images that the page itself holds be shown, on a page that has some; on others none at all."""
+    for made, allowed in ((report(reports.gallery()), True), (report(), False)):
+        assert ("img-src data:;" in render_page(made)) is allowed
+
+
+def test_the_papers_number_stands_beside_the_name(root: Element) -> None:
+    """A table or figure has a name of its own as its title, and what it is in the paper in small below it."""
+    found = root.by_id("all-methods")
+    assert (found.one("h3").text, found.one("p", "in-paper").text) == (
+        "Baseline and KD",
+        "Table 4 of the paper",
+    )
+    assert root.by_id("accuracy-against-cost").one("p", "in-paper").text == "Figure 3 of the paper"
+    assert root.by_id("table-differences").all("p", "in-paper") == []
+
+
+def test_two_small_figures_take_half_of_the_page_each() -> None:
+    """Where a section has two small figures they are a pair; three are small multiples."""
+    loss, _ = reports.curves("KD", 5.0, seeds=1, epochs=3)
+    for count, pairs in ((2, 1), (3, 0)):
+        section = Section(name="s", title="S", blocks=(loss,) * count, small=True)
+        made = parse(render_page(report(sections=(section,))))
+        assert len(made.all("div", "pair")) == pairs
+        assert len(made.all("div", "multiples")) == 1
+
+
+def test_landmarks_have_names_of_their_own(root: Element) -> None:
+    """No two parts of the page that scroll are called the same: of a figure, its numbers are another than itself."""
+    named = [div.attributes["aria-labelledby"] for div in root.all("div", "scroll")]
+    texts = [root.by_id(name).text for name in named]
+    assert len(texts) == len(set(texts)) > 30
+
+
+def test_a_group_of_columns_without_a_title_is_no_heading() -> None:
+    """A heading without words would be read as one."""
+    table = replace(reports.differences(), groups=(("", 1), ("Students", 2)))
+    row = page(table).one("tr", "groups")
+    assert [th.text for th in row.all("th")] == ["Students"]
+    assert [td.attributes.get("colspan") for td in row.all("td")] == [None, "1"]
+
+
 def test_hostile_names_are_text() -> None:
     """A class, run or title may hold any characters: none of them is a tag, an attribute or a control character."""
     figure = reports.figure_3()
@@ -335,12 +420,14 @@ def test_a_policy_names_style_and_script_by_hash(paper: str, root: Element) -> N
 
 
 def test_nothing_is_loaded_from_elsewhere(paper: str, root: Element) -> None:
-    """Every address on the page is a fragment of it or holds its own content."""
+    """Every address on the page is a fragment of it, holds its own content, or is a link to a page beside it."""
     for element in root.all():
         for key in ("src", "href", "xlink:href", "action", "srcset"):
             if key in element.attributes:
+                beside = r"|\./" if element.tag == "a" else ""
                 assert re.match(
-                    r"#|data:(text/csv|image/svg\+xml|application/x-tex)[;,]", element.attributes[key]
+                    rf"#|data:(text/csv|image/svg\+xml|image/jpeg|application/x-tex)[;,]{beside}",
+                    element.attributes[key],
                 )
     assert set(re.findall(r"https?://[^\"'\s)<]+|url\([^)]*\)|@import", paper)) == {
         "http://www.w3.org/2000/svg"

@@ -15,7 +15,7 @@ from kdtrain.errors import UsageError
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.evaluation.record import evaluate_predictions
 from kdtrain.report.build import build_report
-from kdtrain.report.model import Cell, Report, Table
+from kdtrain.report.model import Cell, Chart, Report, Table
 
 DRAWS = 200
 TUMOUR = {
@@ -151,6 +151,14 @@ def test_the_area_compares_scores_of_one_network_only(sweep):
     assert cell_of(report, "all-methods", "ROC AUC", "baseline").value == pytest.approx(100)
     by_fold = table_of(report, "folds-auc").rows[1].cells
     assert [cell.value for cell in by_fold] == pytest.approx([100, 100, 100, 100])
+
+
+def test_curves_rank_the_samples_of_one_network_only(sweep) -> None:
+    """In each fold every tumour is above every benign sample: the curves are perfect, whatever the folds' scales."""
+    blocks = [block for section in report_of(sweep).sections for block in section.blocks]
+    (roc,) = [one for one in blocks if isinstance(one, Chart) and one.name == "roc-baseline-at-1x"]
+    tumour = next(one for one in roc.series if one.label.startswith("tumour"))
+    assert [(point.x, point.y) for point in tumour.points] == [(0, 0), (0, 100), (100, 100)]
 
 
 def test_folds_stand_by_themselves(sweep):

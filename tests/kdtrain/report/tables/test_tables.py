@@ -270,11 +270,42 @@ def test_resizes_are_drawn_where_they_differ(tmp_path: Path) -> None:
     assert _blocks(_report(both), "ablation") == ()
 
 
-def test_curves_are_means_of_epochs(tmp_path: Path) -> None:
-    """A run's curve has the mean loss of each epoch, counted from 1, and the metric that chose its checkpoint."""
-    loss, chosen = _blocks(_report(_pair(tmp_path)[0]), "curves")
-    assert [(point.x, point.y) for point in loss.series[0].points] == [(1, 2.0), (2, 0.5)]
+def test_both_losses_of_a_phase_are_in_one_figure(tmp_path: Path) -> None:
+    """The mean training loss of each epoch, counted from 1, the validation loss after it, and what was kept of them."""
+    _, losses, chosen = _blocks(_report(_pair(tmp_path)[0]), "curves")
+    lines = {series.label: [(point.x, point.y) for point in series.points] for series in losses.series}
+    assert lines == {
+        "training": [(1, 2.0), (2, 0.5)],
+        "validation": [(1, 1.5), (2, 0.5)],
+        "kept": [(2, 0.5)],
+    }
+    assert losses.title == "Baseline at 1x: training and validation loss"
+    assert chosen.title == "Baseline at 1x: validation accuracy"
     assert [(point.x, point.y) for point in chosen.series[0].points] == [(1, 0.5), (2, 0.75)]
+
+
+def test_seeds_share_the_look_of_their_loss(tmp_path: Path) -> None:
+    """Of two seeds there are four lines of two looks, and the legend has each look once."""
+    said = predictions(rights(40, 4))
+    runs = [write_run(tmp_path / f"{seed}", "baseline", 1, said, seed=seed) for seed in range(2)]
+    losses = _blocks(_report(*runs), "curves")[1]
+    assert [(one.label, one.looks_as, one.listed) for one in losses.series] == [
+        ("training", "", True),
+        ("training, seed 1", "training", False),
+        ("validation", "", True),
+        ("validation, seed 1", "validation", False),
+        ("kept", "", True),
+    ]
+
+
+def test_without_validation_there_is_the_training_loss_alone(tmp_path: Path) -> None:
+    """A run that validated on nothing has one line, and its title promises no other."""
+    run = _pair(tmp_path)[0]
+    log = (run / "log.jsonl").read_text().splitlines()
+    (run / "log.jsonl").write_text("\n".join(line for line in log if "validation" not in line))
+    _, losses = _blocks(_report(run), "curves")
+    assert [series.label for series in losses.series] == ["training"]
+    assert losses.title == "Baseline at 1x: training loss"
 
 
 def test_damaged_lines_of_a_log_are_passed_over(tmp_path: Path) -> None:
@@ -284,7 +315,7 @@ def test_damaged_lines_of_a_log_are_passed_over(tmp_path: Path) -> None:
         file.write(
             b'5\nnull\n[]\n{"kind": "step"}\n{"kind": "validation", "epoch": 2, "accuracy": null}\n\xff{\n'
         )
-    loss, chosen = _blocks(_report(run), "curves")
+    _, loss, chosen = _blocks(_report(run), "curves")
     assert [len(chart.series[0].points) for chart in (loss, chosen)] == [2, 2]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from kdtrain.report.gallery.cards import Cards, find_cards
-from kdtrain.report.gallery.surest import ClassMistakes, Mistake, surest_errors
+from kdtrain.report.gallery.surest import ClassMistakes, Mistake, bounded, surest_errors
 from kdtrain.report.gallery.thumbnails import Thumbnail, read_thumbnails
 from kdtrain.report.model import Gallery, Paragraph, Picture, PictureRow
 from kdtrain.report.runs.groups import RunGroup
@@ -54,7 +54,7 @@ def gallery(
     if wanted == "none":
         return ()
     teacher = None if results.teacher is group else results.teacher
-    mistakes = _bounded(surest_errors(group, teacher, most=MOST_OF_CLASS))
+    mistakes = bounded(surest_errors(group, teacher, most=MOST_OF_CLASS), most=MOST)
     wrong = sum(one.wrong for one in mistakes)
     if not wrong:
         return (Paragraph(text=f"{_who(group)} is right on all {results.scores(group).n:,} tissue samples."),)
@@ -76,21 +76,6 @@ def gallery(
             rows=tuple(rows),
         ),
     )
-
-
-def _bounded(mistakes: Sequence[ClassMistakes]) -> list[ClassMistakes]:
-    """Fewer of each class where there are many classes; of very many, the surest of some."""
-    classes = sum(bool(one.wrong) for one in mistakes)
-    each = max(1, min(MOST_OF_CLASS, MOST // max(1, classes)))
-    first = sorted(
-        (one.surest[0].probability for one in mistakes if one.surest),
-        reverse=True,
-    )[:MOST]
-    least = first[-1] if first else 1.0
-    return [
-        replace(one, surest=one.surest[:each] if one.surest and one.surest[0].probability >= least else ())
-        for one in mistakes
-    ]
 
 
 def _keys(mistakes: Iterable[ClassMistakes]) -> list[str]:

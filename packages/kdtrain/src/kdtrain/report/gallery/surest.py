@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,22 @@ def surest_errors(group: RunGroup, beside: RunGroup | None, *, most: int) -> tup
             )
         )
     return tuple(found)
+
+
+def bounded(mistakes: Sequence[ClassMistakes], *, most: int) -> tuple[ClassMistakes, ...]:
+    """The same with fewer samples of each class where there are many classes; of very many, one of the surest classes.
+
+    Args:
+        mistakes: By class.
+        most: Of all classes together.
+    """
+    surest = {number: one.surest[0].probability for number, one in enumerate(mistakes) if one.surest}
+    shown = set(sorted(surest, key=lambda number: -surest[number])[:most])
+    each = max(1, most // max(1, len(surest)))
+    return tuple(
+        replace(one, surest=one.surest[:each] if number in shown else ())
+        for number, one in enumerate(mistakes)
+    )
 
 
 def answered_probabilities(group: RunGroup) -> FloatArray:
