@@ -360,11 +360,11 @@ def test_the_papers_number_stands_beside_the_name(root: Element) -> None:
     assert root.by_id("table-differences").all("p", "in-paper") == []
 
 
-def test_two_small_figures_take_half_of_the_page_each() -> None:
-    """Where a section has two small figures they are a pair; three are small multiples."""
+def test_figures_that_belong_together_stand_in_twos() -> None:
+    """A section says whether two or three of its figures stand in a row; they are small then, however few."""
     loss, _ = reports.curves("KD", 5.0, seeds=1, epochs=3)
-    for count, pairs in ((2, 1), (3, 0)):
-        section = Section(name="s", title="S", blocks=(loss,) * count, small=True)
+    for per_row, pairs in ((2, 1), (3, 0)):
+        section = Section(name="s", title="S", blocks=(loss,) * 2, per_row=per_row)
         made = parse(render_page(report(sections=(section,))))
         assert len(made.all("div", "pair")) == pairs
         assert len(made.all("div", "multiples")) == 1

@@ -112,11 +112,11 @@ def _sections(results: Results, found: FoundSet, errors: Sequence[Block]) -> Ite
         title="Said and seen",
         blocks=reliability_charts(results),
         folded=not few,
-        small=True,
+        per_row=3,
     )
     yield Section(name="accuracy-cost", title="Accuracy against cost", blocks=_against_cost(results))
     yield Section(name="ablation", title="Resizes", blocks=resize_charts(results))
-    yield Section(name="curves", title="Training", blocks=curve_charts(results), folded=not few, small=True)
+    yield Section(name="curves", title="Training", blocks=curve_charts(results), folded=not few, per_row=3)
     yield Section(name="cost", title="Cost", blocks=(cost_table(results),))
     settings: tuple[Block, ...] = (
         *_about(results.collection),
@@ -135,14 +135,14 @@ def _by_class(results: Results, errors: Sequence[Block]) -> Iterator[Section]:
     yield Section(name="classes-all", title="Classes, all networks", blocks=tables[1:], folded=True)
     yield Section(name="confusion", title="Confusion", blocks=confusions(results))
     charts = {id(group): class_charts(results, group, names[id(group)]) for group in results.groups}
-    yield Section(name="roc", title="ROC and precision-recall", blocks=charts[id(first)], small=True)
+    yield Section(name="roc", title="ROC and precision-recall", blocks=charts[id(first)], per_row=2)
     others = tuple(chart for group in results.groups if group is not first for chart in charts[id(group)])
     yield Section(
         name="roc-others",
         title="ROC of the others",
         blocks=others,
         folded=True,
-        small=True,
+        per_row=2,
     )
     yield Section(name="errors", title="Surest errors", blocks=tuple(errors))
 

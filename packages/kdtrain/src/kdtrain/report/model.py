@@ -251,14 +251,14 @@ class Section:
         title: Heading.
         blocks: In order.
         folded: Whether it is closed at first.
-        small: Whether its figures are drawn small and side by side, however few there are.
+        per_row: Figures that stand side by side, 2 or 3; 0 for large ones, which are drawn small where they are many.
     """
 
     name: str
     title: str
     blocks: tuple[Block, ...]
     folded: bool = False
-    small: bool = False
+    per_row: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,8 @@ def legend(
         return "", 0.0
     row_px, x, y, drawn = font_px + _GAP_PX, _LEFT_PX, font_px, []
     for one, style in listed:
-        label = cut(one.label, right - _LEFT_PX - _SAMPLE_PX - 6, font_px)
+        # Widths are right within a tenth.
+        label = cut(one.label, 0.9 * (right - _LEFT_PX - _SAMPLE_PX - 6), font_px)
         width = _SAMPLE_PX + 6 + text_width(label, font_px)
         if x > _LEFT_PX and x + width > right:
             x, y = _LEFT_PX, y + row_px

@@ -79,7 +79,7 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class PartGroup:
-    """Parts that follow each other: alone, or side by side ("multiples"), where two may take half of the page each."""
+    """Parts that follow each other: alone, or side by side ("multiples"), in twos or as many as fit."""
 
     parts: tuple[Part, ...]
     side_by_side: bool
@@ -124,10 +124,10 @@ def section_parts(report: Report, anchors: Anchors) -> tuple[SectionPart, ...]:
 def _groups(section: Section, anchors: Anchors) -> Iterator[PartGroup]:
     for kind, run in groupby(section.blocks, key=type):
         blocks = tuple(run)
-        small = kind is Chart and (len(blocks) > _FEW or section.folded or section.small)
+        small = kind is Chart and (len(blocks) > _FEW or section.folded or section.per_row)
         parts = tuple(_part(block, anchors, small) for block in blocks)
         if small or all(isinstance(one, Confusion) and len(one.classes) <= _MOST_CLASSES for one in blocks):
-            yield PartGroup(parts=parts, side_by_side=True, pair=small and len(parts) <= _FEW)
+            yield PartGroup(parts=parts, side_by_side=True, pair=small and section.per_row == 2)
         else:
             yield from (PartGroup(parts=(part,), side_by_side=False) for part in parts)
 
