@@ -159,6 +159,7 @@ def test_curves_rank_the_samples_of_one_network_only(sweep) -> None:
     (roc,) = [one for one in blocks if isinstance(one, Chart) and one.name == "roc-baseline-at-1x"]
     tumour = next(one for one in roc.series if one.label.startswith("tumour"))
     assert [(point.x, point.y) for point in tumour.points] == [(0, 0), (0, 100), (100, 100)]
+    assert "Mean of the curves of 2 networks, each of its own fold's samples." in roc.caption
 
 
 def test_folds_stand_by_themselves(sweep):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from kdtrain.report.model import Chart, Point, Series
 from kdtrain.report.runs.class_curves import MOST_POINTS, ClassCurve, Line
+from kdtrain.report.runs.folds import networks_of
 from kdtrain.report.runs.groups import RunGroup
 from kdtrain.report.runs.results import Results
 from kdtrain.report.tables.cells import digits_for, estimate_cell, percent
@@ -100,8 +101,9 @@ def _series(label: str, line: Line) -> Series:
 
 
 def _mean(group: RunGroup) -> str:
-    seeds = len(group.runs)
-    return f" Mean of the curves of {seeds} seeds." if seeds > 1 else ""
+    seeds, networks = len(group.runs), sum(len(networks_of(run)) for run in group.runs)
+    of = f"{seeds} seeds" if networks == seeds else f"{networks} networks, each of its own fold's samples"
+    return f" Mean of the curves of {of}." if networks > 1 else ""
 
 
 def _notes(part: Sequence[_Drawn], missing: Sequence[str]) -> str:

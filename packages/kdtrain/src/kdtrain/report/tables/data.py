@@ -63,7 +63,7 @@ def _total(index: Index, name: str, field: str) -> int:
 def _caption(index: Index, unions: Sequence[str]) -> str:
     parts = [f"{name} is {' and '.join(index.document.sets[name])}" for name in unions]
     return (
-        "Tissue samples of each class in every split . Unlabelled splits carry no classes"
+        "Tissue samples of each class in every split. Unlabelled splits carry no classes"
         + "".join(f"; the set {part}" for part in parts)
         + "."
     )
