@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from kdtrain.report.gallery.cards import Cards, find_cards
 from kdtrain.report.gallery.surest import ClassMistakes, Mistake, bounded, surest_errors
@@ -20,7 +20,6 @@ from kdtrain.text import plural
 
 Pictures = Literal["images", "keys", "none"]
 """What the gallery shows of each sample: its thumbnail and key, its key alone, or nothing: there is no gallery then."""
-PICTURES: tuple[Pictures, ...] = get_args(Pictures)
 MOST_OF_CLASS = 6
 MOST = 60
 """Of all classes together: with some 5 KB each the page stays one that can be mailed."""

@@ -124,7 +124,7 @@ def section_parts(report: Report, anchors: Anchors) -> tuple[SectionPart, ...]:
 def _groups(section: Section, anchors: Anchors) -> Iterator[PartGroup]:
     for kind, run in groupby(section.blocks, key=type):
         blocks = tuple(run)
-        small = kind is Chart and (len(blocks) > _FEW or section.folded or section.per_row)
+        small = kind is Chart and (len(blocks) > _FEW or section.folded or section.per_row > 0)
         parts = tuple(_part(block, anchors, small) for block in blocks)
         if small or all(isinstance(one, Confusion) and len(one.classes) <= _MOST_CLASSES for one in blocks):
             yield PartGroup(parts=parts, side_by_side=True, pair=small and section.per_row == 2)
