@@ -17,7 +17,21 @@ from fixtures import strangers
 from fixtures.devtools import Browser, browser
 from fixtures.slide_pages import jpeg, slide_page
 from kdtrain.predict.page.build import build_page
-from kdtrain.report.model import Cell, Chart, Confusion, Paragraph, Point, Report, Row, Section, Series, Table
+from kdtrain.report.model import (
+    Cell,
+    Chart,
+    Confusion,
+    Gallery,
+    Paragraph,
+    Picture,
+    PictureRow,
+    Point,
+    Report,
+    Row,
+    Section,
+    Series,
+    Table,
+)
 from kdtrain.report.page.page import render_page
 from kdtrain.text import visible
 from slideprep.preview.page import PreviewRegion, PreviewSet, PreviewSlide, PreviewTable, render_preview
@@ -66,7 +80,7 @@ def report_page(names: Iterator[str]) -> bytes:
         for kind in ("lines", "bars")
     )
     confusion = Confusion(name="m", title="m", caption="c", classes=("a", "b"), counts=((1, 2), (3, 4)))
-    blocks = (Paragraph(text="p"), table, *charts, confusion)
+    blocks = (Paragraph(text="p"), table, *charts, confusion, gallery())
     report = Report(
         title="t",
         subtitle="s",
@@ -79,6 +93,30 @@ def report_page(names: Iterator[str]) -> bytes:
         ),
     )
     return render_page(strangers.everywhere(report, names, keep=frozenset({"kind"}))).encode()
+
+
+def gallery() -> Gallery:
+    """Pictures with and without an image, each with all that a picture may have."""
+    image = jpeg(Image.new("RGB", (8, 6)))
+    pictures = tuple(
+        Picture(
+            key="k",
+            slide="s",
+            truth="t",
+            answered="a",
+            probability=0.9,
+            beside="b",
+            jpeg=data,
+            size_px=(8, 6),
+            why_none="w",
+            card="c",
+            card_id="i",
+        )
+        for data in (image, b"") * len(_MANY)
+    )
+    return Gallery(
+        name="g", title="g", caption="c", rows=(PictureRow(title="t", note="n", pictures=pictures),)
+    )
 
 
 def cell() -> Cell:

@@ -21,7 +21,7 @@ from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.data.stream import EvaluationStream, SampleStream
 from kdtrain.errors import UsageError
-from kdtrain.report.tables.data import find_index
+from kdtrain.report.runs.shard_set import find_set
 from kdtrain.shards import remote
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.error import ShardError
@@ -322,7 +322,7 @@ def test_weights_are_the_same_from_a_url(
     said = kdtrain("evaluate", run, "--shards", url, "--shard-cache", tmp_path / "cache")
     assert said.code == 0, said.said
     recorded = (Url(record_of(run)["other_settings"]["shards"]),)
-    index = find_index(None, recorded, record_of(run)["shard_set"]["sha256"])
+    index = find_set(None, recorded, record_of(run)["shard_set"]["sha256"]).index
     assert index is not None
     assert index.directory == Url(url)
 

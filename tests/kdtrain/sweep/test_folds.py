@@ -284,7 +284,7 @@ def test_the_report_of_a_sweep_in_folds_is_of_all_patients(done):
     """Twelve images of eleven patients; each method's number is that of the folds' predictions put together."""
     report = build_report([str(done.out)], iterations=100)
     assert "on 12 tissue samples of 11 patients (3 folds), 1 seed" in report.subtitle
-    table = next(table for table in report.tables() if table.name == "table-4")
+    table = next(table for table in report.tables() if table.name == "all-methods")
     cell = next(row for row in table.rows if row.heading == "Plain accuracy").cells[0]
     said = [
         one

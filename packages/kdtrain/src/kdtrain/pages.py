@@ -180,15 +180,17 @@ def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def content_policy(style: str, script: str) -> str:
+def content_policy(style: str, script: str, *, images: bool = False) -> str:
     """A Content-Security-Policy under which nothing is loaded, and nothing runs but what is named by its hash.
 
     Args:
         style: Text of the page's style element.
         script: Text of its script element.
+        images: Whether it has images, which its own text holds.
     """
+    own_images = " img-src data:;" * images
     return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"default-src 'none';{own_images} style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
 

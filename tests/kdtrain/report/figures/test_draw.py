@@ -96,6 +96,52 @@ def test_points_lie_where_their_values_say() -> None:
     assert spots[0][1] > spots[2][1]
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_a_long_legend_makes_the_figure_higher(size: Size) -> None:
+    """Twelve lines have about as high a plot as two: the figure grows by the rows of its legend beyond the second."""
+
+    def plot_px(root: ElementTree.Element) -> float:
+        rules = [p.get("d", "") for p in root.iter(f"{SVG}path") if "l-rule" in p.get("class", "")]
+        heights = [float(rule[1:].split("L")[0].split()[1]) for rule in rules]
+        return max(heights) - min(heights)
+
+    few, many = (
+        drawn(chart(*(line(f"a line of some length {k}", (0, 0), (10, 10)) for k in range(n))), size)
+        for n in (2, 12)
+    )
+    assert plot_px(few) - plot_px(many) <= size.font_px + 6
+    assert int(many.get("height", "0")) > int(few.get("height", "0")) == size.height
+
+
+def test_a_name_too_long_for_the_legend_is_cut_in_its_middle() -> None:
+    """Its beginning and its end, where a number may stand, are shown within the figure; the numbers have it whole."""
+    name = f"class {'x' * 500}, AUC 97.3"
+    label = next(
+        text
+        for text in texts(drawn(chart(line(name, (0, 0), (1, 1)), line("b", (0, 1))), NARROW))
+        if "…" in text
+    )
+    assert label.startswith("class xxx")
+    assert label.endswith("xxx, AUC 97.3")
+    assert text_width(label, NARROW.font_px) < NARROW.width - 30
+
+
+def test_points_by_themselves_are_marked_beside_long_lines() -> None:
+    """A line of thirty points has no markers, which would hide it; a point that no line joins has its own."""
+    long = line("long", *((float(x), float(x % 3)) for x in range(30)))
+    alone = line("alone", (7, 1), joined=False)
+    titles = [title.text for title in drawn(chart(long, alone)).iter(f"{SVG}title")]
+    assert titles == ["alone: 1"]
+    unlisted = drawn(chart(long, line("other", (0, 1)), replace(alone, label="hidden", listed=False)))
+    assert "hidden" not in texts(unlisted)
+
+
+def test_an_axis_holds_what_it_is_asked_to() -> None:
+    """Precisions from 60 to 80 % stand on an axis from 0 to 100."""
+    root = drawn(chart(line("a", (0, 60), (1, 80)), y_holds=(0.0, 100.0)))
+    assert {"0", "100"} <= set(texts(root))
+
+
 def test_a_shared_column_is_labelled_once() -> None:
     """Each magnification of Figure 3 is written once, though four methods have a point there."""
     found = texts(drawn(reports.figure_3()))

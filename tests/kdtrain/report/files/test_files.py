@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,14 @@ from kdtrain.report.model import Cell, Chart, Confusion, Point, Row, Series, Tab
 from kdtrain.report.write import LIST_FILE
 
 TABLE = Table(
-    name="table-4",
-    title="Table 4. A & B",
+    name="all-methods",
+    title="A & B",
     caption="50 % of it",
     corner="Metric",
     columns=("A_1", "B"),
     groups=(("Labelled", 2),),
     rows=(
-        Row(heading="mag = 1x"),
+        Row(heading="1x"),
         Row(
             heading="Accuracy",
             cells=(
@@ -44,14 +45,14 @@ def test_latex_is_a_table_of_booktabs() -> None:
 \begin{table}
 \centering
 \caption{A \& B. 50 \% of it}
-\label{tab:table-4}
+\label{tab:all-methods}
 \begin{tabular}{lrr}
 \toprule
  & \multicolumn{2}{c}{Labelled} \\
 \cmidrule(lr){2-3}
 Metric & A\_1 & B \\
 \midrule
-\multicolumn{3}{l}{\textit{mag = 1x}} \\
+\multicolumn{3}{l}{\textit{1x}} \\
 Accuracy & \textbf{84.0 (82.6--85.5)} & $-$1.0 ($-$2.0 to +0.5) \\
 \quad\footnotesize paper & \footnotesize 83 (82--84) &  \\
 \bottomrule
@@ -59,6 +60,12 @@ Accuracy & \textbf{84.0 (82.6--85.5)} & $-$1.0 ($-$2.0 to +0.5) \\
 \end{table}
 """
     )
+
+
+def test_latex_names_the_papers_table_by_its_authors() -> None:
+    """In a paper of the reader's own the caption begins with the table's name; "the paper" would be that one."""
+    text = table_latex(replace(TABLE, in_paper="Table 4"))
+    assert r"\caption{A \& B (Table 4 of DiPalma et al., 2021). 50 \% of it}" in text
 
 
 def test_latex_escapes_everything() -> None:
@@ -98,7 +105,7 @@ def test_wide_csv_is_the_table_as_shown() -> None:
         "Labelled: B",
         "Labelled: B, paper",
     ]
-    assert lines[1] == ["mag = 1x", "", "", "", ""]
+    assert lines[1] == ["1x", "", "", "", ""]
     assert lines[2] == ["Accuracy", "84.0 (82.6-85.5)", "83 (82-84)", "-1.0 (-2.0 to +0.5)", ""]
 
 
@@ -134,8 +141,26 @@ def test_command_writes_page_and_folder(tmp_path: Path) -> None:
     assert "warning: Too few patients" in run.said
     assert "At 1x the baseline reaches 75.0 % accuracy" in run.said
     there = {path.name for path in (tmp_path / "r").iterdir()}
-    assert {"table-4.csv", "table-4-long.csv", "table-4.tex", "figure-3.csv", "figure-3.svg"} <= there
+    assert {
+        "all-methods.csv",
+        "all-methods-long.csv",
+        "all-methods.tex",
+        "accuracy-against-cost.csv",
+        "accuracy-against-cost.svg",
+    } <= there
     assert set((tmp_path / "r" / LIST_FILE).read_text().splitlines()[1:]) == there - {LIST_FILE}
+
+
+def test_a_gallery_is_as_it_was_asked_for(tmp_path: Path) -> None:
+    """Left out, the samples' keys are listed where no shards are found, in a file as well; with 'none' nowhere."""
+    run = _run(tmp_path / "b")
+    page, keys = tmp_path / "r.html", tmp_path / "r" / "surest-errors.csv"
+    assert kdtrain("report", run, "--out", page, *DRAWS).code == 0
+    assert "No thumbnails: " in page.read_text()
+    assert keys.read_text().splitlines()[1].startswith("k000")
+    assert kdtrain("report", run, "--out", page, "--gallery", "none", *DRAWS).code == 0
+    assert "k000" not in page.read_text()
+    assert not keys.exists()
 
 
 def test_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
@@ -152,10 +177,10 @@ def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
     teacher = write_run(tmp_path / "t", "teacher", 10, said)
     out = tmp_path / "r.html"
     assert kdtrain("report", teacher, _run(tmp_path / "b"), "--out", out, *DRAWS).code == 0
-    assert (tmp_path / "r/table-3.csv").exists()
+    assert (tmp_path / "r/teacher-metrics.csv").exists()
     (tmp_path / "r/notes.txt").write_text("mine")
     assert kdtrain("report", tmp_path / "b", "--out", out, *DRAWS).code == 0
-    assert not (tmp_path / "r/table-3.csv").exists()
+    assert not (tmp_path / "r/teacher-metrics.csv").exists()
     assert (tmp_path / "r/notes.txt").read_text() == "mine"
 
 
@@ -163,12 +188,12 @@ def test_a_strangers_file_in_the_folder_is_kept(tmp_path: Path) -> None:
     """A file that no report wrote is kept, even one that this report has a file of the same name for."""
     out = tmp_path / "r.html"
     assert kdtrain("report", _run(tmp_path / "b"), "--out", out, *DRAWS).code == 0
-    (tmp_path / "r/table-3.csv").write_text("mine")
+    (tmp_path / "r/teacher-metrics.csv").write_text("mine")
     write_run(tmp_path / "t", "teacher", 10, predictions(rights(8, 2)))
     page = out.read_bytes()
     run = kdtrain("report", tmp_path / "b", tmp_path / "t", "--out", out, *DRAWS)
-    assert (run.code, "has table-3.csv, which no report wrote" in run.said) == (2, True)
-    assert ((tmp_path / "r/table-3.csv").read_text(), out.read_bytes()) == ("mine", page)
+    assert (run.code, "has teacher-metrics.csv, which no report wrote" in run.said) == (2, True)
+    assert ((tmp_path / "r/teacher-metrics.csv").read_text(), out.read_bytes()) == ("mine", page)
 
 
 @pytest.mark.parametrize(

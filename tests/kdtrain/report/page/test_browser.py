@@ -61,7 +61,7 @@ def test_nothing_is_wider_than_a_phone(tmp_path: Path, page: str) -> None:
     """At 390 pixels the page itself never scrolls sideways, and every wide table scrolls in its own box."""
     probe = """
       for (const folded of inside.querySelectorAll("details")) folded.open = true;
-      const box = inside.querySelector("#table-4 .scroll");
+      const box = inside.querySelector("#all-methods .scroll");
       const boxes = [...inside.querySelectorAll("figure")].filter((f) => f.getBoundingClientRect().right > 390);
       const scale = (svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
       const letters = [...inside.querySelectorAll("svg")].filter((svg) => scale(svg) > 0)

@@ -13,11 +13,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from PIL import Image
 
 from fixtures import reports
 from fixtures.html_tree import Element, parse
+from fixtures.slide_pages import jpeg
 from kdtrain.report.figures.draw import chart_svg
-from kdtrain.report.files.csv import chart_csv, confusion_csv, wide_table_csv
+from kdtrain.report.files.csv import chart_csv, confusion_csv, gallery_csv, wide_table_csv
 from kdtrain.report.files.latex import table_latex
 from kdtrain.report.model import Block, Cell, Confusion, Paragraph, Report, Row, Section, Table
 from kdtrain.report.page.page import render_page, write_page
@@ -69,17 +71,17 @@ def links(element: Element) -> dict[str, Element]:
 
 def test_every_cell_of_a_table_is_there(root: Element) -> None:
     """Table 4 on the page has every number, interval, note and number of the paper, in order."""
-    rows = [row for row in root.by_id("table-4").one("tbody").all("tr") if row.all("td")]
+    rows = [row for row in root.by_id("all-methods").one("tbody").all("tr") if row.all("td")]
     shown = [[cell.text for cell in row.all("td")] for row in rows]
     printed = [[reports.printed(0.625, metric, method) for method in range(4)] for metric in range(4)]
     wanted = [[f"{text} ±0.8 over 2 seeds the paper {text}" for text in row] for row in printed]
     assert [[text.replace(" (bold)", "") for text in row] for row in shown] == wanted
-    assert len([row for row in root.by_id("table-4").all("tr") if row.all("td", "n")]) == 16
+    assert len([row for row in root.by_id("all-methods").all("tr") if row.all("td", "n")]) == 16
 
 
 def test_rows_and_columns_have_headings(root: Element) -> None:
     """Column, row and group headings say what they head; the table is named by its title, described by its caption."""
-    table = root.by_id("table-4").one("table")
+    table = root.by_id("all-methods").one("table")
     assert [th.text for th in table.all("th") if th.attributes["scope"] == "colgroup"] == [
         "Labelled training set",
         "Auxiliary sets",
@@ -89,18 +91,18 @@ def test_rows_and_columns_have_headings(root: Element) -> None:
         *reports.METHODS,
     ]
     assert [th.text for th in table.all("th") if th.attributes["scope"] == "rowgroup"] == [
-        "mag = 0.625x",
-        "mag = 1.25x",
-        "mag = 2.5x",
-        "mag = 5x",
+        "0.625x",
+        "1.25x",
+        "2.5x",
+        "5x",
     ]
-    assert root.by_id(table.attributes["aria-labelledby"]).text == "Table 4. Baseline and KD"
+    assert root.by_id(table.attributes["aria-labelledby"]).text == "Baseline and KD"
     assert root.by_id(table.attributes["aria-describedby"]).text.startswith("Test set, percentages")
 
 
 def test_best_is_bold_and_said(root: Element) -> None:
     """The best of each row is bold, and a screen reader is told; no other cell is."""
-    bold = [b.text for b in root.by_id("table-4").all("b")]
+    bold = [b.text for b in root.by_id("all-methods").all("b")]
     assert bold[:4] == ["83.17 (bold)", "66.83 (bold)", "67.21 (bold)", "69.29 (bold)"]
     assert len(bold) == 16
 
@@ -209,21 +211,21 @@ def test_landmarks(root: Element) -> None:
 
 def test_downloads_of_a_table(root: Element) -> None:
     """A table's links save the same CSV and LaTeX as the files beside the report."""
-    found = links(root.by_id("table-4"))
-    assert list(found) == ["table-4.csv", "table-4-long.csv", "table-4.tex"]
+    found = links(root.by_id("all-methods"))
+    assert list(found) == ["all-methods.csv", "all-methods-long.csv", "all-methods.tex"]
     table = reports.table_4(seeds=2)
-    assert content(found["table-4.csv"]) == wide_table_csv(table)
-    assert content(found["table-4.tex"]) == table_latex(table)
-    long = list(csv.DictReader(io.StringIO(content(found["table-4-long.csv"]))))
+    assert content(found["all-methods.csv"]) == wide_table_csv(table)
+    assert content(found["all-methods.tex"]) == table_latex(table)
+    long = list(csv.DictReader(io.StringIO(content(found["all-methods-long.csv"]))))
     assert len(long) == 64
-    assert (long[0]["part"], long[0]["value"], long[0]["low"]) == ("mag = 0.625x", "79.11", "77.74")
+    assert (long[0]["part"], long[0]["value"], long[0]["low"]) == ("0.625x", "79.11", "77.74")
 
 
 def test_downloads_of_a_figure(root: Element) -> None:
     """A figure's links save its points and its drawing."""
-    found = links(root.by_id("figure-3"))
-    assert content(found["figure-3.csv"]) == chart_csv(reports.figure_3())
-    assert content(found["figure-3.svg"]) == chart_svg(reports.figure_3())
+    found = links(root.by_id("accuracy-against-cost"))
+    assert content(found["accuracy-against-cost.csv"]) == chart_csv(reports.figure_3())
+    assert content(found["accuracy-against-cost.svg"]) == chart_svg(reports.figure_3())
 
 
 def test_every_table_and_figure_can_be_downloaded(root: Element) -> None:
@@ -249,7 +251,7 @@ def test_figures_have_a_name_and_their_numbers(root: Element) -> None:
     for svg in root.all("svg"):
         assert svg.attributes["role"] == "img"
         assert svg.attributes["aria-label"]
-    numbers = root.by_id("figure-3").one("details", "numbers")
+    numbers = root.by_id("accuracy-against-cost").one("details", "numbers")
     assert [td.text for td in numbers.one("tbody").one("tr").all("td")] == [
         "0.625x",
         "0.1613",
@@ -268,7 +270,7 @@ def test_long_lines_are_summed_up() -> None:
 
 def test_figures_that_follow_each_other_are_small_multiples(root: Element) -> None:
     """Figure 3 is drawn for wide and narrow windows; many curves only small, side by side."""
-    assert len(root.by_id("figure-3").all("svg")) == 2
+    assert len(root.by_id("accuracy-against-cost").all("svg")) == 2
     curves = root.by_id("curves")
     assert len(curves.one("div", "multiples").all("figure")) == len(curves.all("svg")) == 32
 
@@ -298,6 +300,89 @@ def test_confusion_is_shaded_by_row() -> None:
     assert shaded(replace(made, counts=((1, 299), (0, 1))))[0][0] == (1, 0, "<1 %")
     cells = page(made).one("tbody").all("td")
     assert [(td.text, td.attributes["class"]) for td in cells[:2]] == [("3 75 %", "n q8"), ("1 25 %", "n q2")]
+
+
+def test_a_picture_says_what_it_is_of(tmp_path: Path) -> None:
+    """Its image lies in the page; answer, probability and key stand below it, and a link to its slide's card."""
+    made = page(reports.gallery(jpeg(Image.new("RGB", (8, 6)))))
+    first, second = made.by_id("surest-errors").all("li")
+    image = first.one("img")
+    assert image.attributes["src"].startswith("data:image/jpeg;base64,")
+    assert image.attributes["alt"] == "Normal, answered Celiac Sprue: slide-7-0a1b2c3d-r0001"
+    assert (image.attributes["width"], image.attributes["height"]) == ("8", "6")
+    assert first.one("p", "said").text == "Normal, answered Celiac Sprue, 97 %"
+    assert first.one("p", "beside").text == "Teacher at 10x: Normal, 55 %"
+    assert first.one("code").content == ["slide-7-0a1b2c3d-r0001"]
+    assert first.one("a").attributes["href"] == "./../my%20shards/preview.html#slide-7"
+    assert second.all("img") == second.all("a") == []
+    assert second.one("div", "none").text == "No image: cut off"
+    assert second.one("p", "said").text.endswith("over 99 %")
+    assert [h.text for h in made.by_id("surest-errors").all("h4")] == [
+        "True class Normal",
+        "True class Celiac Sprue",
+    ]
+    (link,) = links(made.by_id("surest-errors")).values()
+    assert content(link) == gallery_csv(reports.gallery())
+    assert (
+        content(link)
+        .splitlines()[1]
+        .startswith("slide-7-0a1b2c3d-r0001,slide 7.svs,Normal,Celiac Sprue,0.97")
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["javascript:alert(1)", "//example.com/x", 'a"><img src=x>', "data:text/html,x", "a?b#c"]
+)
+def test_whatever_a_path_is_called_a_link_leads_to_a_path(path: str) -> None:
+    """No address of a card is a script, another host or markup."""
+    gallery = reports.gallery()
+    picture = replace(gallery.rows[0].pictures[0], card=path)
+    made = page(replace(gallery, rows=(replace(gallery.rows[0], pictures=(picture,)),)))
+    address = made.by_id("surest-errors").one("a").attributes["href"]
+    assert re.fullmatch(r"\./[\w./%~-]*#slide-7", address)
+    assert unquote(address) == f"./{path}#slide-7"
+
+
+def test_images_are_allowed_where_there_is_a_gallery() -> None:
+    """The policy lets images that the page itself holds be shown, on a page that has some; on others none at all."""
+    for made, allowed in ((report(reports.gallery()), True), (report(), False)):
+        assert ("img-src data:;" in render_page(made)) is allowed
+
+
+def test_the_papers_number_stands_beside_the_name(root: Element) -> None:
+    """A table or figure has a name of its own as its title, and what it is in the paper in small below it."""
+    found = root.by_id("all-methods")
+    assert (found.one("h3").text, found.one("p", "in-paper").text) == (
+        "Baseline and KD",
+        "Table 4 of the paper",
+    )
+    assert root.by_id("accuracy-against-cost").one("p", "in-paper").text == "Figure 3 of the paper"
+    assert root.by_id("table-differences").all("p", "in-paper") == []
+
+
+def test_figures_that_belong_together_stand_in_twos() -> None:
+    """A section says whether two or three of its figures stand in a row; they are small then, however few."""
+    loss, _ = reports.curves("KD", 5.0, seeds=1, epochs=3)
+    for per_row, pairs in ((2, 1), (3, 0)):
+        section = Section(name="s", title="S", blocks=(loss,) * 2, per_row=per_row)
+        made = parse(render_page(report(sections=(section,))))
+        assert len(made.all("div", "pair")) == pairs
+        assert len(made.all("div", "multiples")) == 1
+
+
+def test_landmarks_have_names_of_their_own(root: Element) -> None:
+    """No two parts of the page that scroll are called the same: of a figure, its numbers are another than itself."""
+    named = [div.attributes["aria-labelledby"] for div in root.all("div", "scroll")]
+    texts = [root.by_id(name).text for name in named]
+    assert len(texts) == len(set(texts)) > 30
+
+
+def test_a_group_of_columns_without_a_title_is_no_heading() -> None:
+    """A heading without words would be read as one."""
+    table = replace(reports.differences(), groups=(("", 1), ("Students", 2)))
+    row = page(table).one("tr", "groups")
+    assert [th.text for th in row.all("th")] == ["Students"]
+    assert [td.attributes.get("colspan") for td in row.all("td")] == [None, "1"]
 
 
 def test_hostile_names_are_text() -> None:
@@ -335,12 +420,14 @@ def test_a_policy_names_style_and_script_by_hash(paper: str, root: Element) -> N
 
 
 def test_nothing_is_loaded_from_elsewhere(paper: str, root: Element) -> None:
-    """Every address on the page is a fragment of it or holds its own content."""
+    """Every address on the page is a fragment of it, holds its own content, or is a link to a page beside it."""
     for element in root.all():
         for key in ("src", "href", "xlink:href", "action", "srcset"):
             if key in element.attributes:
+                beside = r"|\./" if element.tag == "a" else ""
                 assert re.match(
-                    r"#|data:(text/csv|image/svg\+xml|application/x-tex)[;,]", element.attributes[key]
+                    rf"#|data:(text/csv|image/svg\+xml|image/jpeg|application/x-tex)[;,]{beside}",
+                    element.attributes[key],
                 )
     assert set(re.findall(r"https?://[^\"'\s)<]+|url\([^)]*\)|@import", paper)) == {
         "http://www.w3.org/2000/svg"

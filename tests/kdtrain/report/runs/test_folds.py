@@ -15,7 +15,7 @@ from kdtrain.errors import UsageError
 from kdtrain.evaluation.predictions import Prediction
 from kdtrain.evaluation.record import evaluate_predictions
 from kdtrain.report.build import build_report
-from kdtrain.report.model import Cell, Report, Table
+from kdtrain.report.model import Cell, Chart, Report, Table
 
 DRAWS = 200
 TUMOUR = {
@@ -119,11 +119,13 @@ def test_pooled_numbers_are_those_worked_out_by_hand(sweep):
     """Of four tumours the baseline has 2 right, of four benign ones 2: 50 %; the student 4 and 2: 75 %."""
     report = report_of(sweep)
     recall = "Recall (balanced accuracy)"
-    assert cell_of(report, "table-4", recall, "baseline").value == pytest.approx(50)
-    assert cell_of(report, "table-4", recall, "distill").value == pytest.approx(75)
-    assert cell_of(report, "table-4", "Plain accuracy", "distill").value == pytest.approx(100 * 6 / 8)
+    assert cell_of(report, "all-methods", recall, "baseline").value == pytest.approx(50)
+    assert cell_of(report, "all-methods", recall, "distill").value == pytest.approx(75)
+    assert cell_of(report, "all-methods", "Plain accuracy", "distill").value == pytest.approx(100 * 6 / 8)
     # F1 of tumour 2 * 4 / (4 + 6), of benign 2 * 2 / (4 + 2).
-    assert cell_of(report, "table-4", "F1-score", "distill").value == pytest.approx(100 * (0.8 + 2 / 3) / 2)
+    assert cell_of(report, "all-methods", "F1-score", "distill").value == pytest.approx(
+        100 * (0.8 + 2 / 3) / 2
+    )
 
 
 def test_intervals_draw_among_all_patients(sweep):
@@ -131,7 +133,7 @@ def test_intervals_draw_among_all_patients(sweep):
     together = evaluate_predictions(
         [one for patients in BETTER.values() for one in said_of(patients)], CLASSES, iterations=DRAWS
     )["levels"]["sample"]["balanced_accuracy"]
-    found = cell_of(report_of(sweep), "table-4", "Recall (balanced accuracy)", "distill")
+    found = cell_of(report_of(sweep), "all-methods", "Recall (balanced accuracy)", "distill")
     assert (found.low, found.high) == pytest.approx((100 * together["low"], 100 * together["high"]))
 
 
@@ -146,9 +148,18 @@ def test_differences_are_paired_over_all_patients(sweep):
 def test_the_area_compares_scores_of_one_network_only(sweep):
     """Each fold's order is perfect, so the area is 1; over both networks' scores 12 of 16 pairs are in order, 75 %."""
     report = report_of(sweep)
-    assert cell_of(report, "table-4", "ROC AUC", "baseline").value == pytest.approx(100)
+    assert cell_of(report, "all-methods", "ROC AUC", "baseline").value == pytest.approx(100)
     by_fold = table_of(report, "folds-auc").rows[1].cells
     assert [cell.value for cell in by_fold] == pytest.approx([100, 100, 100, 100])
+
+
+def test_curves_rank_the_samples_of_one_network_only(sweep) -> None:
+    """In each fold every tumour is above every benign sample: the curves are perfect, whatever the folds' scales."""
+    blocks = [block for section in report_of(sweep).sections for block in section.blocks]
+    (roc,) = [one for one in blocks if isinstance(one, Chart) and one.name == "roc-baseline-at-1x"]
+    tumour = next(one for one in roc.series if one.label.startswith("tumour"))
+    assert [(point.x, point.y) for point in tumour.points] == [(0, 0), (0, 100), (100, 100)]
+    assert "Mean of the curves of 2 networks, each of its own fold's samples." in roc.caption
 
 
 def test_folds_stand_by_themselves(sweep):
@@ -165,7 +176,7 @@ def test_the_report_says_folds_and_patients(sweep):
     assert report.subtitle == "baseline, distill at 1x on 8 tissue samples of 8 patients (2 folds), 1 seed"
     assert (
         "on 8 tissue samples of 8 patients of 2 folds together, each tested by networks that learnt from the others"
-        in (table_of(report, "table-4").caption)
+        in (table_of(report, "all-methods").caption)
     )
     assert any("2 folds have 8 (benign 4, tumour 4)" in text for text in report.warnings)
     assert cell_of(report, "cost", "baseline-1x-seed0 (2 folds)", "Device-hours").value == pytest.approx(2)
@@ -200,7 +211,7 @@ def test_seeds_are_averaged_after_their_folds_are_pooled(tmp_path):
     """One seed has 50 %, the other 75 %: the mean is 62.5 %, over two seeds and not four runs."""
     runs = [*write_folds(tmp_path, "distill", TUMOUR), *write_folds(tmp_path, "distill", BETTER, seed=1)]
     found = cell_of(
-        report_of(write_sweep(tmp_path, runs)), "table-4", "Recall (balanced accuracy)", "distill"
+        report_of(write_sweep(tmp_path, runs)), "all-methods", "Recall (balanced accuracy)", "distill"
     )
     assert (found.value, found.seeds) == (pytest.approx(62.5), 2)
 
@@ -211,7 +222,7 @@ def test_an_incomplete_cross_validation_is_no_number(tmp_path):
     runs += write_folds(tmp_path, "distill", {1: BETTER[1]})
     sweep = write_sweep(tmp_path, runs)
     report = report_of(sweep)
-    assert table_of(report, "table-4").columns == ("baseline",)
+    assert table_of(report, "all-methods").columns == ("baseline",)
     assert any("of its 2 folds, 2 is not there" in text for text in report.warnings)
     with pytest.raises(
         UsageError, match="of its 2 folds, 2 is not there, so that not every patient is tested"
@@ -222,7 +233,7 @@ def test_an_incomplete_cross_validation_is_no_number(tmp_path):
 def test_runs_of_folds_can_be_named_one_by_one(sweep):
     """Without sweep.json they pool all the same."""
     runs = sorted((sweep / "runs").glob("baseline*"))
-    assert cell_of(report_of(*runs), "table-4", "Plain accuracy", "Baseline").value == pytest.approx(50)
+    assert cell_of(report_of(*runs), "all-methods", "Plain accuracy", "Baseline").value == pytest.approx(50)
 
 
 def test_each_folds_network_has_a_temperature_of_its_own(tmp_path):
@@ -305,5 +316,5 @@ def test_a_fold_that_was_measured_on_others_is_no_part_of_the_number(tmp_path):
         )
         runs.append({**runs[-1], "name": "distill-1x-seed0-fold2", "folder": "runs/distill-1x-seed0-fold2"})
         report = report_of(write_sweep(folder, runs))
-        assert table_of(report, "table-4").columns == ("baseline",)
+        assert table_of(report, "all-methods").columns == ("baseline",)
         assert any("distill-1x-seed0-fold2 is not of its fold's patients" in text for text in report.warnings)

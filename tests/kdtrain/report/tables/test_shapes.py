@@ -73,7 +73,7 @@ def table_rows(table: Table) -> dict[str, list[str]]:
 def test_one_shape_has_the_papers_figure_alone(tmp_path):
     """Whatever the teacher's shape is: there is nothing to choose."""
     charts, table, said = against_cost(report_of(tmp_path, TEACHER, FINE))
-    assert [chart.name for chart in charts] == ["figure-3"]
+    assert [chart.name for chart in charts] == ["accuracy-against-cost"]
     assert (table, said) == (None, "")
     assert not any(series.steps or series.band for chart in charts for series in chart.series)
 
@@ -141,8 +141,8 @@ def test_figure_3_is_a_front(tmp_path):
     low = ("KD s32", "distill", 1.25, S32, 0.25, 18)
     charts, _, _ = against_cost(report_of(tmp_path, TEACHER, BASELINE, STUDENT, FINE, NARROW, low))
     assert [chart.title for chart in charts] == [
-        "Figure 3. Accuracy against cost",
-        "Figure 3. Balanced accuracy against cost",
+        "Accuracy against cost",
+        "Balanced accuracy against cost",
     ]
     by_label = {series.label: series for series in charts[0].series}
     assert list(by_label) == ["Teacher", "Baseline, stride 32", "KD, stride 32", "KD, other shapes", "Front"]

@@ -61,7 +61,7 @@ def _pair(folder: Path) -> tuple[Path, Path]:
 
 
 def test_one_seed_is_what_evaluate_measured(tmp_path: Path) -> None:
-    """Value and interval of a single run are those of metrics.json, for every metric of table 4."""
+    """Value and interval of a single run are those of metrics.json, for every metric of the table of all methods."""
     baseline, student = _pair(tmp_path)
     report = _report(baseline, student)
     measured = json.loads((student / "evaluation-test/metrics.json").read_text())["levels"]["sample"]
@@ -74,7 +74,7 @@ def test_one_seed_is_what_evaluate_measured(tmp_path: Path) -> None:
         "Plain accuracy": measured["plain_accuracy"],
     }
     for heading, record in expected.items():
-        cell = _cell(report, "table-4", "mag = 1x", heading, "KD")
+        cell = _cell(report, "all-methods", "1x", heading, "KD")
         assert [cell.value, cell.low, cell.high] == pytest.approx(
             [100 * record[name] for name in ("value", "low", "high")]
         )
@@ -95,7 +95,7 @@ def test_patients_of_several_labels_have_no_table(tmp_path: Path) -> None:
     report = _report(write_run(tmp_path / "b", "baseline", 1, said))
     assert "patients" not in [table.name for table in report.tables()]
     # One patient is no draw: a number without an interval.
-    assert _cell(report, "table-4", "mag = 1x", "Plain accuracy", "Baseline").text == "75.0"
+    assert _cell(report, "all-methods", "1x", "Plain accuracy", "Baseline").text == "75.0"
 
 
 def test_two_seeds_are_averaged(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_two_seeds_are_averaged(tmp_path: Path) -> None:
         write_run(tmp_path / f"b{seed}", "baseline", 1, predictions(rights(40, wrong)), seed=seed)
         for seed, wrong in enumerate((4, 12))
     ]
-    cell = _cell(_report(*runs), "table-4", "mag = 1x", "Plain accuracy", "Baseline")
+    cell = _cell(_report(*runs), "all-methods", "1x", "Plain accuracy", "Baseline")
     assert cell.value == pytest.approx(80)
     assert cell.note == "±14.1 over 2 seeds"
     assert cell.seeds == 2
@@ -117,7 +117,7 @@ def test_the_interval_of_a_mean_is_of_means_on_the_same_draws(tmp_path: Path) ->
         write_run(tmp_path / "0", "baseline", 1, predictions(first), seed=0),
         write_run(tmp_path / "1", "baseline", 1, predictions([not yes for yes in first]), seed=1),
     ]
-    cell = _cell(_report(*runs), "table-4", "mag = 1x", "Plain accuracy", "Baseline")
+    cell = _cell(_report(*runs), "all-methods", "1x", "Plain accuracy", "Baseline")
     assert cell.text == "50.0 (50.0-50.0)"
 
 
@@ -128,7 +128,7 @@ def test_differences_are_those_of_compare(tmp_path: Path) -> None:
     report = _report(baseline, student)
     titles = {"macro_accuracy": "Accuracy", "macro_f1": "F1-score", "macro_auc": "ROC AUC"}
     for metric, title in {**titles, "balanced_accuracy": "Balanced accuracy"}.items():
-        cell = _cell(report, "differences-baseline", "mag = 1x", "KD", title)
+        cell = _cell(report, "differences-baseline", "1x", "KD", title)
         expected = [found[metric].difference, found[metric].low, found[metric].high]
         assert [cell.value, cell.low, cell.high] == pytest.approx([100 * (v or 0) for v in expected])
 
@@ -139,7 +139,7 @@ def test_differences_to_the_teacher(tmp_path: Path) -> None:
     student = write_run(tmp_path / "s", "distill", 1, predictions(rights(40, 4)))
     report = _report(teacher, student)
     assert _table(report, "differences-teacher").title == "Differences to the teacher at 10x"
-    cell = _cell(report, "differences-teacher", "mag = 1x", "KD", "Accuracy")
+    cell = _cell(report, "differences-teacher", "1x", "KD", "Accuracy")
     assert cell.value == pytest.approx(-10)
     assert cell.best
 
@@ -148,7 +148,7 @@ def test_a_baseline_is_not_compared_with_itself(tmp_path: Path) -> None:
     """The differences to the baseline have a row per other method, and are left out where there is none."""
     baseline, student = _pair(tmp_path)
     table = _table(_report(baseline, student), "differences-baseline")
-    assert [row.heading for row in table.rows] == ["mag = 1x", "KD"]
+    assert [row.heading for row in table.rows] == ["1x", "KD"]
     assert all("differences" not in table.name for table in _report(baseline).tables())
 
 
@@ -190,10 +190,10 @@ def test_the_papers_numbers_stand_beside(tmp_path: Path) -> None:
     entry = {"name": "b", "folder": "b", "method": "Baseline", "magnification": 1.25, "seed": 0}
     paper = {"Baseline": {"1.25": {"f1": "65.06 (61.55-68.43)"}, "2.5": {"f1": "68.32"}}}
     report = _report(write_sweep(tmp_path, [entry], paper=paper, paper_source="Table 4"))
-    papers = {row.heading: row.cells[0].paper for row in _table(report, "table-4").rows if row.cells}
+    papers = {row.heading: row.cells[0].paper for row in _table(report, "all-methods").rows if row.cells}
     assert papers.pop("F1-score") == "65.06 (61.55-68.43)"
     assert set(papers.values()) == {""}
-    assert "the paper's numbers (Table 4)" in _table(report, "table-4").caption
+    assert "the paper's numbers (Table 4)" in _table(report, "all-methods").caption
 
 
 def test_every_seed_by_itself(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_every_seed_by_itself(tmp_path: Path) -> None:
 
 
 def test_counts_of_the_data(tmp_path: Path) -> None:
-    """Table 1 counts every class of labelled splits, all samples of unlabelled ones, and sums up the sets."""
+    """The counts are of every class of labelled splits, all samples of unlabelled ones, and sums up the sets."""
     shards = write_set(
         tmp_path / "shards",
         {"train": [3], "test": [2], "aux1": [2], "more": [1]},
@@ -221,7 +221,7 @@ def test_counts_of_the_data(tmp_path: Path) -> None:
     sha256, classes = read_index(shards).sha256, read_index(shards).document.classes
     said = predictions(rights(8, 2))
     run = write_run(tmp_path / "b", "baseline", 1, said, evaluated_on=sha256)
-    table = _table(_report(run, shards=shards), "table-1")
+    table = _table(_report(run, shards=shards), "counts")
     assert table.columns == ("train", "test", "aux1", "more", "aux2")
     texts = {row.heading: [cell.text for cell in row.cells] for row in table.rows}
     assert texts[classes[0]] == ["2", "1", "–", "–", "–"]
@@ -243,7 +243,7 @@ def test_another_shard_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_accuracy_against_cost(tmp_path: Path) -> None:
-    """Figure 3 has a line per method over the GFLOPs, on a log axis; the teacher is the reference."""
+    """Accuracy against cost has a line per method over the GFLOPs, on a log axis; the teacher is the reference."""
     said = predictions(rights(40, 4))
     runs = [
         write_run(tmp_path / "t", "teacher", 10, predictions(rights(40, 0))),
@@ -260,7 +260,7 @@ def test_accuracy_against_cost(tmp_path: Path) -> None:
 
 
 def test_resizes_are_drawn_where_they_differ(tmp_path: Path) -> None:
-    """Supplementary figure 1 is there for students of different resizes, and not for students of one."""
+    """The figures by resize are there for students of different resizes, and not for students of one."""
     said = predictions(rights(40, 4))
     both = write_run(tmp_path / "a", "distill", 1, said)
     pool = write_run(tmp_path / "b", "distill", 1, said, settings={"resize": "maxpool"})
@@ -270,11 +270,42 @@ def test_resizes_are_drawn_where_they_differ(tmp_path: Path) -> None:
     assert _blocks(_report(both), "ablation") == ()
 
 
-def test_curves_are_means_of_epochs(tmp_path: Path) -> None:
-    """A run's curve has the mean loss of each epoch, counted from 1, and the metric that chose its checkpoint."""
-    loss, chosen = _blocks(_report(_pair(tmp_path)[0]), "curves")
-    assert [(point.x, point.y) for point in loss.series[0].points] == [(1, 2.0), (2, 0.5)]
+def test_both_losses_of_a_phase_are_in_one_figure(tmp_path: Path) -> None:
+    """The mean training loss of each epoch, counted from 1, the validation loss after it, and what was kept of them."""
+    _, losses, chosen = _blocks(_report(_pair(tmp_path)[0]), "curves")
+    lines = {series.label: [(point.x, point.y) for point in series.points] for series in losses.series}
+    assert lines == {
+        "training": [(1, 2.0), (2, 0.5)],
+        "validation": [(1, 1.5), (2, 0.5)],
+        "kept": [(2, 0.5)],
+    }
+    assert losses.title == "Baseline at 1x: training and validation loss"
+    assert chosen.title == "Baseline at 1x: validation accuracy"
     assert [(point.x, point.y) for point in chosen.series[0].points] == [(1, 0.5), (2, 0.75)]
+
+
+def test_seeds_share_the_look_of_their_loss(tmp_path: Path) -> None:
+    """Of two seeds there are four lines of two looks, and the legend has each look once."""
+    said = predictions(rights(40, 4))
+    runs = [write_run(tmp_path / f"{seed}", "baseline", 1, said, seed=seed) for seed in range(2)]
+    losses = _blocks(_report(*runs), "curves")[1]
+    assert [(one.label, one.looks_as, one.listed) for one in losses.series] == [
+        ("training", "", True),
+        ("training, seed 1", "training", False),
+        ("validation", "", True),
+        ("validation, seed 1", "validation", False),
+        ("kept", "", True),
+    ]
+
+
+def test_without_validation_there_is_the_training_loss_alone(tmp_path: Path) -> None:
+    """A run that validated on nothing has one line, and its title promises no other."""
+    run = _pair(tmp_path)[0]
+    log = (run / "log.jsonl").read_text().splitlines()
+    (run / "log.jsonl").write_text("\n".join(line for line in log if "validation" not in line))
+    _, losses = _blocks(_report(run), "curves")
+    assert [series.label for series in losses.series] == ["training"]
+    assert losses.title == "Baseline at 1x: training loss"
 
 
 def test_damaged_lines_of_a_log_are_passed_over(tmp_path: Path) -> None:
@@ -284,7 +315,7 @@ def test_damaged_lines_of_a_log_are_passed_over(tmp_path: Path) -> None:
         file.write(
             b'5\nnull\n[]\n{"kind": "step"}\n{"kind": "validation", "epoch": 2, "accuracy": null}\n\xff{\n'
         )
-    loss, chosen = _blocks(_report(run), "curves")
+    _, loss, chosen = _blocks(_report(run), "curves")
     assert [len(chart.series[0].points) for chart in (loss, chosen)] == [2, 2]
 
 
@@ -371,11 +402,11 @@ def test_settings_are_told_apart(tmp_path: Path) -> None:
 def test_long_csv_has_every_number(tmp_path: Path) -> None:
     """A row per cell: under which title row and column it stands, and its numbers so that they read back exactly."""
     report = _report(*_pair(tmp_path))
-    table = _table(report, "table-4")
+    table = _table(report, "all-methods")
     lines = list(csv.DictReader(table_csv(table).splitlines()))
     assert tuple(lines[0]) == LONG_COLUMNS
     assert len(lines) == sum(len(row.cells) for row in table.rows)
     (line,) = (one for one in lines if (one["row"], one["column"]) == ("Accuracy", "KD"))
-    cell = _cell(report, "table-4", "mag = 1x", "Accuracy", "KD")
-    assert (line["part"], line["text"], line["seeds"]) == ("mag = 1x", cell.text, "1")
+    cell = _cell(report, "all-methods", "1x", "Accuracy", "KD")
+    assert (line["part"], line["text"], line["seeds"]) == ("1x", cell.text, "1")
     assert (float(line["value"]), float(line["low"])) == (cell.value, cell.low)

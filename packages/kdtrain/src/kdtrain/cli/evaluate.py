@@ -165,8 +165,8 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
 )
 @click.option(
     "--shards",
-    help="Folder or URL of the shard set, for the counts of its classes. Left out: where it was when the runs were "
-    "made.",
+    help="Folder or URL of the shard set, for the counts of its classes and for thumbnails. Left out: where it was "
+    "when the runs were made.",
 )
 @click.option("--split", help="Split on which all were evaluated. Left out: the sweep's first, or test.")
 @click.option(
@@ -177,6 +177,12 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
 @_ITERATIONS
 @_SEED
 @click.option("--title", help="Of the page. Left out: the sweep's.")
+@click.option(
+    "--gallery",
+    type=click.Choice(["images", "keys", "none"]),
+    help="The surest errors of every class: thumbnails and keys of the samples, keys alone, or nothing, as for a page "
+    "that is published. Left out: images where the shard set lies in a folder, keys where it lies behind a URL.",
+)
 def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
     """The paper's tables and figures from evaluated runs: a page, and every table as CSV and LaTeX.
 
@@ -189,7 +195,7 @@ def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
         from kdtrain.screen import say
 
         check_out(out)
-        report = build_report(runs, **options)
+        report = build_report(runs, folder=out.absolute().parent, **options)
         folder = write_report(report, out)
         for text in report.warnings:
             say(f"warning: {text}", err=True)

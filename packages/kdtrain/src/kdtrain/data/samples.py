@@ -10,7 +10,6 @@ for, so a damaged one stops the run at the sample that needs it and not before.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,7 @@ from kdtrain.shards.locations import Location
 from kdtrain.shards.models import Shard, magnification_name
 from kdtrain.shards.open_tars import MAX_OPEN_TARS, tars_of
 from kdtrain.shards.sample import Sample, SampleRecord, class_number, decode_sample
-from kdtrain.shards.tar import SamplePlace, iter_places, read_place
-from kdtrain.text import plural
+from kdtrain.shards.tar import SamplePlace, checked_places, read_place
 
 if TYPE_CHECKING:
     import torch
@@ -268,23 +266,12 @@ class SampleReader:
         try:
             with self._tars.borrow(shard, magnification) as tar:
                 if path not in self._places:
-                    self._places[path] = _checked_places(tar, path, shard)
+                    self._places[path] = checked_places(tar, path, shard)
                 yield tar
         except OSError as error:
             remedy = "check that the disk is there and the file may be read"
             reason = f"the file cannot be read: {error.strerror or error}"
             raise ShardError("F07 file-present", path, reason, remedy=remedy) from error
-
-
-def _checked_places(tar: BinaryIO, path: Location, shard: Shard) -> tuple[SamplePlace, ...]:
-    # The keys' checksum is the pairing: a tar that passes has the keys of its number, in order, at its magnification.
-    places = tuple(iter_places(tar, path))
-    if len(places) != shard.samples:
-        reason = f"{plural(len(places), 'sample')}, but the index states {shard.samples}"
-        raise ShardError("F17 pairing", path, reason)
-    if hashlib.sha256("\n".join(place.key for place in places).encode()).hexdigest() != shard.keys_sha256:
-        raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")
-    return places
 
 
 def _check_paired(first: Sample, other: Sample, path: Location) -> None:

@@ -40,6 +40,11 @@ def headline(results: Results) -> RunGroup | None:
     return min((g for g in distilled if g.method == method), key=lambda group: group.magnification)
 
 
+def shown_first(results: Results) -> RunGroup:
+    """The network that is looked at closely: that of the first sentence, else the teacher, else the first."""
+    return headline(results) or results.teacher or results.groups[0]
+
+
 def _without_student(results: Results) -> list[RunGroup]:
     teacher = [results.teacher] if results.teacher else []
     return (teacher + list(results.compared[:1]))[:2]

@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         heading: First column.
-        cells: The rest; none for a row that only titles those below it ("mag = 1.25x").
+        cells: The rest; none for a row that only titles those below it ("1.25x").
     """
 
     heading: str
@@ -53,13 +53,14 @@ class Table:
     """A table.
 
     Attributes:
-        name: Name of its files and its anchor: "table-4".
-        title: "Table 4. Baseline and KD".
+        name: Name of its files and its anchor: "all-methods".
+        title: "Baseline and KD".
         caption: What is in it and how it was measured.
         corner: Heading of the first column.
         columns: Headings of the others.
         groups: Headings over them: (title, number of columns), adding up to all columns; empty for none.
         rows: The body.
+        in_paper: What it is in the paper, "Table 4"; "" where the paper has no such table.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Table:
     columns: tuple[str, ...]
     groups: tuple[tuple[str, int], ...] = ()
     rows: tuple[Row, ...]
+    in_paper: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ class Series:
         steps: Whether it is drawn as steps without markers: the best that is to be had up to each x.
         looks_as: Label of an earlier series whose colour and markers it has; "" for its own.
         guide: Whether it is no measurement but a line to hold the others against: drawn thin.
+        listed: Whether it stands in the legend; not, where ``looks_as`` names one that speaks for it.
     """
 
     label: str
@@ -120,6 +123,7 @@ class Series:
     steps: bool = False
     looks_as: str = ""
     guide: bool = False
+    listed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +131,16 @@ class Chart:
     """A figure of series.
 
     Attributes:
-        name: Name of its files and its anchor: "figure-3".
-        title: "Figure 3. Accuracy against cost".
+        name: Name of its files and its anchor: "accuracy-against-cost".
+        title: "Accuracy against cost".
         caption: What is in it.
         kind: Lines through points, or bars in groups (one group per distinct label of the points).
         x_title: Title of the axis, with its unit.
         y_title: Likewise.
         x_log: Whether the x axis is logarithmic.
+        y_holds: Values that the upright axis holds, whatever the points are.
         series: In the order of the legend.
+        in_paper: What it is in the paper, "Figure 3"; "" where the paper has no such figure.
     """
 
     name: str
@@ -144,7 +150,9 @@ class Chart:
     x_title: str
     y_title: str
     x_log: bool = False
+    y_holds: tuple[float, ...] = ()
     series: tuple[Series, ...]
+    in_paper: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +175,63 @@ class Confusion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One tissue sample of a gallery.
+
+    Attributes:
+        key: Its key in the shards.
+        slide: Name of its slide.
+        truth: Its class.
+        answered: The class that the network gave it.
+        probability: Of that class, from 0 to 1.
+        beside: What another network says of it: "Teacher at 10x: normal, 91 %".
+        jpeg: The thumbnail; empty where there is none.
+        size_px: (width, height) of the thumbnail.
+        why_none: Why there is no thumbnail, where others have one.
+        card: Path of a page that shows its slide, from the report's page; "" where none is known.
+        card_id: Id of the slide's card on that page.
+    """
+
+    key: str
+    slide: str
+    truth: str
+    answered: str
+    probability: float
+    beside: str = ""
+    jpeg: bytes = b""
+    size_px: tuple[int, int] = (0, 0)
+    why_none: str = ""
+    card: str = ""
+    card_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRow:
+    """Pictures under a heading of their own, and a line about them."""
+
+    title: str
+    note: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Tissue samples to look at.
+
+    Attributes:
+        name: Name of its file and its anchor.
+        title: Whose they are.
+        caption: Which they are, and how they were chosen.
+        rows: In order.
+    """
+
+    name: str
+    title: str
+    caption: str
+    rows: tuple[PictureRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Paragraph:
     """A sentence or several; a warning is set off from the rest."""
 
@@ -174,7 +239,7 @@ class Paragraph:
     warning: bool = False
 
 
-Block = Table | Chart | Confusion | Paragraph
+Block = Table | Chart | Confusion | Gallery | Paragraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +251,14 @@ class Section:
         title: Heading.
         blocks: In order.
         folded: Whether it is closed at first.
+        per_row: Figures that stand side by side, 2 or 3; 0 for large ones, which are drawn small where they are many.
     """
 
     name: str
     title: str
     blocks: tuple[Block, ...]
     folded: bool = False
+    per_row: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def _reliability(results: Results, group: RunGroup, name: str) -> Chart:
     samples = round(sum(one.count for one in found.bins) / len(found.bins)) if found.bins else 0
     return Chart(
         name=f"reliability-{name}",
-        title=group.title,
+        title=f"{group.title}: said and seen",
         caption=f"Each point is of about {plural(samples, 'tissue sample')}"
         + f", counted once for each of {seeds} seeds" * (seeds > 1)
         + ("; the whiskers are 95 % intervals." if any(one.low is not None for one in found.bins) else "."),

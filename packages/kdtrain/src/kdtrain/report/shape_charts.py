@@ -1,6 +1,6 @@
-"""Figure 3 of networks of several shapes: accuracy against price, and the front, which no cheaper network reaches.
+"""Accuracy against cost of several shapes, with the front, which no cheaper network reaches.
 
-In: Results. Out: Charts. With one shape there is nothing to choose, and figure 3 is a line per method
+In: Results. Out: Charts. With one shape there is nothing to choose, and the figure is a line per method
 (:mod:`kdtrain.report.plots`).
 """
 
@@ -20,7 +20,7 @@ from kdtrain.shards.models import magnification_name
 
 
 def front_charts(results: Results) -> tuple[Chart, ...]:
-    """Figure 3 by accuracy, as in the paper, and by balanced accuracy."""
+    """By accuracy, as in the paper's figure 3, and by balanced accuracy."""
     return tuple(_chart(results, metric) for metric in METRICS)
 
 
@@ -28,8 +28,8 @@ def _chart(results: Results, metric: str) -> Chart:
     front, title = front_of(results, metric), METRICS[metric]
     of_paper = metric == "accuracy"
     return Chart(
-        name="figure-3" if of_paper else f"figure-3-{title.lower().replace(' ', '-')}",
-        title=f"Figure 3. {title} against cost",
+        name=f"{title.lower().replace(' ', '-')}-against-cost",
+        title=f"{title} against cost",
         caption=(_caption(results, metric) if of_paper else f"As above, by {title.lower()}.")
         + f" On the front are, from the cheapest: {_key(front)}.",
         kind="lines",
@@ -37,6 +37,7 @@ def _chart(results: Results, metric: str) -> Chart:
         y_title=f"{title}, %",
         x_log=True,
         series=tuple(_all_series(results, metric, front)),
+        in_paper="Figure 3" if of_paper else "",
     )
 
 

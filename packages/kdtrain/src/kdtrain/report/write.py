@@ -7,6 +7,7 @@
     report/<table>.csv          as shown             report/<table>-long.csv   a row per number
     report/<table>.tex          LaTeX, with booktabs
     report/<figure>.csv, .svg   points and drawing   report/<matrix>.csv       counts
+    report/<gallery>.csv        keys of its samples, without images
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 from kdtrain.errors import UsageError
 from kdtrain.files import write_atomically
 from kdtrain.report.figures.draw import chart_svg
-from kdtrain.report.files.csv import chart_csv, confusion_csv, table_csv, wide_table_csv
+from kdtrain.report.files.csv import chart_csv, confusion_csv, gallery_csv, table_csv, wide_table_csv
 from kdtrain.report.files.latex import table_latex
-from kdtrain.report.model import Chart, Confusion, Report, Table
+from kdtrain.report.model import Chart, Confusion, Gallery, Report, Table
 from kdtrain.report.page.page import write_page
 
 LIST_FILE = "FILES.txt"
@@ -99,6 +100,8 @@ def _files(report: Report) -> Iterator[tuple[str, str]]:
                 yield f"{block.name}.svg", chart_svg(block)
             case Confusion():
                 yield f"{block.name}.csv", confusion_csv(block)
+            case Gallery():
+                yield f"{block.name}.csv", gallery_csv(block)
 
 
 def _write_list(folder: Path, names: list[str]) -> None:

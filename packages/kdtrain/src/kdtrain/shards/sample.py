@@ -30,7 +30,7 @@ _DECODERS: dict[str, Any] = {
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
 }
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error)
 """What Pillow's plugins raise on damaged data."""
 _SidePx = Annotated[int, Field(ge=1)]
 
@@ -220,7 +220,7 @@ def _image(
 ) -> NDArray[np.uint8] | None:
     try:
         image = open_image(kind, io.BytesIO(data))
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _fail("F21 image-header", raw, f"not a {kind} image: {error}") from error
     stated = (record.image.width, record.image.height)
     if image.mode != "RGB" or not image.size == size == stated:
@@ -230,6 +230,6 @@ def _image(
         return None
     try:
         image.load()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _fail("F22 image-data", raw, f"the image cannot be decoded: {error}") from error
     return np.array(image)

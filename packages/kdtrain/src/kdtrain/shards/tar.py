@@ -6,6 +6,7 @@ layout of SHARD_FORMAT.md is refused with the rule's name; nothing is unpickled,
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from typing import BinaryIO
 
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.locations import Location
+from kdtrain.shards.models import Shard
 from kdtrain.shards.ustar import Member, Rules, iter_members, pread
+from kdtrain.text import plural
 
 IMAGE_EXTENSIONS = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 """Image format of each member extension."""
@@ -68,6 +71,27 @@ def iter_places(tar: BinaryIO, path: Location) -> Iterator[SamplePlace]:
         current.members[extension] = member
     if current is not None:
         yield current
+
+
+def checked_places(tar: BinaryIO, path: Location, shard: Shard) -> tuple[SamplePlace, ...]:
+    """Where the samples of a tar lie, held against the index.
+
+    Args:
+        tar: The open file, at its beginning.
+        path: Path of the file, for messages.
+        shard: As the set has it.
+
+    Raises:
+        ShardError: F11 to F17.
+    """
+    # The keys' checksum is the pairing: a tar that passes has the keys of its number, in order, at its magnification.
+    places = tuple(iter_places(tar, path))
+    if len(places) != shard.samples:
+        reason = f"{plural(len(places), 'sample')}, but the index states {shard.samples}"
+        raise ShardError("F17 pairing", path, reason)
+    if hashlib.sha256("\n".join(place.key for place in places).encode()).hexdigest() != shard.keys_sha256:
+        raise ShardError("F17 pairing", path, "other keys, or another order, than the index states")
+    return places
 
 
 def read_place(tar: BinaryIO, path: Location, place: SamplePlace) -> RawSample:

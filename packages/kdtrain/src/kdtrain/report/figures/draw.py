@@ -16,13 +16,15 @@ from kdtrain.pages import element, line, number, stroked, text
 from kdtrain.report.figures.axes import Axis, linear_axis, log_axis
 from kdtrain.report.figures.bars import bar_chart
 from kdtrain.report.figures.frame import WIDE, Area, Size, bottom_margin, left_margin, level, upright, whole
-from kdtrain.report.figures.marks import Style, interval, legend, marker, styles
+from kdtrain.report.figures.marks import Style, interval, legend, marker, rows_px, styles
 from kdtrain.report.figures.point_labels import Columns, Mark, columns_of, place_labels
 from kdtrain.report.model import Chart, Point, Series
 from kdtrain.text import visible
 
 _MOST_MARKERS = 25
-"""If any line of a chart has more points, its lines are drawn without markers: they would hide them."""
+"""If any line of a chart has more points, lines are drawn without markers, which would hide them."""
+_LEGEND_ROWS = 2
+"""Of a legend, that a drawing of its usual height has room for."""
 
 
 def chart_svg(chart: Chart, size: Size = WIDE) -> str:
@@ -30,20 +32,29 @@ def chart_svg(chart: Chart, size: Size = WIDE) -> str:
 
     Args:
         chart: What to draw.
-        size: Size of the drawing; its text is as large in any.
+        size: Size of the drawing, which a long legend makes higher; its text is as large in any.
     """
     shown = _drawable(chart)
     if not any(series.points for series in shown.series):
         note = text("No points to show.", size.width / 2, size.height / 2, anchor="middle", colour="soft")
         return whole(size, spoken(chart), note)
+    size = _grown(shown, size)
     drawn = bar_chart(shown, size) if chart.kind == "bars" else _line_chart(shown, size)
     return whole(size, spoken(chart), drawn)
 
 
+def _grown(chart: Chart, size: Size) -> Size:
+    """Higher by what the legend takes beyond a few rows: the plot keeps its height."""
+    _, legend_px = legend(chart.series, right=size.width - 4, font_px=size.font_px, lines=True)
+    more = max(0.0, legend_px - rows_px(_LEGEND_ROWS, size.font_px))
+    return replace(size, height=size.height + round(more))
+
+
 def spoken(chart: Chart) -> str:
     """What a screen reader says instead of the drawing; the numbers are in the table beside it."""
-    names = ", ".join(series.label for series in chart.series)
-    return f"{chart.title}. {chart.y_title} against {chart.x_title}: {names}. The numbers follow as a table."
+    names = ", ".join(series.label for series in chart.series if series.listed)
+    paper = f" ({chart.in_paper} of the paper)" * bool(chart.in_paper)
+    return f"{chart.title}{paper}. {chart.y_title} against {chart.x_title}: {names}. The numbers follow as a table."
 
 
 def drawing_notes(chart: Chart) -> str:
@@ -111,6 +122,7 @@ def _y_axis(chart: Chart, bottom: float, top: float) -> Axis:
         for v in (p.y, p.low, p.high)
         if v is not None and isfinite(v)
     ]
+    values += chart.y_holds
     return linear_axis(min(values), max(values), bottom, top, most=max(2, int((bottom - top) / 45)))
 
 
@@ -156,7 +168,7 @@ def _all_series(
             _series_line(series, looks[place], spots, area),
             "" if series.steps else _intervals(series, looks[place], spots, y_axis),
         ]
-        if _few(chart) and not series.steps:
+        if (_few(chart) or not series.joined) and not series.steps:
             drawn.append(_series_markers(series, looks[place], spots, size))
     if not columns.shared:
         drawn += place_labels(marks, area, size)

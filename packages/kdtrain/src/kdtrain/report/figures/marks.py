@@ -21,7 +21,9 @@ _CORNERS = {
     "diamond": (4, 0),
     "pentagon": (5, -90),
 }
-_LEFT_PX, _SAMPLE_PX = 2.0, 30
+_LEFT_PX, _SAMPLE_PX, _GAP_PX = 2.0, 30, 6
+_MOST_LETTERS = 200
+"""More stand in no legend, however small its letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,27 +110,44 @@ def legend(
     """The legend above a figure, in as many rows as it takes.
 
     Args:
-        series: In the order of the figure; with fewer than two, there is no legend.
+        series: In the order of the figure; with fewer than two to list, there is no legend.
         right: Where rows end at most, in pixels.
         font_px: Size of its text.
         lines: Show a piece of each line.
-        marks: Show the markers.
+        marks: Show the markers of lines; points by themselves have theirs in any case.
 
     Returns:
         The drawing, and its height in pixels.
     """
-    if len(series) < 2:
+    listed = [pair for pair in zip(series, styles(series), strict=True) if pair[0].listed]
+    if len(listed) < 2:
         return "", 0.0
-    row_px, x, y, drawn = font_px + 6, _LEFT_PX, font_px, []
-    for one, style in zip(series, styles(series), strict=True):
-        width = _SAMPLE_PX + 6 + text_width(one.label, font_px)
+    row_px, x, y, drawn = font_px + _GAP_PX, _LEFT_PX, font_px, []
+    for one, style in listed:
+        # Widths are right within a tenth.
+        label = cut(one.label, 0.9 * (right - _LEFT_PX - _SAMPLE_PX - 6), font_px)
+        width = _SAMPLE_PX + 6 + text_width(label, font_px)
         if x > _LEFT_PX and x + width > right:
             x, y = _LEFT_PX, y + row_px
-        own_line, own_marks = lines and one.joined, marks and not one.steps
+        own_line, own_marks = lines and one.joined, (marks or not one.joined) and not one.steps
         drawn.append(_sample(style, x, y - font_px * 0.35, own_line, own_marks))
-        drawn.append(text(one.label, x + _SAMPLE_PX + 5, y))
+        drawn.append(text(label, x + _SAMPLE_PX + 5, y))
         x += width + 16
     return "".join(drawn), y + row_px - font_px
+
+
+def rows_px(rows: int, font_px: float) -> float:
+    """Height of a legend of so many rows, in pixels."""
+    return rows * (font_px + _GAP_PX)
+
+
+def cut(words: str, room_px: float, font_px: float) -> str:
+    """A text that fits, with what does not fit taken out of its middle: its end may be a number."""
+    shown, kept = words, min(len(words), _MOST_LETTERS)
+    while text_width(shown[: _MOST_LETTERS + 1], font_px) > room_px and kept > 2:
+        kept -= 1
+        shown = f"{words[: (kept + 1) // 2]}…{words[len(words) - kept // 2 :]}"
+    return shown
 
 
 def _sample(style: Style, x: float, y: float, lines: bool, marks: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kdtrain.report.model import Chart, Confusion, Row, Table
+from kdtrain.report.model import Chart, Confusion, Gallery, Row, Table
 from kdtrain.text import csv_text
 
 LONG_COLUMNS = (
@@ -28,6 +28,8 @@ LONG_COLUMNS = (
 """Columns of a table in long form; ``part`` is the title row that the row stands under."""
 CHART_COLUMNS = ("series", "label", "x", "y", "low", "high", "paper")
 """Columns of a figure's points."""
+GALLERY_COLUMNS = ("key", "slide", "true class", "answered class", "probability", "beside")
+"""Columns of a gallery's samples."""
 
 
 def table_csv(table: Table) -> str:
@@ -62,6 +64,13 @@ def confusion_csv(confusion: Confusion) -> str:
     """A confusion matrix: the true class in the first column, then the count of every predicted class."""
     rows = zip(confusion.classes, confusion.counts, strict=True)
     return csv_text([("true class", *confusion.classes), *((name, *counts) for name, counts in rows)])
+
+
+def gallery_csv(gallery: Gallery) -> str:
+    """The samples of a gallery, a row each, with the columns GALLERY_COLUMNS; it has no image."""
+    pictures = (picture for row in gallery.rows for picture in row.pictures)
+    rows = ((p.key, p.slide, p.truth, p.answered, p.probability, p.beside) for p in pictures)
+    return csv_text([GALLERY_COLUMNS, *rows])
 
 
 def group_of_column(table: Table) -> tuple[str, ...]:

@@ -33,8 +33,8 @@ _ESCAPES = {
     "–": "--",
     "…": r"\ldots{}",
 }
-_TITLE_NUMBER = re.compile(r"^Table \d+\. ")
-"""LaTeX numbers tables itself."""
+_PAPER = "DiPalma et al., 2021"
+"""In a paper of the reader's, "the paper" is another one."""
 _COMFORTABLE = 4
 """Columns of numbers with intervals that fit on a page in its own size."""
 _TABLE = str.maketrans(_ESCAPES)
@@ -52,7 +52,7 @@ def table_latex(table: Table) -> str:
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(_TITLE_NUMBER.sub('', table.title))}. {escape(table.caption)}}}",
+        rf"\caption{{{escape(_title(table))}. {escape(table.caption)}}}",
         *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if columns > _COMFORTABLE else []),
         rf"\label{{tab:{table.name}}}",
         rf"\begin{{tabular}}{{l{'r' * columns}}}",
@@ -66,6 +66,10 @@ def table_latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _title(table: Table) -> str:
+    return f"{table.title} ({table.in_paper} of {_PAPER})" if table.in_paper else table.title
 
 
 def _group_lines(table: Table) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from kdtrain.report.figures.draw import chart_svg
-from kdtrain.report.files.csv import chart_csv, confusion_csv, table_csv, wide_table_csv
+from kdtrain.report.files.csv import chart_csv, confusion_csv, gallery_csv, table_csv, wide_table_csv
 from kdtrain.report.files.latex import table_latex
-from kdtrain.report.model import Chart, Confusion, Table
+from kdtrain.report.model import Chart, Confusion, Gallery, Table
 
 # Characters that mean themselves in a data address and in an HTML attribute, besides letters and digits.
 _PLAIN = ",;:/()+=*!@$-_.~"
@@ -30,7 +30,7 @@ class Download:
     address: str
 
 
-def downloads(block: Table | Chart | Confusion, name: str) -> tuple[Download, ...]:
+def downloads(block: Table | Chart | Confusion | Gallery, name: str) -> tuple[Download, ...]:
     """What a reader may take along from a table or figure; files are called ``name``."""
     if isinstance(block, Table):
         return (
@@ -40,6 +40,8 @@ def downloads(block: Table | Chart | Confusion, name: str) -> tuple[Download, ..
         )
     if isinstance(block, Confusion):
         return (_text("CSV", f"{name}.csv", "text/csv", confusion_csv(block)),)
+    if isinstance(block, Gallery):
+        return (_text("CSV", f"{name}.csv", "text/csv", gallery_csv(block)),)
     drawing = b64encode(chart_svg(block).encode()).decode("ascii")
     return (
         _text("CSV", f"{name}.csv", "text/csv", chart_csv(block)),

@@ -16,8 +16,18 @@ from markupsafe import Markup, escape
 
 from kdtrain.files import write_atomically
 from kdtrain.pages import content_policy, theme_css
-from kdtrain.report.model import Report
-from kdtrain.report.page.parts import Anchors, bodies, main_and_interval, of_numbers, section_parts, shaded
+from kdtrain.report.model import Gallery, Report
+from kdtrain.report.page.parts import (
+    Anchors,
+    bodies,
+    card_address,
+    main_and_interval,
+    of_hundred,
+    of_numbers,
+    picture_address,
+    section_parts,
+    shaded,
+)
 from kdtrain.text import visible
 
 _OWN_ANCHORS = ("top", "theme", "warnings-title", "main")
@@ -40,7 +50,9 @@ def render_page(report: Report) -> str:
     own = {"style": Markup(style), "script": Markup(script)}
     sections = section_parts(report, Anchors(taken=set(_OWN_ANCHORS)))
     template = _environment().get_template("page.html")
-    return template.render(report=report, sections=sections, policy=content_policy(style, script), **own)
+    pictures = any(isinstance(block, Gallery) for section in report.sections for block in section.blocks)
+    policy = content_policy(style, script, images=pictures)
+    return template.render(report=report, sections=sections, policy=policy, **own)
 
 
 def _environment() -> Environment:
@@ -54,7 +66,13 @@ def _environment() -> Environment:
     )
     environment.filters["unbroken"] = _unbroken
     environment.globals.update(
-        bodies=bodies, main_and_interval=main_and_interval, of_numbers=of_numbers, shaded=shaded
+        bodies=bodies,
+        card_address=card_address,
+        main_and_interval=main_and_interval,
+        of_hundred=of_hundred,
+        of_numbers=of_numbers,
+        picture_address=picture_address,
+        shaded=shaded,
     )
     return environment
 

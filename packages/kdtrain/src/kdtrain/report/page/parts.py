@@ -6,16 +6,30 @@ Between the report, which knows nothing of HTML, and the template, which decides
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from kdtrain.pages import SHADES
 from kdtrain.report.figures.draw import chart_svg, drawing_notes
 from kdtrain.report.figures.frame import NARROW
-from kdtrain.report.model import Block, Cell, Chart, Confusion, Paragraph, Report, Row, Section, Table
+from kdtrain.report.model import (
+    Block,
+    Cell,
+    Chart,
+    Confusion,
+    Gallery,
+    Paragraph,
+    Picture,
+    Report,
+    Row,
+    Section,
+    Table,
+)
 from kdtrain.report.page.downloads import Download, downloads
 
 _FEW = 2
@@ -35,7 +49,7 @@ class Part:
     """A block as the template draws it.
 
     Attributes:
-        kind: "paragraph", "table", "chart" or "confusion".
+        kind: "paragraph", "table", "chart", "confusion" or "gallery".
         block: The block itself.
         anchor: Its id, unique on the page; "" for a paragraph.
         links: What can be downloaded of it.
@@ -65,10 +79,11 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class PartGroup:
-    """Parts that follow each other: alone, or side by side ("multiples")."""
+    """Parts that follow each other: alone, or side by side ("multiples"), in twos or as many as fit."""
 
     parts: tuple[Part, ...]
     side_by_side: bool
+    pair: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +124,10 @@ def section_parts(report: Report, anchors: Anchors) -> tuple[SectionPart, ...]:
 def _groups(section: Section, anchors: Anchors) -> Iterator[PartGroup]:
     for kind, run in groupby(section.blocks, key=type):
         blocks = tuple(run)
-        small = kind is Chart and (len(blocks) > _FEW or section.folded)
+        small = kind is Chart and (len(blocks) > _FEW or section.folded or section.per_row > 0)
         parts = tuple(_part(block, anchors, small) for block in blocks)
         if small or all(isinstance(one, Confusion) and len(one.classes) <= _MOST_CLASSES for one in blocks):
-            yield PartGroup(parts=parts, side_by_side=True)
+            yield PartGroup(parts=parts, side_by_side=True, pair=small and section.per_row == 2)
         else:
             yield from (PartGroup(parts=(part,), side_by_side=False) for part in parts)
 
@@ -122,7 +137,7 @@ def _part(block: Block, anchors: Anchors, small: bool) -> Part:
         return Part(kind="paragraph", block=block)
     anchor = anchors.new(block.name)
     if not isinstance(block, Chart):
-        kind = "table" if isinstance(block, Table) else "confusion"
+        kind = {Table: "table", Confusion: "confusion", Gallery: "gallery"}[type(block)]
         return Part(kind=kind, block=block, anchor=anchor, links=downloads(block, anchor))
     return Part(
         kind="chart",
@@ -134,6 +149,23 @@ def _part(block: Block, anchors: Anchors, small: bool) -> Part:
         numbers=chart_numbers(block),
         note=drawing_notes(block),
     )
+
+
+def picture_address(picture: Picture) -> str:
+    """The thumbnail as an address that holds it; "" without one."""
+    return f"data:image/jpeg;base64,{b64encode(picture.jpeg).decode('ascii')}" if picture.jpeg else ""
+
+
+def card_address(picture: Picture) -> str:
+    """Where the picture's slide is shown; "" where that is not known. Whatever the path is called, it is a path."""
+    if not picture.card:
+        return ""
+    return f"./{quote(picture.card, safe='/')}#{quote(picture.card_id, safe='')}"
+
+
+def of_hundred(probability: float) -> str:
+    """A probability as "97 %"; what is not certain is never "100 %"."""
+    return "over 99 %" if 0.995 <= probability < 1 else f"{100 * probability:.0f} %"
 
 
 def _markup(drawing: str) -> Markup:

@@ -187,6 +187,7 @@ def _pooled(folds: Sequence[Run]) -> PooledRun:
         curves=Curves(
             training=_mean_curve([run.curves.training for run in folds]),
             validation=_mean_curve([run.curves.validation for run in folds]),
+            validation_loss=_mean_curve([run.curves.validation_loss for run in folds]),
             last_step=max(run.curves.last_step for run in folds),
         ),
         folds=tuple(folds),

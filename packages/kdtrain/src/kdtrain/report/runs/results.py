@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kdtrain.evaluation.bootstrap import Unit
+from kdtrain.report.runs.class_curves import ClassCurve, class_curves
 from kdtrain.report.runs.collect import Collection
 from kdtrain.report.runs.folds import PooledRun
 from kdtrain.report.runs.groups import RunGroup, group_runs
 from kdtrain.report.runs.probabilities import Probabilities, probabilities_of
 from kdtrain.report.runs.scoring import Estimate, GroupScores, difference, estimate, score_group
-from kdtrain.shards.models import magnification_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Results:
         samples: Scores by tissue region, as in the paper; by (method, magnification).
         patients: Scores by patient, whose probabilities are the mean over the patient's regions.
         probabilities: How far a group's probabilities may be believed, by (method, magnification).
+        curves: ROC and precision-recall curves of each class, by (method, magnification).
         unit: What the bootstrap drew.
         iterations: Draws.
     """
@@ -33,6 +34,7 @@ class Results:
     samples: Mapping[tuple[str, float], GroupScores]
     patients: Mapping[tuple[str, float], GroupScores]
     probabilities: Mapping[tuple[str, float], Probabilities]
+    curves: Mapping[tuple[str, float], tuple[ClassCurve | None, ...]]
     unit: Unit
     iterations: int
 
@@ -145,11 +147,7 @@ def results_of(collection: Collection, *, unit: Unit, iterations: int, seed: int
             )
             for group in groups
         },
+        curves={(group.method, group.magnification): class_curves(group) for group in groups},
         unit=unit,
         iterations=iterations,
     )
-
-
-def title_row(magnification: float) -> str:
-    """The row over those of a magnification, as in the paper's Table 4."""
-    return f"mag = {magnification_name(magnification)}"

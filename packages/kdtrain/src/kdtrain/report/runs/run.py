@@ -196,7 +196,7 @@ def read_evaluated(folder: Path, split: str, *, name: str, method: str) -> Run:
         parameters=parameters,
         chosen_step=step,
         sessions=tuple(RunFolder(folder).sessions()),
-        curves=read_curves(folder, metric=metric_of(record)),
+        curves=read_curves(folder, metric=metric_of(record), kept_step=step),
         calibrated_since=_temperature(folder, metrics["weights_sha256"]) not in (None, table.temperature),
     )
 
@@ -249,34 +249,43 @@ class Curves:
     Attributes:
         training: Mean over the logged steps of each epoch of the training loss.
         validation: The metric that chose the checkpoint, after each epoch; empty where nothing was validated.
+        validation_loss: The training's own loss on the validation split, after each epoch; likewise.
+        kept_epoch: The epoch after which the weights were kept, as the validations have it; None where none has.
         last_step: The last optimizer step that the log has; 0 where it has none.
     """
 
     training: Curve
     validation: Curve
     last_step: int
+    validation_loss: Curve = ()
+    kept_epoch: float | None = None
 
 
-def read_curves(run: Path, *, metric: str) -> Curves:
+def read_curves(run: Path, *, metric: str, kept_step: int) -> Curves:
     """Read a run's log; none of it is needed for anything but drawing, so a damaged line is passed over.
 
     Args:
         run: The run's folder.
         metric: Metric of the validation, as ``select_by`` names it.
+        kept_step: Optimizer step whose weights were kept.
     """
-    steps, validations = (
-        _entries(run / LOG_FILE, "step", "loss"),
-        _entries(run / LOG_FILE, "validation", metric),
+    log = _log(run / LOG_FILE)
+    steps, validations, losses_after = (
+        [entry for entry in log if entry.get("kind") == kind and _whole(entry, name)]
+        for kind, name in (("step", "loss"), ("validation", metric), ("validation", "loss"))
     )
     losses: dict[int, list[float]] = {}
     for entry in steps:
         losses.setdefault(entry["epoch"], []).append(entry["loss"])
     training = [(epoch + 1.0, math.fsum(values) / len(values)) for epoch, values in sorted(losses.items())]
     validation = [(entry["epoch"] + 1.0, entry[metric]) for entry in validations]
+    kept = (entry["epoch"] + 1.0 for entry in (*validations, *losses_after) if entry["step"] == kept_step)
     return Curves(
         training=thinned(training),
         validation=thinned(validation),
         last_step=max((entry["step"] for entry in (*steps, *validations)), default=0),
+        validation_loss=thinned([(entry["epoch"] + 1.0, entry["loss"]) for entry in losses_after]),
+        kept_epoch=next(kept, None),
     )
 
 
@@ -291,8 +300,8 @@ def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
 
 
-def _entries(path: Path, kind: str, metric: str) -> list[Mapping[str, Any]]:
-    """Lines of a kind that are whole: with step and epoch, and a number as the metric."""
+def _log(path: Path) -> list[Mapping[str, Any]]:
+    """Lines that are JSON objects."""
     if not path.exists():
         return []
     found: list[Mapping[str, Any]] = []
@@ -301,11 +310,12 @@ def _entries(path: Path, kind: str, metric: str) -> list[Mapping[str, Any]]:
             entry = parsed_json(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and entry.get("kind") == kind and _whole(entry, metric):
+        if isinstance(entry, dict):
             found.append(entry)
     return found
 
 
 def _whole(entry: Mapping[str, Any], metric: str) -> bool:
+    """Whether it has step and epoch, and a number as the metric."""
     counts = all(isinstance(entry.get(key), int) for key in ("step", "epoch"))
     return counts and isinstance(entry.get(metric), float | int)

@@ -12,7 +12,7 @@ by the spread over seeds, which is reported beside them and not mixed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +36,16 @@ METRICS: Mapping[str, str] = {
 }
 """Names in tables. The first four are the paper's (section 4.4): one against the rest, then the mean over classes; so
 defined, recall and balanced accuracy are the same number. Plain accuracy is the share of samples that are right."""
+
+
+OF_CLASS: Mapping[str, str] = {
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1-score",
+    "auc": "ROC AUC",
+}
+"""Names in tables of single classes. The accuracy of one class against the rest is left out: of a rare class it is high
+for a network that never answers it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +80,7 @@ class GroupScores:
         values: (S) of every seed.
         draws: (B) of the mean over the seeds; B is 0 where there are fewer than two units. NaN where undefined.
         intervals: (S) of every seed by itself.
+        of_class: By the names of OF_CLASS, of each class.
     """
 
     seeds: tuple[int, ...]
@@ -77,6 +88,7 @@ class GroupScores:
     values: Mapping[str, FloatArray]
     draws: Mapping[str, FloatArray]
     intervals: Mapping[str, tuple[Interval, ...]]
+    of_class: Mapping[str, tuple[Estimate, ...]]
 
     @property
     def n(self) -> int:
@@ -103,7 +115,8 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
     outcomes = [
         _by_network(run, one, outcomes_of(one, unit)) for run, one in zip(group.runs, items, strict=True)
     ]
-    values = [_metrics(score(one)) for one in outcomes]
+    scored = [score(one) for one in outcomes]
+    values = [_metrics(one) for one in scored]
     drawn = bootstrap(outcomes, iterations=iterations, seed=seed)
     draws = [_metrics(scores) for scores in drawn]
     first = group.runs[0]
@@ -114,7 +127,16 @@ def score_group(group: RunGroup, level: Level, *, unit: Unit, iterations: int, s
         values={name: np.array([float(one[name]) for one in values]) for name in METRICS},
         draws={name: np.mean([one[name] for one in draws], axis=0) for name in METRICS},
         intervals={name: tuple(interval(one[name]) for one in draws) for name in METRICS},
+        of_class={name: tuple(_of_class(name, scored, drawn)) for name in OF_CLASS},
     )
+
+
+def _of_class(name: str, scored: Sequence[Scores], drawn: Sequence[Scores]) -> Iterator[Estimate]:
+    """Class by class: the draws are many, and only their ends are kept."""
+    values_SK = np.array([one.per_class[name] for one in scored])
+    draws_BK = np.mean([one.per_class[name] for one in drawn], axis=0)
+    for number, values_S in enumerate(values_SK.T):
+        yield _estimate(values_S, values_S.mean(), draws_BK[:, number])
 
 
 def _by_network(run: Run, items: LevelItems, outcomes: Outcomes) -> Outcomes:

@@ -1,54 +1,15 @@
-"""Tables 1 and 2: how much tissue of which class is in which split, from the index of the shard set."""
+"""How much tissue of which class is in which split, from the index of the shard set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from kdtrain.errors import UsageError
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.tables.cells import ABSENT, count_cell
-from kdtrain.shards.error import ShardError
-from kdtrain.shards.index import Index, read_index
-from kdtrain.shards.locations import Location
+from kdtrain.shards.index import Index
 
 _USUAL = ("train", "val", "test", "dev")
 """Splits in the order of the paper's tables; others follow by name."""
-
-
-def find_index(given: Location | None, recorded: Sequence[Location], sha256: str) -> Index | None:
-    """The shard set that the runs were evaluated on.
-
-    Args:
-        given: ``--shards``.
-        recorded: Where it was when the runs were made.
-        sha256: SHA-256 of its index.
-
-    Returns:
-        None where ``given`` is None and it is in none of the recorded places.
-
-    Raises:
-        UsageError: ``given`` is no folder, or another set.
-        ShardError: ``given`` holds no shard set, or a damaged one.
-    """
-    if given is not None:
-        if isinstance(given, Path) and not given.is_dir():
-            raise UsageError(f"--shards {given} is no folder; give the folder of a shard set")
-        index = read_index(given)
-        if index.sha256 != sha256:
-            raise UsageError(
-                f"--shards {given} is the shard set {index.sha256[:12]}, but the runs were evaluated on "
-                f"{sha256[:12]}; give that one, or none"
-            )
-        return index
-    for folder in recorded:
-        try:
-            index = read_index(folder)
-        except (ShardError, UsageError, OSError):
-            continue
-        if index.sha256 == sha256:
-            return index
-    return None
 
 
 def data_table(index: Index) -> Table:
@@ -60,8 +21,8 @@ def data_table(index: Index) -> Table:
     columns = (*labelled, *unlabelled, *unions)
     spans = (("Labelled", len(labelled)), ("Unlabelled", len(unlabelled)), ("Sets", len(unions)))
     return Table(
-        name="table-1",
-        title="Table 1. The data",
+        name="counts",
+        title="Tissue samples of every class",
         caption=_caption(index, unions),
         corner="Class",
         columns=columns,
@@ -80,6 +41,7 @@ def data_table(index: Index) -> Table:
                 )
             ),
         ),
+        in_paper="Tables 1 and 2",
     )
 
 
@@ -101,7 +63,7 @@ def _total(index: Index, name: str, field: str) -> int:
 def _caption(index: Index, unions: Sequence[str]) -> str:
     parts = [f"{name} is {' and '.join(index.document.sets[name])}" for name in unions]
     return (
-        "Tissue samples of each class in every split (the paper's tables 1 and 2). Unlabelled splits carry no classes"
+        "Tissue samples of each class in every split. Unlabelled splits carry no classes"
         + "".join(f"; the set {part}" for part in parts)
         + "."
     )

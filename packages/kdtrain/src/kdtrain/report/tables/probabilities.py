@@ -32,7 +32,6 @@ def error_table(results: Results) -> Table:
         + " T divides the logits; above 1, the network had been too sure. It changes no sample's class."
         * calibrated
         + " 'kdtrain calibrate RUN' may make it less." * (not calibrated)
-        + _fitted_here(results)
         + _intervals(results, "; where chance would explain an ECE, from 0"),
         corner="Method",
         columns=("T", "before", "after", "by chance") if calibrated else ("ECE", "by chance"),
@@ -109,17 +108,6 @@ def probabilities_at(results: Results, group: RunGroup) -> Probabilities:
 
 def _found(results: Results) -> list[tuple[RunGroup, Probabilities]]:
     return [(group, probabilities_at(results, group)) for group in results.groups]
-
-
-def _fitted_here(results: Results) -> str:
-    """Then the numbers are of samples that the temperature was made for."""
-    titles = [group.title for group in results.groups if any(run.fitted_here for run in group.runs)]
-    named = ", ".join(titles)
-    return (
-        f" T of {named} was fitted on these very samples: after it, they look better than others."
-        if titles
-        else ""
-    )
 
 
 def _calibrated(found: Sequence[tuple[RunGroup, Probabilities]]) -> bool:

@@ -1,4 +1,4 @@
-"""The tables of every metric: 3 and 4 of the paper, and the same by patient.
+"""The tables of every metric, which are 3 and 4 of the paper, and the same by patient.
 
 In: Results. Out: Tables; None where the runs have nothing to fill one with.
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.runs.groups import RunGroup
-from kdtrain.report.runs.results import Results, title_row
+from kdtrain.report.runs.results import Results
 from kdtrain.report.runs.scoring import METRICS, estimate
 from kdtrain.report.tables.cells import ABSENT, difference_cell, digits_for, estimate_cell, with_best
 from kdtrain.shards.models import magnification_name
@@ -32,14 +32,14 @@ DIFFERENCES: Mapping[str, str] = {
 
 
 def teacher_table(results: Results) -> Table | None:
-    """Table 3: every metric of the teacher."""
+    """Every metric of the teacher."""
     teachers = [group for group in results.groups if group.phase == "teacher"]
     if not teachers:
         return None
     digits = digits_for(results.scores(teachers[0]).n)
     return Table(
-        name="table-3",
-        title="Table 3. The teacher",
+        name="teacher-metrics",
+        title="Every metric of the teacher",
         caption=_caption(results),
         corner="Metric",
         columns=tuple(f"{group.method} {magnification_name(group.magnification)}" for group in teachers),
@@ -50,17 +50,18 @@ def teacher_table(results: Results) -> Table | None:
             )
             for metric, title in METRICS.items()
         ),
+        in_paper="Table 3",
     )
 
 
 def methods_table(results: Results) -> Table | None:
-    """Table 4: every metric of every method at every magnification, the best of each row in bold."""
+    """Every metric of every method at every magnification, the best of each row in bold."""
     if not results.compared:
         return None
     digits = digits_for(results.scores(results.compared[0]).n)
     rows = []
     for magnification in results.magnifications:
-        rows.append(Row(heading=title_row(magnification)))
+        rows.append(Row(heading=magnification_name(magnification)))
         groups = [results.group(method, magnification) for method in results.methods]
         for metric, title in METRICS.items():
             cells = [_measured(results, group, metric, digits) for group in groups]
@@ -69,12 +70,13 @@ def methods_table(results: Results) -> Table | None:
         len(results.methods) > 1
     )
     return Table(
-        name="table-4",
-        title="Table 4. All methods",
+        name="all-methods",
+        title="Every metric of every method",
         caption=_caption(results) + best,
         corner="Metric",
         columns=results.methods,
         rows=tuple(rows),
+        in_paper="Table 4",
     )
 
 
@@ -164,7 +166,7 @@ def _table(results: Results, pairs: Sequence[tuple[RunGroup, RunGroup]], *, name
     for magnification in results.magnifications:
         there = [(group, other) for group, other in pairs if group.magnification == magnification]
         if there:
-            rows.append(Row(heading=title_row(magnification)))
+            rows.append(Row(heading=magnification_name(magnification)))
         rows += [Row(heading=group.method, cells=_cells(results, group, other)) for group, other in there]
     means = any(len(group.runs) > 1 for pair in pairs for group in pair)
     return Table(

@@ -35,8 +35,8 @@ def shapes_table(results: Results) -> Table:
         name="shapes",
         title="Every shape by its price",
         caption="GFLOPs of a forward pass, beside those of stride 32 at full width at the same magnification and "
-        f"beside the teacher's; then percent, as in the other tables. {ABBREVIATIONS} Bold: on the front of figure 3, "
-        "where nothing that costs no more is better.",
+        f"beside the teacher's; then percent, as in the other tables. {ABBREVIATIONS} Bold: on the front of accuracy "
+        "against cost, where nothing that costs no more is better.",
         corner="Network",
         columns=(
             *["Shape"] * unsaid,
