@@ -60,7 +60,9 @@ _RUN = f"""axe.run(document, {{
   rule: rule.id, places: rule.nodes.length, impact: rule.impact, help: rule.help,
   example: rule.nodes[0].target.join(" "), why: rule.nodes[0].failureSummary,
 }}))])))"""
-_STILL = "new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 150))"
+_STILL = (
+    "new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 150))"
+)
 
 
 @dataclass
@@ -100,7 +102,9 @@ def main() -> int:
         }
     version = source[: source.index("\n")].strip("/*! ")
     if options.json:
-        print(json.dumps({"axe": version, "pages": {page: vars(one) for page, one in found.items()}}, indent=1))
+        print(
+            json.dumps({"axe": version, "pages": {page: vars(one) for page, one in found.items()}}, indent=1)
+        )
     else:
         print(report(found, version))
     return int(any(one.violations for one in found.values()))
@@ -123,7 +127,9 @@ def looked_at(tab: Browser, address: str, source: str, save: Path | None, name: 
             found.add(seen, tab.ask(_RUN))
             if save is not None:
                 save.mkdir(parents=True, exist_ok=True)
-                (save / f"{name}-{seen.replace(', ', '-').replace(' ', '-')}.png").write_bytes(tab.screenshot())
+                (save / f"{name}-{seen.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
+                    tab.screenshot()
+                )
     return found
 
 
@@ -159,7 +165,11 @@ def report(found: dict[str, Found], version: str) -> str:
     lines.append(markdown_table(["page", "states", "broken rules", "left to a person"], rows))
     for page, one in found.items():
         for rule, kept in one.violations.items():
-            lines += ["", f"{page}: {rule} ({kept['impact']}): {kept['help']}", f"  in: {'; '.join(kept['states'])}"]
+            lines += [
+                "",
+                f"{page}: {rule} ({kept['impact']}): {kept['help']}",
+                f"  in: {'; '.join(kept['states'])}",
+            ]
             lines += [f"  at: {kept['example']}", f"  {' '.join(kept['why'].split())}"]
     return "\n".join(lines)
 
