@@ -113,6 +113,8 @@ def main() -> int:
 def looked_at(tab: Browser, address: str, source: str, save: Path | None, name: str) -> Found:
     """All states of a page."""
     found = Found()
+    # A page that remembers which theme was shown would show it again.
+    tab.call("Page.addScriptToEvaluateOnNewDocument", source="try { localStorage.clear(); } catch {}")
     for scheme, (width, height) in product(SCHEMES, WINDOWS):
         tab.open(
             address,

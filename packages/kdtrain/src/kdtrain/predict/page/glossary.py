@@ -49,7 +49,7 @@ TERMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Focus",
-        "Fine structure over coarse: 0.6 to 1 in sharp H&E, 0.4 blurred by 1 µm, 0.26 by 2 µm. Mucus and fat have less.",
+        "Fine structure over coarse: 0.6 to 1 in sharp H&E, 0.4 blurred by 1 µm, 0.26 by 2 µm. Mucus, fat: less.",
     ),
     (
         "Ink, folds, bubbles",
