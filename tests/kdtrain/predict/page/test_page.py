@@ -215,7 +215,7 @@ def test_the_page_begins_with_the_class_of_the_slide(tree: Element) -> None:
     ]
     chosen = [option.text for name in ("class", "method") for option in tree.by_id(name).all("option")
               if "selected" in option.attributes]  # fmt: skip
-    assert chosen == ["inflamed", "Occlusion: what is missed when hidden"]
+    assert chosen == ["inflamed", "Occlusion (by hiding places)"]
     page = slide_page()
     cam_only = tuple(replace(view, maps=view.maps[:1]) for view in page.regions)
     assert data_of(replace(page, regions=cam_only))["firstChoice"] == {"method": "grad-cam", "classIndex": 1}

@@ -125,7 +125,11 @@ def _template() -> Template:
     )
     environment.filters["unbroken"] = _unbroken
     environment.globals.update(
-        measures=trust.measures, percent=words.percent, sentences=words.sentences, size=words.size
+        figure=trust.figure,
+        measures=trust.measures,
+        percent=words.percent,
+        sentences=words.sentences,
+        size=words.size,
     )
     return environment.get_template("page.html")
 

@@ -94,7 +94,7 @@ def _likeness(page: SlidePage) -> Check:
 def _maps(page: SlidePage) -> Check:
     known = [(view.prediction.index, view.agreement) for view in page.regions if view.agreement is not None]
     apart = [(index, value) for index, value in known if value < DISAGREE]
-    values = [_figure(value) for _, value in sorted(known, key=lambda one: one[1])]
+    values = [figure(value) for _, value in sorted(known, key=lambda one: one[1])]
     if not known:
         return Check(title="Maps not compared", state="unknown", said=(_uncompared(page),))
     span = values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
@@ -102,14 +102,15 @@ def _maps(page: SlidePage) -> Check:
         said = f"Occlusion and Grad-CAM put a region's places in much the same order (agreement {span}; 1 is the same)."
         return Check(title="The maps agree", state="fine", said=(said,))
     if len(apart) <= _NAMED:
-        places = ", ".join(f"region {index} ({_figure(value)})" for index, value in apart)
+        places = ", ".join(f"region {index} ({figure(value)})" for index, value in apart)
     else:
         places = regions_named([index for index, _ in apart])
     said = f"Do not believe where they point in {places}; 1 is agreement, 0 is chance."
     return Check(title="The maps disagree", state="caution", said=(said,))
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """An agreement as people write it: 0.71, never -0.00."""
     return f"{round(value, 2) + 0.0:.2f}"
 
 

@@ -20,8 +20,8 @@ CALIBRATED = {
 """Whether confidence may be taken at its word."""
 
 CHOICES: dict[Method, str] = {
-    "occlusion": "Occlusion: what is missed when hidden",
-    "grad-cam": "Grad-CAM: what counted inside the network",
+    "occlusion": "Occlusion (by hiding places)",
+    "grad-cam": "Grad-CAM (from inside)",
 }
 """What the ways of making a map are called where one is chosen."""
 
@@ -75,7 +75,7 @@ def facts(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid]
         ("Network", page.bundle),
         ("Magnification", f"{number(slide.magnification)}x is what the network saw"),
         ("Computed by", page.backend),
-        *([("Confidence", page.probabilities)] if page.probabilities else []),
+        *([("Confidence values", page.probabilities)] if page.probabilities else []),
         ("Slide", _slide(slide)),
         ("Read by", slide.reader),
         (
