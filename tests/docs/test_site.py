@@ -46,6 +46,16 @@ def test_a_column_without_a_heading_heads_the_rows(site: ModuleType) -> None:
     assert site.with_heads_of_rows(plain + bare + plain) == plain + headed + plain
 
 
+def test_no_column_but_the_first_lacks_a_heading() -> None:
+    """A screen reader says a cell's heading with it; the first column may be the rows' own."""
+    heads = re.compile(r"^\|.*\|(?=\n\|[-:| ]+\|$)", re.MULTILINE)
+    found = [
+        (page.name, head) for page in pages() for head in heads.findall(page.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 20
+    assert [each for each in found if "" in [cell.strip() for cell in each[1].split("|")[2:-1]]] == []
+
+
 def test_the_search_is_named(site: ModuleType) -> None:
     """The theme's dialog gets a name, and what lies in it keeps its own attributes."""
     page = '<div class="md-search" role="dialog"><div class="md-search__form"></div></div>'
