@@ -11,9 +11,6 @@ from typing import Literal
 
 from kdtrain.bundle.stain import StainNumber
 
-QualityNumber = Literal["focus", "ink", "folds", "bubbles"]
-"""How good tissue is to see; slideprep's names for what its builds measure."""
-
 Stage = Literal["open", "magnification", "tissue", "read", "outside", "memory", "network", "crash"]
 
 
@@ -38,6 +35,10 @@ class FastPrice:
     largest: float
     probabilities_level0: tuple[float, ...]
     probabilities_fast: tuple[float, ...]
+
+
+QualityNumber = Literal["focus", "ink", "folds", "bubbles"]
+"""How good tissue is to see; slideprep's names for what its builds measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
