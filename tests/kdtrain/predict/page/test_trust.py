@@ -40,6 +40,15 @@ def test_all_is_well() -> None:
     ]
 
 
+def test_a_slide_without_regions_is_not_called_good() -> None:
+    """Where nothing could be looked at, every check but that of the training says so."""
+    assert [(check.state, check.title) for check in checks(page())][1:] == [
+        ("unknown", "Not compared with the slides it was trained on"),
+        ("unknown", "Maps not compared"),
+        ("unknown", "Quality not measured"),
+    ]
+
+
 def test_synthetic_training_comes_first() -> None:
     """A network of drawn slides says so before all else."""
     first = found(TRAINING, replace(page(GOOD), synthetic=True))
@@ -80,6 +89,8 @@ def test_maps_disagree_below_a_limit(values: tuple[float | None, ...], state: st
     check = found(MAPS, replace(given, regions=views))
     assert DISAGREE == 0.4
     assert (check.state, words in check.said[0]) == (state, True), check
+    some = [value is not None for value in values]
+    assert check.said[1:] == (("Not compared: region 1.",) if some == [True, False] else ())
 
 
 def test_maps_that_cannot_be_compared_say_why() -> None:

@@ -7,7 +7,7 @@ file. A check that was passed is said as well: silence would not tell it from on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,30 +87,42 @@ def _likeness(page: SlidePage) -> Check:
         said.append(f"{named[:1].upper()}{named[1:]}: see the table of regions.")
     if said:
         return Check(title="Unlike the slides it was trained on", state="caution", said=tuple(said))
-    fine = "Magnification, field size and stain lie within theirs."
+    if not slide.regions:
+        said_of_none = "There is no region whose size and stain could be."
+        return Check(
+            title="Not compared with the slides it was trained on", state="unknown", said=(said_of_none,)
+        )
+    fine = "Nothing that was compared (magnification, field size, stain) lies beyond theirs."
     return Check(title="Like the slides it was trained on", state="fine", said=(fine,))
 
 
 def _maps(page: SlidePage) -> Check:
     known = [(view.prediction.index, view.agreement) for view in page.regions if view.agreement is not None]
     apart = [(index, value) for index, value in known if value < DISAGREE]
-    values = [figure(value) for _, value in sorted(known, key=lambda one: one[1])]
+    rest = [view.prediction.index for view in page.regions if view.agreement is None]
     if not known:
         return Check(title="Maps not compared", state="unknown", said=(_uncompared(page),))
-    span = values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+    more = (f"Not compared: {regions_named(rest)}.",) if rest else ()
     if not apart:
+        span = _span([value for _, value in known])
         said = f"Occlusion and Grad-CAM put a region's places in much the same order (agreement {span}; 1 is the same)."
-        return Check(title="The maps agree", state="fine", said=(said,))
+        return Check(title="The maps agree", state="fine", said=(said, *more))
     if len(apart) <= _NAMED:
         places = ", ".join(f"region {index} ({figure(value)})" for index, value in apart)
     else:
         places = regions_named([index for index, _ in apart])
     said = f"Do not believe where they point in {places}; 1 is agreement, 0 is chance."
-    return Check(title="The maps disagree", state="caution", said=(said,))
+    return Check(title="The maps disagree", state="caution", said=(said, *more))
+
+
+def _span(values: Sequence[float]) -> str:
+    """From the lowest to the highest, or the one that there is."""
+    low, high = figure(min(values)), figure(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def figure(value: float) -> str:
-    """An agreement as people write it: 0.71, never -0.00."""
+    """An agreement or a focus as people write it: 0.71, never -0.00."""
     return f"{round(value, 2) + 0.0:.2f}"
 
 
@@ -131,7 +143,7 @@ def _quality(page: SlidePage) -> Check:
     poor = [(region, faults) for region in regions if (faults := list(_faults(region)))]
     if not poor:
         sharp = [region.quality["focus"] for region in regions if region.quality["focus"] is not None]
-        focus = f"focus {min(sharp):.2f} or more" if sharp else "no tissue to measure focus on"
+        focus = f"focus {_span(sharp)}" if sharp else "no tissue to measure focus on"
         said = f"No region has much ink, folds or bubbles; {focus}."
         return Check(title="Regions are good to see", state="fine" if sharp else "unknown", said=(said,))
     if len(poor) <= _NAMED:
