@@ -58,7 +58,7 @@ def test_synthetic_training_comes_first() -> None:
 
 def test_what_lies_outside_is_named() -> None:
     """The slide's sentences, then those of up to three regions; of more, their numbers."""
-    given = page(GOOD, GOOD, GOOD, GOOD, outside=("it was scanned at 40x",))
+    given = page(GOOD, GOOD, GOOD, GOOD, outside=("it was scanned at 40x", "it has no mpp."))
     odd = tuple(replace(region, outside=("its stain is darker",)) for region in given.prediction.regions)
 
     def of(regions: Any) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def test_what_lies_outside_is_named() -> None:
         assert (check.state, check.title) == ("caution", "Unlike the slides it was trained on")
         return check.said
 
-    assert of(given.prediction.regions) == ("The slide: it was scanned at 40x.",)
+    assert of(given.prediction.regions) == ("The slide: it was scanned at 40x; it has no mpp.",)
     assert of((*given.prediction.regions[:3], odd[3]))[1:] == ("Region 3: its stain is darker.",)
     assert of(odd)[1:] == ("Regions 0, 1, 2, 3: see the table of regions.",)
 

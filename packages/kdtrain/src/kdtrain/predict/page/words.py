@@ -53,8 +53,8 @@ def size(width: float, height: float, mpp: float | None) -> str:
 
 
 def sentences(parts: Sequence[str]) -> str:
-    """One after the other, each with its full stop."""
-    return " ".join(ended(part) for part in parts)
+    """As one, since each begins small: with semicolons between and a full stop at the end."""
+    return ended("; ".join(part.removesuffix(".") for part in parts))
 
 
 def ended(sentence: str) -> str:
