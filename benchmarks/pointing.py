@@ -37,8 +37,10 @@ from _common import machine, machine_line, markdown_table
 from _focal import FocalRegion, Target, focal_regions
 
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
+from kdtrain.predict.explain.agreement import agreement, tissue_blocks
 from kdtrain.predict.explain.heat_map import HeatMap
 from kdtrain.predict.explain.regions import explain_region
+from kdtrain.predict.page.trust import DISAGREE
 from kdtrain.training.trained import Trained, load_trained
 from slideprep.synthetic.dataset import make_slides
 from slideprep.synthetic.lesion import LesionSize
@@ -68,6 +70,9 @@ class Score:
     """The peak lies in a lesion."""
     near: bool
     """The peak lies at most one cell of the network's feature map from one."""
+    agreement: float
+    """Rank correlation of the region's two maps, as the page of ``kdtrain predict`` says it; not a number where there
+    is none."""
     mass: float
     """Share of the map's positive part that lies in lesions; not a number where nothing is positive."""
     area: float
@@ -145,6 +150,7 @@ def score_region(one: Trained, region: FocalRegion, control: str, budget: int) -
         relu=False,
         inference=inference,
     )
+    agreed = _agreement(maps, target)
     for heat_map in maps:
         distance = target.distance_at(*heat_map.peak())
         yield Score(
@@ -157,11 +163,22 @@ def score_region(one: Trained, region: FocalRegion, control: str, budget: int) -
             called=int(inference.logits_BK[0].argmax()) == class_index,
             hit=distance == 0,
             near=distance <= network.output_stride,
+            agreement=agreed,
             mass=mass_inside(heat_map, target),
             area=float(target.inside[target.tissue].mean()),
             area_near=float((target.distance <= network.output_stride)[target.tissue].mean()),
             area_region=float(target.inside.mean()),
         )
+
+
+def _agreement(maps: Sequence[HeatMap], target: Target) -> float:
+    """Of Grad-CAM cut off at 0, as predict shows it, with occlusion."""
+    if len(maps) < len(METHODS):
+        return float("nan")
+    cut = replace(maps[0], values=np.maximum(maps[0].values, 0))
+    rows, columns = target.pixels.shape[:2]
+    found = agreement(cut, maps[1], width=columns, height=rows, tissue=tissue_blocks(target.pixels))
+    return float("nan") if found is None else found
 
 
 def mass_inside(heat_map: HeatMap, target: Target) -> float:
@@ -186,6 +203,8 @@ def report(scores: Sequence[Score], given: argparse.Namespace) -> str:
         markdown_table(*pointing_table(scores)),
         "",
         markdown_table(*class_table(scores)),
+        "",
+        markdown_table(*agreement_table(scores)),
         "",
         markdown_table(*difference_table(scores)),
     ]
@@ -219,6 +238,19 @@ def class_table(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
         shown = ", ".join(f"{100 * np.mean(hits):.0f}" for hits in each)
         rows.append([network, method, *(_percent(part, "hit") for part in parts), shown])
     return header, rows
+
+
+def agreement_table(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: hits of the trained networks where their maps disagree by the page's limit, and where not."""
+    rows = []
+    for network, method, own in _trained(scores):
+        parts = [
+            [s for s in own if s.agreement < DISAGREE],
+            [s for s in own if s.agreement >= DISAGREE],
+        ]
+        if all(parts):
+            rows.append([network, method, *(f"{len(part)}: {_percent(part, 'hit')}" for part in parts)])
+    return ["network", "map", f"maps agree below {DISAGREE:g}: hits", "above: hits"], rows
 
 
 def difference_table(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:

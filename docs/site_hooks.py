@@ -1,4 +1,4 @@
-"""What the site needs beyond mkdocs.yml: the repository's files that are in it, and no roles of Sphinx's.
+"""What the site needs beyond mkdocs.yml: the repository's files that are in it, no roles of Sphinx's, heads of rows.
 
 The site has the folders of the repository, ``docs/`` one among them, so a link between two pages that works on the
 repository's web view works in the site as it stands, and nothing is rewritten.
@@ -22,6 +22,7 @@ IN_THE_SITE = (
     "docs/**/*.md",
     "docs/*.svg",
     "docs/site.css",
+    "docs/site.js",
     "docs/iframe-worker.js",
     "shards/*.md",
     "benchmarks/README.md",
@@ -30,6 +31,13 @@ IN_THE_SITE = (
 """Patterns, from the repository's root: the pages, and the files that they show or link to."""
 
 _ROLE = re.compile(r":(?:py:)?(?:attr|class|data|exc|func|meth|mod|obj):<code>(~?)([\w.]+)</code>")
+
+
+_UNNAMED = {
+    "md-search": 'aria-label="Search"',
+    "md-search__scrollwrap": 'role="region" aria-label="What was found"',
+}
+"""Parts of the theme by their class, and what they lack."""
 
 
 def site_paths(root: Path) -> list[str]:
@@ -48,6 +56,23 @@ def without_roles(html: str) -> str:
     return _ROLE.sub(name_alone, html)
 
 
+def with_heads_of_rows(html: str) -> str:
+    """A page whose tables with an empty first heading have their first column as headings: of rows."""
+
+    def headed(table: re.Match[str]) -> str:
+        rows = table[0].replace("<th></th>", "<td></td>", 1)
+        return re.sub(r"(<tr>\s*)<td>(.+?)</td>", r'\1<th scope="row">\2</th>', rows)
+
+    return re.sub(r"<table>\s*<thead>\s*<tr>\s*<th></th>.*?</table>", headed, html, flags=re.DOTALL)
+
+
+def with_names(page: str) -> str:
+    """A whole page whose search has a name: the theme gives none to its dialog, nor to the list of what was found."""
+    for box, given in _UNNAMED.items():
+        page = page.replace(f'<div class="{box}"', f'<div class="{box}" {given}')
+    return page
+
+
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """MkDocs asks which files there are: those of the theme, and ours from the whole repository."""
     from mkdocs.structure.files import (
@@ -62,4 +87,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_content(html: str, **_: Any) -> str:
     """MkDocs hands over each page as HTML."""
-    return without_roles(html)
+    return with_heads_of_rows(without_roles(html))
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """MkDocs hands over each whole page, the theme's parts with it."""
+    return with_names(output)

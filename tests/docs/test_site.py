@@ -38,6 +38,33 @@ def test_a_role_becomes_code(site: ModuleType, html: str, shown: str) -> None:
     assert site.without_roles(html) == shown
 
 
+def test_a_column_without_a_heading_heads_the_rows(site: ModuleType) -> None:
+    """Where a table's first heading is empty, the first cell of each row heads it; other tables stay as they are."""
+    bare = "<table>\n<thead>\n<tr>\n<th></th>\n</tr>\n</thead>\n<tbody>\n<tr>\n<td>x</td>\n<td>1</td>\n</tr>\n</table>"
+    headed = bare.replace("<td>x</td>", '<th scope="row">x</th>').replace("<th></th>", "<td></td>")
+    plain = bare.replace("<th></th>", "<th>name</th>")
+    assert site.with_heads_of_rows(plain + bare + plain) == plain + headed + plain
+
+
+def test_no_column_but_the_first_lacks_a_heading() -> None:
+    """A screen reader says a cell's heading with it; the first column may be the rows' own."""
+    heads = re.compile(r"^\|.*\|(?=\n\|[-:| ]+\|$)", re.MULTILINE)
+    found = [
+        (page.name, head) for page in pages() for head in heads.findall(page.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 20
+    assert [each for each in found if "" in [cell.strip() for cell in each[1].split("|")[2:-1]]] == []
+
+
+def test_the_search_is_named(site: ModuleType) -> None:
+    """The theme's dialog gets a name, and what lies in it keeps its own attributes."""
+    page = '<div class="md-search" role="dialog"><div class="md-search__form"></div></div>'
+    named = (
+        '<div class="md-search" aria-label="Search" role="dialog"><div class="md-search__form"></div></div>'
+    )
+    assert site.with_names(page) == named
+
+
 def test_every_role_in_the_packages_is_known(site: ModuleType) -> None:
     """No docstring has a role that the site would show raw."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("packages/*/src/**/*.py"))

@@ -537,6 +537,15 @@ def test_explanations_lie_beside_the_tables(made: Made, tmp_path: Path) -> None:
         ),
     }
     assert files(tmp_path / "a") == files(tmp_path / "b")
+    # Each region is as good to see as the set's table says of it, and the page says what was measured.
+    document = json.loads((tmp_path / "a" / "predictions.json").read_text("utf-8"))
+    quality = {region["key"]: region["quality"] for region in document["slides"][0]["regions"]}
+    told = {row["key"]: row for row in rows(made.shards / "regions.csv") if row["slide"] == "slide-0.svs"}
+    assert quality == {
+        key: {name: float(row[name]) if row[name] else None for name in ("focus", "ink", "folds", "bubbles")}
+        for key, row in told.items()
+    }
+    assert "Quality not measured" not in (folder / "page.html").read_text("utf-8")
     assert unshared(tmp_path, usual_umask()) == {}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from e2e.builds import failures, slideprep, write_labels, write_png
 from fixtures.real_data import real
 from fixtures.slides import half_zero_tile, picture, write_svs
 from fixtures.tars import members
-from slideprep import Extraction, OpenedSlide, ReadSettings
+from slideprep import OpenedSlide, ReadSettings, RegionImages
 from slideprep.errors import SlideReadError
+from slideprep.preview.model import QUALITY
 from slideprep.tissue.annotation_files import regions_geojson
 from slideprep.units import Box
 
@@ -119,7 +121,7 @@ def stored(out: Path) -> Images:
     return found
 
 
-def read(extraction: Extraction) -> Images:
+def read(extraction: Iterable[RegionImages]) -> Images:
     """Every image of an extraction."""
     return {
         (f"{magnification:g}x", region.key): image.encoded
@@ -128,20 +130,37 @@ def read(extraction: Extraction) -> Images:
     }
 
 
+def told(out: Path) -> dict[str, list[float | None]]:
+    """What regions.csv says of every region that was written: focus, ink, folds, bubbles."""
+    with (out / "regions.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["status"] == "written"]
+    return {row["key"]: [float(row[name]) if row[name] else None for name in QUALITY] for row in rows}
+
+
 def settings_of(out: Path) -> ReadSettings:
     """The settings of a set, from its index alone."""
     return ReadSettings.of_config(json.loads((out / "index.json").read_text())["config"])
 
 
 def assert_same(slide: OpenedSlide, out: Path, **options: Any) -> None:
-    """All magnifications together, each alone, and beside pictures for people, the images are the set's."""
+    """All magnifications together, each alone, and beside pictures for people, the images are the set's.
+
+    At the lowest alone, a region is measured as the set's was, though the highest magnification is not made.
+    """
     settings, expected = settings_of(out), stored(out)
     assert expected, "the set holds no image"
     assert read(package.extract(slide, settings, **options)) == expected
+    lowest = min(settings.magnifications)
     for magnification in settings.magnifications:
-        alone = package.extract(slide, settings, magnifications=[magnification], **options)
+        alone = list(
+            package.extract(
+                slide, settings, magnifications=[magnification], quality=magnification == lowest, **options
+            )
+        )
         name = f"{magnification:g}x"
         assert read(alone) == {key: data for key, data in expected.items() if key[0] == name}
+    measured = {region.key: region.quality for region in alone}
+    assert {key: [getattr(one, name) for name in QUALITY] for key, one in measured.items()} == told(out)
     pictured = package.extract(slide, settings, also=[0.7, 40.0], **options)
     assert read(pictured) == expected
 

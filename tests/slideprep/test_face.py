@@ -341,6 +341,15 @@ def test_fast_reads_the_coarsest_level_that_is_fine_enough(
             assert np.abs(a.pixels.astype(int) - b.pixels).mean() < 4
 
 
+def test_quality_is_measured_where_the_level_read_is_fine_enough(svs: Path) -> None:
+    """Unasked, nothing is measured; from level 1 the settings' 10x can be made of a 20x scan, from level 2 not."""
+    assert only(svs).quality is None
+    quality = only(svs, magnifications=[2.5], quality=True).quality
+    assert quality is not None and (quality.ink, quality.folds) == (0, 0)
+    assert only(svs, magnifications=[10], fast=True, quality=True).quality is not None
+    assert only(svs, magnifications=[5], fast=True, quality=True).quality is None
+
+
 def test_fast_puts_every_pixel_of_a_level_in_its_place(tmp_path: Path) -> None:
     """Where an image pixel is a pixel of the level, the image is the level, shifted to the region's corner."""
     svs = write_svs(tmp_path / "a.svs", picture(640, 512), levels=3)

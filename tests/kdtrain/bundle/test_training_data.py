@@ -56,12 +56,21 @@ def test_the_training_images_lie_inside():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("density_green", 0.50), ("density_green", 0.40), ("hue_blue", 0.27), ("tissue_share", 0.9)],
+    ("name", "value", "seen_as"),
+    [
+        ("density_green", 0.50, "its stain is darker"),
+        ("density_green", 0.40, "its stain is paler"),
+        ("hue_blue", 0.27, "its stain has another colour"),
+        ("tissue_share", 0.9, "more of it is stained"),
+    ],
 )
-def test_another_stain_is_called_outside(name, value):
-    """Two standard deviations (0.028) beyond the 1st and 99th percentile (0.02 from the mean) are too many."""
+def test_another_stain_is_called_outside(name, value, seen_as):
+    """Two standard deviations (0.028) beyond the 1st and 99th percentile (0.02 from the mean) are too many.
+
+    The sentence begins with what a person sees of it.
+    """
     (sentence,) = outside(**{name: value})
+    assert sentence.startswith(f"{seen_as} than in training: ")
     assert f"{value:.3f}" in sentence
     assert ("above" in sentence) is (value > INSIDE[name])
 

@@ -16,6 +16,7 @@ from PIL import Image
 from fixtures.browser import opened
 from fixtures.devtools import browser
 from fixtures.html_tree import Element, parse
+from fixtures.reading_aloud import landmarks, misnamed, name_of, repeated_landmarks
 from slideprep.preview.model import PreviewQuality
 from slideprep.preview.page import (
     PreviewRegion,
@@ -177,6 +178,25 @@ def test_missing_thumbnail_shows_the_reason() -> None:
     assert card.all("img") == []
     assert "file is truncated" in card.one("span", "no-image").text
     assert card.one("div", "marks").text == "Failed"
+
+
+def test_what_is_seen_is_heard_and_parts_are_told_apart() -> None:
+    """Every control's name holds the words seen in it, no two landmarks sound alike, what scrolls can be reached."""
+    columns = PreviewTable(caption="Slides by split", header=("Class", "train"), rows=(("Normal", "1"),))
+    broken = slide("b", thumbnail_jpeg=None, regions=(), failures=("file is truncated",))
+    root = page(slide("a"), broken, slide("c", mpp=None), table=columns, settings={"tissue": "auto"})
+    assert (misnamed(root), repeated_landmarks(root)) == ([], [])
+    names = {name_of(link, root) for card in cards(root) for link in card.all("a", "frame")}
+    assert names == {
+        "Enlarge overview of a, 1 region outlined, scale bar 200 µm",
+        "Enlarge b No image file is truncated",
+        "Enlarge overview of c, 1 region outlined",
+    }
+    tables = [("region", "Slides by split"), ("region", "Regions of a"), ("region", "Regions of c")]
+    assert set(tables) < set(landmarks(root))
+    scrolled = [box for box in root.all("div") if box.attributes.get("class") in ("scroll", "about")]
+    assert len(scrolled) == 5
+    assert all((box.attributes["role"], box.attributes["tabindex"]) == ("region", "0") for box in scrolled)
 
 
 def test_thumbnail_is_embedded_unchanged() -> None:

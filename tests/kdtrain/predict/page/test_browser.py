@@ -126,6 +126,7 @@ def test_a_peak_of_the_map_lies_where_its_cell_is(
 ) -> None:
     """The map's change of the picture has its centre at the planted cell, at every zoom and pixel density."""
     show(tab, address, ratio=ratio)
+    choose(tab, "method", "grad-cam")
     for key in ["r", "]", "]", "]", "]", *keys]:
         tab.key(key)
     assert settled(tab)["opacity"] == 1
@@ -247,6 +248,7 @@ def test_fingers_drag_and_pinch(tab: Browser, address: str) -> None:
 def test_opacity_goes_down_to_nothing(tab: Browser, address: str) -> None:
     """At 100 % the peak has a colour of the table's end, at 0 % the picture is as without a map; the slider follows."""
     show(tab, address)
+    choose(tab, "method", "grad-cam")
     tab.key("r")
     for _ in range(4):
         tab.key("]")
@@ -275,6 +277,8 @@ def choose(tab: Browser, name: str, value: str) -> None:
 def test_class_and_method_choose_the_map(tab: Browser, address: str) -> None:
     """Another class shows another map with its own legend; a method that says "against" has a legend with two ends."""
     show(tab, address)
+    assert settled(tab)["method"] == "occlusion"
+    choose(tab, "method", "grad-cam")
     tab.key("r")
     settled(tab)
     first = pixel(tab, *PEAK)
@@ -293,7 +297,7 @@ def test_class_and_method_choose_the_map(tab: Browser, address: str) -> None:
         "1",
     ]
     assert tab.ask("document.getElementById('against').textContent") == "← against inflamed"
-    assert "the log-odds of inflamed lose" in tab.ask("document.getElementById('meaning').textContent")
+    assert "how much less sure of inflamed" in tab.ask("document.getElementById('meaning').textContent")
     assert tab.ask("document.getElementById('partly').textContent") == "1 of 2 regions have this map."
     choose(tab, "class", "0")
     settled(tab)
@@ -303,6 +307,7 @@ def test_class_and_method_choose_the_map(tab: Browser, address: str) -> None:
 def test_each_region_may_show_its_own_class(tab: Browser, address: str) -> None:
     """The last choice shows region 0's map of "inflamed" and region 1's of "normal", each where its cell is."""
     show(tab, address)
+    choose(tab, "method", "grad-cam")
     tab.key("r")
     own = (2400 + 64.5 * 4, 1600 + 64.5 * 4)
     choose(tab, "class", "0")
@@ -348,8 +353,8 @@ def test_a_place_is_read_off(tab: Browser, address: str) -> None:
         [PEAK[0] / 2000, PEAK[1] / 2000], abs=0.002
     )
     assert words[2] == "region 0"
-    assert float(words[3].removeprefix("Grad-CAM ")) > 0.95
-    assert float(words[4].removeprefix("Occlusion ")) > 0.95
+    assert float(words[3].removeprefix("Occlusion ")) > 0.95
+    assert float(words[4].removeprefix("Grad-CAM ")) > 0.95
 
 
 def test_regions_are_reached_by_keys_rows_and_the_slide(tab: Browser, address: str) -> None:
@@ -452,11 +457,12 @@ def test_the_small_map_goes_where_it_is_pressed(tab: Browser, address: str) -> N
 
 
 def test_a_phone_shows_all_of_it(tab: Browser, address: str) -> None:
-    """At 390 pixels nothing sticks out, the answer stands above the slide, and buttons are large enough to press."""
+    """At 390 pixels nothing sticks out, what to know and the answer stand above the slide, buttons are large enough."""
     show(tab, address, width=390, height=844, ratio=2)
     assert tab.ask("document.documentElement.scrollWidth") <= 390
     tops = tab.ask(
-        "['.verdict', '#slide', '#class', '#regions'].map((n) => document.querySelector(n).getBoundingClientRect().top)"
+        "['.trust', '.verdict', '#slide', '#class', '#regions']"
+        ".map((n) => document.querySelector(n).getBoundingClientRect().top)"
     )
     assert tops == sorted(tops) and tops[0] >= 0
     sizes = tab.ask(

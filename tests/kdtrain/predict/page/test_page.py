@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 
 from fixtures.html_tree import Element, parse
+from fixtures.reading_aloud import landmarks, misnamed, repeated_landmarks
 from fixtures.slide_pages import CLASSES, jpeg, one_cell, slide_page
 from kdtrain.predict.page.build import build_page
+from kdtrain.predict.page.glossary import TERMS
 from kdtrain.predict.page.tiles import RegionView, SlidePage
 from kdtrain.predict.page.words import CAUTION, percent
 
@@ -39,9 +41,9 @@ def tree() -> Element:
 
 
 def test_the_answer_stands_in_words(tree: Element) -> None:
-    """Slide, class, probabilities of slide and regions, sizes in millimetres, bundle and backend stand in the page."""
+    """Slide, class, confidence of slide and regions, sizes in millimetres, network and backend stand in the page."""
     assert tree.one("h1").text == "S1"
-    assert tree.one("p", "verdict").text == "inflamed 40.0 %"
+    assert tree.one("p", "verdict").text == "inflamed 40.0 % confidence"
     bars = [row.text for row in tree.one("table", "bars").one("tbody").all("tr")]
     assert bars == ["normal35.0 %", "inflamed40.0 %", "atypical25.0 %"]
     rows = [
@@ -51,10 +53,10 @@ def test_the_answer_stands_in_words(tree: Element) -> None:
     assert rows[0] == ["0", "inflamed 0.80 × 0.60 mm", "10.0 %", "70.0 %", "20.0 %", "0.75"]
     assert rows[1][0] == "1" and rows[1][1].startswith("normal !") and rows[1][-1] == "–"
     facts = {row.one("dt").text: row.one("dd").text for row in tree.by_id("panel").all("dl")[0].all("div")}
-    assert (facts["Bundle"], facts["Computed by"]) == ("student-5x", "onnxruntime on cpu")
+    assert (facts["Network"], facts["Computed by"]) == ("student-5x", "onnxruntime on cpu")
     assert facts["Slide"] == "4 000 × 3 000 px; 2.00 × 1.50 mm, 0.5 µm per px; 20x objective"
     assert facts["Images"] == "regions are shown at up to 15x"
-    assert CAUTION in tree.by_id("panel").text and "no diagnosis" in CAUTION
+    assert CAUTION in tree.one("footer").text and "no diagnosis" in tree.one("section", "answer").text
 
 
 def test_bars_are_as_long_as_probabilities(tree: Element) -> None:
@@ -80,29 +82,37 @@ def test_no_probability_is_rounded_to_certainty(share: float, words: str) -> Non
     assert percent(share) == words
 
 
-def test_warnings_stand_before_everything_else() -> None:
-    """What lies outside the training data, failed and left out regions are listed, and no list stands without any."""
-    given = slide_page(
-        outside=("The slide is bluer",), warnings=("Odd file.",), failed=((4, "a tile is damaged"),)
-    )
-    found = [item.text for item in tree_of(given).one("section", "warnings").all("li")]
-    assert found == [
-        "The slide is bluer.",
-        "Odd file.",
-        "Region 4 could not be read and does not count: a tile is damaged.",
-        "Region 1: It is bluer than every training image.",
+def test_what_decides_trust_stands_above_the_answer(tree: Element) -> None:
+    """Before the answer stand, one under the other, training, likeness, maps and quality, each with what is said."""
+    first = [part.attributes["class"] for part in tree.by_id("first").all("section")]
+    assert first == ["trust", "answer"]
+    assert [item.one("b").text for item in tree.one("section", "trust").all("li")] == [
+        "Fine: Trained on slides of tissue",
+        "Caution: Unlike the slides it was trained on",
+        "Fine: The maps agree",
+        "Not known: Quality not measured",
     ]
-    regions = tuple(replace(given.regions[1].prediction, index=number) for number in range(20))
-    many = replace(given.prediction, outside=(), warnings=(), failed=(), regions=regions)
-    views = tuple(RegionView(prediction=region) for region in regions)
-    (only,) = tree_of(replace(given, prediction=many, regions=views)).one("section", "warnings").all("li")
-    assert only.text == (
-        "Outside the training data in some way, see the table: regions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 8 more."
+    assert tree.one("li", "caution").one("p").text == "Region 1: It is bluer than every training image."
+
+
+def test_what_is_seen_is_heard_and_parts_are_told_apart(tree: Element) -> None:
+    """Every control's name holds the words seen in it, no two landmarks sound alike, and each word is explained."""
+    assert (misnamed(tree), repeated_landmarks(tree)) == ([], [])
+    assert [role for role, _ in landmarks(tree)].count("region") == 8
+    assert {("region", "Regions"), ("region", "Table of regions")} < set(landmarks(tree))
+    terms = [term.text for term in tree.one("details", "glossary").all("dt")]
+    assert terms == [term for term, _ in TERMS] and {"Region", "Confidence", "Occlusion", "Focus"} < set(
+        terms
     )
-    calm = replace(given.prediction, outside=(), warnings=(), failed=(), regions=given.prediction.regions[:1])
-    assert (
-        tree_of(replace(given, prediction=calm, regions=given.regions[:1])).all("section", "warnings") == []
-    )
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "words"), [(True, "is calibrated: it"), (False, "is not calibrated: it"), (None, "")]
+)
+def test_confidence_says_whether_it_is_calibrated(calibrated: bool | None, words: str) -> None:
+    """Under the confidence of the classes, where it is known."""
+    text = tree_of(replace(slide_page(), calibrated=calibrated)).by_id("panel").text
+    assert words in text and ("calibrated: it" in text) is (calibrated is not None)
 
 
 def test_names_cannot_break_the_page() -> None:
@@ -110,7 +120,7 @@ def test_names_cannot_break_the_page() -> None:
     name, classes = "</script><b>\"'&amp; ü\u202e", ("a<!--", "b</script>", "ü & é")
     tree = tree_of(slide_page(slide=name, classes=classes))
     assert tree.one("h1").text == "</script><b>\"'&amp; ü\\u202e"
-    assert tree.all("b")[0].text == "Grad-CAM"
+    assert tree.one("details").one("b").text == "Occlusion"
     assert [option.text for option in tree.by_id("class").all("option")][:2] == list(classes[:2])
     assert json.loads(tree.by_id("slide-data").raw_text)["classes"] == list(classes)
     assert len(tree.all("script")) == 2
@@ -196,7 +206,7 @@ def test_values_that_are_no_numbers_are_refused() -> None:
 
 
 def test_the_page_begins_with_the_class_of_the_slide(tree: Element) -> None:
-    """Grad-CAM of the predicted class is chosen first; classes without any map cannot be chosen."""
+    """Occlusion of the predicted class, the better pointer, is chosen first; classes without any map cannot be."""
     options = tree.by_id("class").all("option")
     assert [(option.attributes["value"], option.text) for option in options] == [
         ("0", "normal"),
@@ -205,7 +215,10 @@ def test_the_page_begins_with_the_class_of_the_slide(tree: Element) -> None:
     ]
     chosen = [option.text for name in ("class", "method") for option in tree.by_id(name).all("option")
               if "selected" in option.attributes]  # fmt: skip
-    assert chosen == ["inflamed", "Grad-CAM"]
+    assert chosen == ["inflamed", "Occlusion (by hiding places)"]
+    page = slide_page()
+    cam_only = tuple(replace(view, maps=view.maps[:1]) for view in page.regions)
+    assert data_of(replace(page, regions=cam_only))["firstChoice"] == {"method": "grad-cam", "classIndex": 1}
 
 
 def test_a_page_without_maps_and_scale_says_so() -> None:
@@ -289,4 +302,4 @@ def test_views_must_be_those_of_the_prediction() -> None:
 def test_classes_are_in_the_order_of_the_bundle(tree: Element) -> None:
     """Columns of the table are the classes as given."""
     heads = [head.text.removeprefix("Sort by ") for head in tree.by_id("regions").one("thead").all("th")]
-    assert heads == ["No", "Class, size", *CLASSES, "Maps agree"]
+    assert heads == ["No", "Class, field size", *CLASSES, "Maps agree"]

@@ -29,6 +29,13 @@ SIZE_RATIO = 1.5
 MPP_RATIO = 1.1
 """Beyond the training slides' pixel sizes; where nominal and physical magnification part by more, slideprep warns."""
 
+_SEEN = {
+    "tissue": {"below": "less of it is stained", "above": "more of it is stained"},
+    "density": {"below": "its stain is paler", "above": "its stain is darker"},
+    "hue": {"below": "its stain has another colour", "above": "its stain has another colour"},
+}
+"""What a person sees of a number, by the first word of its name."""
+
 _DIGITS = 6
 """Kept of every number: more would be the noise of sums."""
 
@@ -172,12 +179,12 @@ def _size_outside(data: TrainingData, width: int, height: int) -> Iterator[str]:
     sides, areas = data.longer_side_px, data.area_px
     if max(width, height) > SIZE_RATIO * sides.max or width * height > SIZE_RATIO * areas.max:
         yield (
-            f"an image of {width} x {height} px is over {SIZE_RATIO:g} times as large as the largest training image "
+            f"its field of {width} x {height} px is over {SIZE_RATIO:g} times as large as the largest in training "
             f"(longer side {sides.max:g} px, {areas.max:,.0f} px in all)"
         )
     if max(width, height) * SIZE_RATIO < sides.min or width * height * SIZE_RATIO < areas.min:
         yield (
-            f"an image of {width} x {height} px is over {SIZE_RATIO:g} times as small as the smallest training image "
+            f"its field of {width} x {height} px is over {SIZE_RATIO:g} times as small as the smallest in training "
             f"(longer side {sides.min:g} px, {areas.min:,.0f} px in all)"
         )
 
@@ -185,15 +192,16 @@ def _size_outside(data: TrainingData, width: int, height: int) -> Iterator[str]:
 def _stain_outside(data: TrainingData, stain: Mapping[StainNumber, float]) -> Iterator[str]:
     if not stain["tissue_share"]:
         if not data.without_tissue:
-            yield "no pixel of the image holds stain; every training image had some"
+            yield "nothing in it is stained; every training image had some stain"
         return
     for name, spread in data.stain.items():
         value, slack = stain[name], MARGIN * spread.std
         if not spread.p01 - slack <= value <= spread.p99 + slack:
             side = "below" if value < spread.p01 else "above"
             yield (
-                f"{STAIN_WORDS[name]} is {value:.3f}, {side} that of the training images (98 % of them "
-                f"{spread.p01:.3f} to {spread.p99:.3f}, all {spread.min:.3f} to {spread.max:.3f})"
+                f"{_SEEN[name.partition('_')[0]][side]} than in training: {STAIN_WORDS[name]} is {value:.3f}, {side} "
+                f"98 % of the training images ({spread.p01:.3f} to {spread.p99:.3f}; all {spread.min:.3f} to "
+                f"{spread.max:.3f})"
             )
 
 
@@ -202,11 +210,11 @@ def _mpp_outside(known: Extent | None, mpp: float | None) -> Iterator[str]:
         return
     trained = f"{known.min:.4g} to {known.max:.4g}" if known.min < known.max else f"{known.min:.4g}"
     if mpp is None:
-        yield f"the slide carries no mpp, so its pixels may be of another size than in training ({trained} µm)"
+        yield f"it carries no mpp, so its pixels may be of another size than in training ({trained} µm)"
     elif not known.min / MPP_RATIO <= mpp <= known.max * MPP_RATIO:
         yield (
-            f"a pixel of its images measures {mpp:.4g} µm, over {(MPP_RATIO - 1) * 100:.0f} % from those of training "
-            f"({trained} µm)"
+            f"its magnification is not that of training: a pixel measures {mpp:.4g} µm for the network, over "
+            f"{(MPP_RATIO - 1) * 100:.0f} % from those of training ({trained} µm)"
         )
 
 

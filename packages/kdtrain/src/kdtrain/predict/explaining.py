@@ -129,9 +129,11 @@ def _page(
         prediction=prediction,
         regions=views,
         overview=images.overview,
-        bundle=bundle.title,
+        bundle=bundle.name,
         backend=runtime.name,
         probabilities=bundle.probability_words,
+        calibrated=bundle.document.calibration is not None,
+        synthetic=bundle.document.synthetic,
     )
     return build_page(page, size_limit_bytes=round(options.page_mb * 1e6))
 
@@ -144,7 +146,7 @@ def _pictures(
 ) -> Iterator[SlidePicture]:
     """One for each method and each class that was asked for, or else the slide's."""
     names = options.classes or (prediction.label,)
-    methods: tuple[Method, ...] = ("grad-cam", "occlusion") if options.occlusion_passes else ("grad-cam",)
+    methods: tuple[Method, ...] = ("occlusion", "grad-cam") if options.occlusion_passes else ("grad-cam",)
     for name in names:
         for method in methods:
             yield SlidePicture(

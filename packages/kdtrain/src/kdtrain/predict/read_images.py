@@ -9,7 +9,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdtrain.predict.answers.prediction import Failure, Stage
+from kdtrain.predict.answers.prediction import Failure, QualityNumber, Stage
 from kdtrain.predict.answers.request import ReadOptions
 from kdtrain.predict.answers.slide_images import (
     FastField,
@@ -101,6 +101,7 @@ def slide_images(slide: OpenedSlide, job: ReadJob) -> SlideImages | SlideUnread:
         mpp=job.mpp,
         also=() if job.display is None else (job.display,),
         fast=job.fast,
+        quality=job.display is not None,
     )
     left_out = tuple(
         (region.index, for_predict(str(region.left_out))) for region in extraction.regions if region.left_out
@@ -168,7 +169,15 @@ def _read_region(made: RegionImages, job: ReadJob) -> ReadRegion:
         image_width=image.width,
         image_height=image.height,
         display=None if job.display is None else made.also[job.display].encoded,
+        quality=_quality(made),
     )
+
+
+def _quality(made: RegionImages) -> dict[QualityNumber, float | None]:
+    found = made.quality
+    if found is None:
+        return {}
+    return {"focus": found.focus, "ink": found.ink, "folds": found.folds, "bubbles": found.bubbles}
 
 
 def _fast_field(extraction: Extraction, read: set[int]) -> FastField | None:

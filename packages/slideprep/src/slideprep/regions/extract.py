@@ -33,6 +33,7 @@ def extract(
     mpp: float | None = None,
     also: Sequence[float] = (),
     fast: bool = False,
+    quality: bool = False,
 ) -> Extraction:
     """Find and lay out a slide's regions; their pixels are read when the result is asked for them.
 
@@ -52,6 +53,8 @@ def extract(
             settings' grid is rounded up to whole pixels.
         fast: Read the coarsest pyramid level that is fine enough for the highest wanted magnification instead of
             level 0. Regions stay the same; pixels change as :meth:`Extraction.fast_difference` measures.
+        quality: Measure how good each region is to see, as builds do; this reduces it to the settings' highest
+            magnification, wanted or not. With ``fast`` it is measured only where the level read is as fine as that.
 
     Raises:
         UsageError: What is asked for contradicts the settings.
@@ -73,7 +76,7 @@ def extract(
     mark = fingerprint(slide.file)
     scale = slide_scale(slide.slide, job)
     scan = scan_opened(slide.slide, scale, Grid(scale, settings.magnifications), job, mark)
-    return Extraction(slide, settings, scan, magnifications=wanted, also=also, fast=fast)
+    return Extraction(slide, settings, scan, magnifications=wanted, also=also, fast=fast, quality=quality)
 
 
 def _settled(settings: ReadSettings | None, magnifications: Sequence[float] | None) -> ReadSettings:

@@ -15,6 +15,7 @@ from slideprep.errors import UsageError
 from slideprep.regions.fast import FastDifference, fast_difference
 from slideprep.regions.images import RegionImage, RegionImages, Wanted, make_images
 from slideprep.regions.layout import Grid, ImageGeometry, Layout
+from slideprep.regions.quality import QualityMeter, looked_at
 from slideprep.regions.scan import FoundRegion, Scan
 from slideprep.regions.settings import ReadSettings
 from slideprep.shards.format import MAX_SIDES_PX, key_for, valid_box
@@ -36,6 +37,7 @@ class Extraction:
         magnifications: Those of the settings that are wanted, highest first.
         also: Magnifications of pictures for people.
         fast: Whether to read a coarser level than level 0 where one is fine enough.
+        quality: Whether to measure how good regions are to see.
 
     Attributes:
         settings: How slides become images.
@@ -58,6 +60,7 @@ class Extraction:
         magnifications: Sequence[float],
         also: Sequence[float],
         fast: bool,
+        quality: bool,
     ) -> None:
         self.settings = settings
         self.magnifications = tuple(magnifications)
@@ -69,6 +72,7 @@ class Extraction:
         self._slide = slide
         self._grid = Grid(scan.scale, settings.magnifications)
         self._also = tuple(also)
+        self._quality = quality
         finest = scan.scale.factor(self.magnifications[0])
         self._frame = coarsest_frame(slide.levels, finest) if fast else LEVEL_0
         self.level = self._frame.index
@@ -103,7 +107,8 @@ class Extraction:
             SlideReadError: Pixels are damaged or missing from the file; other regions can still be read.
         """
         layout = _layout(region)
-        made = self._make(region, [self._geometry(layout, m) for m in self.magnifications], layout)
+        meter = self._meter(layout)
+        made = self._make(region, [self._geometry(layout, m) for m in self.magnifications], layout, meter)
         count = len(self.magnifications)
         return RegionImages(
             index=region.index,
@@ -114,6 +119,7 @@ class Extraction:
             height=float(layout.rows * self._grid.cell_l0),
             images=dict(zip(self.magnifications, made[:count], strict=True)),
             also=dict(zip(self._also, made[count:], strict=True)),
+            quality=None if meter is None else meter.measured(),
         )
 
     def fast_difference(self, region: FoundRegion, *, magnification: float | None = None) -> FastDifference:
@@ -133,7 +139,11 @@ class Extraction:
         )
 
     def _make(
-        self, region: FoundRegion, geometries: Sequence[ImageGeometry], layout: Layout
+        self,
+        region: FoundRegion,
+        geometries: Sequence[ImageGeometry],
+        layout: Layout,
+        meter: QualityMeter | None,
     ) -> list[RegionImage]:
         settings = self.settings
         wanted = [
@@ -144,11 +154,22 @@ class Extraction:
             Wanted(geometry=self._picture(layout, m), image_format="jpeg", quality=PICTURE_QUALITY)
             for m in self._also
         ]
-        return make_images(self._slide.slide, region, wanted, frame=self._frame, mpp=self.scale.mpp)
+        return make_images(
+            self._slide.slide, region, wanted, frame=self._frame, mpp=self.scale.mpp, meter=meter
+        )
+
+    def _meter(self, layout: Layout) -> QualityMeter | None:
+        """What measures a region as a build does: on the settings' images, the finest of which may not be wanted."""
+        images = self._images(layout)
+        if not self._quality or images[0].factor < self._frame.coarsest:
+            return None
+        return QualityMeter(looked_at(images, mpp=self.scale.mpp), mpp=self.scale.mpp)
 
     def _geometry(self, layout: Layout, magnification: float) -> ImageGeometry:
-        images = self._grid.images(layout, slide_width=self._slide.width, slide_height=self._slide.height)
-        return next(image for image in images if image.magnification == magnification)
+        return next(image for image in self._images(layout) if image.magnification == magnification)
+
+    def _images(self, layout: Layout) -> Sequence[ImageGeometry]:
+        return self._grid.images(layout, slide_width=self._slide.width, slide_height=self._slide.height)
 
     def _picture(self, layout: Layout, magnification: float) -> ImageGeometry:
         """A region's picture, off the grid: whole pixels that cover the region, none finer than the level read."""

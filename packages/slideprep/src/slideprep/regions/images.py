@@ -12,9 +12,11 @@ from pathlib import Path
 
 from slideprep.images.codec import decode, encoder
 from slideprep.regions.layout import ImageGeometry
-from slideprep.regions.pixels import read_region
+from slideprep.regions.pixels import Sink, read_region
+from slideprep.regions.quality import QualityMeter
 from slideprep.regions.scan import FoundRegion
 from slideprep.shards.models import ImageFormat, PixelBox
+from slideprep.shards.records import Quality
 from slideprep.slides.level_frame import LevelFrame
 from slideprep.slides.reader import Slide
 from slideprep.units import Pixels
@@ -64,6 +66,8 @@ class RegionImages:
         height: Level-0 pixels.
         images: By magnification, the highest first.
         also: Pictures for people, by the magnification that was asked for.
+        quality: How good its tissue is to see, the numbers of a build's regions.csv; None where that was not asked for,
+            or the level that was read is too coarse to tell.
     """
 
     index: int
@@ -74,6 +78,7 @@ class RegionImages:
     height: float
     images: Mapping[float, RegionImage]
     also: Mapping[float, RegionImage]
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,13 @@ class Wanted:
 
 
 def make_images(
-    slide: Slide, region: FoundRegion, wanted: Sequence[Wanted], *, frame: LevelFrame, mpp: float | None
+    slide: Slide,
+    region: FoundRegion,
+    wanted: Sequence[Wanted],
+    *,
+    frame: LevelFrame,
+    mpp: float | None,
+    meter: QualityMeter | None = None,
 ) -> list[RegionImage]:
     """Read a region once and encode all its images.
 
@@ -96,6 +107,7 @@ def make_images(
         wanted: The images, in any order.
         frame: The level to read.
         mpp: Microns per level-0 pixel.
+        meter: Sees the rows of its images, which are made for it and not kept.
 
     Raises:
         SlideReadError: Pixels are damaged or missing from the file.
@@ -116,12 +128,19 @@ def make_images(
             )
             stack.callback(made.close)
             encoders.append(made)
-        sinks = [made.write for made in encoders]
+        sinks: list[Sink] = [made.write for made in encoders]
         geometries = [item.geometry for item in wanted]
+        if meter is not None:
+            geometries += meter.images
+            sinks += meter.watch([_dropped] * len(meter.images))
         read_region(slide, region.layout, geometries, sinks, outline=region.outline, frame=frame)
         for made in encoders:
             made.finish()
     return [_image(item, file.getvalue(), mpp) for item, file in zip(wanted, files, strict=True)]
+
+
+def _dropped(_: Pixels) -> None:
+    """Rows that only a meter sees."""
 
 
 def _image(wanted: Wanted, encoded: bytes, mpp: float | None) -> RegionImage:

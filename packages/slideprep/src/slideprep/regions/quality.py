@@ -47,9 +47,13 @@ class QualityMeter:
     Args:
         images: The region's images, highest magnification first.
         mpp: Microns per level-0 pixel; None to take 10x as 1 µm per pixel.
+
+    Attributes:
+        images: As given.
     """
 
     def __init__(self, images: Sequence[ImageGeometry], *, mpp: float | None) -> None:
+        self.images = tuple(images)
         self._fine, self._shown = images[0], _picture_of(images, mpp)
         self._coarse = images[self._shown]
         self._square = max(1, round(FINE_UM / _um_per_px(self._fine, mpp)))
@@ -170,6 +174,17 @@ def _both(first: Sink, second: Sink) -> Sink:
 
 def _um_per_px(image: ImageGeometry, mpp: float | None) -> float:
     return 10 / image.magnification if mpp is None else float(mpp * image.factor)
+
+
+def looked_at(images: Sequence[ImageGeometry], *, mpp: float | None) -> list[ImageGeometry]:
+    """Those of a region's images that a meter looks at; of these alone it says the same as of all.
+
+    Args:
+        images: The region's images, highest magnification first.
+        mpp: Microns per level-0 pixel, or None.
+    """
+    shown = _picture_of(images, mpp)
+    return [images[0], images[shown]] if shown else [images[0]]
 
 
 def _picture_of(images: Sequence[ImageGeometry], mpp: float | None) -> int:

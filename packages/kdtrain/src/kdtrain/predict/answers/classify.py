@@ -43,6 +43,7 @@ def classify_region(
         probabilities=softmax(runtime.infer(pixels[None]).logits_BK[0], temperature),
         outside=outside(pixels, stain),
         stain=stain,
+        quality=region.quality,
     )
 
 

@@ -37,6 +37,10 @@ class FastPrice:
     probabilities_fast: tuple[float, ...]
 
 
+QualityNumber = Literal["focus", "ink", "folds", "bubbles"]
+"""How good tissue is to see; slideprep's names for what its builds measure."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RegionPrediction:
     """What the network said of one region.
@@ -53,6 +57,8 @@ class RegionPrediction:
         probabilities: One per class.
         outside: In what the image lies outside the training data; plain sentences.
         stain: Its numbers by the names in kdtrain.bundle.stain; without tissue the share of it alone.
+        quality: How good its tissue is to see; focus is None without tissue. Empty where it was not measured: without
+            an explanation, or where a level too coarse for it was read.
     """
 
     index: int
@@ -66,6 +72,7 @@ class RegionPrediction:
     probabilities: tuple[float, ...]
     outside: tuple[str, ...] = ()
     stain: dict[StainNumber, float] = field(default_factory=dict)
+    quality: dict[QualityNumber, float | None] = field(default_factory=dict)
 
     @property
     def predicted(self) -> int:

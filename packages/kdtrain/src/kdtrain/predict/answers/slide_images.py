@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from kdtrain.predict.answers.prediction import Failure
+from kdtrain.predict.answers.prediction import Failure, QualityNumber
 
 if TYPE_CHECKING:
     from slideprep import FastDifference, OpenedSlide, ReadSettings, SlideFile
@@ -66,6 +66,7 @@ class ReadRegion:
         image_width: Pixels.
         image_height: Pixels.
         display: A picture for people as JPEG, or None.
+        quality: How good its tissue is to see; empty where it was not measured.
     """
 
     index: int
@@ -79,6 +80,7 @@ class ReadRegion:
     image_width: int
     image_height: int
     display: bytes | None
+    quality: dict[QualityNumber, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,12 @@ from kdtrain.predict.explain.heat_map import ExplainedRegion, HeatMap, Method
 OPACITY = 0.65
 """Opacity of the strongest colours: the tissue under them stays visible."""
 
-METHOD_NAMES: dict[Method, str] = {"grad-cam": "Grad-CAM", "occlusion": "Occlusion"}
+METHOD_NAMES: dict[Method, str] = {"occlusion": "Occlusion", "grad-cam": "Grad-CAM"}
+"""The one that was measured to point better first (docs/predict.md, benchmarks/pointing.py)."""
 
 MEANINGS: dict[Method, str] = {
-    "grad-cam": "what the place adds to the logit of '{}', if all of the image were like it",
-    "occlusion": "what the log-odds of '{}' lose when the place is blurred away",
+    "occlusion": "how much less sure of '{}' the network is when the place is blurred away (log-odds)",
+    "grad-cam": "what the place adds to the score (logit) of '{}', if all of the region were like it",
 }
 """What a value is, by method."""
 

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from kdtrain.pages import content_policy, theme_css
 from kdtrain.predict.explain.colours import diverging, sequential
 from kdtrain.predict.explain.picture import METHOD_NAMES
-from kdtrain.predict.page import words
+from kdtrain.predict.page import glossary, trust, words
 from kdtrain.predict.page.data import OWN_CLASS, Colours, as_script, first_choice, page_data, scales
 from kdtrain.predict.page.tiles import Pyramid, SlidePage, cut, within
 from kdtrain.text import visible
@@ -71,12 +71,18 @@ def _renderer(
         "slide": page.prediction,
         "choices": _choices(page),
         "methods": [
-            (method, METHOD_NAMES[method])
-            for method in dict.fromkeys(scale["method"] for scale in scales(page))
+            (method, words.CHOICES[method])
+            for method in METHOD_NAMES
+            if method in {scale["method"] for scale in scales(page)}
         ],
         "first": first_choice(page),
-        "warnings": words.warnings(page.prediction),
+        "checks": trust.checks(page),
+        "states": trust.STATES,
         "caution": words.CAUTION,
+        "research": words.RESEARCH,
+        "of_maps": words.OF_MAPS,
+        "calibrated": "" if page.calibrated is None else words.CALIBRATED[page.calibrated],
+        "terms": glossary.TERMS,
         "with_agreement": any(view.agreement is not None for view in page.regions),
         "policy": content_policy(style, script),
         # Safe: both are this package's own files, without a character of the slide.
@@ -118,7 +124,13 @@ def _template() -> Template:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters["unbroken"] = _unbroken
-    environment.globals.update(percent=words.percent, sentences=words.sentences, size=words.size)
+    environment.globals.update(
+        figure=trust.figure,
+        measures=trust.measures,
+        percent=words.percent,
+        sentences=words.sentences,
+        size=words.size,
+    )
     return environment.get_template("page.html")
 
 

@@ -92,10 +92,10 @@ def scales(page: SlidePage) -> list[Json]:
 
 
 def first_choice(page: SlidePage) -> Json:
-    """The map to begin with: Grad-CAM before occlusion, of the slide's class where there is one."""
-    there = sorted({(each.method, each.class_index) for view in page.regions for each in view.maps})
-    method = there[0][0] if there else None
-    classes = [class_index for name, class_index in there if name == method]
+    """The map to begin with: occlusion before Grad-CAM, of the slide's class where there is one."""
+    there = {(each.method, each.class_index) for view in page.regions for each in view.maps}
+    method = next((name for name in METHOD_NAMES if name in {method for method, _ in there}), None)
+    classes = sorted(class_index for name, class_index in there if name == method)
     wanted = page.prediction.predicted
     return {"method": method, "classIndex": wanted if wanted in classes or not classes else classes[0]}
 

@@ -145,6 +145,8 @@ class SlidePage:
         bundle: Name of the bundle.
         backend: What computed the network, as a runtime is named: "onnxruntime on cpu".
         probabilities: Whether they are calibrated, in words; "" where that is not known.
+        calibrated: Whether they are; None where that is not known.
+        synthetic: Whether the network was trained on slides that a program drew.
 
     Raises:
         ValueError: ``regions`` are not those of the prediction.
@@ -156,6 +158,8 @@ class SlidePage:
     bundle: str
     backend: str
     probabilities: str = ""
+    calibrated: bool | None = None
+    synthetic: bool = False
 
     def __post_init__(self) -> None:
         shown, predicted = [view.prediction.index for view in self.regions], self.prediction.regions

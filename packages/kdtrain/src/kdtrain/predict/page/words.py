@@ -1,20 +1,29 @@
-"""What the page says in words: sizes, warnings, facts about slide and network."""
+"""What the page says in words: sizes, facts about slide and network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from kdtrain.predict.answers.prediction import RegionPrediction, SlidePrediction
+from kdtrain.predict.explain.heat_map import Method
 from kdtrain.predict.page.tiles import Pyramid, SlidePage
 
-CAUTION = (
-    "For research use only; this is no diagnosis. The map shows which places moved the network towards its answer, "
-    "not where disease is."
-)
+RESEARCH = "For research use only; this is no diagnosis."
+OF_MAPS = "The map shows which places moved the network towards its answer, not where disease is."
+CAUTION = f"{RESEARCH} {OF_MAPS}"
 """Stands on every page, in print as well."""
 
-# So many regions are warned of one by one; of more, the table tells.
-_NAMED = 3
+CALIBRATED = {
+    True: "Confidence is calibrated: it is meant to say how often the network is right.",
+    False: "Confidence is not calibrated: it does not say how often the network is right.",
+}
+"""Whether confidence may be taken at its word."""
+
+CHOICES: dict[Method, str] = {
+    "occlusion": "Occlusion (by hiding places)",
+    "grad-cam": "Grad-CAM (from inside)",
+}
+"""What the ways of making a map are called where one is chosen."""
 
 
 def percent(share: float) -> str:
@@ -43,28 +52,9 @@ def size(width: float, height: float, mpp: float | None) -> str:
     return f"{width * mpp / 1000:.2f} × {height * mpp / 1000:.2f} mm"
 
 
-def warnings(slide: SlidePrediction) -> list[str]:
-    """What a reader must know before the answer is used, the gravest first."""
-    found = [ended(sentence) for sentence in (*slide.outside, *slide.warnings)]
-    found += [
-        f"Region {index} could not be read and does not count: {ended(why)}" for index, why in slide.failed
-    ]
-    found += [f"Region {index} was left out: {ended(why)}" for index, why in slide.left_out]
-    if slide.fast is not None:
-        found.append(
-            f"Pixels come from pyramid level {slide.level}, not from full resolution. Measured in region "
-            f"{slide.fast.region}, that changes them by {number(slide.fast.mean)} grey levels on average."
-        )
-    odd = [region for region in slide.regions if region.outside]
-    if len(odd) <= _NAMED:
-        return found + [f"Region {region.index}: {sentences(region.outside)}" for region in odd]
-    many = _regions([region.index for region in odd])
-    return [*found, f"Outside the training data in some way, see the table: {many}."]
-
-
 def sentences(parts: Sequence[str]) -> str:
-    """One after the other, each with its full stop."""
-    return " ".join(ended(part) for part in parts)
+    """As one, since each begins small: with semicolons between and a full stop at the end."""
+    return ended("; ".join(part.removesuffix(".") for part in parts))
 
 
 def ended(sentence: str) -> str:
@@ -82,15 +72,15 @@ def facts(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid]
     """
     slide = page.prediction
     found = [
-        ("Bundle", page.bundle),
-        ("Network saw", f"{number(slide.magnification)}x"),
+        ("Network", page.bundle),
+        ("Magnification", f"{number(slide.magnification)}x is what the network saw"),
         ("Computed by", page.backend),
-        *([("Probabilities", page.probabilities)] if page.probabilities else []),
+        *([("Confidence values", page.probabilities)] if page.probabilities else []),
         ("Slide", _slide(slide)),
         ("Read by", slide.reader),
         (
             "Regions",
-            f"{len(slide.regions)}; the slide's probabilities are their mean, each counting the same",
+            f"{len(slide.regions)}; the slide's confidence is their mean, each counting the same",
         ),
     ]
     shown = _shown(page, pyramids, whole)
@@ -117,7 +107,7 @@ def _shown(page: SlidePage, pyramids: Sequence[Pyramid], whole: Sequence[Pyramid
     for best in sorted({_finest(page, region, kept) for region, kept in cut}):
         indices = [region.index for region, kept in cut if _finest(page, region, kept) == best]
         at = f"at up to {number(round(best, 3))}x" if best else "from the overview only"
-        sentences.append(f"to keep this page small, {_regions(indices)} shown {at}")
+        sentences.append(f"to keep this page small, {regions_named(indices)} shown {at}")
     return "; ".join(sentences)
 
 
@@ -129,7 +119,8 @@ def _finest(page: SlidePage, region: RegionPrediction, pyramid: Pyramid) -> floa
     return round(page.prediction.magnification * per_image_pixel, 2)
 
 
-def _regions(indices: Sequence[int]) -> str:
+def regions_named(indices: Sequence[int]) -> str:
+    """Regions by their numbers: "region 3", "regions 1, 2"; of more than twelve the first."""
     shown = ", ".join(str(index) for index in indices[:12])
     more = f" and {len(indices) - 12} more" if len(indices) > 12 else ""
     return f"region {shown}" if len(indices) == 1 else f"regions {shown}{more}"

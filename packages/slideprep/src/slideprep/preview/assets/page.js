@@ -81,7 +81,7 @@
     id("large-place").textContent = current < 0 ? "" : `${current + 1} of ${visible.length}`;
     const frame = document.createElement("div");
     frame.className = "frame-large";
-    frame.append(...Array.from(card.querySelector(".frame").children, (part) => part.cloneNode(true)));
+    frame.append(...Array.from(card.querySelectorAll(".frame > :not(.vh)"), (part) => part.cloneNode(true)));
     frame.querySelectorAll("title").forEach((title) => {
       title.closest(".region").dataset.tip = title.textContent;
       title.remove();
