@@ -112,8 +112,10 @@ def evaluate_command(
         if folder is not None:
             from kdtrain.bundle.evaluate import evaluate_bundle
             from kdtrain.cli.measured import print_validation
+            from kdtrain.report.validation.page import write_validation_page
 
             found = evaluate_bundle(run, out=folder, **told)
+            write_validation_page(found.folder)
             print_validation(found.metrics, found.folder, console())
             return
         from kdtrain.cli.summary import print_evaluation

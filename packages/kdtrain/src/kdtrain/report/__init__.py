@@ -3,5 +3,5 @@
 Reading order: ``model`` (what a report consists of), ``runs`` (folders to scored groups), ``tables``, ``plots`` and
 ``shape_charts`` and ``probability_charts`` (what is drawn), ``answer`` and ``cautions`` (what is said first), ``build``
 (runs to a report); then ``figures`` (charts to SVG), ``page`` (the HTML), ``files`` (CSV and LaTeX), ``write`` (a
-report to files).
+report to files); ``validation`` (a bundle on others' labels, as a page of its own).
 """
