@@ -37,6 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = options.keep or Path(name)
         work.mkdir(parents=True, exist_ok=True)
+        if any(work.iterdir()):
+            sys.exit(f"--keep {work} is not empty; give a new folder")
         found = {"machine": machine(), **measured(options, work)}
     print_found(found, report, as_json=options.json)
     if any(row["probability"] > CLOSE or row["metric"] > CLOSE for row in found["rows"] if row["exact"]):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtrain.bundle.load import OpenBundle
-from kdtrain.bundle.shift import Seen, shift, shift_lines
+from kdtrain.bundle.shift import Seen, shift
 from kdtrain.evaluation.bootstrap import ITERATIONS, Unit
 from kdtrain.evaluation.predictions import Prediction, check_predictions
 from kdtrain.evaluation.record import (
@@ -98,16 +98,10 @@ def validate(
         "at_home": None
         if bundle.document.metrics is None
         else bundle.document.metrics.model_dump(mode="json"),
-        "shift": _shift(bundle, seen) if seen else None,
+        "shift": shift(bundle.document.training_data, seen) if seen else None,
     }
     provenance = {"split": split, "bundle_sha256": bundle.sha256}
     return Validation(predictions=ordered, metrics=metrics, provenance=provenance)
-
-
-def _shift(bundle: OpenBundle, seen: Sequence[Seen]) -> dict[str, Any]:
-    """In numbers, and in sentences for whoever reads no numbers."""
-    found = shift(bundle.document.training_data, seen)
-    return {**found, "said": list(shift_lines(found))}
 
 
 def write_validation(folder: Path, bundle: OpenBundle, validation: Validation) -> None:

@@ -71,10 +71,10 @@ _SHARE = within(NUMBER, 0, 1, above=True)
 )
 @click.option(
     "--stain-shift",
-    type=within(NUMBER, 0, 1),
+    type=within(NUMBER, 0, 2),
     default=0.0,
     show_default=True,
-    help="How far the stains lie towards those of another laboratory, 0 to 1.",
+    help="How far the stains lie towards those of another laboratory; 1: as far; 0 to 2.",
 )
 def synthesize_command(
     out: Path,

@@ -117,8 +117,8 @@ def draw_stains(rng: np.random.Generator, shift: float = 0.0) -> Stains:
 
     Args:
         rng: Source of randomness; it is drawn from alike, whatever the shift.
-        shift: How far the usual ones lie towards those of another laboratory: 0 not at all, 1 as far as they do. Where
-            they are denser or paler, so are the vectors.
+        shift: How far the usual ones lie towards those of another laboratory: 0 not at all, 1 as far as they do, 2
+            twice as far. Where they are denser or paler, so are the vectors.
     """
 
     def shaken(

@@ -28,6 +28,8 @@ OBJECTIVE = 20
 """At which slides are drawn."""
 
 OBJECTIVES = (20, 40)
+MOST_SHIFT = 2.0
+"""Of the stains; further on, eosin absorbs hardly anything."""
 BACKGROUND_CLASS = "normal"
 """Class of the tissue around a lesion."""
 
@@ -67,14 +69,14 @@ class Origin:
     objective: int = OBJECTIVE
     """Of the scan. At 40x a slide is the same, enlarged: twice the pixels a side, of half the size, and no finer."""
     stain_shift: float = 0.0
-    """How far the stains are from the usual ones, towards another laboratory's: 0 not at all, 1 as far as that."""
+    """How far the stains are from the usual ones, towards another laboratory's: 0 not at all, 1 as far, 2 twice."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UsageError(f"synthetic slides are scanned at 20x or 40x, and not at {self.objective}x")
-        if not 0 <= self.stain_shift <= 1:
+        if not 0 <= self.stain_shift <= MOST_SHIFT:
             raise UsageError(
-                f"the stain shift of synthetic slides is from 0 to 1, and not {self.stain_shift:g}"
+                f"the stain shift of synthetic slides is from 0 to {MOST_SHIFT:g}, and not {self.stain_shift:g}"
             )
 
     @property

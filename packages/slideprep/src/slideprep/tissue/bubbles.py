@@ -28,8 +28,8 @@ RIM_GAP_UM = 64.0
 """Gaps up to this wide in a rim do not open it."""
 
 RING_UM, MOST_RIM = 160.0, 0.52
-"""A bubble's rim takes at most this part of a ring so wide around it, planted ones of up to 40 µm at most 0.46. Crossing
-lines of pens took 0.58 and more, rings of pens for glass, 300 µm wide, take all."""
+"""A bubble's rim takes at most this part of a ring so wide around it, planted ones of up to 40 µm at most 0.46.
+Crossing lines of pens took 0.58 and more; rings of pens for glass, 300 µm wide, take all."""
 
 BRIGHT_OD = 0.3
 """Glass in a bubble, and tissue that it washes out, absorb less in every channel."""

@@ -76,7 +76,7 @@ def reliability_chart(found: Validation) -> Chart | None:
     items = items_at("sample", found.predictions, found.temperature)
     bins = bin_items(outcomes_of(items, "sample"))
     points = tuple(
-        Point(x=100 * float(said), y=100 * float(right), label=f"{count:,}", quiet=True)
+        Point(x=100 * float(said), y=100 * float(right))
         for count, said, right in zip(bins.count, bins.confidence, bins.right, strict=True)
         if count >= LEAST_IN_BIN
     )

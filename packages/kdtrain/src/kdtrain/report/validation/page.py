@@ -18,7 +18,7 @@ from kdtrain.report.validation.tables import (
     sizes_table,
     stain_table,
 )
-from kdtrain.report.validation.verdict import verdict
+from kdtrain.report.validation.verdict import differences, verdict
 from kdtrain.shards.models import magnification_name
 from kdtrain.text import plural
 
@@ -81,7 +81,7 @@ def _warnings(found: Validation) -> Iterator[str]:
     if found.metrics["bundle"]["synthetic"]:
         yield "The network was trained on synthetic slides, so nothing that it says is about tissue."
     if found.shift is not None:
-        yield from (f"{line[:1].upper()}{line[1:]}." for line in found.shift.get("said", ())[1:])
+        yield from differences(found.shift)
     slides = found.metrics.get("slides", {})
     if failed := slides.get("labelled_but_failed"):
         yield f"{plural(failed, 'labelled slide')} could not be predicted, and are not in these numbers."

@@ -12,19 +12,11 @@ from kdtrain.report.model import Cell, Row, Table
 from kdtrain.report.runs.scoring import Estimate
 from kdtrain.report.tables.cells import ABSENT, NONE, count_cell, digits_for, estimate_cell, percent
 from kdtrain.report.validation.read import Validation
+from kdtrain.report.validation.verdict import NOTABLE, STAIN
 
 MOST_ERRORS = 20
 _MACRO = {"f1": "F1-score", "precision": "Precision", "auc": "ROC AUC"}
-_BELIEF = {"ece": "Calibration error (ECE), %", "brier": "Brier score, 0 to 2", "log_loss": "Log-loss, nats"}
-_STAIN = {
-    "tissue_share": "share of the image that holds stain",
-    "density_red": "density of the stain in red",
-    "density_green": "density of the stain in green",
-    "density_blue": "density of the stain in blue",
-    "hue_red": "red's share of it",
-    "hue_green": "green's share of it",
-    "hue_blue": "blue's share of it",
-}
+_BELIEF = {"ece": "Calibration error", "brier": "Brier score (0 to 2)", "log_loss": "Log-loss (nats)"}
 _SIZES = {
     "longer_side_px": "longer side, px",
     "shorter_side_px": "shorter side, px",
@@ -34,12 +26,14 @@ _SIZES = {
 
 
 def measures_table(found: Validation) -> Table:
-    """Every measure, by sample, slide and patient; beside it what the bundle says of its own test split."""
-    places: list[tuple[str, Mapping[str, Any]]] = [("here", found.metrics["levels"])]
-    home = found.metrics.get("at_home")
-    if home is not None:
-        places.append((f"own split {home['split']}", home["levels"]))
-    levels = [(level, record) for _, of in places for level, record in of.items() if level in LEVELS]
+    """Every measure by sample, slide and patient; beside it what the bundle says of its own test split."""
+    levels: list[tuple[str, Mapping[str, Any]]] = [
+        (level, found.metrics["levels"][level]) for level in LEVELS
+    ]
+    groups: tuple[tuple[str, int], ...] = ()
+    if found.home is not None:
+        groups = (("here", len(levels)), (f"its own split {found.metrics['at_home']['split']}", 1))
+        levels.append((found.level, found.home))
     bootstrap = found.metrics["bootstrap"]
     return Table(
         name="measures",
@@ -49,9 +43,7 @@ def measures_table(found: Validation) -> Table:
         "but for accuracy. Of calibration error, Brier score and log-loss less is better.",
         corner="Measure",
         columns=tuple(f"{level}s ({record['n']:,})" for level, record in levels),
-        groups=tuple((place, sum(level in LEVELS for level in of)) for place, of in places)
-        if len(places) > 1
-        else (),
+        groups=groups,
         rows=(
             _row("Balanced accuracy", [(record["balanced_accuracy"], record["n"]) for _, record in levels]),
             _row("Accuracy", [(record["plain_accuracy"], record["n"]) for _, record in levels]),
@@ -106,13 +98,15 @@ def stain_table(shift: Mapping[str, Any]) -> Table:
         columns=("Here", "Training", "Shift", "Beyond, %"),
         rows=tuple(
             Row(
-                heading=_STAIN.get(name, name),
+                heading=STAIN.get(name, name),
                 cells=(
                     _number(one["mean"], 3),
                     _number(one["training_mean"], 3),
                     ABSENT
                     if one["shift"] is None
-                    else Cell(text=f"{one['shift']:+.1f}", value=one["shift"], best=abs(one["shift"]) >= 1),
+                    else Cell(
+                        text=f"{one['shift']:+.1f}", value=one["shift"], best=abs(one["shift"]) >= NOTABLE
+                    ),
                     Cell(text=percent(one["beyond"], 0), value=100 * one["beyond"]),
                 ),
             )
@@ -167,8 +161,9 @@ def errors_table(found: Validation) -> Table | None:
     return Table(
         name="errors",
         title="The surest errors",
-        caption=f"{len(wrong):,} of {len(found.predictions):,} samples are given another class than their own; the "
-        f"{len(surest):,} that the network is surest of. Look at these first: a wrong label, a region without "
+        caption=f"{len(wrong):,} of {len(found.predictions):,} samples are given another class than their own"
+        + f"; the {len(surest):,} surest" * (len(surest) < len(wrong))
+        + ". Look at the first of them: a wrong label, a region without "
         "tissue, or what the network was never shown.",
         corner="Sample",
         columns=("Slide", "Patient", "Its class", "Answered", "With, %", "For its own, %"),

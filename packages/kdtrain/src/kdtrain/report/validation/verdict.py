@@ -19,8 +19,19 @@ from kdtrain.text import plural
 
 HOLDS_WITHIN = 0.05
 """A network holds where it is no more than five points worse, as far as the interval tells."""
-MOST_INSIDE = 0.1
-"""Up to this share of images outside the training data is what chance alone shows of others like it."""
+MOST_OUTSIDE = 0.1
+"""Of images like those of training, up to this share may lie outside their ranges, as was seen of test splits."""
+NOTABLE = 1.0
+"""Standard deviations between the means from which another stain is said."""
+STAIN = {
+    "tissue_share": "the share of the image that holds stain",
+    "density_red": "density in red",
+    "density_green": "density in green",
+    "density_blue": "density in blue",
+    "hue_red": "red's share of the density",
+    "hue_green": "green's share of the density",
+    "hue_blue": "blue's share of the density",
+}
 _DIGITS = 1
 
 
@@ -104,20 +115,53 @@ def _apart(apart: Difference) -> str:
 
 
 def _of_its_kind(found: Validation) -> Iterator[str]:
+    """Another objective alone makes no other image: at the network's magnification it is hardly seen."""
     shift = found.shift
     if shift is None:
         return
-    outside, images = shift["outside"], shift["images"]
-    counted = f"{outside:,} of {plural(images, 'image')}"
-    if not outside:
+    ways, images = shift["outside_in"], shift["images"]
+    in_look = max((count for way, count in ways.items() if way != "objective"), default=0)
+    counted = ", ".join(f"{count:,} in {way}" for way, count in sorted(ways.items(), key=lambda one: -one[1]))
+    outside = f"of {plural(images, 'image')}, {counted} lie outside the training data"
+    if not ways:
         yield "The images are of its kind: none lies outside the training data in stain, size or scan."
-    elif outside <= MOST_INSIDE * images:
-        yield f"The images are mostly of its kind: {counted} lie outside the training data in stain, size or scan."
+    elif not in_look:
+        yield f"The images are of its kind, but from other scans: {outside}."
+    elif in_look <= MOST_OUTSIDE * images:
+        yield f"Nearly all images are of its kind: {outside}."
     else:
         yield (
-            f"The images are not of its kind: {counted} lie outside the training data in stain, size or scan. What it "
-            "says of them rests on nothing it has seen, even where it is right."
+            f"The images are not of its kind: {outside}. What it says of those rests on nothing that it has seen, even "
+            "where it is right."
         )
+
+
+def differences(shift: Mapping[str, Any]) -> Iterator[str]:
+    """In what the images differ from those of training, a sentence each: stain, size, scan.
+
+    Args:
+        shift: Of metrics.json.
+    """
+    moved = {
+        name: one["shift"] for name, one in shift["stain"].items() if abs(one["shift"] or 0.0) >= NOTABLE
+    }
+    if moved:
+        name = max(moved, key=lambda one: abs(moved[one]))
+        side = "more" if moved[name] > 0 else "less"
+        yield (
+            f"The images are stained otherwise than those of training, most in {STAIN.get(name, name)}: "
+            f"{abs(moved[name]):.1f} standard deviations {side} on average."
+        )
+    sizes = [one["beyond"] for name in ("longer_side_px", "area_px") if (one := shift[name]) is not None]
+    if sizes and max(sizes):
+        yield f"{percent(max(sizes), 0)} % of the images are smaller or larger than any of training."
+    if shift["mpp"] is not None and shift["mpp"]["beyond"]:
+        yield f"A pixel of {percent(shift['mpp']['beyond'], 0)} % of the images is of another size than in training."
+    scans = shift["level0_objectives"]
+    trained = {f"{power:g}" for power in scans["training"]}
+    if trained and (other := set(scans["here"]) - trained - {"unknown"}):
+        here, there = (", ".join(f"{p}x" for p in sorted(powers, key=float)) for powers in (other, trained))
+        yield f"The slides were scanned at {here}, those of training at {there}."
 
 
 def _certainty(found: Validation) -> Iterator[str]:
@@ -128,13 +172,16 @@ def _certainty(found: Validation) -> Iterator[str]:
         return
     said = float(calibrated(found.predictions, found.temperature).max(axis=1).mean())
     right = level["plain_accuracy"]["value"]
-    heard = f"of what it says with {percent(said, 0)} % on average, {percent(right, 0)} % is right"
+    heard = (
+        f"it is {percent(said, 0)} % sure on average, and right in {percent(right, 0)} % of "
+        f"{plural(level['n'], 'sample')}"
+    )
     if error <= by_chance["high"]:
-        yield f"Its probabilities may be taken as they are: {heard}."
+        yield f"Its probabilities may be taken as they are here, as far as so many tell: {heard}."
     elif said > right:
         yield f"Its probabilities are too high here: {heard}."
     else:
-        yield f"Its probabilities are not to be taken as they are: {heard}, and it differs by how sure it is."
+        yield f"Its probabilities are not to be taken as they are here: {heard}, and by how sure it is, it differs."
 
 
 def _estimate(one: Mapping[str, float | None]) -> str:
