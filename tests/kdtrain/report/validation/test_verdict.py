@@ -67,9 +67,18 @@ def test_another_test_of_a_class_less_is_held_against_accuracy() -> None:
     ("images", "words"),
     [
         (shifted(0.4, 0.4), "The images are of its kind: none lies outside"),
-        (shifted(0.4, objective=40), "of its kind, but from other scans: of 1 image, 1 in objective lie"),
-        (shifted(*[0.4] * 19, 2.0), "Nearly all images are of its kind: of 20 images, 1 in stain lie"),
-        (shifted(2.0, 2.0, objective=40), "not of its kind: of 2 images, 2 in objective, 2 in stain lie"),
+        (
+            shifted(0.4, objective=40),
+            "of its kind, but from other scans: of 1 image, 1 lie outside",
+        ),
+        (
+            shifted(*[0.4] * 19, 2.0),
+            "Nearly all images are of its kind: of 20 images, 1 lie outside",
+        ),
+        (
+            shifted(2.0, 2.0, objective=40),
+            "not of its kind: of 2 images, 2 lie outside the training data in objective, 2 in stain.",
+        ),
     ],
 )
 def test_the_second_sentence_says_whether_the_images_are_of_its_kind(

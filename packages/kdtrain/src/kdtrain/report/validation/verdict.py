@@ -120,12 +120,14 @@ def _of_its_kind(found: Validation) -> Iterator[str]:
     if shift is None:
         return
     ways, images = shift["outside_in"], shift["images"]
-    in_look = max((count for way, count in ways.items() if way != "objective"), default=0)
-    counted = ", ".join(f"{count:,} in {way}" for way, count in sorted(ways.items(), key=lambda one: -one[1]))
-    outside = f"of {plural(images, 'image')}, {counted} lie outside the training data"
     if not ways:
         yield "The images are of its kind: none lies outside the training data in stain, size or scan."
-    elif not in_look:
+        return
+    (way, most), *others = sorted(ways.items(), key=lambda one: -one[1])
+    outside = f"of {plural(images, 'image')}, {most:,} lie outside the training data in {way}"
+    outside += "".join(f", {count:,} in {other}" for other, count in others)
+    in_look = max((count for way, count in ways.items() if way != "objective"), default=0)
+    if not in_look:
         yield f"The images are of its kind, but from other scans: {outside}."
     elif in_look <= MOST_OUTSIDE * images:
         yield f"Nearly all images are of its kind: {outside}."
