@@ -10,12 +10,13 @@ wider. Of a bubble that the image's border cuts off an open arc is left; inside 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from slideprep.tissue.artefacts import closed, dilated, px_from_um
+from slideprep.tissue.artefacts import closed, dilated, px_from_um, widened
 from slideprep.tissue.background import FloatArray
 from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray, filled, united
 from slideprep.tissue.ink import LabelArray
@@ -63,7 +64,7 @@ class Bubbles:
     rims: BoolArray
 
 
-def none_in(image: npt.NDArray[np.floating]) -> Bubbles:
+def none_in(image: npt.NDArray[np.generic]) -> Bubbles:
     """No bubbles.
 
     Args:
@@ -84,7 +85,7 @@ def find_bubbles(od: FloatArray, *, mpp: float, cut_off: bool) -> Bubbles:
     dark: BoolArray = (least > RIM_OD) & (most - least < RIM_COLOUR * most)
     least_px = DUST_MM2 * 1e6 / mpp**2
     if np.count_nonzero(dark) < 2 * np.sqrt(least_px):  # less than half of what goes around it
-        return none_in(least)
+        return none_in(dark)
     around = closed(dark, px_from_um(RIM_GAP_UM / 2, mpp))
     enclosed = filled(around) & ~around
     labels, count = ndimage.label(~around if cut_off else enclosed, structure=EIGHT_CONNECTED)
@@ -93,11 +94,18 @@ def find_bubbles(od: FloatArray, *, mpp: float, cut_off: bool) -> Bubbles:
     )
     keep = (areas >= least_px) & (lit >= MOSTLY_BRIGHT * areas)
     keep[0] = False
+    if not keep.any():
+        return none_in(dark)
+    spans, ring_px = ndimage.find_objects(labels), px_from_um(RING_UM, mpp)
     for label in np.flatnonzero(keep):
-        part = labels == label
-        keep[label] = _is_thin(around, part, mpp) and (enclosed[part].all() or _is_bent(around, part))
+        rows, columns = spans[label - 1]
+        window = widened(rows, ring_px), widened(columns, ring_px)
+        part = labels[window] == label
+        keep[label] = _is_thin(around[window], part, ring_px) and (
+            enclosed[window][part].all() or _is_bent(around, labels == label)
+        )
     inside: BoolArray = keep[labels]
-    return Bubbles(inside=inside, rims=dark & dilated(inside, px_from_um(RING_UM, mpp)))
+    return Bubbles(inside=inside, rims=dark & dilated(inside, ring_px))
 
 
 def without_rims(strokes: LabelArray, bubbles: Bubbles) -> LabelArray:
@@ -146,20 +154,21 @@ def joined(pieces: BoolArray, bubbles: Bubbles, *, mpp: float) -> BoolArray:
     spans = ndimage.find_objects(of_pieces)
     touching_px = px_from_um(RIM_GAP_UM, mpp)
     areas_mm2 = np.bincount(of_bubbles.ravel(), minlength=count + 1) * mpp**2 / 1e6
+    places = ndimage.find_objects(of_bubbles)
     for label in np.flatnonzero(areas_mm2[1:] <= LARGEST_JOINT_MM2) + 1:
-        bubble = of_bubbles == label
-        touched = np.flatnonzero(np.bincount(of_pieces[dilated(bubble, touching_px)], minlength=1)[1:])
+        rows, columns = places[label - 1]
+        near = widened(rows, touching_px), widened(columns, touching_px)
+        bubble = of_bubbles[near] == label
+        touched = np.flatnonzero(np.bincount(of_pieces[near][dilated(bubble, touching_px)], minlength=1)[1:])
         if touched.size:
-            window = spans[touched[0]]
-            for place in touched[1:]:
-                window = united(window, spans[place])
-            grown[window] |= bubble[window]
+            window = reduce(united, (spans[place] for place in touched))
+            grown[window] |= of_bubbles[window] == label
     return grown
 
 
-def _is_thin(around: BoolArray, part: BoolArray, mpp: float) -> bool:
+def _is_thin(around: BoolArray, part: BoolArray, ring_px: int) -> bool:
     """Whether the line around a part of the image is as thin as a rim; one with a gap has the part on both sides."""
-    ring = dilated(part, px_from_um(RING_UM, mpp)) & ~part
+    ring = dilated(part, ring_px) & ~part
     return bool(around[ring].mean() <= MOST_RIM) if ring.any() else False
 
 
