@@ -132,6 +132,7 @@ class DistillConfig(PhaseConfig):
     """
 
     phase: ClassVar[str] = "distill"
+    inherited: ClassVar[frozenset[str]] = frozenset({"stain_normalization"})
     teacher: Path | None = None
     teacher_cache: Annotated[Path | None, Field(validate_default=True)] = None
     magnification: Magnification
@@ -221,6 +222,7 @@ class FinetuneConfig(PhaseConfig):
     """
 
     phase: ClassVar[str] = "finetune"
+    inherited: ClassVar[frozenset[str]] = frozenset({"stain_normalization"})
     student: Path
     unfreeze: bool = False
     same_training_set: bool = False

@@ -228,6 +228,7 @@ class _Loop:
             views=self._phase.views,
             teacher_cache=self._phase.teacher_cache,
             decode=config.decode,
+            stain=self._phase.network.stain,
             seed=config.seed,
             rank=engine.rank,
             world_size=engine.world_size,

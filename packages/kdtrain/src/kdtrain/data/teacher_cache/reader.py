@@ -87,7 +87,7 @@ class CacheReader:
             reason = f"{place.key!r} lies where the shard has {key!r}"
             raise ShardError("T13 pairing", path, reason, member=key, remedy=REMEDY)
         record = read_record(
-            _content(tar, path, place.record), path, key, major=self._cache.document.VERSION[0]
+            _content(tar, path, place.record), path, key, major=self._cache.document.version[0]
         )
         turned = entry.turned[view][position] == "1"
         if len(record.views) != len(place.views) or record.views[view].draw.quarter_turns % 2 != turned:
