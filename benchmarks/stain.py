@@ -54,7 +54,8 @@ SETTINGS = (
         "loss",
         "--workers",
         "0",
-        "--no-tensorboard",
+        "--logger",
+        "none",
     ),
 )
 """The demo's."""
