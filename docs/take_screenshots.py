@@ -1,9 +1,10 @@
 """Screenshots of the pages for the documents: finished pages in, small WebP pictures under docs/screenshots/ out.
 
-    python docs/take_screenshots.py demo-out/report.html demo-out/shards/preview.html#slides .../page.html@1000x640
+    python docs/take_screenshots.py demo-out/report.html+5200 demo-out/shards/preview.html .../page.html@1000x640
 
-What follows a # is a place of the page, what follows an @ the window in CSS pixels. Needs Chromium and Pillow. A repository keeps every version of a picture for ever, so each is made small: its quality is
-lowered until it takes at most LIMIT bytes.
+What follows a + is how far down the page, what follows an @ the window, both in CSS pixels. Needs Chromium and Pillow.
+A repository keeps every version of a picture for ever, so each is made small: its quality is lowered until it takes at
+most LIMIT bytes.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ QUALITIES = tuple(range(70, 4, -5))
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
 
 
-def screenshot(page: Path, place: str, window: str, folder: Path) -> Image.Image:
+def screenshot(page: Path, *, down_px: int, window: str, folder: Path) -> Image.Image:
     """One screen of a page, in the light scheme, at WIDTH_PX."""
+    width, height = (int(side) for side in window.split("x"))
     shot = folder / "shot.png"
     command = (
         *("chromium", *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--screenshot={shot}"),
-        *(f"--window-size={window.replace('x', ',')}", f"{page.resolve().as_uri()}#{place}"),
+        *(f"--window-size={width},{down_px + height}", page.resolve().as_uri()),
     )
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     with Image.open(shot) as image:
-        whole = image.convert("RGB")
-    return whole.resize((WIDTH_PX, whole.height * WIDTH_PX // whole.width), Image.Resampling.LANCZOS)
+        screen = image.convert("RGB").crop((0, down_px, width, down_px + height))
+    return screen.resize((WIDTH_PX, height * WIDTH_PX // width), Image.Resampling.LANCZOS)
 
 
 def small_webp(image: Image.Image) -> bytes:
@@ -56,11 +58,12 @@ def main(pages: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     for given in pages:
         address, _, window = given.partition("@")
-        name, _, place = address.partition("#")
+        name, _, down = address.partition("+")
         page = Path(name)
         target = FOLDER / f"{'prediction' if page.stem == 'page' else page.stem}.webp"
         with tempfile.TemporaryDirectory() as folder:
-            target.write_bytes(small_webp(screenshot(page, place, window or WINDOW, Path(folder))))
+            image = screenshot(page, down_px=int(down or 0), window=window or WINDOW, folder=Path(folder))
+        target.write_bytes(small_webp(image))
         print(f"{target.name}: {target.stat().st_size:,} bytes")
 
 
