@@ -283,6 +283,8 @@ class PhaseConfig(SetConfig):
         compile: Compile the networks first, which takes minutes and a C++ compiler.
         keep: Checkpoints kept besides the best.
         log_every: Optimizer steps between two lines of the log.
+        micro_batch: Same-size samples that go through the network together. 0 takes small images together, up to 8 and
+            0.13 megapixels of the largest that is read, and each larger one alone.
         logger: Where the log's numbers also go: tensorboard (events in the run's folder), wandb (Weights & Biases) or
             mlflow (a folder of the run's, or MLFLOW_TRACKING_URI), several with commas; or none.
         log_project: What wandb and mlflow file the run under: a project, an experiment.
@@ -299,6 +301,7 @@ class PhaseConfig(SetConfig):
     warmup_steps: Steps = 0
     step_every: Steps = 0
     checkpoint_every: Steps = 0
+    micro_batch: Annotated[int, Field(ge=0, le=10_000)] = 0
     accumulate: Annotated[int, Field(ge=1, le=1_000_000, validate_default=True)] = 32
     zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
     gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
@@ -337,7 +340,7 @@ class PhaseConfig(SetConfig):
     @field_validator("accumulate")
     @classmethod
     def _holds_a_micro_batch(cls, value: int, info: ValidationInfo) -> int:
-        at_once = info.data.get("micro_batch", 1)
+        at_once = info.data.get("micro_batch", 0)
         if at_once > value:
             raise ValueError(
                 f"is fewer samples than the {at_once} of --micro-batch (micro_batch), which are parts of a step's; "

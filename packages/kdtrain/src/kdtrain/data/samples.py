@@ -256,7 +256,7 @@ class SampleReader:
         path = self.index.path_of(shard, magnification)
         with self._opened(shard, magnification, path) as tar:
             raw = read_place(tar, path, self._places[path][position])
-        size = self.index.sizes_of(shard, magnification)[position]
+        size = self.index.size_of(shard, position, magnification)
         return decode_sample(
             raw,
             self.index.stored,

@@ -30,6 +30,7 @@ from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.model.stain.target import StainTarget
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
+from kdtrain.shards.models import magnification_name
 from kdtrain.shards.open_tars import shards_ahead
 
 
@@ -88,7 +89,8 @@ class SampleStream:
         rank: This process, from 0.
         world_size: Number of processes.
         accumulate: Samples of a full group on each rank.
-        micro_batch: Samples of one forward pass at most; they have the same size.
+        micro_batch: Samples of one forward pass at most; they have the same size. 0 for as many as are small.
+        may_turn: Whether draws turn images by quarters; asked where ``micro_batch`` is 0.
         workers: Loader processes, kept from epoch to epoch; 0 reads in this process.
         prefetch: Samples that each worker reads ahead.
         window_shards: See epoch_plan.epoch_order.
@@ -115,6 +117,7 @@ class SampleStream:
         world_size: int = 1,
         accumulate: int = 32,
         micro_batch: int = 1,
+        may_turn: bool = True,
         workers: int = 0,
         prefetch: int = PREFETCH,
         window_shards: int = WINDOW_SHARDS,
@@ -138,6 +141,8 @@ class SampleStream:
             micro_batch=micro_batch,
             window_shards=window_shards,
             position=position,
+            cell_px=max(index.document.grid[magnification_name(m)] for m in magnifications),
+            may_turn=may_turn,
         )
         self._loader = Loader(
             self._plan,

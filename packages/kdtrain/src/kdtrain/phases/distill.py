@@ -46,13 +46,15 @@ from kdtrain.shards.index import Index
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.engine.group import culprit
 from kdtrain.training.loop import Batch, Phase, Summary, train
+from kdtrain.training.micro_batch import with_begun_micro_batch
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained
 
 
 def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
-    asked, config = config, with_kept_views(config, monitor)
+    asked = with_begun_micro_batch(config)
+    config = with_kept_views(asked, monitor)
     teaching = teaching_of(config, monitor)
     student = _student(config, teaching)
     note = stride_note(config, teaching.index, student.output_stride)

@@ -94,7 +94,7 @@ class CacheReader:
             reason = "the record has other views, or turns them otherwise, than cache.json says"
             raise ShardError("T14 record", path, reason, member=key, remedy=REMEDY)
         described = record.views[view]
-        size = self._index.sizes_of(shard, self._cache.document.student.magnification)[position]
+        size = self._index.size_of(shard, position, self._cache.document.student.magnification)
         decoded = self._decoded(tar, path, place.views[view], described, size, turned=turned)
         return Taught(draw=draw_of(described.draw), view=decoded)
 
