@@ -20,7 +20,7 @@ class TensorboardLogger:
         self._writer: Any = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One point of each curve, all in one event: ``add_scalar`` makes one of each, which takes four times as long."""
+        """One point of each curve, all in one event: ``add_scalar`` makes one each, in four times the time."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         if self._writer is None:
