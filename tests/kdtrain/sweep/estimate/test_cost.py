@@ -116,7 +116,9 @@ def test_a_sample_of_two_sets_counts_once(square):
 
 def test_fine_tuning_trains_on_forward_passes(square):
     """Everything is frozen but the last layer: seven forward passes, and less memory than a baseline needs."""
-    config = FinetuneConfig(shards="s", out="o", student="s", epochs=1, accumulate=2, workers=0, micro_batch=1)
+    config = FinetuneConfig(
+        shards="s", out="o", student="s", epochs=1, accumulate=2, workers=0, micro_batch=1
+    )
     estimate = estimate_run(config, square, teacher=None, student=network(2.5), speed=SPEED)
     assert estimate.training_pflops == pytest.approx(7 * GFLOPS_64 / 1e6)
     assert estimate.seconds == pytest.approx(5.0 + 7 * (0.001 + GFLOPS_64))
