@@ -84,7 +84,7 @@ def find_slide(given: Path | None, folder: Path) -> tuple[Path, str]:
     if path.exists():
         return path, f"Slide: {path.name}."
     path = folder / "synthetic.svs"
-    _write_svs(path, [_jpeg_level(_synthetic(SYNTHETIC_SIDE_PX))])
+    _write_svs(path, [_jpeg_level(synthetic_pixels(SYNTHETIC_SIDE_PX))])
     return path, f"Slide: SYNTHETIC, since {SLIDE} is not under $SLIDEPREP_DATA."
 
 
@@ -158,7 +158,7 @@ def _row(tiles: Sequence[bytes], row: int, columns: int) -> list[bytes]:
     return list(tiles[row * columns : (row + 1) * columns])
 
 
-def _synthetic(side: int) -> Pixels:
+def synthetic_pixels(side: int) -> Pixels:
     """Purple blobs on pink with grain: nothing but a stand-in with edges at every scale."""
     y, x = np.mgrid[:side, :side].astype(np.float32)
     blobs = np.sin(x / 23) * np.sin(y / 19) + np.sin((x + y) / 211) + 0.5 * np.sin(x / 3.1 - y / 4.3)

@@ -165,7 +165,7 @@ def measure(name: str, folder: Path, magnification: float, workers: int, passes:
     torch.set_num_threads(1)
     one_pass = LOADERS[name](folder, magnification, workers)
     drop_cached(folder)
-    took, counts = [], []
+    took, counts, spent = [], [], []
     for epoch in range(1 + passes):
         began, pixels, count = time.perf_counter(), 0, 0
         for image, _ in one_pass(epoch):
@@ -174,7 +174,8 @@ def measure(name: str, folder: Path, magnification: float, workers: int, passes:
             count += 1
         took.append(time.perf_counter() - began)
         counts.append((count, pixels))
-    return {"seconds": took, "counts": counts, "cpu_s": cpu_seconds()}
+        spent.append(cpu_seconds())
+    return {"seconds": took, "counts": counts, "cpu_s": (spent[-1] - spent[0]) / passes}
 
 
 def cpu_seconds() -> float:
