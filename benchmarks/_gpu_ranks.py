@@ -85,11 +85,12 @@ def _rank(
 def _begin(rank: int, world_size: int, backend: str, port: int) -> None:
     """This process is one of several on the first card; nothing is left of a group that it was forked from."""
     from deepspeed.comm import comm
+    from deepspeed.utils import groups
 
     torch.set_num_threads(1)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    comm.cdb = None
+    comm.cdb = groups._WORLD_GROUP = None
     launch = {"WORLD_SIZE": world_size, "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in launch.items()}, LOCAL_RANK="0")
     begin = torch.distributed.init_process_group

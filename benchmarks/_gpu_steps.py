@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -66,8 +66,8 @@ def prepare(sizes: Sizes, work: Path, report: Report) -> None:
     write_tissue_set(sets / "engine", *small, (HIGH, 2.5, 1.25), distinct=sizes.distinct)
     for side in sizes.memory_sides_px:
         write_tissue_set(sets / f"memory-{side}", 2, side, (HIGH, 2.5), distinct=1)
-    slide, small_slide = work / "slide.svs", work / "small.svs"
-    write_synthetic_slide(small_slide, side_px=480 if not sizes.slide_megapixels else 2880)
+    slide, small_slide = work / "slide.svs", work / "source.svs"
+    write_synthetic_slide(small_slide, side_px=640 if not sizes.slide_megapixels else 2880)
     if sizes.slide_megapixels:
         write_large_slide(slide, small_slide, megapixels=sizes.slide_megapixels)
     else:
@@ -168,41 +168,65 @@ def _measured_memory(sizes: Sizes, work: Path, side: int, *, recompute: bool, fi
 
 
 def predict(sizes: Sizes, work: Path, report: Report) -> None:
-    """A slide by networks at two magnifications, on the device and on the CPU: seconds, and how far they differ."""
+    """A slide by networks at two magnifications, on the device and on the CPU."""
     from _kdtrain_loop import Stopwatch
 
     from kdtrain.config.phases import TeacherConfig
     from kdtrain.phases.start import run_phase
 
-    setting = _setting(sizes, work / "predict", "engine", {})
+    _built(work)
+    setting = _setting(sizes, work / "predict", "built", {})
     rows: list[Found] = []
     for magnification in sizes.predicted_by:
         run, bundle = (setting.folder / f"{kind}-{magnification:g}" for kind in ("run", "bundle"))
-        run_phase(TeacherConfig(magnification=magnification, **setting.training(run, epochs=1)), Stopwatch())
+        settings = setting.training(run, epochs=1)
+        run_phase(TeacherConfig(magnification=magnification, **settings), Stopwatch())
         _kdtrain("export", run, "--unevaluated", "--out", bundle)
-        first: dict[str, float] = {}
-        for device in dict.fromkeys(("cpu", sizes.device)):
-            out = setting.folder / f"predictions-{magnification:g}-{device}"
-            began = time.perf_counter()
-            said = ("--tissue", "whole", "--outside", "warn", "--workers", "0", "--backend", "pytorch")
-            _kdtrain("predict", bundle, work / "slide.svs", "--device", device, *said, "--out", out)
-            took = time.perf_counter() - began
-            (slide,) = json.loads((out / "predictions.json").read_text())["slides"]
-            now = slide["probabilities"]
-            first = first or now
-            furthest = max(abs(now[name] - first[name]) for name in now)
-            rows.append(
-                {
-                    "magnification": magnification,
-                    "device": device,
-                    "seconds": took,
-                    "from_cpu": furthest,
-                }
-            )
+        for row in predictions(bundle, work / "slide.svs", dict.fromkeys(("cpu", sizes.device))):
+            rows.append({"magnification": magnification, **row})
             report({"rows": rows, "megapixels": sizes.slide_megapixels})
 
 
+def predictions(bundle: Path, slide: Path, devices: Iterable[str]) -> Iterator[Found]:
+    """Seconds of predicting a slide on each device, and the furthest that a probability is from the first one's."""
+    first: list[float] = []
+    for device in devices:
+        out = bundle.with_name(f"{bundle.name}-by-{device}")
+        began = time.perf_counter()
+        asked = ("--tissue", "whole", "--outside", "warn", "--workers", "0", "--backend", "pytorch")
+        _kdtrain("predict", bundle, slide, "--device", device, *asked, "--out", out)
+        took = time.perf_counter() - began
+        (found,) = json.loads((out / "predictions.json").read_text())["slides"]
+        first = first or found["probabilities"]
+        furthest = max(abs(a - b) for a, b in zip(found["probabilities"], first, strict=True))
+        yield {"device": device, "seconds": took, "from_cpu": furthest}
+
+
+def _built(work: Path) -> None:
+    """A set of four small slides, built as a person would: a network predicts slides as its own were read."""
+    from _common import write_synthetic_slide
+
+    from slideprep.cli.main import main
+
+    rows = ["slide,label,patient,split"]
+    for number in range(4):
+        name = f"small-{number}.svs"
+        write_synthetic_slide(work / name, side_px=640 + 80 * number)
+        rows.append(f"{name},{'ab'[number % 2]},p{number},train")
+    labels = work / "labels.csv"
+    labels.write_text("\n".join(rows) + "\n")
+    given = (*sorted(work.glob("small-*.svs")), "--labels", labels, "--out", work / "sets" / "built")
+    settings = ("--magnifications", "10,2.5,1.25", "--tissue", "whole", "--workers", 0)
+    _command(main, "build-shards", *given, *settings)
+
+
 def _kdtrain(*arguments: object) -> None:
+    from kdtrain.cli.main import main
+
+    _command(main, *arguments)
+
+
+def _command(main: Any, *arguments: object) -> None:
     """A command in this process.
 
     Raises:
@@ -210,11 +234,9 @@ def _kdtrain(*arguments: object) -> None:
     """
     from click.testing import CliRunner
 
-    from kdtrain.cli.main import main
-
     done = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
     if done.exit_code:
-        raise RuntimeError(f"kdtrain {arguments[0]}: {' '.join(done.output.split())}")
+        raise RuntimeError(f"{arguments[0]}: {' '.join(done.output.split())}")
 
 
 def ranks(sizes: Sizes, work: Path, report: Report) -> None:
