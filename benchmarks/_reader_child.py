@@ -79,11 +79,12 @@ def with_tifffile(path: Path, tile_px: int) -> tuple[tuple[int, int], Iterator[B
     def blocks() -> Iterator[Block]:
         width, rows = page.imagewidth, page.tilelength
         strip, top = np.empty((rows, width, 3), np.uint8), 0
-        for data, (_, _, y, x, _), (_, height, columns, _) in page.segments(maxworkers=1):
+        for data, (_, _, y, x, _), _ in page.segments(maxworkers=1):
             if y != top:
                 yield 0, top, strip
                 strip, top = np.empty((rows, width, 3), np.uint8), y
-            strip[:height, x : x + columns] = data[0, :height, :columns]
+            room = strip[:, x : x + page.tilewidth]
+            room[:] = data[0, :, : room.shape[1]]
         yield 0, top, strip
 
     return (page.imagewidth, page.imagelength), blocks()
