@@ -7,6 +7,7 @@ SIZES is JSON; what is found goes to the file RESULT, which is whole at every mo
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -29,7 +30,8 @@ Report = Callable[[Found], None]
 
 ROOT = Path(__file__).resolve().parents[1]
 HIGH = 10.0
-BF16 = {"precision": "bf16"}
+FP32, BF16 = {"precision": "fp32"}, {"precision": "bf16"}
+DECODE = {**BF16, "decode": "device"}
 
 
 def machine(sizes: Sizes, work: Path, report: Report) -> None:
@@ -81,6 +83,8 @@ def throughput(
     """Samples per second, data wait and peak memory, row by row; a row that fails is told, and the next one comes."""
     from _kdtrain_loop import variants, write_cache
 
+    if options["precision"] == "bf16":
+        options = {**options, "micro_batch": sizes.micro_batch}
     setting = _setting(sizes, work / name, "throughput", options)
     rows: list[Found] = []
     found: Found = {"rows": rows, "options": options}
@@ -159,6 +163,7 @@ def _measured_memory(sizes: Sizes, work: Path, side: int, *, recompute: bool, fi
         peak = re.search(r"VmHWM:\s+(\d+)", status)
         assert peak is not None
         return {"measured_bytes": int(peak[1]) * 1024}
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     run_phase(config, Stopwatch())
@@ -318,18 +323,12 @@ def _fail_of(rows: list[Found]) -> None:
             raise RuntimeError(row["error"])
 
 
-def _throughputs() -> Iterator[tuple[str, Callable[[Sizes, Path, Report], None]]]:
-    both, own = ("bare", "kdtrain"), ("kdtrain",)
-    yield "throughput-fp32", partial(throughput, name="fp32", options={"precision": "fp32"}, loops=both)
-    yield "throughput-bf16", partial(throughput, name="bf16", options=BF16, loops=own)
-    decode = {**BF16, "decode": "device"}
-    yield "throughput-decode", partial(throughput, name="decode", options=decode, loops=own)
-
-
 STEPS: dict[str, Callable[[Sizes, Path, Report], None]] = {
     "machine": machine,
     "prepare": prepare,
-    **dict(_throughputs()),
+    "throughput-fp32": partial(throughput, name="fp32", options=FP32, loops=("bare", "kdtrain")),
+    "throughput-bf16": partial(throughput, name="bf16", options=BF16, loops=("kdtrain",)),
+    "throughput-decode": partial(throughput, name="decode", options=DECODE, loops=("kdtrain",)),
     "engine": engine,
     "memory": memory,
     "predict": predict,

@@ -56,8 +56,8 @@ STEPS = (
     Step(name="throughput-bf16", what="kdtrain's loop, bf16", limit_s=60),
     Step(name="throughput-decode", what="kdtrain's loop, bf16, --decode device", limit_s=50),
     Step(name="engine", what="kdtrain's loop beside a bare one of the same arithmetic", limit_s=40),
-    Step(name="memory", what="of a training step, predicted and measured", limit_s=40),
-    Step(name="predict", what="a slide by --device cuda and by --device cpu", limit_s=45),
+    Step(name="memory", what="of a training step, predicted and measured", limit_s=30),
+    Step(name="predict", what="a slide by --device cuda and by --device cpu", limit_s=55),
     Step(name="ranks", what="one process, and two that share the card", limit_s=35),
     Step(name="tests", what="the suite's tests of a GPU", limit_s=40),
 )

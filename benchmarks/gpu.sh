@@ -17,5 +17,5 @@ if [ -n "${WHEELS:-}" ]; then
     timeout 60 "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$WHEELS"/*.whl || exit 1
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
-export PYTHONUNBUFFERED=1 DS_BUILD_OPS=0 TOKENIZERS_PARALLELISM=false
+export PYTHONUNBUFFERED=1
 "$python" "$root/benchmarks/gpu.py" --out "$out" "$@"

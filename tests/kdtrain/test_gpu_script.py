@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -152,6 +154,22 @@ def test_aims_are_judged_on_a_gpu():
 
 
 REST = {"wait_share": 0.1, "peak_bytes": 2e9, "tflops": 1.0}
+
+
+def test_the_shell_script_hands_its_options_on(tmp_path):
+    """Its first word is the folder, what follows goes to gpu.py, and the exit code is gpu.py's."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"\nexit 7\n')
+    python.chmod(0o755)
+    run = subprocess.run(
+        [SCRIPTS / "gpu.sh", tmp_path / "out", "--tiny", "--only", "memory"],
+        env={"PATH": os.environ["PATH"], "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 7
+    assert run.stdout.split()[1:] == ["--out", str(tmp_path / "out"), "--tiny", "--only", "memory"]
 
 
 def test_an_unknown_step_is_refused():
