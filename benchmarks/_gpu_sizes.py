@@ -62,7 +62,7 @@ def _workers() -> int:
 FULL = Sizes(
     device="cuda",
     samples=256,
-    distinct=16,
+    distinct=8,
     side_px=1024,
     students=(1.25, 2.5, 5.0),
     accumulate=32,

@@ -60,9 +60,11 @@ def write_tissue_set(
         shards=[("train", number, cases) for number, cases in enumerate(shards)],
         sets={"train": ["train"]},
         slack=False,
+        counted=[],  # none of the squares' pixels: they are replaced
         edit_members=lambda path, members: [_tissue(path, m, fields, grid, sums) for m in members],
         edit_index=lambda index: index.update(
-            statistics={name: golden_set.statistics(found) for name, found in sums.items()}
+            statistics={name: golden_set.statistics(found) for name, found in sums.items()},
+            statistics_shards=None,
         ),
     )
     write_files(folder, golden_set.seal(draft))
@@ -88,6 +90,7 @@ class _Fields:
     side_px: int
     distinct: int
     _first: dict[str, str] = field(default_factory=dict)
+    _whole: dict[str, Image.Image] = field(default_factory=dict)
     _made: dict[tuple[str, int], tuple[bytes, list[Any]]] = field(default_factory=dict)
 
     def of(self, name: str, reduction: int) -> tuple[bytes, list[Any]]:
@@ -99,8 +102,10 @@ class _Fields:
         drawn = self._first[name], reduction
         if drawn not in self._made:
             if self.distinct > MOST_KEPT:
-                return _image(*drawn, self.side_px)
-            self._made[drawn] = _image(*drawn, self.side_px)
+                return _encoded(_field(drawn[0], self.side_px).reduce(reduction))
+            if drawn[0] not in self._whole:
+                self._whole[drawn[0]] = _field(drawn[0], self.side_px)
+            self._made[drawn] = _encoded(self._whole[drawn[0]].reduce(reduction))
         return self._made[drawn]
 
 
@@ -116,8 +121,7 @@ def _tissue(
     return golden_set.Member(name=member.name, data=data)
 
 
-def _image(name: str, reduction: int, side_px: int) -> tuple[bytes, list[Any]]:
-    image = _field(name, side_px).reduce(reduction)
+def _encoded(image: Image.Image) -> tuple[bytes, list[Any]]:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY, subsampling=0)
     pixels = np.asarray(image, dtype=np.int64).reshape(-1, 3)
