@@ -84,8 +84,13 @@ def find_slide(given: Path | None, folder: Path) -> tuple[Path, str]:
     if path.exists():
         return path, f"Slide: {path.name}."
     path = folder / "synthetic.svs"
-    _write_svs(path, [_jpeg_level(synthetic_pixels(SYNTHETIC_SIDE_PX))])
+    write_synthetic_slide(path)
     return path, f"Slide: SYNTHETIC, since {SLIDE} is not under $SLIDEPREP_DATA."
+
+
+def write_synthetic_slide(path: Path, *, side_px: int = SYNTHETIC_SIDE_PX) -> None:
+    """A square SVS of one level at 20x, with JPEG tiles of purple blobs on pink."""
+    _write_svs(path, [_jpeg_level(synthetic_pixels(side_px))])
 
 
 def open_path(path: Path) -> Slide:

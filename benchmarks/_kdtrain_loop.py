@@ -165,7 +165,9 @@ def measure_kdtrain(
     return watch.measured(setting.device)
 
 
-def variants(setting: Setting, magnifications: tuple[float, ...]) -> list[Variant]:
+def variants(
+    setting: Setting, magnifications: tuple[float, ...], *, cached_epochs: int = CACHED_EPOCHS
+) -> list[Variant]:
     """Rows of the table; the teacher comes first, because its first run teaches the others."""
     files = unpack(setting.shards, setting.folder / "files")
     bare = Task(
@@ -188,7 +190,7 @@ def variants(setting: Setting, magnifications: tuple[float, ...]) -> list[Varian
         for what, read in (("online", (HIGH, m)), ("cached", (m,))):
             cached = what == "cached"
             recipe = _distillation(setting, m, cached=cached)
-            runs = partial(measure_kdtrain, *recipe, epochs=CACHED_EPOCHS if cached else EPOCHS)
+            runs = partial(measure_kdtrain, *recipe, epochs=cached_epochs if cached else EPOCHS)
             found.append(_variant(what, m, "kdtrain", read, runs))
     return found
 

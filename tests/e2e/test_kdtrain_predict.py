@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -248,6 +249,18 @@ def test_a_slide_is_the_mean_of_its_regions(made: Made, tmp_path: Path) -> None:
     assert slide["slide"] == "slide-0.svs"
     mean = np.mean([float(row["p_gland"]) for row in regions])
     assert float(slide["p_gland"]) == pytest.approx(mean, abs=1e-12)
+
+
+def test_the_gpu_script_predicts_on_each_device(made: Made) -> None:
+    """Its step (benchmarks/_gpu_steps.py) asks for a slide by every device named, and compares with the first."""
+    sys.path.append(str(ROOT / "benchmarks"))
+    try:
+        from _gpu_steps import predictions  # type: ignore[import-not-found]
+    finally:
+        sys.path.pop()
+    (found,) = predictions(made.bundle, made.slides[-1], ["cpu"])
+    assert (found["device"], found["from_cpu"]) == ("cpu", 0)
+    assert found["seconds"] > 0
 
 
 @pytest.mark.usefixtures("shared_ray")
