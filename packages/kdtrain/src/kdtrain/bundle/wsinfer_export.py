@@ -29,7 +29,6 @@ from kdtrain.bundle.tile_cost import TileCost, measure_tile_cost
 from kdtrain.bundle.torchscript import torchscript_bytes
 from kdtrain.bundle.wsinfer import CONFIG_FILE, TORCHSCRIPT_FILE, Tiling, config_bytes, tiling_of
 from kdtrain.bundle.wsinfer_card import wsinfer_card
-from kdtrain.errors import UsageError
 from kdtrain.evaluation.temperature import UNCHANGED
 from kdtrain.shards.index import union_of
 
