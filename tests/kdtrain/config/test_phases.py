@@ -257,6 +257,7 @@ def test_every_problem_is_named_at_once():
         ("epochs: [1", "is not YAML"),
         ("- epochs\n", "must map keys to values"),
         ("epochz: 3\n", "'epochz' is no setting of teacher"),
+        ("tensorboard: false\n", "is part of 'logger' now: tensorboard, the default, or none"),
         ("!!python/object/apply:os.getcwd []", "is not YAML"),
     ],
 )

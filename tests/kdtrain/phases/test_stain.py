@@ -274,10 +274,12 @@ def test_device_decoding_is_refused_before_any_work(shards, tmp_path):
     assert "give cpu" in said
 
 
-def test_wsinfer_is_refused(shards, stained, tmp_path):
-    """QuPath would show the network a slide's own stain."""
-    said = refusal("export", stained, "--wsinfer", "--out", tmp_path / "w", "--shards", shards)
-    assert "was trained with --stain-normalization, and WSInfer shows" in said
+@pytest.mark.parametrize(("option", "who"), [("--wsinfer", "WSInfer"), ("--mlflow", "MLflow")])
+def test_what_normalises_nothing_is_refused(shards, stained, tmp_path, option, who):
+    """QuPath and an MLflow server would show the network an image's own stain."""
+    said = refusal("export", stained, option, "--out", tmp_path / "x", "--shards", shards, "--unevaluated")
+    assert f"was trained with --stain-normalization, and {who} shows" in said
+    assert f"leave {option} out" in said
 
 
 def test_a_cache_of_both_is_the_online_run(shards, stained, tmp_path, monkeypatch):

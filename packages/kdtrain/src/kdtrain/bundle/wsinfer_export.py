@@ -15,17 +15,22 @@ from rich.progress import Progress
 
 from kdtrain.bundle.describe import default_name
 from kdtrain.bundle.document import CARD_FILE
-from kdtrain.bundle.export import ExportOptions, check_answers, check_options, sole_export, write_once
+from kdtrain.bundle.export import (
+    ExportOptions,
+    check_answers,
+    check_options,
+    check_own_stain,
+    sole_export,
+    write_once,
+)
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, measured_samples, read_source
 from kdtrain.bundle.tile_cost import TileCost, measure_tile_cost
 from kdtrain.bundle.torchscript import torchscript_bytes
 from kdtrain.bundle.wsinfer import CONFIG_FILE, TORCHSCRIPT_FILE, Tiling, config_bytes, tiling_of
 from kdtrain.bundle.wsinfer_card import wsinfer_card
-from kdtrain.errors import UsageError
 from kdtrain.evaluation.temperature import UNCHANGED
 from kdtrain.shards.index import union_of
-from kdtrain.training.run_folder import read_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +66,12 @@ def export_wsinfer(options: ExportOptions, console: Console) -> WsinferExported:
         TrainingError: The TorchScript file is not the network.
     """
     notes = check_options(options, CONFIG_FILE)
-    _check_stain(options.run)
+    check_own_stain(options.run, "--wsinfer", "WSInfer")
     source = read_source(
         options.run, shards=options.shards, split=options.split, unevaluated=options.unevaluated
     )
     with sole_export(options.out, CONFIG_FILE):
         return _export(options, source, notes, console)
-
-
-def _check_stain(run: Path) -> None:
-    """Refuse, by UsageError, a network that WSInfer would show other images than it was trained on."""
-    if read_run(run, what="RUN", finished=True)["network"].get("stain") is not None:
-        raise UsageError(
-            f"RUN {run} was trained with --stain-normalization, and WSInfer shows a network every slide in its own "
-            "stain; train one without it, say with --stain-augmentation 0.05, or leave --wsinfer out and ask the "
-            "bundle by 'kdtrain predict', which normalises"
-        )
 
 
 def _export(options: ExportOptions, source: Source, notes: str | None, console: Console) -> WsinferExported:

@@ -117,6 +117,11 @@ _NUMBERS: tuple[Any, ...] = (int, float, int | None, float | None)
 
 
 LOGGERS = ("tensorboard", "wandb", "mlflow")
+GONE = {
+    "tensorboard": "it is part of 'logger' now: tensorboard, the default, or none for the old false",
+    "wandb": "it is part of 'logger' now: wandb, with the project's name as 'log_project'",
+}
+"""Settings that files of earlier versions may have, with what to write in their place."""
 
 
 def loggers(value: Any) -> Any:

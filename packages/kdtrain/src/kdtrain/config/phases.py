@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from kdtrain.config.common import (
+    GONE,
     HARMLESS,
     MAX_TILE_PX,
     NOT_IN_RECORD,
@@ -380,6 +381,6 @@ def _plain(problem: Any, kind: type[SetConfig], file: Path | None) -> str:
         return f"{option} is missing; give it, or set it in the file of --config"
     if problem["type"] == "extra_forbidden":
         known = ", ".join(sorted(map(key_of, kind.model_fields)))
-        return f"'{option[2:]}' is no setting of {kind.phase}; its settings are {known}"
+        return f"'{option[2:]}' is no setting of {kind.phase}; {GONE.get(key) or f'its settings are {known}'}"
     # As it was written: an option is not to be looked for in a file, nor a key on the command line.
     return f"{option if file is None else f'{key_of(key)} in {file}'}: {rule_broken(problem, kind)}"
