@@ -85,6 +85,14 @@ def test_glass_on_either_side_of_a_straight_line_is_no_bubble() -> None:
     assert not seen(picture).any()
 
 
+def test_dark_points_on_one_slanted_line_bend_around_nothing() -> None:
+    """A corner behind a slanted line of single pixels, which has no hull, is no bubble; nor does looking at it fail."""
+    od = np.full((3, 9, 15), 0.02, dtype=np.float32)
+    rows, columns = np.mgrid[:9, :15]
+    od[:, (columns == 6) | (columns - rows == 10)] = 1.0
+    assert not find_bubbles(od, mpp=32.0, cut_off=True).inside[:, 7:].any()
+
+
 def test_the_outside_of_bubbles_is_none() -> None:
     """Two bubbles at opposite sides of a region of glass: the glass between is not in them."""
     picture = glass(SHAPE)

@@ -187,12 +187,15 @@ def _is_bent(around: BoolArray, part: BoolArray) -> bool:
 
 def _is_inside(part: BoolArray, arc: npt.NDArray[np.int64]) -> bool:
     """Whether an arc, (points, 2) of rows and columns, bends around a part of the image."""
-    from scipy.spatial import ConvexHull  # rarely needed
+    from scipy.spatial import ConvexHull, QhullError  # rarely needed
 
     extent = np.ptp(arc, axis=0)
     if extent.min() < 2:
         return False
-    hull = ConvexHull(arc)
+    try:
+        hull = ConvexHull(arc)
+    except QhullError:  # all on one slanted line
+        return False
     rows, columns = (slice(low, high + 1) for low, high in zip(arc.min(axis=0), arc.max(axis=0), strict=True))
     grid = np.mgrid[rows, columns].reshape(2, -1)
     normals, offsets = hull.equations[:, :2], hull.equations[:, 2:]
