@@ -177,7 +177,8 @@ def test_said_again_only_what_is_given_changes(folder: Path) -> None:
         (("--license", "free for all"), "neither an SPDX identifier"),
         (("--url", "example.org"), "is no URL"),
         (("--published", "yesterday"), "is no date"),
-        (("--cite", " "), "citeAs is empty"),
+        (("--cite", " "), "--cite is empty"),
+        (("--license", ""), "--license is empty"),
     ],
 )
 def test_an_option_that_is_none_is_refused(folder: Path, options: tuple[str, ...], message: str) -> None:
