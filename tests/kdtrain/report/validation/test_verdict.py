@@ -59,7 +59,7 @@ def test_where_a_class_is_missing_the_others_are_compared() -> None:
     metrics = {**found.metrics, **evaluate_predictions(only, CLASSES, iterations=200)}
     first = verdict(replace(found, predictions=only, metrics=metrics))[0]
     assert "balanced accuracy over gland, which both have, is 83.3 %" in first
-    assert "and 95.0 % (95 % interval 83.5 to 98.6) on the 50 of its own test split" in first
+    assert "and 95.0 % (95 % interval 83.5 to 98.6) on the 40 of its own test split" in first
     assert "the difference is -11.7 points" in first
 
 

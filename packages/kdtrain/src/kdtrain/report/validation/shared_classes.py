@@ -32,26 +32,27 @@ def shared_classes(
     return tuple(name for name in classes if name not in lacking)
 
 
-def recall_here(here: Mapping[str, Any], shared: Sequence[str]) -> Estimate:
-    """Mean recall of classes.
+def recall_here(here: Mapping[str, Any], classes: Sequence[str], shared: Sequence[str]) -> dict[str, Any]:
+    """Mean recall of classes, and of how many items (``n``).
 
     Args:
         here: A level of metrics.json.
-        shared: One class or more.
-    """
-    return _mean([here["per_class"][name]["recall"] for name in shared])
-
-
-def recall_at_home(home: Mapping[str, Any], classes: Sequence[str], shared: Sequence[str]) -> Estimate:
-    """Mean recall of classes, of counts.
-
-    Args:
-        home: A level of what the bundle says of its own split.
         classes: Of the bundle, in its order.
         shared: Those asked for, one or more.
     """
-    places = [classes.index(name) for name in shared]
-    return _mean([_wilson(home["confusion"][k][k], sum(home["confusion"][k])) for k in places])
+    mean = _mean([here["per_class"][name]["recall"] for name in shared])
+    return {**mean, "n": sum(_counts(here, classes, shared))}
+
+
+def recall_at_home(home: Mapping[str, Any], classes: Sequence[str], shared: Sequence[str]) -> dict[str, Any]:
+    """The same of what the bundle says of its own split, which holds counts."""
+    right = [home["confusion"][k][k] for k in map(classes.index, shared)]
+    counts = _counts(home, classes, shared)
+    return {**_mean([_wilson(*one) for one in zip(right, counts, strict=True)]), "n": sum(counts)}
+
+
+def _counts(level: Mapping[str, Any], classes: Sequence[str], shared: Sequence[str]) -> list[int]:
+    return [sum(level["confusion"][k]) for k in map(classes.index, shared)]
 
 
 def _wilson(right: int, of: int) -> Estimate:

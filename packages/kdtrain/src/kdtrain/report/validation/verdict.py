@@ -70,11 +70,11 @@ def verdict(found: Validation) -> tuple[str, ...]:
 
 
 def _holds(found: Validation) -> str:
-    here, home, level = found.here, found.home, found.level
+    home, level = found.home, found.level
     words, ours, theirs = _measures(found)
     if ours["value"] is None:
         return f"Nothing is measured here: no {level} has a class of its own."
-    reached = f"{words} is {_estimate(ours)} on {plural(here['n'], level)}"
+    reached = f"{words} is {_estimate(ours)} on {plural(ours['n'], level)}"
     if found.own_images is not None:
         return f"These are not others' cases: {found.own_images}. Their {reached}, which tells nothing of elsewhere."
     if home is None:
@@ -87,22 +87,23 @@ def _holds(found: Validation) -> str:
         return (
             f"Whether it holds is not known: {reached}, and nothing was measured at home to hold it against."
         )
-    beside = f"{reached}, and {_estimate(theirs)} on the {home['n']:,} of its own test split"
+    beside = f"{reached}, and {_estimate(theirs)} on the {theirs['n']:,} of its own test split"
     return f"{_word(apart)}: {beside}; {_apart(apart)}."
 
 
-def _measures(found: Validation) -> tuple[str, Mapping[str, float | None], Mapping[str, float | None] | None]:
+def _measures(found: Validation) -> tuple[str, Mapping[str, Any], Mapping[str, Any] | None]:
     """What it is called, here and at home: a mean over classes, which must be the same ones in both places."""
     here, home, classes = found.here, found.home, found.classes
+    words, ours = "balanced accuracy", {**here["balanced_accuracy"], "n": here["n"]}
     if home is None:
-        return "balanced accuracy", here["balanced_accuracy"], None
+        return words, ours, None
     shared = shared_classes(here, home, classes)
     if len(shared) == len(classes):
-        return "balanced accuracy", here["balanced_accuracy"], home["balanced_accuracy"]
+        return words, ours, {**home["balanced_accuracy"], "n": home["n"]}
     if not shared:
-        return "balanced accuracy", here["balanced_accuracy"], None
-    words = f"balanced accuracy over {', '.join(shared)}, which both have,"
-    return words, recall_here(here, shared), recall_at_home(home, classes, shared)
+        return words, ours, None
+    words += f" over {', '.join(shared)}, which both have,"
+    return words, recall_here(here, classes, shared), recall_at_home(home, classes, shared)
 
 
 def _word(apart: Difference) -> str:
