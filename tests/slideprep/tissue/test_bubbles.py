@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -83,6 +85,24 @@ def test_glass_on_either_side_of_a_straight_line_is_no_bubble() -> None:
     stain(picture, disc(60, 60, 20, SHAPE), EOSIN)
     picture[stroke((0, 30), (119, 44), 4, SHAPE)] *= 0.25
     assert not seen(picture).any()
+
+
+def test_dark_points_on_one_slanted_line_bend_around_nothing() -> None:
+    """A corner behind a slanted line of single pixels, which has no hull, is no bubble; nor does looking at it fail."""
+    od = np.full((3, 9, 15), 0.02, dtype=np.float32)
+    rows, columns = np.mgrid[:9, :15]
+    od[:, (columns == 6) | (columns - rows == 10)] = 1.0
+    assert not find_bubbles(od, mpp=32.0, cut_off=True).inside[:, 7:].any()
+
+
+def test_a_lumen_in_a_darkly_stained_wall_is_no_bubble() -> None:
+    """Brown walls of 48 µm lose their colour where their edges mix with glass, but are darkest where they have it."""
+    picture = stained_everywhere()
+    for row, column in product((17, 51, 85), repeat=2):
+        picture[disc(row, column, 9.9, SHAPE)] = (90, 60, 40)
+        picture[disc(row, column, 6.9, SHAPE)] = GLASS
+    mixed = ndimage.gaussian_filter(picture, (0.6, 0.6, 0))
+    assert not disturbances(np.rint(mixed).astype(np.uint8), mpp=MPP).bubbles.any()
 
 
 def test_the_outside_of_bubbles_is_none() -> None:

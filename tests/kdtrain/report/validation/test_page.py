@@ -43,6 +43,7 @@ def test_the_tables_hold_what_was_measured() -> None:
     assert tables["measures"].rows[0].cells[3].text == "90.0 (85.0-95.0)"
     assert [row.heading for row in tables["classes"].rows] == list(CLASSES)
     assert tables["stain"].rows[1].cells[2].best
+    assert tables["sizes"].rows[0].cells[1].text == "100"
     assert [row.heading for row in tables["errors"].rows] == ["k008", "k009"]
     assert [cell.text for cell in tables["errors"].rows[0].cells] == [
         "slide 008",

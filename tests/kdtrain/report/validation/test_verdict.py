@@ -52,15 +52,44 @@ def test_the_first_sentence_says_whether_it_holds(
     assert first.endswith(".")
 
 
-def test_another_test_of_a_class_less_is_held_against_accuracy() -> None:
-    """A mean over other classes is no measure of the same."""
+def test_where_a_class_is_missing_the_others_are_compared() -> None:
+    """10 of 12 glands here against 38 of 40 at home, with Wilson's interval, whatever the stromata do there."""
     found = validation(10, 2)
     only = [one for one in found.predictions if one.label == 0]
     metrics = {**found.metrics, **evaluate_predictions(only, CLASSES, iterations=200)}
-    assert (
-        "accuracy (not every class is here) is 83.3 %"
-        in verdict(replace(found, predictions=only, metrics=metrics))[0]
-    )
+    first = verdict(replace(found, predictions=only, metrics=metrics))[0]
+    assert "balanced accuracy over gland, which both have, is 83.3 %" in first
+    assert "and 95.0 % (95 % interval 83.5 to 98.6) on the 40 of its own test split" in first
+    assert "the difference is -11.7 points" in first
+
+
+def test_where_no_class_is_shared_nothing_is_compared() -> None:
+    """Glands here, stromata at home."""
+    found = validation(10, 2)
+    only = [one for one in found.predictions if one.label == 0]
+    home = at_home(0.9, 0.85, 0.95)
+    home["levels"]["slide"]["absent_classes"] = ["gland"]
+    metrics = {**found.metrics, **evaluate_predictions(only, CLASSES, iterations=200), "at_home": home}
+    first = verdict(replace(found, predictions=only, metrics=metrics))[0]
+    assert first.startswith("Whether it holds is not known: balanced accuracy is 83.3 %")
+    assert first.endswith("nothing was measured at home to hold it against.")
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "split", "words"),
+    [
+        ("5", "test", "'test' is of the very set that student was trained on."),
+        ("5", "train", "'train' of this set is what student was trained on."),
+        ("6", "test", "student was measured on this very split before."),
+        ("6", "val", "Holds here: "),
+    ],
+)
+def test_the_networks_own_images_tell_nothing_of_elsewhere(trained_on: str, split: str, words: str) -> None:
+    """Of the set that it was trained on, and of the split that it was measured on; another split of that may be new."""
+    found = validation(60, 0, split=split, shard_set_sha256="5" * 64, train_on=["train"])
+    first = verdict(replace(found, metrics={**found.metrics, "training_set_sha256": trained_on * 64}))[0]
+    assert words in first
+    assert first.startswith("These are not others' cases: ") == (split != "val")
 
 
 @pytest.mark.parametrize(
@@ -117,3 +146,6 @@ def test_what_differs_is_said_in_words() -> None:
         "The slides were scanned at 40x, those of training at 20x.",
     ]
     assert list(differences(shifted(0.4))) == []
+    assert list(differences(shifted(0.4, width=110))) == [
+        "100 % of the images are smaller or larger than any of training, none of them over 1.5 times so."
+    ]

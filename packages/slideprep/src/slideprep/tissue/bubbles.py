@@ -25,6 +25,9 @@ from slideprep.tissue.left_out import DUST_MM2
 RIM_OD, RIM_COLOUR = 0.2, 0.35
 """A bubble's rim absorbs at least this much in every channel, and differs by less than this part between them."""
 
+RIM_CORE = 75
+"""Per cent of a rim's pixels that absorb less than its core. What is as dark beside it has no colour either."""
+
 RIM_GAP_UM = 64.0
 """Gaps up to this wide in a rim do not open it."""
 
@@ -101,9 +104,9 @@ def find_bubbles(od: FloatArray, *, mpp: float, cut_off: bool) -> Bubbles:
         rows, columns = spans[label - 1]
         window = widened(rows, ring_px), widened(columns, ring_px)
         part = labels[window] == label
-        keep[label] = _is_thin(around[window], part, ring_px) and (
-            enclosed[window][part].all() or _is_bent(around, labels == label)
-        )
+        ring, beside = (dilated(part, px) & ~part for px in (ring_px, px_from_um(RIM_GAP_UM, mpp)))
+        thin = _is_thin(around[window], ring) and _is_colourless(dark[window], least[window], beside)
+        keep[label] = thin and (enclosed[window][part].all() or _is_bent(around, labels == label))
     inside: BoolArray = keep[labels]
     return Bubbles(inside=inside, rims=dark & dilated(inside, ring_px))
 
@@ -166,10 +169,18 @@ def joined(pieces: BoolArray, bubbles: Bubbles, *, mpp: float) -> BoolArray:
     return grown
 
 
-def _is_thin(around: BoolArray, part: BoolArray, ring_px: int) -> bool:
+def _is_thin(around: BoolArray, ring: BoolArray) -> bool:
     """Whether the line around a part of the image is as thin as a rim; one with a gap has the part on both sides."""
-    ring = dilated(part, ring_px) & ~part
     return bool(around[ring].mean() <= MOST_RIM) if ring.any() else False
+
+
+def _is_colourless(dark: BoolArray, least: npt.NDArray[np.float32], beside: BoolArray) -> bool:
+    """Whether the darkest beside a part is; of a stained wall, only the edges are, where it mixes with glass."""
+    rim = beside & dark
+    if not rim.any():
+        return False
+    core = beside & (least >= np.percentile(least[rim], RIM_CORE))
+    return bool(2 * np.count_nonzero(core & dark) >= np.count_nonzero(core))
 
 
 def _is_bent(around: BoolArray, part: BoolArray) -> bool:
@@ -187,12 +198,15 @@ def _is_bent(around: BoolArray, part: BoolArray) -> bool:
 
 def _is_inside(part: BoolArray, arc: npt.NDArray[np.int64]) -> bool:
     """Whether an arc, (points, 2) of rows and columns, bends around a part of the image."""
-    from scipy.spatial import ConvexHull  # rarely needed
+    from scipy.spatial import ConvexHull, QhullError  # rarely needed
 
     extent = np.ptp(arc, axis=0)
     if extent.min() < 2:
         return False
-    hull = ConvexHull(arc)
+    try:
+        hull = ConvexHull(arc)
+    except QhullError:  # all on one slanted line
+        return False
     rows, columns = (slice(low, high + 1) for low, high in zip(arc.min(axis=0), arc.max(axis=0), strict=True))
     grid = np.mgrid[rows, columns].reshape(2, -1)
     normals, offsets = hull.equations[:, :2], hull.equations[:, 2:]

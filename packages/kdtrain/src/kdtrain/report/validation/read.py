@@ -54,6 +54,24 @@ class Validation:
         return None if known is None else known["levels"].get(self.level)
 
     @property
+    def own_images(self) -> str | None:
+        """Why the images are none from elsewhere, where they are of the set that the network is of; else None.
+
+        A folder of slides names no set, and a set that grew since is another one.
+        """
+        name, split, home = self.metrics["bundle"]["name"], self.metrics["split"], self.metrics.get("at_home")
+        here = self.metrics.get("shard_set_sha256")
+        if here is None:
+            return None
+        if here == self.metrics.get("training_set_sha256"):
+            if split in self.metrics["train_on"]:
+                return f"'{split}' of this set is what {name} was trained on"
+            return f"'{split}' is of the very set that {name} was trained on"
+        if home is not None and (here, split) == (home["shard_set_sha256"], home["split"]):
+            return f"{name} was measured on this very split before"
+        return None
+
+    @property
     def shift(self) -> Mapping[str, Any] | None:
         """How the images differ from those of training; None where their stain was not measured."""
         found: Mapping[str, Any] | None = self.metrics["shift"]

@@ -121,8 +121,8 @@ def sizes_table(shift: Mapping[str, Any]) -> Table:
         Row(
             heading=words,
             cells=(
-                Cell(text=f"{_short(one['min'])} to {_short(one['max'])}"),
-                Cell(text=f"{_short(one['training']['min'])} to {_short(one['training']['max'])}"),
+                _range(one),
+                _range(one["training"]),
                 Cell(text=percent(one["beyond"], 0), value=100 * one["beyond"]),
             ),
         )
@@ -209,6 +209,11 @@ def _belief(record: Mapping[str, Any] | None, name: str) -> Cell:
 
 def _number(value: float, digits: int) -> Cell:
     return Cell(text=f"{value:.{digits}f}", value=value)
+
+
+def _range(ends: Mapping[str, float]) -> Cell:
+    low, high = _short(ends["min"]), _short(ends["max"])
+    return Cell(text=low if low == high else f"{low} to {high}")
 
 
 def _short(value: float) -> str:

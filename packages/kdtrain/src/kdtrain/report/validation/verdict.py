@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Any
 
+from kdtrain.bundle.training_data import SIZE_RATIO
 from kdtrain.evaluation.predictions import calibrated
 from kdtrain.report.tables.cells import percent
 from kdtrain.report.validation.read import Validation
+from kdtrain.report.validation.shared_classes import recall_at_home, recall_here, shared_classes
 from kdtrain.text import plural
 
 HOLDS_WITHIN = 0.05
@@ -68,28 +70,40 @@ def verdict(found: Validation) -> tuple[str, ...]:
 
 
 def _holds(found: Validation) -> str:
-    here, home, level = found.here, found.home, found.level
-    words, name = _measure(here)
-    if here[name]["value"] is None:
+    home, level = found.home, found.level
+    words, ours, theirs = _measures(found)
+    if ours["value"] is None:
         return f"Nothing is measured here: no {level} has a class of its own."
-    reached = f"{words} is {_estimate(here[name])} on {plural(here['n'], level)}"
+    reached = f"{words} is {_estimate(ours)} on {plural(ours['n'], level)}"
+    if found.own_images is not None:
+        return f"These are not others' cases: {found.own_images}. Their {reached}, which tells nothing of elsewhere."
     if home is None:
         return (
             f"Whether it holds is not known: {reached}, and the bundle does not say what the network reaches on its "
             "own test split."
         )
-    apart = difference(here[name], home[name])
-    if apart is None:
-        return f"Whether it holds is not known: {reached}, and at home nothing was measured."
-    beside = f"{reached}, and {_estimate(home[name])} on the {home['n']:,} of its own test split"
+    apart = None if theirs is None else difference(ours, theirs)
+    if apart is None or theirs is None:
+        return (
+            f"Whether it holds is not known: {reached}, and nothing was measured at home to hold it against."
+        )
+    beside = f"{reached}, and {_estimate(theirs)} on the {theirs['n']:,} of its own test split"
     return f"{_word(apart)}: {beside}; {_apart(apart)}."
 
 
-def _measure(here: Mapping[str, Any]) -> tuple[str, str]:
-    """Balanced accuracy is a mean over classes, which must be the same ones in both places."""
-    if here["absent_classes"]:
-        return "accuracy (not every class is here)", "plain_accuracy"
-    return "balanced accuracy", "balanced_accuracy"
+def _measures(found: Validation) -> tuple[str, Mapping[str, Any], Mapping[str, Any] | None]:
+    """What it is called, here and at home: a mean over classes, which must be the same ones in both places."""
+    here, home, classes = found.here, found.home, found.classes
+    words, ours = "balanced accuracy", {**here["balanced_accuracy"], "n": here["n"]}
+    if home is None:
+        return words, ours, None
+    shared = shared_classes(here, home, classes)
+    if len(shared) == len(classes):
+        return words, ours, {**home["balanced_accuracy"], "n": home["n"]}
+    if not shared:
+        return words, ours, None
+    words += f" over {', '.join(shared)}, which both have,"
+    return words, recall_here(here, classes, shared), recall_at_home(home, classes, shared)
 
 
 def _word(apart: Difference) -> str:
@@ -156,7 +170,8 @@ def differences(shift: Mapping[str, Any]) -> Iterator[str]:
         )
     sizes = [one["beyond"] for name in ("longer_side_px", "area_px") if (one := shift[name]) is not None]
     if sizes and max(sizes):
-        yield f"{percent(max(sizes), 0)} % of the images are smaller or larger than any of training."
+        little = "" if "size" in shift["outside_in"] else f", none of them over {SIZE_RATIO:g} times so"
+        yield f"{percent(max(sizes), 0)} % of the images are smaller or larger than any of training{little}."
     if shift["mpp"] is not None and shift["mpp"]["beyond"]:
         yield f"A pixel of {percent(shift['mpp']['beyond'], 0)} % of the images is of another size than in training."
     scans = shift["level0_objectives"]
