@@ -328,7 +328,7 @@ def blanked(path: str, members: list) -> list:
 
 
 def test_an_image_without_tissue_is_left_and_counted(tmp_path):
-    """Of five training images three are glass: the stain is that of two, and both commands say so."""
+    """Of five training images three are glass: the stain is that of two, both commands and metrics.json say so."""
     shards = write_training_set(tmp_path / "set", edit_members=blanked)
     run = kdtrain("teacher", "--shards", shards, "--out", tmp_path / "run", *QUICK, *REINHARD)
     assert run.code == 0, run.said
@@ -337,3 +337,5 @@ def test_an_image_without_tissue_is_left_and_counted(tmp_path):
     assert (target.images, target.left) == (2, 3)
     said = kdtrain("evaluate", tmp_path / "run", "--shards", shards, "--split", "train", "--workers", 0).said
     assert "3 of 5 images of train have too little tissue" in " ".join(said.split())
+    measured = tmp_path / "run" / "evaluation-train" / "metrics.json"
+    assert json.loads(measured.read_text())["stain_left"] == 3
