@@ -29,6 +29,7 @@ from fixtures.training_runs import (
 from kdtrain import load_bundle, load_network
 from kdtrain.bundle.card import card
 from kdtrain.bundle.describe import describe
+from kdtrain.bundle.onnx import metadata_of
 from kdtrain.bundle.runtime import Inference
 from kdtrain.bundle.source import read_source
 from kdtrain.config.phases import TeacherConfig
@@ -226,6 +227,13 @@ def test_a_bundle_says_that_and_how_its_images_are_restained(stained, shards, bu
     assert before["version"] == [1, 2]
     assert "stain" not in before["input"]
     assert "normalised first" not in (bundle / "README.md").read_text()
+
+
+def test_a_graph_without_its_bundle_says_its_stain(stained, teacher):
+    """The metadata of model.onnx have the record of the run; of a network without one, no such key."""
+    graphs = [metadata_of(Network.of(record_of(run)["network"])) for run in (stained, teacher)]
+    assert StainTarget.of(json.loads(graphs[0]["stain"])) == target_of_run(stained)
+    assert sorted(graphs[1]) == ["classes", "magnification", "mean", "std"]
 
 
 def test_a_bundles_version_and_its_stain_go_together(stained_bundle, tmp_path):
