@@ -29,6 +29,7 @@ from fixtures.training_runs import (
 from kdtrain import load_bundle, load_network
 from kdtrain.bundle.card import card
 from kdtrain.bundle.describe import describe
+from kdtrain.bundle.onnx import metadata_of
 from kdtrain.bundle.runtime import Inference
 from kdtrain.bundle.source import read_source
 from kdtrain.config.phases import TeacherConfig
@@ -228,6 +229,13 @@ def test_a_bundle_says_that_and_how_its_images_are_restained(stained, shards, bu
     assert "normalised first" not in (bundle / "README.md").read_text()
 
 
+def test_a_graph_without_its_bundle_says_its_stain(stained, teacher):
+    """The metadata of model.onnx have the record of the run; of a network without one, no such key."""
+    graphs = [metadata_of(Network.of(record_of(run)["network"])) for run in (stained, teacher)]
+    assert StainTarget.of(json.loads(graphs[0]["stain"])) == target_of_run(stained)
+    assert sorted(graphs[1]) == ["classes", "magnification", "mean", "std"]
+
+
 def test_a_bundles_version_and_its_stain_go_together(stained_bundle, tmp_path):
     """A stain in version 1, none in version 2, or a damaged one, is refused."""
     copy = Path(shutil.copytree(stained_bundle, tmp_path / "copy"))
@@ -328,7 +336,7 @@ def blanked(path: str, members: list) -> list:
 
 
 def test_an_image_without_tissue_is_left_and_counted(tmp_path):
-    """Of five training images three are glass: the stain is that of two, and both commands say so."""
+    """Of five training images three are glass: the stain is that of two, both commands and metrics.json say so."""
     shards = write_training_set(tmp_path / "set", edit_members=blanked)
     run = kdtrain("teacher", "--shards", shards, "--out", tmp_path / "run", *QUICK, *REINHARD)
     assert run.code == 0, run.said
@@ -337,3 +345,5 @@ def test_an_image_without_tissue_is_left_and_counted(tmp_path):
     assert (target.images, target.left) == (2, 3)
     said = kdtrain("evaluate", tmp_path / "run", "--shards", shards, "--split", "train", "--workers", 0).said
     assert "3 of 5 images of train have too little tissue" in " ".join(said.split())
+    measured = tmp_path / "run" / "evaluation-train" / "metrics.json"
+    assert json.loads(measured.read_text())["stain_left"] == 3

@@ -78,13 +78,13 @@ def evaluate_bundle(
     trained = as_trained(bundle)
     places = _check_set(trained, bundle, index, split)
     with sole_writer(out, "kdtrain evaluate"):
-        predictions = split_predictions(trained, index, split, workers, console)
+        answers = split_predictions(trained, index, split, workers, console)
         validation = validate(
             bundle,
-            [replace(one, label=places[one.label]) for one in predictions],
+            [replace(one, label=places[one.label]) for one in answers.predictions],
             seen_in_split(index, split, bundle.magnification, console),
             split=split,
-            more=_described(bundle, trained, index, split),
+            more={**_described(bundle, trained, index, split), **answers.record},
             unit=unit,
             iterations=iterations,
             seed=seed,

@@ -119,6 +119,18 @@ def onnx_bytes(model: Model, network: Network) -> bytes:
     exported = _exported(_FromPixels(model, network).eval())
     _strip(exported)
     _name_sizes(exported)
+    onnx.helper.set_model_props(exported, metadata_of(network))
+    onnx.checker.check_model(exported, full_check=True)
+    content: bytes = exported.SerializeToString(deterministic=True)
+    return content
+
+
+def metadata_of(network: Network) -> dict[str, str]:
+    """What a graph says of itself: enough to feed it by hand, without the bundle around it.
+
+    Args:
+        network: How the graph is fed; ``stain`` is there only where images are brought into one first.
+    """
     metadata = {
         "classes": json.dumps(network.classes, ensure_ascii=False, allow_nan=False),
         "magnification": f"{network.magnification:g}",
@@ -127,10 +139,7 @@ def onnx_bytes(model: Model, network: Network) -> bytes:
     }
     if network.stain is not None:
         metadata["stain"] = json.dumps(network.stain.record, allow_nan=False)
-    onnx.helper.set_model_props(exported, metadata)
-    onnx.checker.check_model(exported, full_check=True)
-    content: bytes = exported.SerializeToString(deterministic=True)
-    return content
+    return metadata
 
 
 def opset_of(content: bytes) -> int:

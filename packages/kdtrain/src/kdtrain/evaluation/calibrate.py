@@ -60,7 +60,9 @@ def calibrate(
     if reason := why_not_calibrate(index, split, trained_parts(trained, index)):
         raise UsageError(f"--on {split} {reason}")
     with sole_writer(run, "kdtrain calibrate"):
-        predictions = split_predictions(trained, index, split, workers, console, verb="Calibrating")
+        predictions = split_predictions(
+            trained, index, split, workers, console, verb="Calibrating"
+        ).predictions
         calibration = _fitted(trained, index, split, predictions)
         write_calibration(run, calibration)
     return calibration

@@ -60,7 +60,8 @@ def evaluate(
     trained, index = opened(run, shards, split, cache)
     calibration = read_calibration(run, trained.sha256, what="RUN")
     check_measurable(trained, index, split, option="--split")
-    predictions = split_predictions(trained, index, split, workers, console)
+    answers = split_predictions(trained, index, split, workers, console)
+    predictions = answers.predictions
     temperature = None if calibration is None else calibration.temperature
     record: MetricsRecord = evaluate_predictions(
         predictions,
@@ -73,6 +74,7 @@ def evaluate(
     metrics = {
         **record,
         **described(trained, index, split),
+        **answers.record,
         "calibration": None if calibration is None else calibration_entry(calibration, index, split),
     }
     folder = evaluation_folder(run, split)

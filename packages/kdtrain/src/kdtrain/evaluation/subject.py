@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from rich.console import Console
@@ -129,6 +129,24 @@ def check_labelled(trained: Trained, index: Index, split: str, *, option: str) -
         )
 
 
+class Answers(NamedTuple):
+    """What a network says of a split.
+
+    Attributes:
+        predictions: Of every sample.
+        stain_left: Images that the network saw in their own stain, though it is of a normalised one: they have too
+            little tissue. None for a network of none.
+    """
+
+    predictions: list[Prediction]
+    stain_left: int | None
+
+    @property
+    def record(self) -> dict[str, int]:
+        """For metrics.json: of a network without a normalised stain nothing, as before there was one."""
+        return {} if self.stain_left is None else {"stain_left": self.stain_left}
+
+
 def split_predictions(
     trained: Trained,
     index: Index,
@@ -137,7 +155,7 @@ def split_predictions(
     console: Console | None,
     *,
     verb: str = "Evaluating",
-) -> list[Prediction]:
+) -> Answers:
     """What a run's network says of every sample of a split; on a GPU where there is one.
 
     Args:
@@ -169,7 +187,7 @@ def split_predictions(
             f"{len(left)} of {plural(len(predictions), 'image')} of {split} have too little tissue, or too little "
             "colour, to normalise their stain; the network saw them as they are"
         )
-    return predictions
+    return Answers(predictions, None if trained.network.stain is None else len(left))
 
 
 def split_features(
