@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.validations import CLASSES, shifted, validation
 from kdtrain.errors import UsageError
-from kdtrain.evaluation.record import write_evaluation
+from kdtrain.evaluation.record import evaluate_predictions, write_evaluation
 from kdtrain.report.model import Chart, Confusion, Report, Table
 from kdtrain.report.validation.page import validation_report, write_validation_page
 from kdtrain.report.validation.read import Validation, read_validation
@@ -63,6 +63,17 @@ def test_a_page_without_errors_shift_and_home() -> None:
     assert [section.name for section in report.sections] == ["measured", "confusion", "curves", "errors"]
     assert not blocks(report, Table)["measures"].groups
     assert "errors" not in blocks(report, Table)
+
+
+@pytest.mark.parametrize(("slides", "advised"), [({}, True), ({"slides": {"measured": 6}}, False)])
+def test_an_option_is_advised_only_where_there_is_one(slides: dict[str, Any], advised: bool) -> None:
+    """--unit is one of kdtrain evaluate; kdtrain predict --labels, which counts its slides, has none."""
+    found = validation(3, 0, **slides)
+    one = [replace(each, patient="p") for each in found.predictions]
+    metrics = {**found.metrics, **evaluate_predictions(one, CLASSES, iterations=200)}
+    warnings = " ".join(validation_report(replace(found, predictions=one, metrics=metrics)).warnings)
+    assert "one patient, which says nothing of others" in warnings
+    assert ("--unit sample" in warnings) == advised
 
 
 def test_the_page_lies_beside_what_was_measured(tmp_path: Path) -> None:

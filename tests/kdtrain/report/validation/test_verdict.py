@@ -147,5 +147,5 @@ def test_what_differs_is_said_in_words() -> None:
     ]
     assert list(differences(shifted(0.4))) == []
     assert list(differences(shifted(0.4, width=110))) == [
-        "100 % of the images are smaller or larger than any of training, none of them over 1.5 times so."
+        "100 % of the images are smaller or larger than any of training, none of them by much."
     ]

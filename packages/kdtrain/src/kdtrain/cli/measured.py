@@ -48,7 +48,7 @@ def print_levels(metrics: Mapping[str, Any], title: str, console: Console) -> No
         table.add_row(words, *cells)
     console.print(table)
     for level, record in levels.items():
-        for sentence in _notes(level, record, metrics["bootstrap"]):
+        for sentence in _notes(level, record, metrics):
             console.print(Text(f"{level}s: {visible(sentence)}", style="yellow"))
 
 
@@ -98,10 +98,17 @@ def _with_intervals(levels: Mapping[str, Mapping[str, Any]]) -> str:
     return " with 95 % intervals" if any(one["low"] is not None for one in estimates) else ""
 
 
-def _notes(level: str, record: Mapping[str, Any], bootstrap: Mapping[str, Any]) -> Iterator[str]:
+def _notes(level: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     """What the averages leave out or punish, and what has no interval."""
+    bootstrap = metrics["bootstrap"]
     yield from level_notes(
-        LevelCounts.of(record, level=level, unit=bootstrap["unit"], iterations=bootstrap["iterations"])
+        LevelCounts.of(
+            record,
+            level=level,
+            unit=bootstrap["unit"],
+            iterations=bootstrap["iterations"],
+            has_unit_option="slides" not in metrics,  # which 'kdtrain predict --labels' counts
+        )
     )
     if record["never_predicted"]:
         yield f"{', '.join(record['never_predicted'])} never predicted; counted with precision 0"

@@ -27,6 +27,7 @@ class LevelCounts:
         hidden_classes: Those of them that samples have, of slides or patients that were left out.
         single_unit_classes: Classes that one unit alone has.
         draws_with_absent_classes: Draws that lack a class.
+        has_unit_option: Whether the command that measured lets its user choose the unit.
     """
 
     level: str
@@ -40,14 +41,23 @@ class LevelCounts:
     hidden_classes: tuple[str, ...] = ()
     single_unit_classes: tuple[str, ...] = ()
     draws_with_absent_classes: int = 0
+    has_unit_option: bool = True
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], *, level: str, unit: str, iterations: int) -> LevelCounts:
+    def of(
+        cls,
+        record: Mapping[str, Any],
+        *,
+        level: str,
+        unit: str,
+        iterations: int,
+        has_unit_option: bool = True,
+    ) -> LevelCounts:
         """From a level's record; one of an earlier version may lack a count, which is then 0."""
         names = ("n", "units", "class_counts", *_ADDED)
         known = {name: record[name] for name in names if name in record}
         known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return cls(level=level, unit=unit, iterations=iterations, **known)
+        return cls(level=level, unit=unit, iterations=iterations, has_unit_option=has_unit_option, **known)
 
     @property
     def drawn(self) -> str:
@@ -116,6 +126,7 @@ def interval_notes(counts: LevelCounts) -> Iterator[str]:
 
 
 def _by_sample(counts: LevelCounts, items: int) -> str:
-    if counts.unit == "sample" or counts.level == "patient" or items < 2:  # drawing items is no help there
+    no_help = counts.unit == "sample" or counts.level == "patient" or items < 2
+    if no_help or not counts.has_unit_option:
         return ""
     return f"; --unit sample draws {counts.level}s, as if those of a patient were independent"

@@ -84,10 +84,14 @@ def _warnings(found: Validation) -> Iterator[str]:
         yield from differences(found.shift)
     slides = found.metrics.get("slides", {})
     if failed := slides.get("labelled_but_failed"):
-        yield f"{plural(failed, 'labelled slide')} could not be predicted, and are not in these numbers."
+        yield f"{plural(failed, 'labelled slide')} could not be predicted; these numbers leave that out."
     bootstrap = found.metrics["bootstrap"]
     counts = LevelCounts.of(
-        found.here, level=found.level, unit=bootstrap["unit"], iterations=bootstrap["iterations"]
+        found.here,
+        level=found.level,
+        unit=bootstrap["unit"],
+        iterations=bootstrap["iterations"],
+        has_unit_option=not slides,
     )
     yield from (f"By {found.level}: {sentence}." for sentence in level_notes(counts))
     if found.here["never_predicted"]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Any
 
-from kdtrain.bundle.training_data import SIZE_RATIO
 from kdtrain.evaluation.predictions import calibrated
 from kdtrain.report.tables.cells import percent
 from kdtrain.report.validation.read import Validation
@@ -170,7 +169,7 @@ def differences(shift: Mapping[str, Any]) -> Iterator[str]:
         )
     sizes = [one["beyond"] for name in ("longer_side_px", "area_px") if (one := shift[name]) is not None]
     if sizes and max(sizes):
-        little = "" if "size" in shift["outside_in"] else f", none of them over {SIZE_RATIO:g} times so"
+        little = "" if "size" in shift["outside_in"] else ", none of them by much"
         yield f"{percent(max(sizes), 0)} % of the images are smaller or larger than any of training{little}."
     if shift["mpp"] is not None and shift["mpp"]["beyond"]:
         yield f"A pixel of {percent(shift['mpp']['beyond'], 0)} % of the images is of another size than in training."
