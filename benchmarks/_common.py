@@ -90,7 +90,7 @@ def find_slide(given: Path | None, folder: Path) -> tuple[Path, str]:
 
 def write_synthetic_slide(path: Path, *, side_px: int = SYNTHETIC_SIDE_PX) -> None:
     """A square SVS of one level at 20x, with JPEG tiles of purple blobs on pink."""
-    _write_svs(path, [_jpeg_level(_synthetic(side_px))])
+    _write_svs(path, [_jpeg_level(synthetic_pixels(side_px))])
 
 
 def open_path(path: Path) -> Slide:
@@ -163,7 +163,7 @@ def _row(tiles: Sequence[bytes], row: int, columns: int) -> list[bytes]:
     return list(tiles[row * columns : (row + 1) * columns])
 
 
-def _synthetic(side: int) -> Pixels:
+def synthetic_pixels(side: int) -> Pixels:
     """Purple blobs on pink with grain: nothing but a stand-in with edges at every scale."""
     y, x = np.mgrid[:side, :side].astype(np.float32)
     blobs = np.sin(x / 23) * np.sin(y / 19) + np.sin((x + y) / 211) + 0.5 * np.sin(x / 3.1 - y / 4.3)

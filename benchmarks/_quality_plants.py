@@ -1,8 +1,9 @@
 """Synthetic slides with a planted amount of blur, ink, folds or bubbles, for ``quality.py``.
 
 Plants are drawn on level 0 of a sharp slide, 0.5 µm per pixel, and absorb or scatter as the thing does: blur averages
-light, ink absorbs like a stain, a fold is tissue twice, a bubble has a dark rim and washes out what is in it. The truth
-of the last three is a mask at an eighth of the resolution.
+light, ink absorbs like a stain, a fold is tissue twice. A bubble is air between coverslip and tissue: light that meets
+its bent edge misses the lens, so its rim is a dark line without colour, 15 to 40 µm wide; within, the tissue is washed
+out or pushed aside, and glass shows. The truth of the last three is a mask at an eighth of the resolution.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ GLASS = 245.0
 BLUR_UM = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
 STRENGTHS = (0.6, 1.0, 1.5)
+RIMS_UM, RIM_OD = (15.0, 40.0), 1.5
+WASHED_OUT = (0.9, 1.0)
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -72,11 +75,13 @@ def bubbled(pixels: Pixels, share: float, rng: np.random.Generator) -> tuple[Pix
     """With bubbles of 0.2 to 0.5 mm until so much of the tissue's box is inside them."""
     box = _tissue_box(pixels)
     mask = _grown(pixels.shape[:2], box, share, lambda draw: _disc(draw, box, rng))
-    rim = ndimage.binary_dilation(mask, iterations=round(40 / MPP / COARSE)) & ~mask
+    rim_px, washed_out = rng.uniform(*RIMS_UM) / MPP / COARSE, rng.choice(WASHED_OUT)
+    rim = ndimage.binary_dilation(mask, iterations=round(rim_px)) & ~mask
     amount, dark = (
         _fine(ndimage.gaussian_filter(part.astype(np.float32), 1.0), pixels.shape[:2]) for part in (mask, rim)
     )
-    return _light(_density(pixels) * (1 - 0.9 * amount[..., None]) + 1.5 * dark[..., None]), mask
+    density = _density(pixels) * (1 - washed_out * amount[..., None]) + RIM_OD * dark[..., None]
+    return _light(density), mask
 
 
 def _density(pixels: Pixels) -> Floats:

@@ -21,6 +21,7 @@ IN_THE_SITE = (
     "LICENSE",
     "docs/**/*.md",
     "docs/*.svg",
+    "docs/screenshots/*.webp",
     "docs/site.css",
     "docs/site.js",
     "docs/iframe-worker.js",

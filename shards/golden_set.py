@@ -61,6 +61,10 @@ class Draft:
     shards: list[tuple[str, int, list[Case]]]
     sets: dict[str, list[str]]
     slack: bool
+    version: list[int] = field(default_factory=lambda: [1, 2])
+    """Of the index; a record has the version that last changed a tar."""
+    statistics_of: str = "unencoded"
+    """The pixels that the statistics are of; before 1.2 they were "decoded", and the index did not say so."""
     counted: list[int] | None = None
     """Numbers of the shards of train that the statistics count; None for all of them."""
     changes: list[Json] = field(default_factory=list)
@@ -72,8 +76,8 @@ class Draft:
     sums: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
 
-def golden() -> Files:
-    """Files of the golden set, by path."""
+def golden(**changes: Any) -> Files:
+    """Files of the golden set, by path; ``changes`` are fields of its draft."""
     shards = [
         ("train", 0, [
             Case(slide="case 1.2.svs", patient="P1", label="gland", cells=(32, 40)),
@@ -103,8 +107,14 @@ def golden() -> Files:
             slack=True,
             counted=[0],
             changes=[grown_by("train-000001")],
+            **changes,
         )
     )
+
+
+def golden_1_1() -> Files:
+    """Files of the golden set as version 1.1 had it: the same tars, and statistics of the images as they decode."""
+    return golden(version=[1, 1], statistics_of="decoded")
 
 
 def grown_by(shard: str) -> Json:
@@ -144,9 +154,9 @@ def seal(draft: Draft) -> Files:
 def index_of(draft: Draft, entries: list[Json]) -> Json:
     """The index of a draft whose tars are encoded."""
     everything = [case for _, _, cases in draft.shards for case in cases]
-    return {
+    index = {
         "format": "slideprep-shards",
-        "version": [1, 1],
+        "version": draft.version,
         "created_by": {"slideprep": "0", "libraries": {}},
         "config": {"seed": 0},
         "synthetic": True,
@@ -169,6 +179,9 @@ def index_of(draft: Draft, entries: list[Json]) -> Json:
             "patients": len({case.patient for case in everything}),
         },
     }
+    if draft.version >= [1, 2]:
+        index["statistics_of"] = draft.statistics_of if draft.sums else None
+    return index
 
 
 def split_of(draft: Draft, split: str) -> Json:
@@ -189,9 +202,11 @@ def members_of(draft: Draft, case: Case, split: str, magnification: float, *, co
     """Members of one sample at one magnification, in order; adds pixels that count to the sums."""
     name = f"{magnification:g}x"
     cell_px = draft.grid[name]
-    jpeg = jpeg_of(case, cell_px, max(draft.grid.values()), draft.quality)
+    picture = picture_of(case, cell_px)
+    jpeg = jpeg_of(picture, draft.quality)
     if counts:
-        pixels = np.asarray(Image.open(io.BytesIO(jpeg)), dtype=np.int64).reshape(-1, 3)
+        counted = picture if draft.statistics_of == "unencoded" else Image.open(io.BytesIO(jpeg))
+        pixels = np.asarray(counted, dtype=np.int64).reshape(-1, 3)
         sums = [np.array([len(pixels)]), pixels.sum(axis=0), (pixels**2).sum(axis=0)]
         draft.sums[name] = [a + b for a, b in zip(draft.sums.get(name, [0, 0, 0]), sums, strict=True)]
     record = record_of(case, split, magnification, cell_px, draft.quality)
@@ -263,16 +278,19 @@ def key_of(case: Case) -> str:
     return f"{re.sub(r'[^a-z0-9_]+', '-', ascii_stem)}-{digest}-r{case.region:04d}"
 
 
-def jpeg_of(case: Case, cell_px: int, finest_cell_px: int, quality: int) -> bytes:
-    """Coloured squares of 4 × 4 cells, as a 4:4:4 JPEG; every magnification shows the same squares."""
+def picture_of(case: Case, cell_px: int) -> np.ndarray:
+    """Coloured squares of 4 × 4 cells, (rows, columns, 3) uint8; every magnification shows the same squares."""
     columns, rows = case.cells
     random = np.random.default_rng(int(sha256(key_of(case).encode())[:8], 16))
     squares = np.array(COLOURS[case.label]) + random.integers(-30, 30, (-(-rows // 4), -(-columns // 4), 1))
-    pixels = squares.repeat(4 * cell_px, axis=0).repeat(4 * cell_px, axis=1)[
-        : rows * cell_px, : columns * cell_px
-    ]
+    large = squares.repeat(4 * cell_px, axis=0).repeat(4 * cell_px, axis=1)
+    return large[: rows * cell_px, : columns * cell_px].astype(np.uint8)
+
+
+def jpeg_of(picture: np.ndarray, quality: int) -> bytes:
+    """A picture as a 4:4:4 JPEG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 

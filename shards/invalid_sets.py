@@ -56,6 +56,11 @@ def set_in(path: str, value: Any) -> Callable[[Json], None]:
     return edit
 
 
+def brighter(index: Json) -> None:
+    """An edit that moves a mean by half a grey level: what an encoding may do, and a decoder may not."""
+    index["statistics"]["5x"]["mean"][0] += 0.5
+
+
 def at_5x(path: str, value: Any) -> Callable[[Json], None]:
     """An edit of the records at 5x only."""
     return lambda record: set_in(path, value)(record) if record["magnification"] == 5 else None
@@ -172,5 +177,7 @@ def invalid() -> dict[str, Files]:
         "F28-counts": minimal(edit_index=set_in("splits.train.patients", 2)),
         "F28-counts-class": minimal(edit_index=set_in("splits.train.per_class", {"gland": 0, "stroma": 1})),
         "F29-statistics": minimal(edit_index=set_in("statistics.5x.mean", [128, 128, 128])),
+        "F29-statistics-decoded": minimal(statistics_of="decoded", edit_index=brighter),
+        "F29-statistics-pixels": minimal(edit_index=set_in("statistics.5x.pixels", 1023)),
         "F29-statistics-shards": minimal(edit_index=set_in("statistics_shards", [0, 1])),
     }

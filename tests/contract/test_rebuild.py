@@ -28,8 +28,15 @@ def test_rebuilt_sets_are_identical(tmp_path: Path) -> None:
     assert rebuilt == {
         name: data
         for name, data in stored.items()
-        if name.startswith(("golden/", "golden-cache/", "invalid/"))
+        if name.startswith(("golden/", "golden-1.1/", "golden-cache/", "invalid/"))
     }
+
+
+def test_the_golden_sets_of_two_versions_have_the_same_tars(golden: Path) -> None:
+    """1.2 changed the index and no byte of a tar."""
+    earlier, here = _files(SHARDS / "golden-1.1"), _files(golden)
+    assert earlier.pop("index.json") != here.pop("index.json")
+    assert earlier == here
 
 
 def test_builders_import_neither_package() -> None:

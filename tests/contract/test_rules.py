@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Callable
@@ -46,9 +47,10 @@ def test_every_rule_has_an_invalid_set() -> None:
     assert {_rule(folder) for folder in INVALID} == set(RULES)
 
 
-def test_golden_set_is_clean(golden: Path) -> None:
-    """Verify finds no fault in the golden set, decodes all 24 images, and leaves nothing unchecked."""
-    report = verify(golden)
+@pytest.mark.parametrize("folder", ["golden", "golden-1.1"])
+def test_golden_set_is_clean(folder: str) -> None:
+    """Verify finds no fault in the golden sets, decodes all 24 images, and leaves nothing unchecked."""
+    report = verify(SHARDS / folder)
     assert report.ok
     assert report.unchecked == ()
     assert report.counts["images_decoded"] == 24
@@ -98,21 +100,40 @@ def test_reader_reads_the_golden_set(golden: Path) -> None:
     assert index.document.classes[first.label or 0] == first.record.label == "gland"
 
 
-def test_statistics_follow_from_the_pixels(golden: Path) -> None:
-    """The index's mean and deviation at 5x are NumPy's over the images of train's first shard, which it names."""
-    index = read_index(golden)
-    assert json.loads((golden / "index.json").read_bytes())["statistics_shards"] == [0]
+@pytest.mark.parametrize("folder", ["golden", "golden-1.1"])
+def test_statistics_follow_from_the_pixels(folder: str, sets: ModuleType) -> None:
+    """Mean and deviation at 5x are NumPy's over train's first shard: its pictures, in 1.1 its images as they decode."""
+    index = read_index(SHARDS / folder)
+    told = json.loads((SHARDS / folder / "index.json").read_bytes())
+    assert (told["statistics_shards"], told.get("statistics_of")) == (
+        [0],
+        None if folder == "golden-1.1" else "unencoded",
+    )
     images = [
         sample.image.reshape(-1, 3)
         for shard in index.shards_of("train")[:1]
         for sample in read_shard(index, shard, magnification=5)
         if sample.image is not None
     ]
+    if folder == "golden":
+        golden_set = importlib.import_module("golden_set")
+        case = {"slide": "case 1.2.svs", "patient": "P1", "label": "gland"}
+        cases = [golden_set.Case(**case, cells=(32, 40)), golden_set.Case(**case, cells=(48, 32), region=1)]
+        images = [golden_set.picture_of(case, 2).reshape(-1, 3) for case in cases]
     pixels = np.concatenate(images).astype(float)
     statistics = index.statistics_of(5)
     assert statistics.pixels == len(pixels) == 64 * 80 + 96 * 64
     np.testing.assert_allclose(pixels.mean(axis=0), statistics.mean, rtol=1e-12)
     np.testing.assert_allclose(pixels.std(axis=0), statistics.std, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("statistics_of", "rules"), [("unencoded", []), ("decoded", ["F29 statistics"])])
+def test_statistics_before_encoding_may_differ_from_the_images(
+    statistics_of: str, rules: list[str], sets: ModuleType, stored: Stored
+) -> None:
+    """A mean half a grey level off the decoded images is what encoding can do, and no decoder."""
+    report = verify(stored(sets.minimal(statistics_of=statistics_of, edit_index=sets.brighter)))
+    assert [fault.rule for fault in report.faults] == rules
 
 
 @pytest.mark.parametrize("counted", [[0, 0], [1], []])

@@ -161,6 +161,8 @@ def test_a_bundle_is_measured_elsewhere_as_its_run_is(
     assert measured[1]["shift"]["stain"]["density_red"]["shift"] < -1
     assert numbers(measured[2]["shift"]) == pytest.approx(numbers(measured[1]["shift"]), abs=1e-9)
     assert (folders[1] / "roc.csv").read_text().startswith("level,class,threshold,")
+    for page in (folder / "validation.html" for folder in folders[1:]):
+        assert "The slides were scanned at 40x, those of training at 20x." in page.read_text(encoding="utf-8")
     assert not (tmp_path / "out" / "evaluation" / "kdtrain.lock").exists()
 
 

@@ -43,6 +43,7 @@ def test_a_darker_stain_another_size_and_scanner_are_said() -> None:
     assert red["beyond"] == 1
     assert found["stain"]["density_blue"]["shift"] is None  # all training images have the same: no deviation
     assert found["outside"] == 3
+    assert found["outside_in"] == {"objective": 1, "size": 1, "stain": 3}
     assert found["level0_objectives"] == {"training": [20.0], "here": {"20": 1, "40": 1, "unknown": 1}}
     assert list(shift_lines(found)) == [
         "3 of 3 images lie outside the training data in stain, size or scan",

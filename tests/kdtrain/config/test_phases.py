@@ -167,7 +167,15 @@ def test_all_numbers_are_tried():
             "soft_weight",
             "step_every",
         ),
-        *("temperature", "views", "warmup_steps", "weight_decay", "workers", "zero_stage"),
+        *(
+            "stain_augmentation",
+            "temperature",
+            "views",
+            "warmup_steps",
+            "weight_decay",
+            "workers",
+            "zero_stage",
+        ),
         *("extra_tokens", "missing_share", "overlap_px", "patch_size_level0", "teacher_magnification"),
     }
 
@@ -193,7 +201,8 @@ def test_no_number_passes_that_is_none_or_absurd(kind, name):
         (TeacherConfig, "seed", 2**63, "must be a whole number from 0 to below 9,223,372,036,854,775,808"),
         (TeacherConfig, "magnification", 0, "must be a number above 0 to 1,000"),
         (TeacherConfig, "zero_stage", 3, "must be a whole number from 0 to 2"),
-        (TeacherConfig, "micro_batch", 0, "must be a whole number from 1 to 10,000"),
+        (TeacherConfig, "micro_batch", -1, "must be a whole number from 0 to 10,000"),
+        (CacheTeacherConfig, "micro_batch", 0, "must be a whole number from 1 to 10,000"),
         (DistillConfig, "temperature", 0, "must be a number from 0.01 to 1,000"),
         (DistillConfig, "views", 1001, "must be a whole number from 0 to 1,000"),
         (CacheTeacherConfig, "views", 0, "must be a whole number from 1 to 1,000"),
@@ -248,6 +257,7 @@ def test_every_problem_is_named_at_once():
         ("epochs: [1", "is not YAML"),
         ("- epochs\n", "must map keys to values"),
         ("epochz: 3\n", "'epochz' is no setting of teacher"),
+        ("tensorboard: false\n", "is part of 'logger' now: tensorboard, the default, or none"),
         ("!!python/object/apply:os.getcwd []", "is not YAML"),
     ],
 )
@@ -283,6 +293,8 @@ def test_a_record_holds_every_setting_once(kind):
         "views": 2,
         "keep_views": True,
         "unfreeze": True,
+        "stain_normalization": "macenko",
+        "stain_augmentation": 0.05,
     }
     config = kind(**{name: value for name, value in given.items() if name in kind.model_fields})
     # Set afterwards, since views of a fold cannot be kept.
@@ -290,7 +302,7 @@ def test_a_record_holds_every_setting_once(kind):
     decisive = set(config.record) - {"phase"}
     assert decisive | set(config.other_settings) == set(kind.model_fields)
     assert not decisive & set(config.other_settings)
-    assert set(config.other_settings) <= NOT_IN_RECORD
+    assert set(config.other_settings) <= NOT_IN_RECORD | kind.inherited
     assert not [name for name in decisive if isinstance(getattr(config, name), Path)]
 
 

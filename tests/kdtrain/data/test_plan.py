@@ -18,6 +18,7 @@ from kdtrain.data.plan import (
     n_groups,
     rank_groups,
     rank_slice,
+    small_together,
 )
 
 sizes = st.lists(st.integers(0, 6), max_size=9)
@@ -181,6 +182,29 @@ def test_micro_batches_only_regroup(sample_sizes: list[int], micro_batch: int) -
     assert all(len({sample_sizes[ref.position] for ref in batch}) == 1 for batch in batches)
     assert all(len(batch) <= micro_batch for batch in batches)
     assert len(batches) == sum(-(-n // micro_batch) for n in Counter(sample_sizes).values())
+
+
+@pytest.mark.parametrize(
+    ("cells", "cell_px", "may_turn", "together"),
+    [
+        ((64, 64), 1, True, 8),
+        ((128, 128), 1, True, 8),
+        ((32, 32), 4, True, 8),
+        ((200, 200), 1, True, 3),
+        ((256, 256), 1, True, 2),
+        ((257, 257), 1, True, 1),
+        ((64, 64), 8, True, 1),
+        ((4_000, 4_000), 4, True, 1),
+        ((96, 64), 1, True, 1),
+        ((96, 64), 1, False, 8),
+        ((512, 128), 1, False, 2),
+    ],
+)
+def test_small_images_go_together(
+    cells: tuple[int, int], cell_px: int, may_turn: bool, together: int
+) -> None:
+    """Eight at most and 131,072 pixels, a large image alone, and an oblong one that a draw may turn alone too."""
+    assert small_together(cells, cell_px=cell_px, may_turn=may_turn) == together
 
 
 def test_single_samples_keep_their_order() -> None:

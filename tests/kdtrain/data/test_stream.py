@@ -81,6 +81,19 @@ def test_workers_change_nothing(index: Index, streams: list[Any]) -> None:
     assert sorted(len(batch) for group in seen[0] for batch in group) != [1] * 11
 
 
+@pytest.mark.parametrize(("may_turn", "most"), [(True, [1, 1, 3]), (False, [1, 2, 3])])
+def test_small_images_go_together_where_nothing_is_asked(
+    tmp_path: Path, may_turn: bool, most: list[int]
+) -> None:
+    """Of 3 squares of 64 px, 2 oblongs and one of 1,200 px, squares share a pass, and oblongs if no draw turns them."""
+    cells = [(64, 64), (64, 64), (96, 64), (64, 64), (96, 64), (1_200, 1_200)]
+    index = read_index(write_set(tmp_path / "set", {"train": [6]}, cells=cells, magnifications=[2.5]))
+    stream = SampleStream(index, "train", [2.5], accumulate=6, micro_batch=0, may_turn=may_turn)
+    seen = {batch[0].sizes[2.5]: len(batch) for group in stream.epoch(0) for batch in group}
+    assert sorted(seen.values()) == most
+    assert seen[64, 64] == 3
+
+
 def test_micro_batches_are_of_one_size_and_stay_in_their_group(index: Index) -> None:
     """Groups hold the same samples with and without micro-batches of three, whose images can be stacked."""
     single = SampleStream(index, "train", [10, 2.5], accumulate=5)

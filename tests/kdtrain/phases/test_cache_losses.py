@@ -84,10 +84,11 @@ def test_square_images_agree_in_micro_batches(teacher, tmp_path):
 
 def test_targets_in_float32_give_the_very_same_run(shards, teacher, tmp_path, monkeypatch):
     """With maps kept as float32 log and weights are the online run's to the bit: float16 is all the difference."""
-    online = student(shards, tmp_path / "online", "--teacher", teacher, "--views", VIEWS)
+    single = ("--micro-batch", 1)
+    online = student(shards, tmp_path / "online", "--teacher", teacher, "--views", VIEWS, *single)
     monkeypatch.setattr(view, "MAP_TYPE", torch.float32)
     cache = cached(shards, teacher, tmp_path / "cache")
-    run = student(shards, tmp_path / "cached", "--teacher-cache", cache)
+    run = student(shards, tmp_path / "cached", "--teacher-cache", cache, *single)
     assert log_of(run) == log_of(online)
     assert weights_sha256(run) == weights_sha256(online)
 

@@ -194,7 +194,7 @@ def test_the_teacher_stays_as_it_is(shards, teacher, tmp_path, monkeypatch):
         return result
 
     monkeypatch.setattr(distill.Distillation, "loss_of", loss_of)
-    distilled(shards, teacher, tmp_path / "run")
+    distilled(shards, teacher, tmp_path / "run", "--micro-batch", 1)
     assert set(states) == {(False, False)}
     assert len(states) == 5 + 2
     assert weights_sha256(teacher) == before
@@ -224,7 +224,7 @@ def test_both_magnifications_are_augmented_alike(shards, teacher, tmp_path, monk
         return image_batch(samples, network, drawing, device)
 
     monkeypatch.setattr(distill, "image_batch", spy)
-    distilled(shards, teacher, tmp_path / "run")
+    distilled(shards, teacher, tmp_path / "run", "--micro-batch", 1)
     assert [magnification for magnification, _ in calls] == [10, 2.5] * 7
     for (_, high), (_, low) in zip(calls[::2], calls[1::2], strict=True):
         assert high == low

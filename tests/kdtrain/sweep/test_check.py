@@ -351,3 +351,18 @@ def test_a_student_is_planned_at_the_stride_of_its_cache(shards, teacher, tmp_pa
     given = recipe(teacher={"run": str(teacher)}, methods={"KD": method})
     job = jobs(given, read_index(shards), tmp_path / "out")["kd-2.5x-seed0"]
     assert job.network.output_stride == 16
+
+
+def test_one_stain_for_all_runs_is_a_setting_of_the_recipe(index, tmp_path):
+    """Of a student it is its teacher's, whoever names it; a student alone cannot have one."""
+    settings = {"stain_normalization": "macenko", "stain_augmentation": 0.05}
+    found = jobs(recipe(settings=settings), index, tmp_path / "all")
+    assert {job.stain for job in found.values()} == {"macenko"}
+    assert {job.config.stain_augmentation for job in found.values()} == {0.05}
+    teacher = {"seed": 0, "stain_normalization": "reinhard"}
+    assert jobs(recipe(teacher=teacher), index, tmp_path)["kd-2.5x-seed0"].stain == "reinhard"
+    alone = {"KD": {"phase": "distill", "train_on": "aux1", "stain_normalization": "macenko"}}
+    with pytest.raises(
+        UsageError, match=r"KD.*--stain-normalization macenko: .* has none, and both must see"
+    ):
+        jobs(recipe(methods=alone), index, tmp_path)

@@ -113,6 +113,8 @@ def test_defaults_are_the_papers(tmp_path):
         ("title: Small", "title: Small\nseeds: [9223372036854775808]", "seeds.0: Input should be less than"),
         ("seed: 0,", "sead: 0,", "teacher.sead: no phase has a setting 'sead'; did you mean 'seed'?"),
         ("phase: baseline", "phase: finetune, students: KD", "did you mean 'student'?"),
+        ("settings: {epochs: 3}", "settings: {tensorboard: false}", "'logger' now: tensorboard, the def"),
+        ("phase: baseline", "phase: baseline, wandb: lungs", "the project's name as 'log_project'"),
         ("Baseline:", f"{'B' * 101}:", "at most 100 characters"),
         ("  KD:", "  Baseline:", "the key 'Baseline' is there twice"),
         ("title: Small", "title: [", "is not YAML"),

@@ -83,7 +83,7 @@ def jobs_on_a_set(name: str, folder: Path) -> list[Job]:
 
 
 EVERY = {
-    "micro_batch": 1,
+    "micro_batch": 0,
     "precision": "fp32",
     "augment": True,
     "jitter": [0.5, 0.5, 0.5, 0.2],

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import (
@@ -15,6 +16,7 @@ from fixtures.training_runs import (
     log_of,
     record_of,
     trained,
+    weights,
     weights_sha256,
     write_training_set,
 )
@@ -418,6 +420,55 @@ def test_every_sample_is_trained_on_once_an_epoch(shards, tmp_path, monkeypatch)
     assert len(seen) == 10
     assert sorted(seen[:5]) == sorted(seen[5:])
     assert len(set(seen)) == 5
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory) -> Path:
+    """Five training samples: squares of 64 px at 2.5x, and oblongs."""
+    folder = tmp_path_factory.mktemp("squares") / "set"
+    return write_training_set(folder, cells=[(64, 64), (64, 64), (96, 64)])
+
+
+PLAIN = ("--magnification", 2.5, "--optimizer", "sgd", "--lr", 0.01)
+"""Updates that are the gradients: Adam's first ones are their signs, which rounding may turn."""
+
+
+def test_small_images_together_have_the_gradients_of_single_ones(squares, tmp_path, monkeypatch):
+    """Two epochs of either: the same samples a step, draws, losses, norms and weights but for rounding."""
+    from kdtrain.phases import teacher as phase
+
+    passes: list[int] = []
+    original = phase.label_loss
+
+    def spy(network, model, batch, drawing):
+        passes.append(len(batch))
+        return original(network, model, batch, drawing)
+
+    monkeypatch.setattr(phase, "label_loss", spy)
+    runs = [
+        trained("baseline", squares, tmp_path / str(n), "--epochs", 2, *PLAIN, *options)
+        for n, options in enumerate((("--micro-batch", 1), ()))
+    ]
+    assert (max(passes[:10]), sum(passes[:10])) == (1, 10)
+    assert (max(passes[10:]) > 1, sum(passes[10:])) == (True, 10)
+    one, together = (weights(run) for run in runs)
+    assert all(torch.allclose(together[name], one[name], rtol=1e-4, atol=1e-6) for name in one)
+    single, batched = (log_of(run) for run in runs)
+    assert [line.keys() for line in batched] == [line.keys() for line in single]
+    for line, other in zip(single, batched, strict=True):
+        assert {k: v for k, v in other.items() if not isinstance(v, float)}.items() <= line.items()
+        assert other["loss"] == pytest.approx(line["loss"], rel=1e-4)
+
+
+def test_a_run_begun_with_single_images_goes_on_with_them(squares, tmp_path):
+    """The default of before, recorded as 1, is kept by the same command: to the last bit as if it still were so."""
+    whole = trained("baseline", squares, tmp_path / "whole", "--epochs", 2, *PLAIN, "--micro-batch", 1)
+    schedule = ("--schedule", "constant")
+    out = trained("baseline", squares, tmp_path / "run", *PLAIN, *schedule, "--micro-batch", 1)
+    trained("baseline", squares, out, "--epochs", 2, *PLAIN, *schedule)
+    assert record_of(out)["settings"]["micro_batch"] == 1
+    assert weights_sha256(out) == weights_sha256(whole)
+    assert record_of(trained("baseline", squares, tmp_path / "new", *PLAIN))["settings"]["micro_batch"] == 0
 
 
 def test_a_loss_that_is_no_number_stops_the_run_naming_step_and_samples(shards, tmp_path):

@@ -15,6 +15,7 @@ from rich.console import Console
 from fixtures.build_inputs import config, write_labels, write_slides
 from fixtures.tars import images, members
 from kdtrain.shards.index import read_index
+from slideprep import ReadSettings, extract, open_slide
 from slideprep.building.build import Built, build_shards
 from slideprep.building.prepare import prepare
 from slideprep.errors import InputError
@@ -108,13 +109,21 @@ def test_an_annotations_class_goes_before_the_slides_label(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("magnification", ["10x", "5x"])
-def test_statistics_are_numpys_over_the_decoded_training_images(
+def test_statistics_are_numpys_over_the_training_images_before_encoding(
     built: Built, folder: Path, magnification: str
 ) -> None:
-    """Mean and population standard deviation of every decoded pixel of train, and of nothing else."""
-    pixels = np.concatenate(
-        [image.reshape(-1, 3) for image in images(folder / "out", magnification, "train")]
-    )
+    """Mean and population standard deviation of every pixel of train as a PNG keeps it, and of nothing else."""
+    settings = ReadSettings(magnifications=(10, 5), tissue="whole", objective=20.0, image_format="png")
+    train = [row["slide"] for row in _rows(folder / "out" / "slides.csv") if row["split"] == "train"]
+    pixels = []
+    for name in train:
+        with open_slide(folder / "slides" / name) as slide:
+            for region in extract(slide, settings):
+                pixels.append(region.images[float(magnification[:-1])].pixels.reshape(-1, 3))
+    stored = sum(image.size // 3 for image in images(folder / "out", magnification, "train"))
+    pixels = np.concatenate(pixels)
+    assert len(pixels) == stored
+    assert built.index.statistics_of == "unencoded"
     assert built.index.statistics is not None
     statistics = built.index.statistics[magnification]
     assert statistics.pixels == len(pixels)

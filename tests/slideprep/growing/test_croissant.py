@@ -123,6 +123,21 @@ def test_croissants_own_library_finds_nothing_and_reads_every_sample(built: Path
     assert [record["classes/name"] for record in dataset.records("classes")] == ["01", "NA"]
 
 
+def test_a_set_without_labels_is_valid(tmp_path: Path) -> None:
+    """It has no classes, and Croissant allows no empty list of them."""
+    os.environ["CROISSANT_CACHE"] = str(
+        tmp_path / "cache"
+    )  # read when it is imported, which nobody else does
+    import mlcroissant
+
+    slide(tmp_path / "old", "u0.png", 128)
+    assert run("build-shards", tmp_path / "old", *TINY, "--out", tmp_path / "out").exit_code == 0
+    assert run("croissant", tmp_path / "out", *OPTIONS).exit_code == 0
+    dataset = mlcroissant.Dataset(jsonld=str(tmp_path / "out" / "croissant.json"))
+    assert (dataset.metadata.ctx.issues.errors, dataset.metadata.ctx.issues.warnings) == (set(), set())
+    assert [record["5x/label"] for record in dataset.records("5x")] == [None]
+
+
 def test_what_the_owner_says_stands_in_the_words_of_croissant(built: Path) -> None:
     """Licence as a URL of SPDX, citation and date as given, a version and a description by default."""
     said = document(built)
@@ -177,7 +192,8 @@ def test_said_again_only_what_is_given_changes(folder: Path) -> None:
         (("--license", "free for all"), "neither an SPDX identifier"),
         (("--url", "example.org"), "is no URL"),
         (("--published", "yesterday"), "is no date"),
-        (("--cite", " "), "citeAs is empty"),
+        (("--cite", " "), "--cite is empty"),
+        (("--license", ""), "--license is empty"),
     ],
 )
 def test_an_option_that_is_none_is_refused(folder: Path, options: tuple[str, ...], message: str) -> None:

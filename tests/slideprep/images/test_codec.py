@@ -13,6 +13,7 @@ from PIL import Image
 from slideprep.images.codec import encoder
 from slideprep.images.jpeg_strips import JpegStrips, strip_rows
 from slideprep.images.sums import PixelSums
+from slideprep.shards.models import ImageFormat, StatisticsOf
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -27,13 +28,28 @@ def picture(height: int, width: int) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def encode(image: np.ndarray, image_format: str, folder: Path, *, step: int = 37, quality: int | None = 95):
+def encode(
+    image: np.ndarray,
+    image_format: str,
+    folder: Path,
+    *,
+    step: int = 37,
+    quality: int | None = 95,
+    statistics_of: StatisticsOf = "unencoded",
+):
     """Encode in pieces of ``step`` rows; returns the bytes and the sums."""
     height, width, _ = image.shape
     file = io.BytesIO(b"before")
     file.seek(0, io.SEEK_END)
     made = encoder(
-        image_format, file, width=width, height=height, quality=quality, with_sums=True, folder=folder
+        image_format,
+        file,
+        width=width,
+        height=height,
+        quality=quality,
+        with_sums=True,
+        folder=folder,
+        statistics_of=statistics_of,
     )
     for top in range(0, height, step):
         made.write(image[top : top + step])
@@ -85,16 +101,19 @@ def test_the_bytes_do_not_depend_on_how_rows_arrive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("image_format", "quality"), [("jpeg", 90), ("png", None), ("webp", 90)])
-def test_sums_are_those_of_the_decoded_image(image_format: str, quality: int | None, tmp_path: Path) -> None:
-    """Counts, sums and sums of squares equal those of the file as Pillow decodes it."""
+@pytest.mark.parametrize("statistics_of", ["unencoded", "decoded"])
+def test_sums_are_of_the_pixels_asked_for(
+    image_format: ImageFormat, quality: int | None, statistics_of: StatisticsOf, tmp_path: Path
+) -> None:
+    """Counts, sums and sums of squares equal those of the rows as they came, or of the file as Pillow decodes it."""
     image = picture(290, 61)
-    data, sums = encode(image, image_format, tmp_path, quality=quality)
+    data, sums = encode(image, image_format, tmp_path, quality=quality, statistics_of=statistics_of)
     decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(np.int64)
-    if image_format == "png":
-        assert np.array_equal(decoded, image)
+    assert np.array_equal(decoded, image) == (image_format == "png")
+    pixels = decoded if statistics_of == "decoded" else image.astype(np.int64)
     assert sums.pixels == 290 * 61
-    assert list(sums.sums) == decoded.sum(axis=(0, 1)).tolist()
-    assert list(sums.squares) == (decoded**2).sum(axis=(0, 1)).tolist()
+    assert list(sums.sums) == pixels.sum(axis=(0, 1)).tolist()
+    assert list(sums.squares) == (pixels**2).sum(axis=(0, 1)).tolist()
 
 
 def test_sums_merge_like_one_image() -> None:

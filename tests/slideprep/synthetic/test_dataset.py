@@ -19,7 +19,7 @@ from slideprep.synthetic.cells import stamp_library
 from slideprep.synthetic.dataset import make_slides, plan_slides
 from slideprep.synthetic.glass import Stains, transmitted
 from slideprep.synthetic.recipe import CLASSES
-from slideprep.synthetic.slide import SlideSize, lay_out, make_slide, render_slide
+from slideprep.synthetic.slide import Origin, SlideSize, draw_slide, lay_out, make_slide, render_slide
 
 TINY = SlideSize(pieces=(1, 1), piece_px=(300, 340), margin_px=(40, 60))
 
@@ -214,6 +214,54 @@ def test_classes_have_the_same_mean_colour_but_for_a_few_grey_levels() -> None:
     between_slides = table.mean(axis=1).std(axis=0)
     between_classes = table.mean(axis=0).std(axis=0)
     assert (between_classes < between_slides).all()
+
+
+def test_a_scan_at_40x_is_the_same_slide_enlarged(tiny_set: Path, tmp_path: Path) -> None:
+    """Level 1 of it is level 0 of the scan at 20x, but for JPEG; it says 40x and 0.25 µm, as do record and read-me."""
+    out = tmp_path / "slides"
+    make_slides(out, n_slides=1, seed=3, size=TINY, origin=Origin(objective=40))
+    with openslide.OpenSlide(tiny_set / "synthetic-0001.tiff") as slide:
+        usual = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"), dtype=int)
+    with openslide.OpenSlide(out / "synthetic-0001.tiff") as slide:
+        assert float(slide.properties["openslide.mpp-x"]) == 0.25
+        assert float(slide.properties["openslide.objective-power"]) == 40
+        assert slide.dimensions == (2 * usual.shape[1], 2 * usual.shape[0])
+        halved = np.asarray(slide.read_region((0, 0), 1, slide.level_dimensions[1]).convert("RGB"), dtype=int)
+    assert np.abs(halved - usual).mean() < 2
+    assert json.loads((out / "synthetic.json").read_text())["origin"] == {"objective": 40, "stain_shift": 0.0}
+    assert "40x, 0.25 micrometres per pixel" in (out / "README.txt").read_text()
+    with pytest.raises(UsageError, match="other settings"):
+        make_slides(out, n_slides=1, seed=3, size=TINY)
+
+
+def test_a_usual_set_is_recorded_as_before(tiny_set: Path) -> None:
+    """So that a set begun by an earlier version is completed."""
+    assert "origin" not in json.loads((tiny_set / "synthetic.json").read_text())
+    assert "20x, 0.5 micrometres per pixel" in (tiny_set / "README.txt").read_text()
+
+
+def test_shifted_stains_change_the_hue_and_no_cell() -> None:
+    """Red's share of the light absorbed grows with the shift, and what was dark stays where it was."""
+    slides = [
+        draw_slide(class_name="normal", seed=1, size=TINY, stain_shift=shift).pixels for shift in (0, 1, 2)
+    ]
+    density = [-np.log(np.maximum(pixels, 1) / 250.0) for pixels in slides]
+    tissue = density[0][..., 1] > 0.2
+    red = [one[tissue][:, 0].mean() / one[tissue].sum(axis=1).mean() for one in density]
+    assert red[0] + 0.02 < red[1] < red[2] - 0.02
+    dark = [one[..., 0] > np.quantile(one[..., 0], 0.99) for one in density]
+    assert (dark[0] & dark[2]).sum() > 0.6 * dark[0].sum()
+    assert np.array_equal(slides[0], render_slide(class_name="normal", seed=1, size=TINY))
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [({"objective": 30}, "20x or 40x, and not at 30x"), ({"stain_shift": 2.5}, "from 0 to 2, and not 2.5")],
+)
+def test_scans_and_stains_that_no_one_has_are_refused(origin: dict[str, float], words: str) -> None:
+    """Slides are drawn at 20x, and eosin would vanish."""
+    with pytest.raises(UsageError, match=words):
+        Origin(**origin)  # type: ignore[arg-type]
 
 
 def test_the_background_is_bright_and_uneven() -> None:

@@ -16,7 +16,7 @@ from slideprep.synthetic.cells import Cells
 from slideprep.synthetic.dataset import make_slides
 from slideprep.synthetic.lesion import Lesion, LesionSize, place_lesion
 from slideprep.synthetic.recipe import CLASSES, draw_style
-from slideprep.synthetic.slide import SlideSize, draw_slide, render_slide
+from slideprep.synthetic.slide import Origin, SlideSize, draw_slide, render_slide
 from slideprep.synthetic.tissue import Structure, build_structure
 from slideprep.tissue.annotation_files import read_annotations
 
@@ -181,6 +181,18 @@ def test_the_truth_is_read_as_annotations_in_level_0_pixels(focal_set: Path) -> 
         box = found.regions[0].box(width_l0=columns, height_l0=rows)
         assert 0 < box.x < box.right < columns
         assert 0 < box.y < box.bottom < rows
+
+
+def test_the_truth_of_a_scan_at_40x_is_in_its_own_pixels(tmp_path: Path) -> None:
+    """Outlines are twice as far from the corner as at 20x."""
+    origin = Origin(objective=40)
+    make_slides(
+        tmp_path, n_slides=1, classes=("atypical",), seed=3, size=TINY, lesion_size=USUAL, origin=origin
+    )
+    (found,) = read_annotations(tmp_path / "truth" / "synthetic-0001.geojson").regions
+    drawn = draw_slide(class_name="atypical", seed=(3, 1), size=TINY, lesion_size=USUAL)
+    corners = np.array(found.polygons[0].exterior)
+    np.testing.assert_allclose(corners, 2 * drawn.lesions[0].outline_l0, atol=0.051)
 
 
 def test_every_slide_has_a_truth_and_the_set_says_what_it_is(focal_set: Path) -> None:

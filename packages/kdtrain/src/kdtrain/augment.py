@@ -3,7 +3,9 @@
 An 8-bit image goes in, a float32 one in [0, 1] comes out, on the device it came on; standardise it last. The draw is a
 pure function of seed, epoch and the sample's key, so that it does not matter which rank, worker or resumed run makes
 it. The paper names brightness, contrast, hue, saturation, both flips and rotations (section 3.2); rotations are by
-quarter turns, which need no interpolation and keep the whole field.
+quarter turns, which need no interpolation and keep the whole field. Stains can be changed too, which is not of the
+paper: as if a section had lain longer in one dye and shorter in the other (Tellez et al. 2018, "Whole-slide mitosis
+detection in H&E breast histology using PHH3 as a reference to train distilled stain-invariant convolutional networks").
 
 Legend: B images of a batch, C = 3 channels (RGB), H and W rows and columns.
 """
@@ -17,9 +19,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+
+_HAEMATOXYLIN, _EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
+"""Optical density of the dyes in red, green and blue: Ruifrok and Johnston 2001, "Quantification of histochemical
+staining by color deconvolution"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,8 @@ class AugmentSettings:
         horizontal_flip: Mirror left and right, every other sample.
         vertical_flip: Mirror top and bottom, every other sample.
         rotate: Turn by 0, 90, 180 or 270 degrees, each as often.
+        stain: Factors of the stains' densities are uniform in [1 - stain, 1 + stain], and what is added to them in
+            [-stain, stain]; 0 switches it off.
 
     Raises:
         ValueError: A strength is out of range.
@@ -46,8 +55,11 @@ class AugmentSettings:
     horizontal_flip: bool = True
     vertical_flip: bool = True
     rotate: bool = True
+    stain: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.stain <= 1:
+            raise ValueError(f"augmentation strength stain={self.stain} is not in [0, 1]; 0 is off")
         for name in OPERATIONS:
             strength, most = getattr(self, name), 0.5 if name == "hue" else math.inf
             if not 0 <= strength <= most or math.isinf(strength):
@@ -67,6 +79,8 @@ class Draw:
         horizontal_flip: Mirror left and right.
         vertical_flip: Mirror top and bottom.
         quarter_turns: 0 to 3 turns by 90 degrees, anticlockwise, after the flips.
+        stain: Factors of haematoxylin, eosin and the rest, and what is added to each, optical density; before the
+            colours. None for no change.
     """
 
     order: tuple[str, ...] = OPERATIONS
@@ -77,6 +91,7 @@ class Draw:
     horizontal_flip: bool = False
     vertical_flip: bool = False
     quarter_turns: int = 0
+    stain: tuple[float, float, float, float, float, float] | None = None
 
 
 IDENTITY = Draw()
@@ -102,7 +117,14 @@ def draw(settings: AugmentSettings, *, seed: int, epoch: int, key: str) -> Draw:
         horizontal_flip=settings.horizontal_flip and bool(flips[0]),
         vertical_flip=settings.vertical_flip and bool(flips[1]),
         quarter_turns=turns if settings.rotate else 0,
+        stain=_stain(settings.stain, raw) if settings.stain else None,
     )
+
+
+def _stain(strength: float, raw: _RawDraws) -> tuple[float, float, float, float, float, float]:
+    """Drawn last, so that all else is drawn as without it."""
+    shifts = [strength * (2 * raw.unit() - 1) for _ in range(6)]
+    return 1 + shifts[0], 1 + shifts[1], 1 + shifts[2], shifts[3], shifts[4], shifts[5]
 
 
 def _factor(strength: float, unit: float) -> float:
@@ -248,8 +270,34 @@ def _recolour(x_CHW: Tensor, drawn: Draw) -> Tensor:
         "saturation": tv.adjust_saturation,
         "hue": tv.adjust_hue,
     }
+    if drawn.stain is not None:
+        x_CHW = _restain(x_CHW, *stain_map(drawn.stain))
     for operation in drawn.order:
         value = getattr(drawn, operation)
         if value != getattr(IDENTITY, operation):
             x_CHW = adjust[operation](x_CHW, value)
     return x_CHW
+
+
+def stain_map(
+    stain: tuple[float, float, float, float, float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a change of stains does to optical densities: row vectors times a matrix (3, 3), plus an offset (3).
+
+    A density is split into amounts of haematoxylin, of eosin and of what is perpendicular to both; each amount c
+    becomes factor x c + shift, and the three are added up again.
+    """
+    dyes = np.array([_HAEMATOXYLIN, _EOSIN, np.cross(_HAEMATOXYLIN, _EOSIN)])
+    dyes /= np.linalg.norm(dyes, axis=1, keepdims=True)
+    return np.linalg.inv(dyes) @ np.diag(stain[:3]) @ dyes, np.array(stain[3:]) @ dyes
+
+
+def _restain(x_CHW: Tensor, matrix_CC: NDArray[np.float64], offset_C: NDArray[np.float64]) -> Tensor:
+    """Densities of an image in [0, 1] times a matrix, plus an offset; what is brighter than white comes out white."""
+    # Black as grey level 1, which has a logarithm.
+    red, green, blue = -torch.log10(x_CHW.clamp(min=1 / 255))
+    moved_CHW = [
+        red * r + green * g + blue * b + offset
+        for (r, g, b), offset in zip(matrix_CC.T.tolist(), offset_C.tolist(), strict=True)
+    ]
+    return torch.pow(10.0, torch.stack(moved_CHW).clamp_(min=0).neg_())

@@ -176,8 +176,9 @@ def test_colours_are_of_the_training_patients_alone(views, index):
     assert len({view.statistics_of(10.0).mean for view in views}) == 3
 
 
-def test_the_formula_is_that_of_the_set(index):
-    """Colour sums of the stored training split give the statistics that its writer wrote."""
+def test_the_formula_is_that_of_the_set(tmp_path):
+    """Colour sums of the stored training split give the statistics of decoded images that a writer wrote."""
+    index = read_index(write_fold_set(tmp_path / "set", statistics_of="decoded"))
     folds = with_colours(make_folds(index, count=2, splits=["train"]).model_copy(), index, MAGNIFICATIONS)
     found = folds.statistics("10x", (1, 2))
     assert found is not None

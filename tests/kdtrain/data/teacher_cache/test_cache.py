@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from fixtures.teacher_caches import VIEWS, distil, edit_json, flip_bit, offset_o
 from kdtrain.augment import AugmentSettings, draw
 from kdtrain.data.samples import LoadedSample
 from kdtrain.data.stream import EvaluationStream
-from kdtrain.data.teacher_cache.document import to_json
+from kdtrain.data.teacher_cache.document import DOCUMENTS, to_json
 from kdtrain.data.teacher_cache.opening import open_cache
 from kdtrain.data.teacher_cache.reader import CacheReader
-from kdtrain.data.teacher_cache.record import draw_entry, read_record
+from kdtrain.data.teacher_cache.record import draw_entry, draw_of, read_record
 from kdtrain.data.teacher_cache.tar import writing
 from kdtrain.data.teacher_cache.view import TeacherView, ViewShape, decode_view, encode_view, map_size
 from kdtrain.errors import NotFiniteError, TrainingError, UsageError
@@ -157,12 +158,44 @@ def test_the_schema_tells_the_versions_apart(teacher_cache, source_cache):
     assert validator.is_valid(source | {"version": [2, 1], "classes": ["a", "b"]})
 
 
+def test_a_damaged_stain_of_a_teacher_is_refused(teacher_cache, tmp_path):
+    """As cache.json is opened, before a network is built of it."""
+    cache = Path(shutil.copytree(teacher_cache, tmp_path / "cache"))
+    damage = {"method": "reinhard", "mean": [1]}
+    edit_json(cache / "cache.json", lambda content: content["teacher"]["network"].update(stain=damage))
+    with pytest.raises(ShardError, match=r"teacher\.network: .*stain's record is damaged.*T02"):
+        open_cache(cache)
+
+
+@pytest.mark.parametrize("major", [1, 2])
+def test_a_draw_of_stains_is_of_another_major_version(major, teacher_cache, source_cache):
+    """Models and schema alike: with the strength of stains the version is two more, without it it never is."""
+    content = json.loads(((teacher_cache if major == 1 else source_cache) / "cache.json").read_text())
+    content["augmentation"] = asdict(AugmentSettings())
+    del content["augmentation"]["stain"]
+    validator, kind = Draft202012Validator(SCHEMA), DOCUMENTS[major]
+    assert kind.model_validate_json(json.dumps(content)).expected_version == (major, 0)
+    assert json.loads(kind.model_validate_json(json.dumps(content)).model_dump_json()) == content
+    assert validator.is_valid(content)
+    assert not validator.is_valid(content | {"version": [major + 2, 0]})
+    content["augmentation"]["stain"] = 0.1
+    assert kind.model_validate_json(json.dumps(content)).expected_version == (major + 2, 0)
+    assert not validator.is_valid(content)
+    assert validator.is_valid(content | {"version": [major + 2, 0]})
+
+
 def test_records_survive_json():
     """A draw is read back as it was made, to the last bit of its numbers."""
-    drawn = draw(AugmentSettings(), seed=3, epoch=1, key="a")
-    views = [{"draw": draw_entry(drawn).model_dump(mode="json"), "crc32": 7}]
-    record = read_record(to_json({"version": [1, 0], "key": "a", "views": views}), Path("x"), "a", major=1)
-    assert record.views[0].draw == draw_entry(drawn)
+    for strength, major in ((0, 1), (0.1, 3)):
+        drawn = draw(AugmentSettings(stain=strength), seed=3, epoch=1, key="a")
+        views = [{"draw": draw_entry(drawn).model_dump(mode="json"), "crc32": 7}]
+        content = {"version": [major, 0], "key": "a", "views": views}
+        record = read_record(to_json(content), Path("x"), "a", major=major)
+        assert draw_of(record.views[0].draw) == drawn
+        assert ("stain" in views[0]["draw"]) == (major == 3)
+        Draft202012Validator({"$ref": "#/$defs/sample", "$defs": SCHEMA["$defs"]}).validate(content)
+    with pytest.raises(ShardError, match="changes stains, in a cache of version 1"):
+        read_record(to_json(content | {"version": [1, 0]}), Path("x"), "a", major=1)
 
 
 @pytest.mark.parametrize("stride", [32, 16, 8])

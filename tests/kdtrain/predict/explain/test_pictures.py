@@ -202,5 +202,5 @@ def test_a_picture_says_what_it_shows_and_what_not() -> None:
     picture = _picture()
     assert "Occlusion" in picture.meaning
     assert "'one'" in picture.meaning
-    assert picture.verdict == "Predicted: one, probability 0.75"
+    assert picture.verdict == "Predicted: one, confidence 0.75"
     assert "no diagnosis" in CAUTION

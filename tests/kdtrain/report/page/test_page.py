@@ -17,6 +17,7 @@ from PIL import Image
 
 from fixtures import reports
 from fixtures.html_tree import Element, parse
+from fixtures.reading_aloud import misnamed, repeated_landmarks
 from fixtures.slide_pages import jpeg
 from kdtrain.report.figures.draw import chart_svg
 from kdtrain.report.files.csv import chart_csv, confusion_csv, gallery_csv, wide_table_csv
@@ -347,6 +348,12 @@ def test_images_are_allowed_where_there_is_a_gallery() -> None:
     """The policy lets images that the page itself holds be shown, on a page that has some; on others none at all."""
     for made, allowed in ((report(reports.gallery()), True), (report(), False)):
         assert ("img-src data:;" in render_page(made)) is allowed
+
+
+def test_a_page_can_be_read_aloud(root: Element) -> None:
+    """Every control is called what is seen of it, and no two landmarks sound alike."""
+    assert misnamed(root) == []
+    assert repeated_landmarks(root) == []
 
 
 def test_the_papers_number_stands_beside_the_name(root: Element) -> None:

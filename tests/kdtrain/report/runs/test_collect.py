@@ -168,6 +168,30 @@ def test_a_folder_of_runs_is_its_runs(tmp_path: Path) -> None:
         _collect(f"Mine={tmp_path / 'runs'}")
 
 
+def test_a_folder_of_sweeps_and_runs_is_all_of_them(tmp_path: Path) -> None:
+    """A sweep beside the teacher that it took: both are reported, the teacher once, by the sweep's names."""
+    teacher = write_run(tmp_path / "teacher", "teacher", 10, SAID)
+    write_run(tmp_path / "sweep" / "runs" / "a", "distill", 1, SAID)
+    own = {**_entry("teacher", "Mine", 10), "folder": str(teacher)}
+    write_sweep(tmp_path / "sweep", [_entry("a", "Narrow", 1), own], title="A sweep")
+    found = _collect(tmp_path)
+    assert sorted(run.method for run in found.runs) == ["Mine", "Narrow"]
+    assert found.title == "A sweep"
+    with pytest.raises(UsageError, match="gives one label to a sweep"):
+        _collect(f"Mine={tmp_path}")
+
+
+def test_the_folder_of_a_sweep_s_runs_has_its_labels(tmp_path: Path) -> None:
+    """Two shapes of one method stand apart there too; one that is named by itself is called after its phase."""
+    for name in ("a", "b"):
+        write_run(tmp_path / "runs" / name, "baseline", 1, SAID)
+    write_sweep(tmp_path, [_entry("a", "Wide", 1), _entry("b", "Narrow", 1)])
+    assert [run.method for run in _collect(tmp_path / "runs").runs] == ["Wide", "Narrow"]
+    assert [run.method for run in _collect(tmp_path / "runs" / "a").runs] == ["Baseline"]
+    (tmp_path / "sweep.json").write_text("{}")
+    assert {run.method for run in _collect(tmp_path / "runs").runs} == {"Baseline"}
+
+
 def test_a_run_in_a_folder_of_runs_must_be_evaluated(tmp_path: Path) -> None:
     """It is as if each were named: none is left out in silence."""
     write_run(tmp_path / "a", "baseline", 1, SAID)

@@ -56,14 +56,14 @@ def network(magnification: float) -> Network:
 
 def baseline(index: Index, speed: Speed = SPEED, **more: object) -> RunEstimate:
     """A baseline at 2.5x, of one epoch, with two samples a step, read in the process that trains."""
-    settings = {"epochs": 1, "accumulate": 2, "workers": 0, **more}
+    settings = {"epochs": 1, "accumulate": 2, "workers": 0, "micro_batch": 1, **more}
     config = BaselineConfig(shards="s", out="o", magnification=2.5, **settings)
     return estimate_run(config, index, teacher=None, student=network(2.5), speed=speed)
 
 
 def student(index: Index, **more: object) -> RunEstimate:
     """The same of a distillation from 10x."""
-    settings = {"epochs": 1, "accumulate": 2, "workers": 0, **more}
+    settings = {"epochs": 1, "accumulate": 2, "workers": 0, "micro_batch": 1, **more}
     config = DistillConfig(shards="s", out="o", teacher="t", magnification=2.5, **settings)
     return estimate_run(config, index, teacher=network(10), student=network(2.5), speed=SPEED)
 
@@ -116,7 +116,9 @@ def test_a_sample_of_two_sets_counts_once(square):
 
 def test_fine_tuning_trains_on_forward_passes(square):
     """Everything is frozen but the last layer: seven forward passes, and less memory than a baseline needs."""
-    config = FinetuneConfig(shards="s", out="o", student="s", epochs=1, accumulate=2, workers=0)
+    config = FinetuneConfig(
+        shards="s", out="o", student="s", epochs=1, accumulate=2, workers=0, micro_batch=1
+    )
     estimate = estimate_run(config, square, teacher=None, student=network(2.5), speed=SPEED)
     assert estimate.training_pflops == pytest.approx(7 * GFLOPS_64 / 1e6)
     assert estimate.seconds == pytest.approx(5.0 + 7 * (0.001 + GFLOPS_64))
@@ -180,6 +182,7 @@ def test_micro_batches_share_what_a_call_costs(square):
     assert one.seconds - two.seconds == pytest.approx(2 * 0.01)
     assert two.training_pflops == one.training_pflops
     assert two.memory_bytes > one.memory_bytes
+    assert baseline(square, validate_on="none", micro_batch=0) == two
 
 
 def test_images_that_no_other_equals_stay_alone(tmp_path):

@@ -143,6 +143,25 @@ def test_adam_is_torch_adam(stage):
     assert furthest(engine.state().weights, model.state_dict()) < 1e-5
 
 
+def test_passes_without_deepspeed_have_its_bits():
+    """Weights are those of a run with a DeepSpeed JSON, whose passes are DeepSpeed's; unreached ones decay too."""
+
+    def of_the_map(model, indices):
+        images, _ = worker.make_data()
+        return BatchLoss(total=model(images[list(indices)]).feature_map.square().sum(), samples=len(indices))
+
+    found = []
+    for settings in ({}, {"steps_per_print": 1_000}):
+        engine = worker.make_engine(worker.adam(0, deepspeed=settings))
+        for group in worker.GROUPS_OF_4:
+            single = [[index] for index in group]
+            engine.train_group(single, of_the_map, count=len(group), group_size=len(group), describe=str)
+        found.append(engine.state())
+    assert identical(found[0].weights, found[1].weights)
+    assert identical(found[0].optimizer, found[1].optimizer)
+    assert not torch.equal(found[0].weights["fc.weight"], worker.TinyNet(1).fc.weight)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_resume_on_one_rank_is_bit_identical(stage, tmp_path):
     """A run stopped after 4 of 6 updates and resumed from its checkpoint ends with the same bits."""

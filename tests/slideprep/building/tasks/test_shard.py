@@ -34,6 +34,7 @@ from slideprep.building.tasks.shard import write_shard
 from slideprep.building.workspace import Workspace
 from slideprep.shards import tar as shard_tar
 from slideprep.shards.format import key_for
+from slideprep.shards.records import read_sums
 from slideprep.storage.files import OutputError
 
 NAMES = ("b.png", "a.png", "c.png")
@@ -112,6 +113,37 @@ def test_a_shards_record_describes_its_tars(tmp_path: Path, slides: Path) -> Non
     assert record.sums["5x"].pixels == len(pixels)
     assert record.sums["5x"].sums == tuple(pixels.sum(axis=0))
     assert record.sums["5x"].squares == tuple((pixels**2).sum(axis=0))
+
+
+def test_sums_of_a_jpeg_are_those_of_its_pixels_before_encoding(tmp_path: Path, slides: Path) -> None:
+    """They are those of the PNG; every sample's are kept, so that what is left of a shard can be added up."""
+    png = write_shard(shard_job(tmp_path / "png", slides, ["a.png"]))
+    job = shard_job(tmp_path / "jpeg", slides, ["a.png"], image_format="jpeg", quality=60)
+    jpeg = write_shard(job)
+    assert jpeg.sums == png.sums
+    assert jpeg.sums is not None
+    assert {name: read_sums(text) for name, text in jpeg.sample_sums.items()} == {
+        name: [sums] for name, sums in jpeg.sums.items()
+    }
+
+
+def test_what_an_earlier_version_finished_serves_where_it_has_no_sums(tmp_path: Path, slides: Path) -> None:
+    """Its digest stays; a shard with sums of decoded images is written again for a new set: same tars, other sums."""
+    jpeg = {"image_format": "jpeg", "quality": 60}
+    without, with_sums = (
+        [
+            write_shard(
+                shard_job(tmp_path / str(sums), slides, ["a.png"], with_sums=sums, statistics_of=kind, **jpeg)
+            )
+            for kind in ("decoded", "unencoded")
+        ]
+        for sums in (False, True)
+    )
+    assert without[0] == without[1]
+    earlier, now = with_sums
+    assert earlier.files == now.files
+    assert earlier.digest != now.digest
+    assert earlier.sums != now.sums
 
 
 def test_a_region_beyond_a_limit_is_left_out_of_every_magnification(tmp_path: Path, slides: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 import kdtrain
-from kdtrain.bundle.document import FORMAT_NAME, FORMAT_VERSION, BundleDocument
+from kdtrain.bundle.document import FORMAT_NAME, FORMAT_VERSION, STAINED_VERSION, BundleDocument
 from kdtrain.bundle.entries import (
     RESAMPLING,
     ROLES,
@@ -31,6 +31,11 @@ from kdtrain.evaluation.calibration import Calibration
 from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.training.trained import Trained
 
+_IMAGE = "grey levels 0 to 255 of red, green and blue, as decoded: standardisation is in the graph"
+_RESTAINED_IMAGE = (
+    "grey levels 0 to 255 of red, green and blue, decoded and brought into input.stain: that is not in the graph, "
+    "standardisation is"
+)
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "torch")
 """That decide a bundle's bytes."""
 
@@ -64,7 +69,7 @@ def describe(
     network = trained.network
     return BundleDocument(
         format=FORMAT_NAME,
-        version=FORMAT_VERSION,
+        version=FORMAT_VERSION if network.stain is None else STAINED_VERSION,
         name=name,
         synthetic=index.document.synthetic,
         classes=network.classes,
@@ -84,6 +89,7 @@ def describe(
             std=network.std,
             encoding=index.document.image,
             resampling=RESAMPLING,
+            stain=None if network.stain is None else network.stain.record,
         ),
         slides=index.document.config,
         onnx=_onnx(trained, opset, agreement),
@@ -108,7 +114,7 @@ def _onnx(trained: Trained, opset: int, agreement: AgreementEntry) -> OnnxEntry:
             name="image",
             type="uint8",
             shape=("batch", 3, "height", "width"),
-            meaning="grey levels 0 to 255 of red, green and blue, as decoded: standardisation is in the graph",
+            meaning=_IMAGE if trained.network.stain is None else _RESTAINED_IMAGE,
         ),
         outputs=(
             TensorEntry(

@@ -31,6 +31,8 @@ from kdtrain.text import brief
 FORMAT_NAME = "kdtrain-bundle"
 FORMAT_VERSION = (1, 2)
 """A newer minor version only adds what a reader may ignore, so it is accepted."""
+STAINED_VERSION = (2, 0)
+"""Of a network whose images are brought into a stain first: whoever passed over that would get other answers."""
 BUNDLE_FILE = "bundle.json"
 WEIGHTS_FILE = "model.safetensors"
 ONNX_FILE = "model.onnx"
@@ -109,10 +111,11 @@ def read_document(data: bytes, where: str) -> BundleDocument:
             f"{where} is of no bundle: 'format' is not {FORMAT_NAME!r}; give what 'kdtrain export' wrote"
         )
     version = raw.get("version")
-    if not isinstance(version, list) or version[:1] != [FORMAT_VERSION[0]]:
+    if not isinstance(version, list) or version[:1] != [_major(raw)]:
         raise UsageError(
-            f"{where} has format version {brief(version)}, and this kdtrain knows {FORMAT_VERSION[0]}.x; use the "
-            "kdtrain that wrote it, or export the run again"
+            f"{where} has format version {brief(version)}, and this kdtrain knows {FORMAT_VERSION[0]}.x, and "
+            f"{STAINED_VERSION[0]}.x of networks with a normalised stain; use the kdtrain that wrote it, or export the "
+            "run again"
         )
     try:
         return BundleDocument.model_validate_json(data)
@@ -120,3 +123,10 @@ def read_document(data: bytes, where: str) -> BundleDocument:
         raise UsageError(
             f"{where} is damaged ({one_line(error)}); copy the bundle again, or export it again"
         ) from None
+
+
+def _major(raw: dict[str, Any]) -> int:
+    """The version that goes with what a bundle holds."""
+    given = raw.get("input")
+    stained = isinstance(given, dict) and given.get("stain") is not None
+    return (STAINED_VERSION if stained else FORMAT_VERSION)[0]

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from kdtrain.evaluation.temperature import LEAST, MOST
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.shards.models import Count, Encoding, Positive, Sha256
 
 Role = Literal["teacher", "baseline", "student", "fine-tuned student"]
@@ -72,6 +80,8 @@ class InputEntry(Entry):
         std: Grey levels that it divides by.
         encoding: What images went through before the network saw them.
         resampling: How they were made, in words.
+        stain: What images are brought into before the graph gets them, a record of kdtrain.model.stain.target; None
+            for nothing. Written only where there is one, in bundles of version 2.
     """
 
     magnification: Annotated[float, Field(gt=0, le=200)]
@@ -80,6 +90,18 @@ class InputEntry(Entry):
     std: tuple[_Deviation, _Deviation, _Deviation]
     encoding: Encoding
     resampling: str
+    stain: dict[str, Any] | None = None
+
+    @field_validator("stain")
+    @classmethod
+    def _is_known(cls, stain: dict[str, Any] | None) -> dict[str, Any] | None:
+        if stain is not None:
+            StainTarget.of(stain)
+        return stain
+
+    @model_serializer(mode="wrap")
+    def _as_before_stains(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "stain" or value is not None}
 
 
 class TensorEntry(Entry):

@@ -178,7 +178,12 @@ def seen_in_split(index: Index, split: str, magnification: float, console: Conso
 
 def _described(bundle: OpenBundle, trained: Trained, index: Index, split: str) -> Mapping[str, Any]:
     """What was measured, on what, and what it costs: as metrics.json of a run has it."""
-    more = dict(described(trained, index, split))
+    training = bundle.document.training
+    more = {
+        **described(trained, index, split),
+        "training_set_sha256": training.shard_set_sha256,
+        "train_on": list(training.train_on),
+    }
     if bundle.document.calibration is not None:
         more["calibration"] = calibration_entry(bundle.document.calibration, index, split)
     return more

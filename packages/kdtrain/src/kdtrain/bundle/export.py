@@ -42,7 +42,7 @@ from kdtrain.evaluation.temperature import UNCHANGED
 from kdtrain.locks import held
 from kdtrain.model.resnet import MIN_SIDE_PX
 from kdtrain.shards.index import union_of
-from kdtrain.training.run_folder import MODEL_FILE
+from kdtrain.training.run_folder import MODEL_FILE, read_run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 """What a model repository may be called."""
@@ -108,6 +108,8 @@ def export(options: ExportOptions, console: Console) -> Exported:
         TrainingError: The ONNX graph is not the network, or not one that a bundle may hold.
     """
     notes = check_options(options, BUNDLE_FILE)
+    if options.mlflow:
+        check_own_stain(options.run, "--mlflow", "MLflow")
     source = read_source(
         options.run, shards=options.shards, split=options.split, unevaluated=options.unevaluated
     )
@@ -189,6 +191,25 @@ def check_options(options: ExportOptions, mark: str) -> str | None:
         return options.notes.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--notes {options.notes} cannot be read as UTF-8 text ({error})") from None
+
+
+def check_own_stain(run: Path, option: str, who: str) -> None:
+    """Refuse a network that would be shown other images than it was trained on.
+
+    Args:
+        run: Its run.
+        option: That asks for a folder which normalises no stain.
+        who: Whoever runs that folder.
+
+    Raises:
+        UsageError: The network's images are brought into a stain first.
+    """
+    if read_run(run, what="RUN", finished=True)["network"].get("stain") is not None:
+        raise UsageError(
+            f"RUN {run} was trained with --stain-normalization, and {who} shows a network every image in its own "
+            f"stain; train one without it, say with --stain-augmentation 0.05, or leave {option} out and ask the "
+            "bundle by 'kdtrain predict', which normalises"
+        )
 
 
 def check_answers(source: Source) -> None:

@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 
 from kdtrain.bundle.document import BUNDLE_FILE, ONNX_FILE, WEIGHTS_FILE, BundleDocument, read_document
 from kdtrain.bundle.files import COPY_AGAIN, check_file, read_fc_weight, read_json_file
-from kdtrain.bundle.runtime import Runtime
+from kdtrain.bundle.runtime import Pixels, Runtime
 from kdtrain.errors import UsageError
 from kdtrain.evaluation.temperature import UNCHANGED
+from kdtrain.model.stain.normalise import Normalised, normalise
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.text import reason_of
 
 if TYPE_CHECKING:
     from kdtrain.model.network import Network
     from kdtrain.model.resnet import Model
+
+__all__ = ["Backend", "Device", "Normalised", "OpenBundle", "may_have_gpu", "open_bundle"]
 
 Backend = Literal["auto", "onnx", "pytorch"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -95,7 +99,27 @@ class OpenBundle:
             magnification=entry.input.magnification,
             mean=entry.input.mean,
             std=entry.input.std,
+            stain=self.stain,
         )
+
+    @cached_property
+    def stain(self) -> StainTarget | None:
+        """That images are to be brought into before the network sees them; None for their own."""
+        record = self.document.input.stain
+        return None if record is None else StainTarget.of(record)
+
+    def restained(self, image_HWC: Pixels) -> Normalised:
+        """An image as the network is to see it: in the stain of its training, where it was trained in one.
+
+        Args:
+            image_HWC: (H, W, 3) uint8, RGB, as decoded.
+
+        Returns:
+            The image, and whether it was left as it is though another was brought into that stain.
+        """
+        if self.stain is None:
+            return Normalised(image_HWC, left=False)
+        return normalise(image_HWC, self.stain, self.magnification)
 
     def runtime(
         self, *, backend: Backend = "auto", device: Device = "auto", threads: int | None = None

@@ -125,6 +125,8 @@ def onnx_bytes(model: Model, network: Network) -> bytes:
         "mean": json.dumps(network.mean, allow_nan=False),
         "std": json.dumps(network.std, allow_nan=False),
     }
+    if network.stain is not None:
+        metadata["stain"] = json.dumps(network.stain.record, allow_nan=False)
     onnx.helper.set_model_props(exported, metadata)
     onnx.checker.check_model(exported, full_check=True)
     content: bytes = exported.SerializeToString(deterministic=True)

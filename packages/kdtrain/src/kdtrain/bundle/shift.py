@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kdtrain.bundle.stain import STAIN_WORDS, StainNumber
-from kdtrain.bundle.training_data import Extent, TrainingData, image_outside, slide_outside
+from kdtrain.bundle.training_data import Extent, TrainingData, outside_in
 
 NOTABLE = 1.0
 """Standard deviations between the means from which a shift of stain is said to a person."""
@@ -54,13 +54,16 @@ def shift(data: TrainingData, seen: Sequence[Seen]) -> dict[str, Any]:
         seen: Images, one or more.
 
     Returns:
-        JSON-able: ``images``; ``outside``, how many of them lie outside in any way; ``stain`` by the names of
+        JSON-able: ``images``; ``outside``, how many of them lie outside in any way; ``outside_in``, how many in which
+        way; ``stain`` by the names of
         STAIN_NUMBERS; the sizes by their names; ``level0_objectives``, images by objective power ("unknown" too).
     """
+    ways = [_outside_in(data, one) for one in seen]
     objectives = Counter("unknown" if one.objective is None else f"{one.objective:g}" for one in seen)
     return {
         "images": len(seen),
-        "outside": sum(_is_outside(data, one) for one in seen),
+        "outside": sum(map(bool, ways)),
+        "outside_in": dict(sorted(Counter(way for found in ways for way in found).items())),
         "stain": {name: found for name in data.stain if (found := _stain(data, name, seen))},
         "longer_side_px": _size(data.longer_side_px, [max(one.width, one.height) for one in seen]),
         "shorter_side_px": _size(data.shorter_side_px, [min(one.width, one.height) for one in seen]),
@@ -73,9 +76,15 @@ def shift(data: TrainingData, seen: Sequence[Seen]) -> dict[str, Any]:
     }
 
 
-def _is_outside(data: TrainingData, one: Seen) -> bool:
-    of_image = image_outside(data, width=one.width, height=one.height, stain=one.stain)
-    return bool(of_image or slide_outside(data, mpp=one.mpp, level0_objective=one.objective))
+def _outside_in(data: TrainingData, one: Seen) -> tuple[str, ...]:
+    return outside_in(
+        data,
+        width=one.width,
+        height=one.height,
+        stain=one.stain,
+        mpp=one.mpp,
+        level0_objective=one.objective,
+    )
 
 
 def _stain(data: TrainingData, name: StainNumber, seen: Sequence[Seen]) -> dict[str, float | None] | None:

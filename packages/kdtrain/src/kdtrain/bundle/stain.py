@@ -1,10 +1,8 @@
 """An image in, numbers out that tell one stain from another: how much tissue, how dark, of which hue.
 
-Optical density is -log10(grey level / 255) of a channel. Tissue is where its mean over red, green and blue is above
-0.15: what lies below holds no stain (Macenko et al. 2009, "A method for normalizing histology slides for quantitative
-analysis", beta in section 2.1). A hue is a channel's share of the density of all three: it stays the same where a stain
-is only stronger or a section thicker (Beer-Lambert), and changes where the dyes, the scanner's colours or the order of
-the channels do.
+Optical density, and which pixels hold stain, are those of :mod:`kdtrain.model.stain.density`. A hue is a channel's
+share of the density of all three: it stays the same where a stain is only stronger or a section thicker (Beer-Lambert),
+and changes where the dyes, the scanner's colours or the order of the channels do.
 """
 
 from __future__ import annotations
@@ -13,9 +11,11 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kdtrain.bundle.runtime import Floats, Pixels
+from kdtrain.bundle.runtime import Pixels
+from kdtrain.model.stain.density import densities, is_stained
+
+__all__ = ["STAIN_NUMBERS", "STAIN_WORDS", "StainNumber", "densities", "is_stained", "stain_numbers"]
 
 StainNumber = Literal[
     "tissue_share",
@@ -38,22 +38,8 @@ STAIN_WORDS: Mapping[StainNumber, str] = {
 }
 """How sentences call them."""
 
-TISSUE_DENSITY = 0.15
-"""Mean optical density over red, green and blue above which a pixel holds stain."""
 _BAND_PIXELS = 1 << 20
 """Pixels in work at a time: an image of 100 megapixels would otherwise need gigabytes."""
-_DENSITY = (-np.log10(np.maximum(np.arange(256), 1) / 255)).astype(np.float32)
-"""By grey level; black counts as level 1, which has a logarithm."""
-
-
-def densities(image_HWC: Pixels) -> Floats:
-    """Optical densities of (H, W, 3) uint8 RGB, the same shape."""
-    return _DENSITY[image_HWC]
-
-
-def is_stained(density_HWC: Floats) -> NDArray[np.bool_]:
-    """Which pixels hold stain: (H, W) of (H, W, 3) densities."""
-    return np.asarray(density_HWC.sum(axis=-1) > 3 * TISSUE_DENSITY)
 
 
 def stain_numbers(image_HWC: Pixels) -> dict[StainNumber, float]:

@@ -175,6 +175,34 @@ def slide_outside(
     return (*_mpp_outside(data.mpp, mpp), *_objective_outside(data.level0_objectives, level0_objective))
 
 
+def outside_in(
+    data: TrainingData,
+    *,
+    width: int,
+    height: int,
+    stain: Mapping[StainNumber, float],
+    mpp: float | None,
+    level0_objective: float | None,
+) -> tuple[str, ...]:
+    """In which ways an image lies outside the training data: "stain", "size", "pixel size", "objective".
+
+    Args:
+        data: What the bundle says of its training data.
+        width: Pixels.
+        height: Pixels.
+        stain: From :func:`kdtrain.bundle.stain.stain_numbers`.
+        mpp: Microns per pixel of the image; None where the slide does not say.
+        level0_objective: Objective power of the scan; likewise.
+    """
+    ways = {
+        "stain": _stain_outside(data, stain),
+        "size": _size_outside(data, width, height),
+        "pixel size": _mpp_outside(data.mpp, mpp),
+        "objective": _objective_outside(data.level0_objectives, level0_objective),
+    }
+    return tuple(way for way, sentences in ways.items() if any(sentences))
+
+
 def _size_outside(data: TrainingData, width: int, height: int) -> Iterator[str]:
     sides, areas = data.longer_side_px, data.area_px
     if max(width, height) > SIZE_RATIO * sides.max or width * height > SIZE_RATIO * areas.max:

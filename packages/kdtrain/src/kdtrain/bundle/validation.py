@@ -5,6 +5,7 @@
     OUT/metrics.json       metrics with intervals, confusion, calibration error; the bundle; the shift
     OUT/predictions.csv    one line an image, as kdtrain evaluate writes it
     OUT/roc.csv            the ROC curves of every class by sample, slide and patient
+    OUT/validation.html    the page of these (kdtrain.report.validation)
 
 For ``kdtrain evaluate BUNDLE``, whose images are in shards, and ``kdtrain predict --labels``, whose images are slides:
 the same predictions give the same numbers. No PyTorch is needed.
@@ -24,13 +25,14 @@ from kdtrain.evaluation.predictions import Prediction, check_predictions
 from kdtrain.evaluation.record import (
     METRICS_FILE,
     PREDICTIONS_FILE,
+    VALIDATION_PAGE,
     evaluate_predictions,
     write_evaluation,
 )
 from kdtrain.evaluation.roc import ROC_FILE, roc_csv
 from kdtrain.files import write_atomically
 
-VALIDATION_FILES = (METRICS_FILE, PREDICTIONS_FILE, ROC_FILE)
+VALIDATION_FILES = (METRICS_FILE, PREDICTIONS_FILE, ROC_FILE, VALIDATION_PAGE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,9 @@ def validate(
         if calibration is None
         else {**calibration.model_dump(), "fitted_on_this_split": False},
         **more,
+        "at_home": None
+        if bundle.document.metrics is None
+        else bundle.document.metrics.model_dump(mode="json"),
         "shift": shift(bundle.document.training_data, seen) if seen else None,
     }
     provenance = {"split": split, "bundle_sha256": bundle.sha256}

@@ -15,7 +15,14 @@ from rich.progress import Progress
 
 from kdtrain.bundle.describe import default_name
 from kdtrain.bundle.document import CARD_FILE
-from kdtrain.bundle.export import ExportOptions, check_answers, check_options, sole_export, write_once
+from kdtrain.bundle.export import (
+    ExportOptions,
+    check_answers,
+    check_options,
+    check_own_stain,
+    sole_export,
+    write_once,
+)
 from kdtrain.bundle.runtime_pytorch import PytorchRuntime
 from kdtrain.bundle.source import Source, measured_samples, read_source
 from kdtrain.bundle.tile_cost import TileCost, measure_tile_cost
@@ -59,6 +66,7 @@ def export_wsinfer(options: ExportOptions, console: Console) -> WsinferExported:
         TrainingError: The TorchScript file is not the network.
     """
     notes = check_options(options, CONFIG_FILE)
+    check_own_stain(options.run, "--wsinfer", "WSInfer")
     source = read_source(
         options.run, shards=options.shards, split=options.split, unevaluated=options.unevaluated
     )

@@ -112,8 +112,10 @@ def evaluate_command(
         if folder is not None:
             from kdtrain.bundle.evaluate import evaluate_bundle
             from kdtrain.cli.measured import print_validation
+            from kdtrain.report.validation.page import write_validation_page
 
             found = evaluate_bundle(run, out=folder, **told)
+            write_validation_page(found.folder)
             print_validation(found.metrics, found.folder, console())
             return
         from kdtrain.cli.summary import print_evaluation
@@ -186,8 +188,8 @@ def compare_command(run_a: Path, run_b: Path, as_json: bool, **options: Any) -> 
 def report_command(runs: tuple[str, ...], out: Path, **options: Any) -> None:
     """The paper's tables and figures from evaluated runs: a page, and every table as CSV and LaTeX.
 
-    RUN is the folder of a run, of several runs, or of a sweep. 'LABEL=RUN' says what the run's method is called in the
-    tables.
+    RUN is the folder of a run, of a sweep, or of several of both. 'LABEL=RUN' says what the run's method is called in
+    the tables.
     """
     with exit_codes():
         from kdtrain.report.build import build_report

@@ -13,6 +13,7 @@ from rich.text import Text
 from kdtrain.bundle.shift import shift_lines
 from kdtrain.cli.probabilities import probability_lines, probability_rows
 from kdtrain.evaluation.notes import LevelCounts, level_notes
+from kdtrain.evaluation.record import VALIDATION_PAGE
 from kdtrain.text import visible
 
 _ROWS = (
@@ -69,6 +70,7 @@ def print_validation(metrics: Mapping[str, Any], folder: Path | None, console: C
         for line in shift_lines(metrics["shift"]):
             console.print(Text(visible(line), style="yellow" if metrics["shift"]["outside"] else ""))
     if folder is not None:
+        console.print(Text(visible(f"page     {folder / VALIDATION_PAGE}")))
         console.print(
             Text(visible(f"look at  {folder / 'metrics.json'}, predictions.csv and roc.csv beside it"))
         )

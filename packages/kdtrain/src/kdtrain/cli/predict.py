@@ -130,6 +130,11 @@ def predict_command(as_json: bool, **options: Any) -> None:
         from kdtrain.screen import console, say
 
         outcome = predict_slides(request, console(stderr=True))
+        if outcome.measured is not None and request.out is not None:
+            from kdtrain.predict.results import ResultsFolder
+            from kdtrain.report.validation.page import write_validation_page
+
+            write_validation_page(ResultsFolder(request.out).evaluation)
         if as_json:
             say(json_bytes(outcome.document).decode(), nl=False)
         else:

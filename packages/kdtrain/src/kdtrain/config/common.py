@@ -27,6 +27,7 @@ Decode = Literal["cpu", "device"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 SelectBy = Literal["balanced_accuracy", "accuracy", "loss"]
+StainNormalization = Literal["none", "macenko", "reinhard"]
 Stem = Literal["standard", "small"]
 # Generators take seeds of 64 bits.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -105,6 +106,8 @@ LATER: dict[str, Any] = {
     "unfreeze": (False,),
     "fold": (None,),
     "folds": (None,),
+    "stain_normalization": (None, "none"),
+    "stain_augmentation": (0.0,),
 }
 """Settings that came later, with the values that change nothing: in the record only where they have another, so that a
 run begun without them goes on."""
@@ -114,6 +117,11 @@ _NUMBERS: tuple[Any, ...] = (int, float, int | None, float | None)
 
 
 LOGGERS = ("tensorboard", "wandb", "mlflow")
+GONE = {
+    "tensorboard": "it is part of 'logger' now: tensorboard, the default, or none for the old false",
+    "wandb": "it is part of 'logger' now: wandb, with the project's name as 'log_project'",
+}
+"""Settings that files of earlier versions may have, with what to write in their place."""
 
 
 def loggers(value: Any) -> Any:
@@ -155,6 +163,8 @@ class SetConfig(BaseModel):
         seed: Of weights, order and augmentation.
         augment: Whether to augment (the paper's colour jitter, flips and quarter turns).
         jitter: Strength of brightness, contrast, saturation and hue.
+        stain_augmentation: Strength of changes of the stains themselves, such as 0.05: the optical density of each is
+            multiplied by up to 1 +- the strength, and up to the strength is added; 0 for none.
         workers: Loader processes.
         device: Where to compute; auto takes a GPU where there is one.
     """
@@ -173,6 +183,7 @@ class SetConfig(BaseModel):
     seed: Seed = 0
     augment: bool = True
     jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.2)
+    stain_augmentation: Annotated[float, Field(ge=0, le=1)] = 0.0
     workers: Annotated[int, Field(ge=0, le=1_000)] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -216,6 +227,15 @@ class SetConfig(BaseModel):
             )
         return value
 
+    @field_validator("stain_augmentation")
+    @classmethod
+    def _augments(cls, value: float, info: ValidationInfo) -> float:
+        if value and not info.data.get("augment", True):
+            raise ValueError(
+                "is augmentation, and --no-augment (augment) leaves all of it out; give one of both"
+            )
+        return value
+
     @property
     def cache(self) -> CacheSettings:
         """Where shards fetched from a URL are kept."""
@@ -230,7 +250,13 @@ class SetConfig(BaseModel):
         if not self.augment:
             return None
         brightness, contrast, saturation, hue = self.jitter
-        return AugmentSettings(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+        return AugmentSettings(
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            hue=hue,
+            stain=self.stain_augmentation,
+        )
 
 
 class PhaseConfig(SetConfig):
@@ -252,6 +278,9 @@ class PhaseConfig(SetConfig):
         gradient_clipping: Largest norm of the gradient; 0 for no limit.
         ema: Decay, such as 0.999, of a moving average of the weights, which is then validated and published in their
             place; 0 for none.
+        stain_normalization: Bring every image into the stain of the training images first, by the method of Macenko or
+            of Reinhard; evaluation and prediction then do the same. Left out: none for a teacher or a baseline, and for
+            a student that of the run that it learns from.
         deepspeed: JSON file with further DeepSpeed settings, if any.
         activation_checkpointing: Compute activations twice rather than keep them: for images that do not fit.
         decode: Who decodes JPEG: the loader's processes (cpu), or the device that trains, whose pixels may differ by a
@@ -259,6 +288,8 @@ class PhaseConfig(SetConfig):
         compile: Compile the networks first, which takes minutes and a C++ compiler.
         keep: Checkpoints kept besides the best.
         log_every: Optimizer steps between two lines of the log.
+        micro_batch: Same-size samples that go through the network together. 0 takes small images together, up to 8 and
+            0.13 megapixels of the largest that is read, and each larger one alone.
         logger: Where the log's numbers also go: tensorboard (events in the run's folder), wandb (Weights & Biases) or
             mlflow (a folder of the run's, or MLFLOW_TRACKING_URI), several with commas; or none.
         log_project: What wandb and mlflow file the run under: a project, an experiment.
@@ -275,10 +306,12 @@ class PhaseConfig(SetConfig):
     warmup_steps: Steps = 0
     step_every: Steps = 0
     checkpoint_every: Steps = 0
+    micro_batch: Annotated[int, Field(ge=0, le=10_000)] = 0
     accumulate: Annotated[int, Field(ge=1, le=1_000_000, validate_default=True)] = 32
     zero_stage: Annotated[int, Field(ge=0, le=2)] = 0
     gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    stain_normalization: StainNormalization | None = None
     deepspeed: Path | None = None
     activation_checkpointing: bool = False
     decode: Decode = "cpu"
@@ -289,6 +322,16 @@ class PhaseConfig(SetConfig):
     log_project: Annotated[str, BeforeValidator(project)] = "kdtrain"
     folds: Path | None = None
     fold: Annotated[int | None, Field(ge=1, le=1_000, validate_default=True)] = None
+
+    @field_validator("decode")
+    @classmethod
+    def _leaves_pixels(cls, value: Decode, info: ValidationInfo) -> Decode:
+        if value == "device" and info.data.get("stain_normalization") not in (None, "none"):
+            raise ValueError(
+                "leaves the loader's processes, which do --stain-normalization (stain_normalization), without pixels; "
+                "give cpu"
+            )
+        return value
 
     @field_validator("fold")
     @classmethod
@@ -302,7 +345,7 @@ class PhaseConfig(SetConfig):
     @field_validator("accumulate")
     @classmethod
     def _holds_a_micro_batch(cls, value: int, info: ValidationInfo) -> int:
-        at_once = info.data.get("micro_batch", 1)
+        at_once = info.data.get("micro_batch", 0)
         if at_once > value:
             raise ValueError(
                 f"is fewer samples than the {at_once} of --micro-batch (micro_batch), which are parts of a step's; "
@@ -310,16 +353,19 @@ class PhaseConfig(SetConfig):
             )
         return value
 
+    inherited: ClassVar[frozenset[str]] = frozenset()
+    """Settings that are those of the run that this one learns from, and may be named or left out."""
+
     @property
     def record(self) -> dict[str, Any]:
         """What decides the weights, JSON-able: a run is only ever resumed with the same."""
-        settings: dict[str, Any] = self.model_dump(mode="json", exclude=set(NOT_IN_RECORD))
+        settings: dict[str, Any] = self.model_dump(mode="json", exclude={*NOT_IN_RECORD, *self.inherited})
         return {"phase": self.phase} | {k: v for k, v in settings.items() if v not in LATER.get(k, ())}
 
     @property
     def other_settings(self) -> dict[str, Any]:
         """The rest of the settings, JSON-able: a resumed run may change them."""
-        settings = self.model_dump(mode="json", include=set(NOT_IN_RECORD))
+        settings = self.model_dump(mode="json", include={*NOT_IN_RECORD, *self.inherited})
         return {k: v for k, v in settings.items() if v not in LATER.get(k, ())}
 
 

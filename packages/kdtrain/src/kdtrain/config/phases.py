@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from kdtrain.config.common import (
+    GONE,
     HARMLESS,
     MAX_TILE_PX,
     NOT_IN_RECORD,
@@ -132,6 +133,7 @@ class DistillConfig(PhaseConfig):
     """
 
     phase: ClassVar[str] = "distill"
+    inherited: ClassVar[frozenset[str]] = frozenset({"stain_normalization"})
     teacher: Path | None = None
     teacher_cache: Annotated[Path | None, Field(validate_default=True)] = None
     magnification: Magnification
@@ -221,6 +223,7 @@ class FinetuneConfig(PhaseConfig):
     """
 
     phase: ClassVar[str] = "finetune"
+    inherited: ClassVar[frozenset[str]] = frozenset({"stain_normalization"})
     student: Path
     unfreeze: bool = False
     same_training_set: bool = False
@@ -378,6 +381,6 @@ def _plain(problem: Any, kind: type[SetConfig], file: Path | None) -> str:
         return f"{option} is missing; give it, or set it in the file of --config"
     if problem["type"] == "extra_forbidden":
         known = ", ".join(sorted(map(key_of, kind.model_fields)))
-        return f"'{option[2:]}' is no setting of {kind.phase}; its settings are {known}"
+        return f"'{option[2:]}' is no setting of {kind.phase}; {GONE.get(key) or f'its settings are {known}'}"
     # As it was written: an option is not to be looked for in a file, nor a key on the command line.
     return f"{option if file is None else f'{key_of(key)} in {file}'}: {rule_broken(problem, kind)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from kdtrain.data.device_decode import decode_images
 from kdtrain.data.samples import LoadedSample
 from kdtrain.model.network import Network
 from kdtrain.model.placing import lay_out
+from kdtrain.model.stain.normalise import normalise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,15 @@ def image_batch(
     """A micro-batch for a network: (B, 3, H, W) float32, augmented and standardised on the device.
 
     Args:
-        samples: Samples of one size; those out of a teacher cache, of one size after their recorded draws.
+        samples: Samples of one size, in the network's stain where it has one; those out of a teacher cache, of one size
+            after their recorded draws.
         network: Says which magnification and which colour statistics.
         drawing: How to augment.
         device: Where the network is.
     """
+    assert all(sample.stain == network.stain for sample in samples), (
+        "the stream was told of the network's stain"
+    )
     images = moved_images(samples, network.magnification, device)
     draws = [drawing.of(sample) for sample in samples]
     if samples[0].taught is not None:
@@ -86,7 +92,7 @@ def drawn_batch(
     """Images that each get exactly their draw: (B, 3, H, W) float32, standardised on the device.
 
     Args:
-        images: (3, rows, columns) uint8; of one size once they are turned.
+        images: (3, rows, columns) uint8, in the network's stain where it has one; of one size once they are turned.
         drawn: One each.
         network: Says which colour statistics.
         device: Where the network is.
@@ -94,6 +100,20 @@ def drawn_batch(
     moved = (image_CHW.to(device, non_blocking=True) for image_CHW in images)
     augmented_BCHW = torch.stack([apply(image_CHW, d) for image_CHW, d in zip(moved, drawn, strict=True)])
     return lay_out(standardise(augmented_BCHW, network.mean, network.std))
+
+
+def in_stain_of(network: Network, image_CHW: Tensor) -> Tensor:
+    """An image as a network's stream would have read it.
+
+    Args:
+        network: Says which stain, if any.
+        image_CHW: (3, rows, columns) uint8, in its own stain.
+    """
+    if network.stain is None:
+        return image_CHW
+    image_HWC = np.ascontiguousarray(image_CHW.permute(1, 2, 0).cpu().numpy())
+    normalised = normalise(image_HWC, network.stain, network.magnification)
+    return torch.from_numpy(normalised.image_HWC).permute(2, 0, 1).to(image_CHW.device)
 
 
 def label_batch(samples: Sequence[LoadedSample], device: torch.device) -> Tensor:

@@ -27,6 +27,12 @@ WINDOW_SHARDS = 16
 """Shards mixed with each other at a time: about 4 GB of tars of the default size, which a page cache can hold."""
 
 
+SMALL_PX = 2**17
+"""Pixels of images that go through a network together where nothing was asked for: eight of 128 x 128, or one of 362 x
+362, so that they take no more memory than an image which is not small."""
+MOST_TOGETHER = 8
+"""Beyond which a pass gains little."""
+
 ViewOrder = Literal["cycle", "sample"]
 
 
@@ -165,6 +171,7 @@ def rank_groups(
     accumulate: int,
     micro_batch: int = 1,
     size_of: Callable[[SampleRef], Hashable] | None = None,
+    most_of: Callable[[SampleRef], int] | None = None,
     start_group: int = 0,
 ) -> Iterator[GroupPlan]:
     """One rank's part of every group of an epoch, from ``start_group`` on.
@@ -174,9 +181,10 @@ def rank_groups(
         rank: From 0.
         world_size: Number of ranks.
         accumulate: Samples of a full group on each rank.
-        micro_batch: Samples of one forward pass at most.
+        micro_batch: Samples of one forward pass at most; 0 where ``most_of`` says it.
         size_of: A sample's image size; only samples of the same size share a micro-batch. Not needed where
             micro_batch is 1.
+        most_of: Samples of one forward pass at most, of a sample's size.
         start_group: Groups that were trained on already.
     """
     assert 0 <= rank < world_size and accumulate > 0
@@ -184,7 +192,7 @@ def rank_groups(
     for number in range(start_group, n_groups(len(order), accumulate=accumulate, world_size=world_size)):
         group = order[number * step : (number + 1) * step]
         parts = [
-            micro_batches(rank_slice(group, rank=r, world_size=world_size), micro_batch, size_of)
+            micro_batches(rank_slice(group, rank=r, world_size=world_size), micro_batch, size_of, most_of)
             for r in range(world_size)
         ]
         yield GroupPlan(
@@ -196,25 +204,47 @@ def rank_groups(
 
 
 def micro_batches(
-    samples: Sequence[SampleRef], micro_batch: int, size_of: Callable[[SampleRef], Hashable] | None = None
+    samples: Sequence[SampleRef],
+    micro_batch: int,
+    size_of: Callable[[SampleRef], Hashable] | None = None,
+    most_of: Callable[[SampleRef], int] | None = None,
 ) -> tuple[tuple[SampleRef, ...], ...]:
-    """A rank's part of a group in batches of up to ``micro_batch`` samples of one size.
+    """A rank's part of a group in batches of up to ``micro_batch`` samples of one size; for 0, up to ``most_of``.
 
     Batches come in the order of their first samples, so with micro_batch 1 nothing moves. No sample leaves its
     group: the step's gradient is the same sum, in another order.
     """
-    assert micro_batch > 0 and (micro_batch == 1 or size_of is not None)
+    assert micro_batch == 1 or size_of is not None
+    assert micro_batch or most_of is not None
     if micro_batch == 1 or size_of is None:
         return tuple((sample,) for sample in samples)
     batches: list[list[SampleRef]] = []
     filling: dict[Hashable, list[SampleRef]] = {}
     for sample in samples:
         size = size_of(sample)
-        if size not in filling or len(filling[size]) == micro_batch:
+        most = micro_batch if most_of is None or micro_batch else most_of(sample)
+        if size not in filling or len(filling[size]) >= most:
             filling[size] = []
             batches.append(filling[size])
         filling[size].append(sample)
     return tuple(tuple(batch) for batch in batches)
+
+
+def small_together(cells: tuple[int, int], *, cell_px: int, may_turn: bool) -> int:
+    """How many images of a size go through a network together where ``micro_batch`` is 0.
+
+    As many as are small. An oblong one whose draw may turn it goes alone: before it is read nobody knows which way it
+    will lie, and it shall get the draw that it gets by itself.
+
+    Args:
+        cells: (columns, rows).
+        cell_px: Side of a cell in pixels, at the highest magnification that is read.
+        may_turn: Whether a draw that is not known yet may turn it by a quarter.
+    """
+    columns, rows = cells
+    if may_turn and columns != rows:
+        return 1
+    return max(1, min(MOST_TOGETHER, SMALL_PX // (columns * rows * cell_px**2)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,9 +262,11 @@ class TrainingPlan:
         rank: This process.
         world_size: Number of processes.
         accumulate: Samples of a full group on each rank.
-        micro_batch: Samples of one forward pass at most.
+        micro_batch: Samples of one forward pass at most; 0 for as many as ``small_together`` says.
         window_shards: Shards that are mixed with each other.
         position: See above.
+        cell_px: Side of a cell in pixels, at the highest magnification that is read.
+        may_turn: Whether draws turn images by quarters.
     """
 
     cells: tuple[tuple[tuple[int, int], ...], ...]
@@ -247,6 +279,8 @@ class TrainingPlan:
     micro_batch: int
     window_shards: int
     position: torch.Tensor
+    cell_px: int = 1
+    may_turn: bool = True
 
     def groups(self) -> Iterator[GroupPlan]:
         """This rank's part of every group."""
@@ -261,7 +295,15 @@ class TrainingPlan:
             accumulate=self.accumulate,
             micro_batch=self.micro_batch,
             size_of=self._size_of,
+            most_of=self._most_of,
             start_group=start_group,
+        )
+
+    def _most_of(self, ref: SampleRef) -> int:
+        return small_together(
+            self.cells[ref.shard][ref.position],
+            cell_px=self.cell_px,
+            may_turn=self.may_turn and self.turned is None,
         )
 
     def _size_of(self, ref: SampleRef) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from kdtrain.data.plan import SampleRef
+from kdtrain.model.stain.normalise import normalise
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kdtrain.data.device_decode import EncodedImage
     from kdtrain.data.teacher_cache.reader import CacheReader
     from kdtrain.data.teacher_cache.view import Taught
+    from kdtrain.model.stain.target import StainTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +82,15 @@ class LoadedSample(PairedSample):
         view: Number of its augmentation draw.
         taught: What a teacher cache holds of that view; None where there is no cache.
         encoded: By magnification, where the device decodes, and ``images`` is empty; else empty.
+        stain: That the images were brought into; None where they are as stored.
+        stain_left: Whether one of them was left as it is: it has too little tissue to estimate a stain by.
     """
 
     view: int = 0
     taught: Taught | None = None
     encoded: Mapping[float, EncodedImage] = field(default_factory=dict)
+    stain: StainTarget | None = None
+    stain_left: bool = False
 
     @property
     def sizes(self) -> dict[float, tuple[int, int]]:
@@ -117,6 +123,7 @@ class SampleReader:
         magnifications: One or more; the images of a sample at all of them are read together.
         teacher_cache: Where the teacher's view of each sample is read, if it is not computed.
         decode: "device" leaves JPEG data as they are once their headers are checked.
+        stain: To bring images into; None for none. With "device" there is none: pixels are not there yet.
         max_open_tars: Local tars held open at a time, over all magnifications.
 
     Raises:
@@ -132,9 +139,11 @@ class SampleReader:
         *,
         teacher_cache: CacheReader | None = None,
         decode: Decode = "cpu",
+        stain: StainTarget | None = None,
         max_open_tars: int = MAX_OPEN_TARS,
     ) -> None:
         assert magnifications
+        assert stain is None or decode == "cpu", "whoever asks for both was refused"
         for magnification in magnifications:
             index.require(magnification=magnification)
         self.index = index
@@ -143,6 +152,7 @@ class SampleReader:
         self.shards = index.shards_of(split)
         self._teacher_cache = teacher_cache
         self._decode = decode
+        self._stain = stain
         self._tars = tars_of(index, max_open=max_open_tars)
         self._places: dict[Location, tuple[SamplePlace, ...]] = {}
 
@@ -162,11 +172,13 @@ class SampleReader:
         first = samples[self.magnifications[0]]
         for magnification, sample in samples.items():
             _check_paired(first, sample, self.index.path_of(shard, magnification))
-        images = {
-            m: torch.from_numpy(sample.image).permute(2, 0, 1)
-            for m, sample in samples.items()
-            if sample.image is not None
-        }
+        pixels = {m: sample.image for m, sample in samples.items() if sample.image is not None}
+        stain_left = False
+        if self._stain is not None:
+            normalised = {m: normalise(image, self._stain, m) for m, image in pixels.items()}
+            pixels = {m: one.image_HWC for m, one in normalised.items()}
+            stain_left = any(one.left for one in normalised.values())
+        images = {m: torch.from_numpy(image).permute(2, 0, 1) for m, image in pixels.items()}
         encoded = {} if images else {m: self._encoded(shard, sample, m) for m, sample in samples.items()}
         taught = None
         if self._teacher_cache is not None:
@@ -180,6 +192,8 @@ class SampleReader:
             view=ref.view,
             taught=taught,
             encoded=encoded,
+            stain=self._stain,
+            stain_left=stain_left,
         )
 
     def keys(self, shard: int) -> tuple[str, ...]:
@@ -242,7 +256,7 @@ class SampleReader:
         path = self.index.path_of(shard, magnification)
         with self._opened(shard, magnification, path) as tar:
             raw = read_place(tar, path, self._places[path][position])
-        size = self.index.sizes_of(shard, magnification)[position]
+        size = self.index.size_of(shard, position, magnification)
         return decode_sample(
             raw,
             self.index.stored,

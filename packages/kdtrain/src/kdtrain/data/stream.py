@@ -27,8 +27,10 @@ from kdtrain.data.plan import (
 )
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.data.teacher_cache.reader import CacheReader
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import Index
+from kdtrain.shards.models import magnification_name
 from kdtrain.shards.open_tars import shards_ahead
 
 
@@ -82,11 +84,13 @@ class SampleStream:
         views: Augmentation draws of a sample, and which of them an epoch shows.
         teacher_cache: Where the teacher's views are read; it has at least ``views.count`` of each sample.
         decode: "device" delivers JPEG images as they are stored, for the device to decode.
+        stain: To bring images into; None for none.
         seed: Seed of the order of samples, 0 or more.
         rank: This process, from 0.
         world_size: Number of processes.
         accumulate: Samples of a full group on each rank.
-        micro_batch: Samples of one forward pass at most; they have the same size.
+        micro_batch: Samples of one forward pass at most; they have the same size. 0 for as many as are small.
+        may_turn: Whether draws turn images by quarters; asked where ``micro_batch`` is 0.
         workers: Loader processes, kept from epoch to epoch; 0 reads in this process.
         prefetch: Samples that each worker reads ahead.
         window_shards: See epoch_plan.epoch_order.
@@ -107,18 +111,22 @@ class SampleStream:
         views: Views = FRESH,
         teacher_cache: CacheReader | None = None,
         decode: Decode = "cpu",
+        stain: StainTarget | None = None,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 32,
         micro_batch: int = 1,
+        may_turn: bool = True,
         workers: int = 0,
         prefetch: int = PREFETCH,
         window_shards: int = WINDOW_SHARDS,
         pin_memory: bool = False,
     ) -> None:
         check_training_set(index, split, labelled=labelled)
-        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache, decode=decode)
+        reader = SampleReader(
+            index, split, magnifications, teacher_cache=teacher_cache, decode=decode, stain=stain
+        )
         position = torch.zeros(2, dtype=torch.int64)
         if workers:
             position.share_memory_()  # type: ignore[no-untyped-call]
@@ -133,6 +141,8 @@ class SampleStream:
             micro_batch=micro_batch,
             window_shards=window_shards,
             position=position,
+            cell_px=max(index.document.grid[magnification_name(m)] for m in magnifications),
+            may_turn=may_turn,
         )
         self._loader = Loader(
             self._plan,
@@ -204,13 +214,16 @@ class EvaluationStream:
         shards: Container[int] | None = None,
         teacher_cache: CacheReader | None = None,
         decode: Decode = "cpu",
+        stain: StainTarget | None = None,
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
         prefetch: int = PREFETCH,
         pin_memory: bool = False,
     ) -> None:
-        reader = SampleReader(index, split, magnifications, teacher_cache=teacher_cache, decode=decode)
+        reader = SampleReader(
+            index, split, magnifications, teacher_cache=teacher_cache, decode=decode, stain=stain
+        )
         order = epoch_order([shard.samples for shard in reader.shards], seed=0, epoch=0, shuffle=False)
         if shards is not None:
             order = tuple(ref for ref in order if ref.shard in shards)

@@ -54,6 +54,7 @@ def predict_split(
     workers: int = 0,
     decode: Decode = "cpu",
     on_sample: Callable[[], None] = lambda: None,
+    on_left: Callable[[], None] = lambda: None,
 ) -> list[Prediction]:
     """This rank's share of a split's predictions; every sample comes once over all ranks.
 
@@ -68,6 +69,7 @@ def predict_split(
         workers: Loader processes.
         decode: Who decodes JPEG.
         on_sample: Called after every sample.
+        on_left: Called for a sample whose stain was left as it is, though the network's images are brought into one.
 
     Raises:
         NotFiniteError: What the network says of a sample is no number.
@@ -77,6 +79,7 @@ def predict_split(
         split,
         [network.magnification],
         decode=decode,
+        stain=network.stain,
         rank=rank,
         world_size=world_size,
         workers=workers,
@@ -88,6 +91,8 @@ def predict_split(
             for sample in stream:
                 predictions.append(predict_sample(model, network, sample, device))
                 on_sample()
+                if sample.stain_left:
+                    on_left()
     finally:
         stream.close()
     return predictions

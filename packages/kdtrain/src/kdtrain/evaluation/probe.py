@@ -84,7 +84,12 @@ def features_of_split(
         UsageError: The split holds no samples.
     """
     stream = EvaluationStream(
-        index, split, [network.magnification], workers=workers, pin_memory=device.type == "cuda"
+        index,
+        split,
+        [network.magnification],
+        stain=network.stain,
+        workers=workers,
+        pin_memory=device.type == "cuda",
     )
     found: list[tuple[LoadedSample, FloatArray]] = []
     try:

@@ -41,6 +41,8 @@ from kdtrain.locks import LOCK_FILE, held
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
+VALIDATION_PAGE = "validation.html"
+"""Of a bundle that was measured on others' labels."""
 _PATIENCE_SECONDS = 60.0
 """For another command that writes its measurement of the same split: both files are of one of them."""
 

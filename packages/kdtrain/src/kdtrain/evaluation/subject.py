@@ -26,6 +26,7 @@ from kdtrain.model.flops import count, mean_gflops
 from kdtrain.shards.cache import CacheSettings
 from kdtrain.shards.index import Index, read_index
 from kdtrain.shards.locations import Location
+from kdtrain.text import plural
 from kdtrain.training.run_folder import versions
 from kdtrain.training.trained import Trained, load_trained
 
@@ -151,8 +152,9 @@ def split_predictions(
         NotFiniteError: What the network says of a sample is no number.
     """
     device = _device()
+    left: list[None] = []
     with _progress(trained, index, split, console, verb) as on_sample:
-        return predict_split(
+        predictions = predict_split(
             trained.model.to(device),
             trained.network,
             index,
@@ -160,7 +162,14 @@ def split_predictions(
             device=device,
             workers=workers,
             on_sample=on_sample,
+            on_left=lambda: left.append(None),
         )
+    if left and console is not None:
+        console.print(
+            f"{len(left)} of {plural(len(predictions), 'image')} of {split} have too little tissue, or too little "
+            "colour, to normalise their stain; the network saw them as they are"
+        )
+    return predictions
 
 
 def split_features(

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from kdtrain.model.resnet import Model, ModelSpec, build_from
+from kdtrain.model.stain.target import StainTarget
 
-_LATER = ("width", "stem")
+_LATER = ("width", "stem", "stain")
 """Fields that the record has where they are not as in every network of earlier versions."""
 
 
@@ -25,6 +26,7 @@ class Network:
         std: Grey levels per channel, likewise.
         width: Channels of every stage, relative to the architecture's.
         stem: "standard" or "small".
+        stain: That images are brought into first; None where they come in their own.
     """
 
     model: str
@@ -35,6 +37,7 @@ class Network:
     std: tuple[float, float, float]
     width: float = 1.0
     stem: str = "standard"
+    stain: StainTarget | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -59,12 +62,20 @@ class Network:
     def record(self) -> dict[str, Any]:
         """JSON-able; read back by :meth:`of`."""
         usual = {field.name: field.default for field in fields(self) if field.name in _LATER}
-        return {k: v for k, v in asdict(self).items() if k not in usual or v != usual[k]}
+        given = asdict(self) | {"stain": None if self.stain is None else self.stain.record}
+        return {k: v for k, v in given.items() if k not in usual or v != usual[k]}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Network:
-        """From a run's record."""
+        """From a run's record.
+
+        Raises:
+            TypeError: A field is missing, or none of this version's.
+            ValueError: The stain is damaged.
+        """
         given = dict(record)
+        if given.get("stain") is not None:
+            given["stain"] = StainTarget.of(given["stain"])
         for name in ("classes", "mean", "std"):
             given[name] = tuple(given[name])
         return cls(**given)

@@ -12,17 +12,19 @@ from typing import TypeVar
 
 from kdtrain.config.common import PhaseConfig
 from kdtrain.config.phases import DistillConfig, TeacherConfig
+from kdtrain.training.micro_batch import with_begun_micro_batch
 from kdtrain.training.run_folder import RUN_FILE, read_run
 
 Config = TypeVar("Config", bound=PhaseConfig)
 
 
 def as_begun(config: Config) -> Config:
-    """Settings that leave the output stride open, with the one that the run in --out was given, if it was given one.
+    """Settings that leave output stride or micro-batch open, with what the run in --out was given, if it was given any.
 
     Raises:
         UsageError: The folder holds no run that can be read.
     """
+    config = with_begun_micro_batch(config)
     if not _leaves_open(config):
         return config
     begun = _begun(config)

@@ -171,7 +171,7 @@ class CacheFolder:
         entries.sort(key=lambda entry: (entry.split, entry.number))
         document = self._as_begun(settings.model_dump(mode="json")) | {
             "format": FORMAT_NAME,
-            "version": list(settings.VERSION),
+            "version": list(settings.expected_version),
             "created_by": self._begun["created_by"],
             "shards": [entry.model_dump(mode="json") for entry in entries],
         }

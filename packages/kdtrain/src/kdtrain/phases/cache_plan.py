@@ -20,6 +20,7 @@ from kdtrain.data.sets import check_phase
 from kdtrain.data.teacher_cache.document import CacheSettings, RunSettings, to_json
 from kdtrain.data.teacher_cache.record import SampleEntry, ViewEntry, draw_entry
 from kdtrain.data.teacher_cache.view import LAID, MAPS, TeacherView, encode_view, map_size
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.phases.cache_from import described, opened, read_of
 from kdtrain.phases.cache_source import check_source, source_settings
@@ -71,7 +72,8 @@ def plan_cache(config: CacheTeacherConfig) -> CachePlan:
     index, settings, teacher, sentence = _teacher(config, start)
     sizes = _sizes(config, index)
     ref = sorted(range(len(sizes)), key=lambda i: _pixels(sizes[i][0]))[len(sizes) // 2]
-    sample = _sample(config, index, ref, teacher.magnifications or (config.magnification,))
+    read = teacher.magnifications or (config.magnification,)
+    sample = _sample(config, index, ref, read, settings.stain)
     draws = draws_of(settings, sample.key, augmented=sizes[ref][1])
     region_s = _timed(teacher, sample, draws[0], sizes[ref][0], start.device)
     pixels = sum(_pixels(size) * _views(settings, augmented) for size, augmented in sizes)
@@ -124,10 +126,14 @@ def _tars(config: CacheTeacherConfig, index: Index) -> int:
 
 
 def _sample(
-    config: CacheTeacherConfig, index: Index, number: int, magnifications: Sequence[float]
+    config: CacheTeacherConfig,
+    index: Index,
+    number: int,
+    magnifications: Sequence[float],
+    stain: StainTarget | None,
 ) -> LoadedSample:
     joined, split = union_of(index, list(wanted_splits(config, index)))
-    reader = SampleReader(joined, split, magnifications)
+    reader = SampleReader(joined, split, magnifications, stain=stain)
     shard = 0
     while number >= reader.shards[shard].samples:
         number -= reader.shards[shard].samples
@@ -188,4 +194,6 @@ def _empty(settings: CacheSettings, kind: Literal["run", "laid"], cells: Size) -
 
 def _record(settings: CacheSettings, key: str, draws: Sequence[Draw]) -> bytes:
     views = tuple(ViewEntry(draw=draw_entry(drawn), crc32=2**31) for drawn in draws)
-    return to_json(SampleEntry(version=settings.VERSION, key=key, views=views).model_dump(mode="json"))
+    return to_json(
+        SampleEntry(version=settings.expected_version, key=key, views=views).model_dump(mode="json")
+    )

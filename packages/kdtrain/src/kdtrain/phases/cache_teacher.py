@@ -148,7 +148,9 @@ def write_cache(
 
         todo = on_first_rank(prepare, rank=launch.rank, world_size=launch.world_size)
         own = deal(index, todo, magnifications[0], launch.world_size)[launch.rank]
-        writer = ShardWriter(folder, index, settings, teacher_of(), config.magnification)
+        writer = ShardWriter(
+            folder, index, settings, teacher_of(), config.magnification, stain=settings.stain
+        )
         stats = _write(writer, own, wanted, config, index, monitor, start.device)
         entries = _finish(folder, settings, index, magnifications, launch)
     return CacheSummary(

@@ -29,6 +29,7 @@ from kdtrain.data.teacher_cache.view import (
     shape_fault,
 )
 from kdtrain.errors import TrainingError
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.phases.cache_folder import CacheFolder
 from kdtrain.shards.index import Index, union_of
 from kdtrain.shards.models import Shard, magnification_name
@@ -75,6 +76,7 @@ class ShardWriter:
         settings: Settings of the cache.
         teacher: Computes views.
         student: Magnification of the student's images.
+        stain: That the teacher's images come in; None for their own.
     """
 
     def __init__(
@@ -84,12 +86,15 @@ class ShardWriter:
         settings: CacheSettings,
         teacher: Teaches,
         student: float,
+        *,
+        stain: StainTarget | None = None,
     ) -> None:
         self._folder = folder
         self._index = index
         self._settings = settings
         self._teacher = teacher
         self._student = student
+        self._stain = stain
 
     def write(
         self,
@@ -125,6 +130,7 @@ class ShardWriter:
             # A teacher that reads elsewhere is told of the sample alone, and the student's images are the smallest.
             self._teacher.magnifications or (self._student,),
             shards=shards,
+            stain=self._stain,
             workers=workers if shards else 0,
             pin_memory=pin_memory,
         )
@@ -213,5 +219,5 @@ class ShardWriter:
             ViewEntry(draw=draw_entry(drawn), crc32=zlib.crc32(data))
             for drawn, data in zip(draws, views, strict=True)
         )
-        record = SampleEntry(version=self._settings.VERSION, key=key, views=entries)
+        record = SampleEntry(version=self._settings.expected_version, key=key, views=entries)
         return to_json(record.model_dump(mode="json"))

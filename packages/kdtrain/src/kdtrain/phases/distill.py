@@ -29,6 +29,7 @@ from kdtrain.model.network import Network
 from kdtrain.model.placing import compile_network
 from kdtrain.model.projector import build_projected
 from kdtrain.model.resnet import Model, Output
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.phases.begun import begun_stride
 from kdtrain.phases.kept_views import kept_record, with_kept_views
 from kdtrain.phases.networks import (
@@ -45,13 +46,15 @@ from kdtrain.shards.index import Index
 from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.engine.group import culprit
 from kdtrain.training.loop import Batch, Phase, Summary, train
+from kdtrain.training.micro_batch import with_begun_micro_batch
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained
 
 
 def distill(config: DistillConfig, monitor: Monitor) -> Summary:
     """Distil a student."""
-    asked, config = config, with_kept_views(config, monitor)
+    asked = with_begun_micro_batch(config)
+    config = with_kept_views(asked, monitor)
     teaching = teaching_of(config, monitor)
     student = _student(config, teaching)
     note = stride_note(config, teaching.index, student.output_stride)
@@ -192,6 +195,11 @@ class Distillation:
         return (own,) if self._teacher_network is None else (self._teacher_network.magnification, own)
 
     @property
+    def stain(self) -> StainTarget | None:
+        """That images come in, the teacher's as the student's; None for their own."""
+        return self._student_network.stain
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Parts of the training loss."""
         return (*self.taught_parts, "label") if self._config.label_weight else self.taught_parts
@@ -284,6 +292,7 @@ def validate_distillation(
         distil.magnifications,
         teacher_cache=teacher_cache,
         decode=decode,
+        stain=distil.stain,
         rank=engine.rank,
         world_size=engine.world_size,
         workers=workers,

@@ -19,6 +19,7 @@ from kdtrain.evaluation.predict_split import validate_labels
 from kdtrain.model.init import freeze_all_but_fc
 from kdtrain.model.network import Network
 from kdtrain.model.resnet import Model
+from kdtrain.phases.stain import check_same_stain, method_of
 from kdtrain.phases.teacher import label_loss
 from kdtrain.training.loop import Phase, Summary, train
 from kdtrain.training.monitor import Monitor
@@ -33,6 +34,7 @@ def finetune(config: FinetuneConfig, monitor: Monitor) -> Summary:
     check_phase(config, index, [student.network.magnification], labelled=True)
     classes = tuple(index.document.classes)
     check_finetuning(config, student, classes)
+    check_same_stain(config, method_of(student.network), what=f"--student {config.student}")
     network = classifier_of(student.network, classes)
     model = student.model if student.network.classes else with_classifier(student, network, seed=config.seed)
     if not config.unfreeze:

@@ -35,7 +35,8 @@ def with_kept_views(config: DistillConfig, monitor: Monitor) -> DistillConfig:
     shared = set(CacheTeacherConfig.model_fields) & set(DistillConfig.model_fields)
     same = {name: getattr(config, name) for name in shared}
     folder = config.out / KEPT_VIEWS
-    written = cache_teacher(CacheTeacherConfig(**{**same, "out": folder}), monitor)
+    own = {"out": folder, "micro_batch": max(1, config.micro_batch)}
+    written = cache_teacher(CacheTeacherConfig(**{**same, **own}), monitor)
     if written.written:
         monitor.say(
             f"{written.views} views of the teacher are kept in {folder} ({written.bytes / 1e6:.0f} MB)"

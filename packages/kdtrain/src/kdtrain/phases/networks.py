@@ -79,6 +79,7 @@ def student_network(
         std=statistics.std,
         width=config.width or teacher.width,
         stem=config.stem or teacher.stem,
+        stain=teacher.stain,
     )
 
 

@@ -6,6 +6,7 @@ Cross-entropy on the labelled training split, He initialisation, Adam (the paper
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from kdtrain.model.init import InitReport, load_init
 from kdtrain.model.network import Network
 from kdtrain.phases.begun import as_begun
 from kdtrain.phases.networks import check_init, chosen_stride, labelled_network, stride_note
+from kdtrain.phases.stain import estimated_stain
 from kdtrain.training.engine.engine import BatchLoss
 from kdtrain.training.loop import Batch, Phase, Summary, train
 from kdtrain.training.monitor import Monitor
@@ -33,6 +35,7 @@ def train_teacher(config: TeacherConfig, monitor: Monitor) -> Summary:
     config = as_begun(config)
     check_phase(config, index, [config.magnification], labelled=True)
     network = labelled_network(config, index)
+    network = replace(network, stain=estimated_stain(config, index, network.magnification, monitor))
     note = stride_note(config, index, network.output_stride)
     if note is not None:
         monitor.say(note)

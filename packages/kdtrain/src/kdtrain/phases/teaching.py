@@ -17,6 +17,7 @@ from kdtrain.data.teacher_cache.reader import CacheReader
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
 from kdtrain.phases.networks import settled_stride
+from kdtrain.phases.stain import check_same_stain, method_of
 from kdtrain.shards.index import Index, union_of
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.trained import Trained, load_trained
@@ -63,6 +64,7 @@ def _computed(config: DistillConfig) -> Teaching:
     teacher = load_trained(config.teacher, what="--teacher")
     check_source(config, teacher.run, what=f"--teacher {config.teacher}")
     check_phase(config, index, (teacher.network.magnification, config.magnification), labelled=False)
+    check_same_stain(config, method_of(teacher.network), what=f"--teacher {config.teacher}")
     return Teaching(
         index=index,
         network=teacher.network,
@@ -83,6 +85,9 @@ def _from_cache(config: DistillConfig, monitor: Monitor) -> Teaching:
     document = cache.document
     if isinstance(document, SourceDocument):
         check_source_cache(config, document)
+    else:
+        theirs = method_of(Network.of(document.teacher.network))
+        check_same_stain(config, theirs, what=f"the teacher of --teacher-cache {config.teacher_cache}")
     if config.augment and document.seed != config.seed:
         monitor.say(
             f"the views of the teacher cache are draws of seed {document.seed}, not of --seed {config.seed}"
@@ -109,6 +114,11 @@ def check_source_cache(config: DistillConfig, document: SourceDocument) -> None:
     Raises:
         UsageError: Names the option, and why.
     """
+    if config.stain_normalization not in (None, "none"):
+        raise UsageError(
+            f"--stain-normalization {config.stain_normalization}: {document.teacher.name} saw slides in their own "
+            "stain, and both must see a slide in one; leave it out (--stain-augmentation has the student see many)"
+        )
     name, usual = document.teacher.name, {k: field.default for k, field in DistillConfig.model_fields.items()}
     if config.resize != usual["resize"]:
         raise UsageError(

@@ -97,7 +97,7 @@ def _explained(
 ) -> ExplainedRegion:
     pixels = decoded(read)
     maps = explain_region(
-        pixels,
+        bundle.restained(pixels).image_HWC,
         runtime,
         fc_weight_KC=bundle.fc_weight_KC,
         output_stride=bundle.document.architecture.output_stride,
@@ -159,6 +159,6 @@ def _pictures(
 
 
 def _network_images(images: SlideImages) -> Callable[[int], Pixels]:
-    """A region's number to what the network saw of it."""
+    """A region's number to its image at the network's magnification, in the slide's own stain, which people know."""
     by_index = {region.index: region for region in images.regions}
     return lambda index: decoded(by_index[index])

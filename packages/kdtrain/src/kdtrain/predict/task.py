@@ -18,9 +18,15 @@ from kdtrain.bundle.stain import StainNumber
 from kdtrain.bundle.training_data import TrainingData, image_outside, slide_outside
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.predict.answers.classify import classify_region, fast_price, slide_prediction
-from kdtrain.predict.answers.prediction import Failure, RegionPrediction, SlideError, SlidePrediction
+from kdtrain.predict.answers.prediction import (
+    Failure,
+    FastPrice,
+    RegionPrediction,
+    SlideError,
+    SlidePrediction,
+)
 from kdtrain.predict.answers.request import ExplainOptions, OutsidePolicy
-from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
+from kdtrain.predict.answers.slide_images import FastField, ReadRegion, SlideImages
 
 
 class SlideTask:
@@ -60,7 +66,7 @@ class SlideTask:
         prediction = slide_prediction(
             images,
             regions,
-            None if images.fast is None else fast_price(images.fast, self._runtime, self._bundle.temperature),
+            None if images.fast is None else self._fast_price(images.fast),
             self._bundle.classes,
             self._bundle.magnification,
             self._outside.of_slide(images),
@@ -69,9 +75,18 @@ class SlideTask:
         _refuse(images.name, self._outside.refusal(prediction))
         return prediction
 
+    def _fast_price(self, field: FastField) -> FastPrice:
+        return fast_price(field, self._runtime, self._bundle.restained, self._bundle.temperature)
+
     def _classified(self, slide: str, region: ReadRegion) -> RegionPrediction:
         try:
-            return classify_region(region, self._runtime, self._outside.of_image, self._bundle.temperature)
+            return classify_region(
+                region,
+                self._runtime,
+                self._outside.of_image,
+                self._bundle.restained,
+                self._bundle.temperature,
+            )
         except NotFiniteError as error:
             reason = f"slide '{slide}', region {region.index}: {error}"
             raise SlideError(

@@ -42,6 +42,8 @@ _COMPARABLE = (
     "gradient_clipping",
     "augment",
     "jitter",
+    "stain_normalization",
+    "stain_augmentation",
 )
 """Settings in which methods that are compared should be alike; the others are what makes the method."""
 

@@ -44,6 +44,7 @@ class Index:
     sha256: str
     cache: CacheSettings = field(default_factory=cache_settings)
     view_of: Index | None = None
+    _paths: dict[str, Location] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def stored(self) -> Index:
@@ -81,13 +82,24 @@ class Index:
     def path_of(self, shard: Shard, magnification: float) -> Location:
         """Where the tar of a shard at a magnification lies."""
         self.require(magnification=magnification)
-        return self.directory / shard.files[magnification_name(magnification)].path
+        path = shard.files[magnification_name(magnification)].path
+        # Kept, since it is asked three times a sample and pathlib takes its time.
+        if path not in self._paths:
+            self._paths[path] = self.directory / path
+        return self._paths[path]
 
     def sizes_of(self, shard: Shard, magnification: float) -> tuple[tuple[int, int], ...]:
         """(width, height) in pixels of every sample of a shard in order, without opening its tar."""
         self.require(magnification=magnification)
         cell_px = self.document.grid[magnification_name(magnification)]
         return tuple((columns * cell_px, rows * cell_px) for columns, rows in shard.cells)
+
+    def size_of(self, shard: Shard, position: int, magnification: float) -> tuple[int, int]:
+        """(width, height) in pixels of one sample of a shard, as ``sizes_of`` has it, without going through all."""
+        self.require(magnification=magnification)
+        cell_px = self.document.grid[magnification_name(magnification)]
+        columns, rows = shard.cells[position]
+        return columns * cell_px, rows * cell_px
 
     def statistics_of(self, magnification: float) -> Statistics:
         """Mean and standard deviation of the labelled training split, in grey levels 0 to 255.

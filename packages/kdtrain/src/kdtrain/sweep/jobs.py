@@ -30,12 +30,13 @@ from kdtrain.phases.networks import (
     source_student,
     student_network,
 )
+from kdtrain.phases.stain import check_same_stain, method_of
 from kdtrain.phases.teaching import check_fits, check_source_cache
 from kdtrain.shards.index import Index
 from kdtrain.shards.locations import Location
 from kdtrain.sweep.graph import ExistingTeacher, PlannedRun
 from kdtrain.sweep.recipe import CONFIGS, Recipe
-from kdtrain.training.run_folder import MODEL_FILE, read_run
+from kdtrain.training.run_folder import MODEL_FILE, RUN_FILE, read_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,13 @@ class Job:
     def name(self) -> str:
         """The run's name."""
         return self.run.name
+
+    @property
+    def stain(self) -> str:
+        """How its images' stain is normalised, "none" for not at all: a student's is that of what it learns from."""
+        if self.config is None:
+            return method_of(self.network)
+        return self.needs[0].stain if self.needs else self.config.stain_normalization or "none"
 
     @property
     def measured(self) -> bool:
@@ -137,7 +145,12 @@ def existing_job(run: PlannedRun, index: Index) -> Job:
     """
     folder = Path(run.folder)
     content = read_run(folder, what="run")
-    network = Network.of(content["network"])
+    try:
+        network = Network.of(content["network"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise UsageError(
+            f"{folder}: its network cannot be built ({error}); restore {RUN_FILE}, or train again"
+        ) from None
     index.require(magnification=network.magnification)
     if network.classes != tuple(index.document.classes):
         raise UsageError(
@@ -192,6 +205,7 @@ def network_of(config: PhaseConfig, needs: Sequence[Job], index: Index) -> Netwo
     if isinstance(config, DistillConfig) and not needs:
         return _source_student(config, index)
     source = needs[0].network
+    check_same_stain(config, needs[0].stain, what=needs[0].name)
     if not isinstance(config, DistillConfig):
         return classifier_of(source, tuple(index.document.classes))
     if config.magnification >= source.magnification:

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from kdtrain.config.common import Magnification, OutputStride, Seed, Stem, Width
+from kdtrain.config.common import GONE, Magnification, OutputStride, Seed, Stem, Width
 from kdtrain.config.phases import (
     BaselineConfig,
     DistillConfig,
@@ -249,6 +249,8 @@ def unknown_setting(name: str, keys: Iterable[str] = ()) -> str:
     """
     if name in DECIDED:
         return f"'{name}' cannot be set here: the sweep gives each run its own"
+    if name in GONE:
+        return f"no phase has a setting '{name}'; {GONE[name]}"
     known = KNOWN.union(keys)
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"settings are {', '.join(sorted(known))}"

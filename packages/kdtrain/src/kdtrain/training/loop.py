@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from kdtrain.training.engine.engine import BatchLoss, Engine
 from kdtrain.training.engine.group import culprit
 from kdtrain.training.engine.settings import deepspeed_json, engine_settings
 from kdtrain.training.longer import is_of_others, outdated_evaluations
+from kdtrain.training.micro_batch import with_begun_micro_batch
 from kdtrain.training.monitor import Monitor
 from kdtrain.training.record import TrainingRecord, publish
 from kdtrain.training.run_folder import CALIBRATION_FILE, MODEL_FILE, RunFolder
@@ -118,7 +119,7 @@ def train(phase: Phase, monitor: Monitor) -> Summary:
         TrainingError: A loss is not finite, or memory does not suffice.
         ShardError: A sample is damaged.
     """
-    return _Loop(phase, monitor).run()
+    return _Loop(replace(phase, config=with_begun_micro_batch(phase.config)), monitor).run()
 
 
 class _Loop:
@@ -228,11 +229,13 @@ class _Loop:
             views=self._phase.views,
             teacher_cache=self._phase.teacher_cache,
             decode=config.decode,
+            stain=self._phase.network.stain,
             seed=config.seed,
             rank=engine.rank,
             world_size=engine.world_size,
             accumulate=per_rank,
             micro_batch=config.micro_batch,
+            may_turn=config.augment,
             workers=config.workers,
             pin_memory=engine.device.type == "cuda",
         )

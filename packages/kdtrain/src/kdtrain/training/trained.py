@@ -12,7 +12,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from kdtrain.augment import IDENTITY
-from kdtrain.data.inputs import drawn_batch
+from kdtrain.data.inputs import drawn_batch, in_stain_of
 from kdtrain.errors import UsageError
 from kdtrain.model.finite import first_not_finite
 from kdtrain.model.network import Network
@@ -128,7 +128,8 @@ class TrainedNetwork:
         Raises:
             ValueError: Another shape or type.
         """
-        return drawn_batch(list(images), [IDENTITY] * len(images), self.network, images[0].device)
+        restained = [in_stain_of(self.network, image_CHW) for image_CHW in images]
+        return drawn_batch(restained, [IDENTITY] * len(images), self.network, images[0].device)
 
 
 def load_network(run: Path | str) -> TrainedNetwork:

@@ -2,8 +2,9 @@
 
 Croissant is JSON-LD of the vocabulary https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html. There is one
 RecordSet a magnification ("10x": key, image, label, split, slide, patient), one of all samples without images
-("samples"), and the names of classes and splits. Images come out of the tars by name; what is known of them is joined
-from samples.json, because readers of Croissant open no JSON member of a tar.
+("samples"), and the names of splits and of classes; a set without labels has no "classes", since Croissant allows no
+list of nothing. Images come out of the tars by name; what is known of them is joined from samples.json, because readers
+of Croissant open no JSON member of a tar.
 
 A set has these files only where ``slideprep croissant`` wrote them; changes of the set then keep them true. They name
 slides and patients as the set does. What its owner says (name, licence, citation) is kept, and so is whatever a person
@@ -116,7 +117,7 @@ def croissant_json(index: Index, index_bytes: bytes, samples: bytes, said: Mappi
         ],
         "recordSet": [
             _names("splits", index.splits, "cr:Split"),
-            _names("classes", index.classes, "sc:Enumeration"),
+            *([_names("classes", index.classes, "sc:Enumeration")] if index.classes else []),
             _record_set("samples", [_known("samples", column) for column in _COLUMNS]),
             *(_images(index, name) for name in magnifications),
         ],

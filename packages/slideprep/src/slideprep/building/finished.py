@@ -31,7 +31,7 @@ from slideprep.shards.format import (
     magnification_name,
     statistics_from_sums,
 )
-from slideprep.shards.models import Change, CreatedBy
+from slideprep.shards.models import Change, CreatedBy, StatisticsOf
 from slideprep.shards.records import Failure, Quality, ShardRecord
 from slideprep.units import grid_px
 
@@ -42,6 +42,8 @@ def build_index(finished: Finished) -> Index:
     samples = finished.samples
     stored = sorted({record.split for record in finished.records})
     patients = {name: slide.patient for name, slide in plan.slides.items()}
+    statistics = _statistics(finished)
+    kind: StatisticsOf = "unencoded" if past is None else past.statistics_of
     return Index(
         format=FORMAT_NAME,
         version=FORMAT_VERSION,
@@ -66,8 +68,9 @@ def build_index(finished: Finished) -> Index:
             )
             for record in sorted(finished.records, key=lambda r: (r.split, r.number))
         ),
-        statistics=_statistics(finished),
+        statistics=statistics,
         statistics_shards=None if past is None else past.statistics_shards,
+        statistics_of=None if statistics is None else kind,
         changes=() if past is None else past.changes,
         counts=Counts(
             slides=len({sample.slide for sample in samples.values()}),
@@ -137,12 +140,15 @@ class Past:
         created_by: Versions of the software that built it.
         synthetic: Whether every slide was generated.
         statistics_shards: Numbers of the shards of ``train`` that the colour statistics count; None for all.
+        statistics_of: The pixels that the records' sums are of; one kind all the set's life, since pixels from before
+            encoding are nowhere kept.
         changes: What was done to it, in order.
     """
 
     created_by: CreatedBy
     synthetic: bool
     statistics_shards: tuple[int, ...] | None
+    statistics_of: StatisticsOf
     changes: tuple[Change, ...]
 
 

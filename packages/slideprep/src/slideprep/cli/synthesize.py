@@ -62,6 +62,20 @@ _SHARE = within(NUMBER, 0, 1, above=True)
     default=None,
     help="Least and most of a piece's area that its lesion takes, with --focal [default: 0.10 0.25].",
 )
+@click.option(
+    "--objective",
+    type=click.Choice(["20", "40"]),
+    default="20",
+    show_default=True,
+    help="Of the scanner: 20 is 0.5 µm per pixel; 40 the same, enlarged to 0.25.",
+)
+@click.option(
+    "--stain-shift",
+    type=within(NUMBER, 0, 2),
+    default=0.0,
+    show_default=True,
+    help="How far the stains lie towards those of another laboratory; 1: as far; 0 to 2.",
+)
 def synthesize_command(
     out: Path,
     n_slides: int,
@@ -72,6 +86,8 @@ def synthesize_command(
     piece_px: tuple[int, int],
     focal: bool,
     lesion_share: tuple[float, float] | None,
+    objective: str,
+    stain_shift: float,
 ) -> None:
     """Make SYNTHETIC H&E-like slides in OUT, with labels.csv, to try the pipeline on.
 
@@ -80,6 +96,9 @@ def synthesize_command(
 
     With --focal, to test what points at the place that speaks for a class: the tissue is normal but for lesions, whose
     outlines OUT/truth holds as GeoJSON in level-0 pixels.
+
+    With another --seed, --stain-shift and --objective 40, to test a network on slides from elsewhere: those of another
+    laboratory and scanner.
     """
     # Loaded here, so that --help answers at once.
     from rich.console import Console
@@ -87,7 +106,7 @@ def synthesize_command(
 
     from slideprep.synthetic.dataset import make_slides
     from slideprep.synthetic.lesion import LesionSize
-    from slideprep.synthetic.slide import SlideSize
+    from slideprep.synthetic.slide import Origin, SlideSize
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -110,6 +129,7 @@ def synthesize_command(
                 workers=workers or os.cpu_count() or 1,
                 size=SlideSize(piece_px=piece_px),
                 lesion_size=lesion_size if focal else None,
+                origin=Origin(objective=int(objective), stain_shift=stain_shift),
                 on_slide=lambda _: progress.advance(task),
             )
     except UsageError as error:

@@ -214,7 +214,9 @@ def _written(
                 )
             )
         planned = _planned(current, config, prepared, workspace, pool, console)
-        records = write_shards(config, planned, pool, console, workspace)
+        past = current.finished.past
+        assert past is not None, "a set that was read has a past"
+        records = write_shards(config, planned, pool, console, workspace, statistics_of=past.statistics_of)
     classes = prepared.plan.classes
     return _Added(prepared=prepared, planned=planned, records=tuple(records), classes=classes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,11 @@ class Said:
         """The same in the words of Croissant.
 
         Raises:
-            UsageError: Licence, URL or date is none.
+            UsageError: One is empty, or licence, URL or date is none.
         """
+        for option, value in asdict(self).items():
+            if value is not None and not value.strip():
+                raise UsageError(f"--{option} is empty; give a text, or leave the option out")
         given = {
             "name": self.name,
             "description": self.description,
@@ -58,9 +61,6 @@ class Said:
             "datePublished": None if self.published is None else _date(self.published),
             "version": self.version,
         }
-        for name, value in given.items():
-            if value is not None and not value.strip():
-                raise UsageError(f"{name} is empty; give a text, or leave the option out")
         return {name: value for name, value in given.items() if value is not None}
 
 

@@ -33,6 +33,7 @@ from slideprep.labels.pseudonyms import Pseudonyms
 from slideprep.labels.split_plan import PlannedSlide, SplitPlan, named_sets
 from slideprep.regions.scan import Scan
 from slideprep.shards.format import INDEX_NAME, Index, ShardEntry, shard_name
+from slideprep.shards.models import StatisticsOf
 from slideprep.shards.records import Failure, ShardRecord
 from slideprep.storage.files import output_errors
 from slideprep.storage.places import Place
@@ -133,6 +134,7 @@ def _open_set(store: Store) -> CurrentSet:
             created_by=index.created_by,
             synthetic=state.synthetic,
             statistics_shards=index.statistics_shards,
+            statistics_of=_statistics_of(index),
             changes=index.changes,
         ),
     )
@@ -143,6 +145,13 @@ def _open_set(store: Store) -> CurrentSet:
         identity=identity,
         finished=finished,
     )
+
+
+def _statistics_of(index: Index) -> StatisticsOf:
+    """The pixels that sums in the set's records are of; where there are none yet, those of a new set."""
+    if index.statistics is None:
+        return "unencoded"
+    return index.statistics_of or "decoded"
 
 
 def _identity(store: Store) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The shards that a change concerns, written again under ``.slideprep/next``; all others keep every byte.
 
 In: the set as it is, and where its slides go afterwards. Out: the records of all shards. Samples of slides that are no
-longer there are left out, samples whose class changed get it; colour sums are counted again where images went.
+longer there are left out, samples whose class changed get it; colour sums are those of the images that stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
 from slideprep.growing.current import CurrentSet
 from slideprep.shards.format import IMAGE_EXTENSIONS, ImageEncoding, ShardFile, key_for, shard_name
-from slideprep.shards.records import ShardRecord, Sums
+from slideprep.shards.records import ShardRecord, Sums, read_sums, total_sums, written_sums
 from slideprep.shards.tar_copy import Label, check_bytes, copy_tar, described, members, unreadable
 from slideprep.shards.verify.image import PixelSums, decode, image_header
 from slideprep.storage.files import output_errors
@@ -122,12 +122,16 @@ def _rewritten(
     kept = [position for position, key in enumerate(record.keys) if key not in edits.drop]
     recount = record.sums is not None and len(kept) < len(record.keys)
     files, tags, sums = {}, {}, dict(record.sums or {})
+    sample_sums = dict(record.sample_sums)
     for magnification, file in record.files.items():
         grown = workspace.store.scratch() / f"{magnification}-{name}.tar.partial"
         with output_errors(grown):
             _copy(source, file, grown, edits)
             files[magnification] = described(grown, file.path)
-            if recount:
+            if recount and (known := read_sums(sample_sums.get(magnification, ""))):
+                left = [known[position] for position in kept]
+                sums[magnification], sample_sums[magnification] = total_sums(left), written_sums(left)
+            elif recount:
                 sums[magnification] = count_pixels(grown, image)
         if (tag := workspace.store.publish(grown, file.path).tag) is not None:
             tags[magnification] = tag
@@ -139,6 +143,7 @@ def _rewritten(
             "files": files,
             "tags": tags,
             "sums": None if record.sums is None else sums,
+            "sample_sums": sample_sums,
         }
     )
     workspace.save_record(name, made)
@@ -167,7 +172,7 @@ def _digest(record: ShardRecord, edits: Edits) -> str:
 
 
 def count_pixels(path: Path, image: ImageEncoding) -> Sums:
-    """Sums over the decoded pixels of all images of a tar.
+    """Sums over the decoded pixels of all images of a tar, for records of earlier versions.
 
     Raises:
         InputError: An image cannot be decoded.

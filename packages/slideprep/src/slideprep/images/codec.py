@@ -1,6 +1,9 @@
 """Rows of an image in, its encoded file out (and back), with the sums that the set's colour statistics are made of.
 
-JPEG is written strip by strip and decoded again strip by strip, so neither needs more memory than a strip. PNG and
+Sums are of the rows as they come. A set of an earlier version has sums of its images as they decode, and new images of
+it are summed up alike: decoded again, which takes as long as encoding.
+
+JPEG is written strip by strip (and decoded strip by strip), so it needs the memory of a strip. PNG and
 WebP go through libvips from a raw file on disk; WebP itself holds the whole image in memory (at most 16 383 px a side).
 The image is appended to a file that is given, and no other byte of that file is touched.
 
@@ -21,7 +24,7 @@ import simplejpeg
 
 from slideprep.images.jpeg_strips import JpegStrips
 from slideprep.images.sums import PixelSums
-from slideprep.shards.models import ImageFormat
+from slideprep.shards.models import ImageFormat, StatisticsOf
 from slideprep.units import Pixels
 
 # libvips keeps its last hundred files open, and with them the disk space of raw images that are long deleted.
@@ -54,6 +57,7 @@ def encoder(
     quality: int | None,
     with_sums: bool,
     folder: Path,
+    statistics_of: StatisticsOf = "unencoded",
 ) -> Encoder:
     """The encoder for one image.
 
@@ -63,24 +67,28 @@ def encoder(
         width: Image width in pixels.
         height: Image height in pixels.
         quality: 1 to 100; None for PNG.
-        with_sums: Whether to sum up the decoded pixels (one decoding more, for the training split only).
+        with_sums: Whether to sum up the pixels (for the training split only).
         folder: Where raw images wait for PNG and WebP, on the shards' own file system.
+        statistics_of: Which pixels to sum up.
     """
+    summed = statistics_of if with_sums else None
     if image_format == "jpeg":
         assert quality is not None
-        return _JpegEncoder(file, width, height, quality, with_sums)
-    return _VipsEncoder(image_format, file, width, height, quality, with_sums, folder)
+        return _JpegEncoder(file, width, height, quality, summed)
+    return _VipsEncoder(image_format, file, width, height, quality, summed, folder)
 
 
 class _JpegEncoder:
-    def __init__(self, file: BinaryIO, width: int, height: int, quality: int, with_sums: bool) -> None:
+    def __init__(
+        self, file: BinaryIO, width: int, height: int, quality: int, summed: StatisticsOf | None
+    ) -> None:
         self.sums = PixelSums()
         self._strips = JpegStrips(file, width=width, height=height, quality=quality)
-        self._with_sums = with_sums
+        self._summed = summed
         self._left = height
         self._waiting = np.empty((self._strips.rows_per_strip, width, 3), dtype=np.uint8)
         self._filled = 0
-        self._decoded = np.empty(self._waiting.size if with_sums else 0, dtype=np.uint8)
+        self._decoded = np.empty(self._waiting.size if summed == "decoded" else 0, dtype=np.uint8)
 
     def write(self, rows: Pixels) -> None:
         while len(rows):
@@ -102,7 +110,9 @@ class _JpegEncoder:
 
     def _encode(self, strip: Pixels) -> None:
         jpeg = self._strips.write(strip)
-        if self._with_sums:
+        if self._summed == "unencoded":
+            self.sums.add(strip)
+        elif self._summed == "decoded":
             self.sums.add(simplejpeg.decode_jpeg(jpeg, buffer=self._decoded, strict=True))
         self._left -= len(strip)
 
@@ -121,18 +131,19 @@ class _VipsEncoder:
         width: int,
         height: int,
         quality: int | None,
-        with_sums: bool,
+        summed: StatisticsOf | None,
         folder: Path,
     ) -> None:
         self.sums = PixelSums()
         self._file = file
         self._size = (width, height)
-        self._with_sums = with_sums
+        self._lossless = image_format == "png"
+        self._sums_rows = summed == "unencoded" or (summed == "decoded" and self._lossless)
+        self._sums_decoded = summed == "decoded" and not self._lossless
         self._folder = tempfile.TemporaryDirectory(dir=folder, prefix="encode-")
         self._raw = Path(self._folder.name) / "image.raw"
         self._encoded = Path(self._folder.name) / f"image.{image_format}"
         self._raw_file = self._raw.open("wb")
-        self._lossless = image_format == "png"
         self._save: Callable[[pyvips.Image], None] = (
             (lambda image: image.pngsave(str(self._encoded), keep="none"))
             if self._lossless
@@ -141,7 +152,7 @@ class _VipsEncoder:
 
     def write(self, rows: Pixels) -> None:
         self._raw_file.write(np.ascontiguousarray(rows).data)
-        if self._with_sums and self._lossless:
+        if self._sums_rows:
             self.sums.add(np.ascontiguousarray(rows))
 
     def finish(self) -> None:
@@ -152,7 +163,7 @@ class _VipsEncoder:
         except pyvips.Error as error:
             raise OSError(f"libvips cannot write an image: {' '.join(str(error).split())}") from error
         self._raw.unlink()
-        if self._with_sums and not self._lossless:
+        if self._sums_decoded:
             self._sum_decoded()
         with self._encoded.open("rb") as encoded:
             shutil.copyfileobj(encoded, self._file, _COPIED_BYTES)

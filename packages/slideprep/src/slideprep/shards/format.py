@@ -35,6 +35,7 @@ from slideprep.shards.models import (
     ShardFile,
     SplitEntry,
     Statistics,
+    StatisticsOf,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "MAX_KEY_LENGTH",
     "MAX_MEMBER_BYTES",
     "MAX_RECORD_BYTES",
+    "RECORD_VERSION",
     "TAR_MODE",
     "TAR_OWNER",
     "Change",
@@ -62,6 +64,7 @@ __all__ = [
     "ShardFile",
     "SplitEntry",
     "Statistics",
+    "StatisticsOf",
     "dump_index",
     "dump_json",
     "key_for",
@@ -77,8 +80,11 @@ __all__ = [
 ]
 
 FORMAT_NAME: Final = "slideprep-shards"
-FORMAT_VERSION = (1, 1)
+FORMAT_VERSION = (1, 2)
 """(major, minor): SHARD_FORMAT.md, "Versions", says what changes which."""
+RECORD_VERSION = (1, 1)
+"""What a sample's record says: the version that last changed a tar. 1.2 changed the index alone, so every tar keeps its
+bytes and its checksum, and what was made from it (a teacher cache) goes on with a set that is built anew."""
 
 INDEX_NAME = "index.json"
 IMAGE_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}

@@ -30,6 +30,8 @@ Rgb = tuple[GreyLevel, GreyLevel, GreyLevel]
 ImageFormat = Literal["jpeg", "png", "webp"]
 Quality = Annotated[int, Field(ge=1, le=100)]
 RegionSource = Literal["auto", "tissueloc", "whole", "annotations"]
+StatisticsOf = Literal["decoded", "unencoded"]
+"""The pixels that colour statistics are of: of the stored images as they decode, or of the same before encoding."""
 
 
 class _Model(BaseModel):
@@ -98,7 +100,7 @@ class SampleRecord(_Model):
     """A sample's ``.json`` member at one magnification.
 
     Attributes:
-        version: The format's (major, minor).
+        version: The record's (major, minor), see RECORD_VERSION.
         key: The sample's key; the same at every magnification.
         slide: File name of the slide, or its pseudonym.
         patient: Patient name, or its pseudonym.
@@ -184,7 +186,7 @@ class ShardEntry(_Model):
 
 
 class Statistics(_Model):
-    """Per-channel mean and population standard deviation in grey levels, over all decoded pixels."""
+    """Per-channel mean and population standard deviation in grey levels, over all pixels."""
 
     pixels: Annotated[int, Field(ge=1)]
     mean: Rgb
@@ -236,6 +238,7 @@ class Index(_Model):
         shards: Sorted by (split, number).
         statistics: By magnification name, over split "train"; null where that is unlabelled, absent or empty.
         statistics_shards: Numbers of the shards of "train" that ``statistics`` counts; null for all of them.
+        statistics_of: The pixels that ``statistics`` are of; null as "decoded" in sets of earlier versions.
         changes: What was done to the set after its build, in order.
         counts: Totals over all splits.
     """
@@ -255,5 +258,6 @@ class Index(_Model):
     shards: tuple[ShardEntry, ...]
     statistics: dict[MagnificationName, Statistics] | None
     statistics_shards: tuple[Count, ...] | None = None
+    statistics_of: StatisticsOf | None = None
     changes: tuple[Change, ...] = ()
     counts: Counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -34,13 +35,37 @@ class Failure(BaseModel):
 
 
 class Sums(BaseModel):
-    """Integer sums over the decoded pixels of a shard's images at one magnification."""
+    """Integer sums over the pixels of images: those that the set's ``statistics_of`` names."""
 
     model_config = ConfigDict(frozen=True)
 
     pixels: int
     sums: tuple[int, int, int]
     squares: tuple[int, int, int]
+
+
+def written_sums(parts: Iterable[Sums]) -> str:
+    """Sums as one text, a fifth of the memory that objects take: ``pixels R G B RR GG BB`` each, commas between."""
+    return ",".join(" ".join(map(str, _row(part))) for part in parts)
+
+
+def read_sums(text: str) -> list[Sums]:
+    """What :func:`written_sums` wrote."""
+    return [_of_row(list(map(int, part.split()))) for part in text.split(",") if part]
+
+
+def total_sums(parts: Iterable[Sums]) -> Sums:
+    """The sums of several images together."""
+    return _of_row([sum(column) for column in zip(*map(_row, parts), strict=True)] or [0] * 7)
+
+
+def _row(part: Sums) -> tuple[int, ...]:
+    return (part.pixels, *part.sums, *part.squares)
+
+
+def _of_row(row: Sequence[int]) -> Sums:
+    pixels, red, green, blue, *squares = row
+    return Sums(pixels=pixels, sums=(red, green, blue), squares=(squares[0], squares[1], squares[2]))
 
 
 class Quality(BaseModel):
@@ -74,6 +99,9 @@ class ShardRecord(BaseModel):
     files: dict[str, ShardFile]
     failures: tuple[Failure, ...]
     sums: dict[str, Sums] | None
+    sample_sums: dict[str, str] = {}
+    """By magnification, the sums of every sample in order (:func:`written_sums`), so that a slide can leave the set
+    without what was before encoding; empty where ``sums`` is None and in records of earlier versions."""
     tags: dict[str, str] = {}
     """The store's mark of each tar's content, by magnification; empty where the store has none, as a file system."""
     quality: dict[str, Quality] = {}

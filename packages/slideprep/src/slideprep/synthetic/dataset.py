@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 from slideprep.errors import UsageError
 from slideprep.synthetic.lesion import LesionSize, truth_geojson
 from slideprep.synthetic.recipe import CLASSES, class_recipe
-from slideprep.synthetic.slide import SlideSize, draw_slide, write_pyramid
+from slideprep.synthetic.slide import Origin, SlideSize, draw_slide, write_pyramid
 from slideprep.text import csv_text
 
 _README = """\
@@ -34,7 +35,7 @@ THESE SLIDES ARE SYNTHETIC.
 They were drawn by a program (slideprep synthesize). They show no patient's tissue, and nothing measured on
 them says anything about medicine. They exist to try slideprep and kdtrain from end to end.
 
-20x, 0.5 micrometres per pixel, tiled JPEG pyramids. Classes and patients in labels.csv are invented; a slide
+{objective}x, {mpp} micrometres per pixel, tiled JPEG pyramids. Classes and patients in labels.csv are invented; a slide
 with an empty label is meant as unlabelled. Made with the settings in synthetic.json, they come out the same,
 byte for byte.
 """
@@ -122,6 +123,7 @@ def make_slides(
     workers: int = 1,
     size: SlideSize | None = None,
     lesion_size: LesionSize | None = None,
+    origin: Origin | None = None,
     on_slide: Callable[[Path], None] | None = None,
 ) -> list[Path]:
     """Make a set of synthetic slides in ``out``; called again with the same settings, it completes the set.
@@ -135,6 +137,7 @@ def make_slides(
         workers: Processes; the result does not depend on it.
         size: How large the slides are; see :class:`~slideprep.synthetic.slide.SlideSize`.
         lesion_size: Makes focal slides: normal tissue with a lesion of the slide's class, of this size, in each piece.
+        origin: Their stains and their scanner; the usual ones where None.
         on_slide: Called with each slide's path as it becomes ready, in any order.
 
     Returns:
@@ -145,7 +148,7 @@ def make_slides(
     """
     if workers < 1:
         raise UsageError(f"making slides takes at least one worker; got --workers {workers}")
-    size = size or SlideSize()
+    size, origin = size or SlideSize(), origin or Origin()
     plan = plan_slides(n_slides=n_slides, unlabelled=unlabelled, classes=classes, seed=seed)
     record = {
         "synthetic": True,
@@ -157,13 +160,17 @@ def make_slides(
     }
     if lesion_size:
         record["lesions"] = {**asdict(lesion_size), "outlines": "truth/SLIDE.geojson"}
-    _prepare(out, record, _README + (_FOCAL_README if lesion_size else ""))
+    if origin != Origin():  # sets of earlier versions are of this one
+        record["origin"] = asdict(origin)
+    readme = _README.format(objective=origin.objective, mpp=origin.mpp)
+    _prepare(out, record, readme + (_FOCAL_README if lesion_size else ""))
     paths = [out / f"{slide.name}.tiff" for slide in plan]
     missing = [(path, slide) for path, slide in zip(paths, plan, strict=True) if not path.exists()]
     for path in paths:
         if path.exists() and on_slide is not None:
             on_slide(path)
-    _render(missing, size, lesion_size, workers, on_slide or (lambda _: None))
+    make = partial(_make_planned, size=size, lesion_size=lesion_size, origin=origin)
+    _render(missing, make, workers, on_slide or (lambda _: None))
     _write_whole(out / "labels.csv", _labels_csv(plan))
     return paths
 
@@ -187,32 +194,39 @@ def _prepare(out: Path, record: dict[str, Any], readme: str) -> None:
 
 def _render(
     missing: list[tuple[Path, PlannedSlide]],
-    size: SlideSize,
-    lesion_size: LesionSize | None,
+    make: Callable[[Path, PlannedSlide], Path],
     workers: int,
     on_slide: Callable[[Path], None],
 ) -> None:
     if workers == 1 or len(missing) < 2:
         for path, slide in missing:
-            on_slide(_make_planned(path, slide, size, lesion_size))
+            on_slide(make(path, slide))
         return
     # A fresh interpreter per worker: libvips runs threads, and a forked child would inherit their locks.
     with ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_make_planned, path, slide, size, lesion_size) for path, slide in missing]
+        futures = [pool.submit(make, path, slide) for path, slide in missing]
         for future in as_completed(futures):
             on_slide(future.result())
 
 
-def _make_planned(path: Path, slide: PlannedSlide, size: SlideSize, lesion_size: LesionSize | None) -> Path:
+def _make_planned(
+    path: Path, slide: PlannedSlide, *, size: SlideSize, lesion_size: LesionSize | None, origin: Origin
+) -> Path:
     drawn = draw_slide(
-        class_name=slide.class_name, seed=slide.seed, pen=slide.pen, size=size, lesion_size=lesion_size
+        class_name=slide.class_name,
+        seed=slide.seed,
+        pen=slide.pen,
+        size=size,
+        lesion_size=lesion_size,
+        stain_shift=origin.stain_shift,
     )
     if lesion_size:
         truth = path.parent / "truth" / f"{path.stem}.geojson"
         truth.parent.mkdir(exist_ok=True)
-        _write_whole(truth, truth_geojson(drawn.lesions))
+        lesions = [replace(one, outline_l0=one.outline_l0 * origin.enlarged) for one in drawn.lesions]
+        _write_whole(truth, truth_geojson(lesions))
     # Last: a slide that is there is complete, its truth included.
-    write_pyramid(path, drawn.pixels, title=path.stem)
+    write_pyramid(path, drawn.pixels, title=path.stem, origin=origin)
     return path
 
 

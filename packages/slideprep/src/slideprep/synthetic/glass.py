@@ -34,6 +34,10 @@ _COARSE = 8
 HEMATOXYLIN = np.array([0.62, 0.70, 0.34])
 EOSIN = np.array([0.17, 0.88, 0.44])
 
+SHIFTED_HEMATOXYLIN = 1.3 * np.array([0.76, 0.60, 0.25])
+SHIFTED_EOSIN = 0.75 * np.array([0.07, 0.85, 0.53])
+"""Of another laboratory, whose hematoxylin is bluer and denser, and its eosin more orange and paler."""
+
 _GRAIN = 512
 
 
@@ -108,14 +112,27 @@ class Stains:
     eosin: NDArray[np.float32]
 
 
-def draw_stains(rng: np.random.Generator) -> Stains:
-    """Draw a slide's stain vectors around the usual ones, each of unit length."""
+def draw_stains(rng: np.random.Generator, shift: float = 0.0) -> Stains:
+    """Draw a slide's stain vectors around the usual ones, each of unit length.
 
-    def shaken(vector: NDArray[np.float64], spread: float) -> NDArray[np.float32]:
-        moved = np.clip(vector + rng.normal(0, spread, 3), 0.03, None)
-        return np.asarray(moved / np.linalg.norm(moved), dtype=np.float32)
+    Args:
+        rng: Source of randomness; it is drawn from alike, whatever the shift.
+        shift: How far the usual ones lie towards those of another laboratory: 0 not at all, 1 as far as they do, 2
+            twice as far. Where they are denser or paler, so are the vectors.
+    """
 
-    return Stains(hematoxylin=shaken(HEMATOXYLIN, 0.05), eosin=shaken(EOSIN, 0.045))
+    def shaken(
+        vector: NDArray[np.float64], shifted: NDArray[np.float64], spread: float
+    ) -> NDArray[np.float32]:
+        usual = vector + shift * (shifted / np.linalg.norm(shifted) - vector)
+        moved = np.clip(usual + rng.normal(0, spread, 3), 0.03, None)
+        strength = 1 + shift * (np.linalg.norm(shifted) - 1)
+        return np.asarray(strength * moved / np.linalg.norm(moved), dtype=np.float32)
+
+    return Stains(
+        hematoxylin=shaken(HEMATOXYLIN, SHIFTED_HEMATOXYLIN, 0.05),
+        eosin=shaken(EOSIN, SHIFTED_EOSIN, 0.045),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """One synthetic slide: pieces laid out on glass, rendered, marked, and written as a pyramidal TIFF.
 
-Out comes a tiled JPEG pyramid at 20x whose description is Aperio's, so that OpenSlide reads 0.5 µm per pixel
-and an objective of 20 from it, and which says that it is synthetic.
+Out comes a tiled JPEG pyramid whose description is Aperio's, so that OpenSlide reads its µm per pixel and its objective
+from it, and which says that it is synthetic. It is drawn at 20x; at 40x it is enlarged.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ from slideprep.synthetic.recipe import SlideStyle, class_recipe, draw_style
 from slideprep.units import Box
 
 MPP = 0.5
-"""Micrometres per level-0 pixel."""
+"""Micrometres per pixel drawn."""
 
 OBJECTIVE = 20
+"""At which slides are drawn."""
+
+OBJECTIVES = (20, 40)
+MOST_SHIFT = 2.0
+"""Of the stains; further on, eosin absorbs hardly anything."""
 BACKGROUND_CLASS = "normal"
 """Class of the tissue around a lesion."""
 
@@ -55,6 +60,34 @@ class SlideSize:
                 "pieces of a synthetic slide are at least 256 px a side, or no gland fits in; "
                 f"got {self.piece_px[0]}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where slides come from: what is alike on all of a laboratory and its scanner."""
+
+    objective: int = OBJECTIVE
+    """Of the scan. At 40x a slide is the same, enlarged: twice the pixels a side, of half the size, and no finer."""
+    stain_shift: float = 0.0
+    """How far the stains are from the usual ones, towards another laboratory's: 0 not at all, 1 as far, 2 twice."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"synthetic slides are scanned at 20x or 40x, and not at {self.objective}x")
+        if not 0 <= self.stain_shift <= MOST_SHIFT:
+            raise UsageError(
+                f"the stain shift of synthetic slides is from 0 to {MOST_SHIFT:g}, and not {self.stain_shift:g}"
+            )
+
+    @property
+    def enlarged(self) -> int:
+        """Level-0 pixels a side for each one drawn."""
+        return self.objective // OBJECTIVE
+
+    @property
+    def mpp(self) -> float:
+        """Micrometres per level-0 pixel."""
+        return MPP / self.enlarged
 
 
 def make_slide(
@@ -108,6 +141,7 @@ def draw_slide(
     pen: bool = False,
     size: SlideSize | None = None,
     lesion_size: LesionSize | None = None,
+    stain_shift: float = 0.0,
 ) -> DrawnSlide:
     """Draw one synthetic slide, of its class everywhere or in lesions alone; see :func:`make_slide`.
 
@@ -119,6 +153,7 @@ def draw_slide(
         pen: Whether marker pen is drawn on it.
         size: How large it is.
         lesion_size: How large its lesions are; None for a slide without.
+        stain_shift: As in :class:`Origin`; it moves no cell.
 
     Raises:
         UsageError: The class does not exist.
@@ -126,7 +161,7 @@ def draw_slide(
     focal = lesion_size is not None and class_name != BACKGROUND_CLASS
     recipe = class_recipe(BACKGROUND_CLASS if focal else class_name)
     rng = np.random.default_rng(seed)
-    style, stains, glass = draw_style(rng), draw_stains(rng), draw_glass(rng)
+    style, stains, glass = draw_style(rng), draw_stains(rng, stain_shift), draw_glass(rng)
     slide_px, boxes = lay_out(rng, size or SlideSize())
     libraries = draw_libraries(rng, recipe, style)
     kind = _lesion_kind(class_name, seed, style, lesion_size) if focal and lesion_size else None
@@ -182,20 +217,24 @@ def lay_out(rng: np.random.Generator, size: SlideSize) -> tuple[tuple[int, int],
     return (rows, columns), boxes
 
 
-def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, title: str) -> None:
+def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, title: str, origin: Origin | None = None) -> None:
     """Write level 0 and its reductions by 2 as a tiled JPEG TIFF, through a temporary name beside ``path``.
 
     Args:
         path: The file to write.
-        pixels: Level 0, (rows, columns, 3) uint8.
+        pixels: As drawn, (rows, columns, 3) uint8, 0.5 µm per pixel: level 0 of a scan at 20x.
         title: Goes into the description as the slide's name.
+        origin: Whose scan it is; at 20x where None.
     """
+    origin = origin or Origin()
     rows, columns = pixels.shape[:2]
     image = pyvips.Image.new_from_memory(pixels.data, columns, rows, 3, "uchar").copy(interpretation="srgb")
+    if origin.enlarged > 1:
+        image = image.resize(origin.enlarged, kernel="lanczos3")
     description = (
         f"Aperio-style description of a SYNTHETIC slide made by slideprep, not a patient's tissue\n"
-        f"{columns}x{rows} ({_TILE_PX}x{_TILE_PX}) JPEG/YCbCr Q={_QUALITY}"
-        f"|AppMag = {OBJECTIVE}|MPP = {MPP}|Title = {title} SYNTHETIC"
+        f"{image.width}x{image.height} ({_TILE_PX}x{_TILE_PX}) JPEG/YCbCr Q={_QUALITY}"
+        f"|AppMag = {origin.objective}|MPP = {origin.mpp}|Title = {title} SYNTHETIC"
     )
     image.set_type(pyvips.GValue.gstr_type, "image-description", description)
     partial = path.with_name(path.name + ".partial")
@@ -207,8 +246,8 @@ def write_pyramid(path: Path, pixels: NDArray[np.uint8], *, title: str) -> None:
         tile_width=_TILE_PX,
         tile_height=_TILE_PX,
         pyramid=True,
-        xres=1000 / MPP,
-        yres=1000 / MPP,
+        xres=1000 / origin.mpp,
+        yres=1000 / origin.mpp,
     )
     with partial.open("rb") as written:
         os.fsync(written.fileno())

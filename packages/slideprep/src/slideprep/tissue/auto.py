@@ -5,9 +5,9 @@ mask of overview pixels, and boxes in level-0 pixels. All settings are in µm, m
 glass over intensity: 0.02 is 2 % darker than the glass at that place), so they mean the same on every scanner.
 
 Steps: padding -> model of the glass -> absorbance -> stain signal -> two thresholds tied to the noise of the
-glass -> ink out, but for the tissue under it -> edges out -> gaps closed, unstained pieces out -> what ink hides ->
-holes filled, small pieces out. Tuned on H&E; it
-finds other stains too, but blue and green ones can be taken for ink: set ``reject_pen`` to false for those.
+glass -> rims of air bubbles out -> ink out, but for the tissue under it -> edges out -> gaps closed, unstained pieces
+out -> what bubbles part, and ink hides -> holes filled, small pieces out. Tuned on H&E; it finds other stains too, but
+blue and green ones can be taken for ink: set ``reject_pen`` to false for those.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from slideprep.tissue.boxes import (
     without_shared_tissue,
     without_small_components,
 )
+from slideprep.tissue.bubbles import dark_around, find_bubbles, joined, none_in, without_rims
 from slideprep.tissue.ink import LabelArray, find_strokes
 from slideprep.tissue.left_out import DUST_MM2, LeftOut, pieces_of, sized
 from slideprep.tissue.settings import AutoTissue
@@ -99,8 +100,12 @@ def auto_mask(
     strokes = np.zeros(signal.shape, dtype=np.int32)
     if settings.reject_pen and not grey:
         strokes = marker_strokes(od, signal > max(clear, SURE_TISSUE), mpp_overview, settings)
+    colourful = colourful_pixels(od)
+    bubbles = none_in(signal) if grey else find_bubbles(od, mpp=mpp_overview, cut_off=False)
+    strokes = without_rims(strokes, bubbles)
+    signal[dark_around(bubbles, colourful, mpp=mpp_overview)] = 0
     signal = without_halo(signal, strokes, mpp_overview, settings)
-    candidates, colourful, under = signal > faint, colourful_pixels(od), None
+    candidates, under = signal > faint, None
     if strokes.any():
         stained = signal > max(clear, SURE_TISSUE)
         under = look_under(od, strokes, stained, margin_um=settings.pen_margin_um, mpp=mpp_overview)
@@ -108,6 +113,7 @@ def auto_mask(
         colourful |= under.tissue
     candidates = _with_seed(candidates, signal > clear)
     pieces, lines = _assembled(candidates, colourful, mpp_overview, settings, grey=grey)
+    pieces = joined(pieces, bubbles, mpp=mpp_overview)
     mask, hidden, small, specks = _large_enough(pieces, under, mpp_overview, settings)
     doubtful: list[LeftOut] = []
     if under is not None:

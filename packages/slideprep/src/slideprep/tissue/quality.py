@@ -9,11 +9,13 @@ relative to the region's own glass and tissue, so that a heavy stain is no fold 
   folds by density and colour, "Eliminating tissue-fold artifacts in histopathological whole-slide images for improved
   image-based prediction of cancer grade", Journal of Pathology Informatics 4 (2013) 22; here they are multiples of the
   region's median. Shares are of the tissue.
-- Bubbles: air under the coverslip is bright within a dark rim without colour. Shares are of the box.
+- Bubbles: air under the coverslip is bright within a dark rim without colour (:mod:`slideprep.tissue.bubbles`). Shares
+  are of the box.
 
 None of them is certain. Bone, blood and dense nuclei in pale stroma can look like folds, a fold along half the tissue
 moves its median, and folds narrower than :data:`NARROW_UM` are not seen. Red ink amid tissue is taken for tissue,
-carbon for black ink. A bubble whose rim leaves the region, or that is as pale as the glass around, is missed.
+carbon for black ink. A bubble is missed where its rim is paler than a quarter or, under 15 µm wide, lies on heavily
+stained tissue, and where a corner of the region cuts all but a straight bit of the rim off.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
-from slideprep.tissue.artefacts import closed, dilated, eroded, px_from_um
+from slideprep.tissue.artefacts import dilated, eroded, px_from_um
 from slideprep.tissue.auto import SURE_TISSUE, marker_strokes
 from slideprep.tissue.background import FloatArray, absorbance, fit_background
-from slideprep.tissue.boxes import EIGHT_CONNECTED, BoolArray, filled, without_small_components
+from slideprep.tissue.boxes import BoolArray, without_small_components
+from slideprep.tissue.bubbles import find_bubbles
 from slideprep.tissue.ink import inked_pixels
 from slideprep.tissue.left_out import DUST_MM2
 from slideprep.tissue.padding import black_padding
@@ -43,14 +45,8 @@ FOLD_HUE = 1.35
 NARROW_UM = 32.0
 """What is narrower and dense are rows of nuclei, vessels and pigment."""
 
-RIM_OD, RIM_COLOUR = 0.2, 0.35
-"""A bubble's rim absorbs at least this much in every channel, and differs by less than this part between them."""
-
-RIM_GAP_UM, RIM_UM = 64.0, 96.0
-"""Gaps up to this wide in a rim do not open it; it is no ink up to this far from the bubble."""
-
-MOSTLY_BRIGHT = 0.7
-"""Part of what a bubble's rim encloses that is nearly as bright as glass."""
+RIM_UM = 96.0
+"""Up to this far from what is bright in a bubble, its rim is no ink."""
 
 LEAST_OD = 0.02
 """Paler pixels have no hue."""
@@ -92,7 +88,7 @@ def disturbances(image: Pixels, *, mpp: float) -> Disturbances:
     signal = stain_signal(od)
     stained = signal > max(thresholds(signal, background, settings)[1], SURE_TISSUE)
     grey = is_grey(planes)
-    bubbles = _bubbles(od, mpp)
+    bubbles = find_bubbles(od, mpp=mpp, cut_off=True).inside
     ink = np.zeros(stained.shape, dtype=bool) if grey else _ink(od, stained, mpp)
     if bubbles.any():
         ink &= ~dilated(bubbles, px_from_um(RIM_UM, mpp))
@@ -129,19 +125,3 @@ def _colour_and_hue(od: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Of pixels, (3, pixels): by how much channels differ, and the logarithm of red over green."""
     red, green, _ = np.maximum(od, LEAST_OD)
     return od.max(axis=0) - od.min(axis=0), np.log(red / green)
-
-
-def _bubbles(od: FloatArray, mpp: float) -> BoolArray:
-    """Holes of rims that are bright almost everywhere: within a ring of black ink there is tissue."""
-    least, most = od.min(axis=0), od.max(axis=0)
-    rim: BoolArray = (least > RIM_OD) & (most - least < RIM_COLOUR * most)
-    bubbles, least_px = np.zeros_like(rim), DUST_MM2 * 1e6 / mpp**2
-    if np.count_nonzero(rim) < 2 * np.sqrt(least_px):  # less than half of what goes around it
-        return bubbles
-    around = closed(rim, px_from_um(RIM_GAP_UM / 2, mpp))
-    bright = most < RIM_OD + SURE_TISSUE
-    labels, count = ndimage.label(filled(around) & ~around, structure=EIGHT_CONNECTED)
-    areas, lit = (np.bincount(part, minlength=count + 1) for part in (labels.ravel(), labels[bright]))
-    keep = (areas >= least_px) & (lit >= MOSTLY_BRIGHT * areas)
-    keep[0] = False
-    return np.asarray(keep[labels])

@@ -19,6 +19,7 @@ from kdtrain.data.teacher_cache.document import (
     SourceEntry,
     TeacherCache,
     shard_name,
+    without_stain,
 )
 from kdtrain.errors import UsageError
 from kdtrain.model.network import Network
@@ -87,6 +88,8 @@ def fitting_command(cache: TeacherCache, config: DistillConfig, out: str) -> str
     if config.augment:
         words += ["--views", str(max(config.views, cache.document.views)), "--seed", str(cache.document.seed)]
         words += ["--jitter", ",".join(f"{value:g}" for value in config.jitter)]
+        if config.stain_augmentation:
+            words += ["--stain-augmentation", f"{config.stain_augmentation:g}"]
     else:
         words += ["--views", "1", "--no-augment"]
     if config.train_on != ("train",):
@@ -123,7 +126,7 @@ def _other_settings(cache: TeacherCache, config: DistillConfig, index: Index) ->
     if document.settings != config.augmentation:
         yield (
             f"augmentation: {_shown(document.settings)} there, {_shown(config.augmentation)} here "
-            "(--jitter, --no-augment; rule T19 settings)"
+            "(--jitter, --stain-augmentation, --no-augment; rule T19 settings)"
         )
     if config.views > document.views:
         yield f"--views: {document.views} there, {config.views} here (rule T19 settings)"
@@ -132,7 +135,8 @@ def _other_settings(cache: TeacherCache, config: DistillConfig, index: Index) ->
 def _shown(settings: AugmentSettings | None) -> str:
     if settings is None:
         return "none"
-    return ", ".join(f"{name} {value:g}" for name, value in asdict(settings).items())
+    shown = without_stain(asdict(settings), 0.0)
+    return ", ".join(f"{name} {value:g}" for name, value in shown.items())
 
 
 def _other_shards(

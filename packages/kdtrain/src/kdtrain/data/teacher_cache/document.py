@@ -1,5 +1,8 @@
 """cache.json as models: of a run's cache (version 1.0) and of any other teacher's (2.0). Pure.
 
+Where draws change stains too, the versions are 3.0 and 4.0: a reader that passed over that part of a draw would show
+the student another image than the teacher saw.
+
 Fields that this version does not know are ignored: a newer minor version may add them.
 """
 
@@ -10,13 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+)
 
 from kdtrain.augment import AugmentSettings
+from kdtrain.model.network import Network
+from kdtrain.model.stain.target import StainTarget
 from kdtrain.shards.models import Count, Positive, Sha256, Shard, SplitName
 
 FORMAT_NAME = "kdtrain-teacher-cache"
 CACHE_FILE = "cache.json"
+STAINED = 2
+"""Added to the major version where the draws change stains."""
 MAX_VIEWS = 1000
 """Members are numbered by three digits."""
 REMEDY = "run the 'kdtrain cache-teacher' command that made the cache once more: it writes damaged tars anew"
@@ -38,6 +53,13 @@ class TeacherEntry(Document):
     weights_sha256: Sha256
     network: dict[str, Any]
     train_on: tuple[str, ...]
+
+    @field_validator("network")
+    @classmethod
+    def _stain_is_known(cls, network: dict[str, Any]) -> dict[str, Any]:
+        if network.get("stain") is not None:
+            StainTarget.of(network["stain"])
+        return network
 
 
 class SourceEntry(Document):
@@ -70,8 +92,13 @@ class StudentEntry(Document):
     output_stride: Annotated[int, Field(ge=1)]
 
 
+def without_stain(content: dict[str, Any], none: float | None) -> dict[str, Any]:
+    """What is written of a draw or its settings: those that change no stain are written as they always were."""
+    return {name: value for name, value in content.items() if name != "stain" or value != none}
+
+
 class AugmentationEntry(Document):
-    """Settings of the draws; see kdtrain.augment."""
+    """Settings of the draws; see kdtrain.augment. ``stain`` is written only where it is not 0."""
 
     brightness: float
     contrast: float
@@ -80,6 +107,11 @@ class AugmentationEntry(Document):
     horizontal_flip: bool
     vertical_flip: bool
     rotate: bool
+    stain: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_stain(handler(self), 0.0)
 
 
 class ShardEntry(Document):
@@ -122,8 +154,8 @@ class CacheSettings(Document):
         precision: Precision of the teacher's arithmetic.
     """
 
-    VERSION: ClassVar[tuple[int, int]]
-    """Of the format. A newer minor version only adds what a reader may ignore, so it is accepted."""
+    MAJOR: ClassVar[int]
+    """Of the format, where no view's stain is changed."""
 
     student: StudentEntry
     channels: Annotated[int, Field(ge=1)]
@@ -131,6 +163,17 @@ class CacheSettings(Document):
     seed: Count
     views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
     precision: str
+
+    @property
+    def expected_version(self) -> tuple[int, int]:
+        """Of the format. A newer minor version only adds what a reader may ignore, so it is accepted."""
+        stained = self.augmentation is not None and self.augmentation.stain > 0
+        return self.MAJOR + STAINED * stained, 0
+
+    @property
+    def stain(self) -> StainTarget | None:
+        """That the teacher's images are brought into first; None for their own."""
+        return None
 
     @property
     def settings(self) -> AugmentSettings | None:
@@ -146,9 +189,14 @@ class RunSettings(CacheSettings):
         classes: In the order of the logits.
     """
 
-    VERSION = (1, 0)
+    MAJOR = 1
     teacher: TeacherEntry
     classes: Classes
+
+    @property
+    def stain(self) -> StainTarget | None:
+        """As of every cache."""
+        return Network.of(self.teacher.network).stain
 
 
 class SourceSettings(CacheSettings):
@@ -161,7 +209,7 @@ class SourceSettings(CacheSettings):
             that cannot be asked again, whose colours are then those of the slide.
     """
 
-    VERSION = (2, 0)
+    MAJOR = 2
     teacher: SourceEntry
     classes: Classes | None
     augments: Augments
@@ -175,14 +223,19 @@ class _Written(Document):
 
 
 class RunDocument(RunSettings, _Written):
-    """cache.json of version 1."""
+    """cache.json of versions 1 and 3."""
 
 
 class SourceDocument(SourceSettings, _Written):
-    """cache.json of version 2."""
+    """cache.json of versions 2 and 4."""
 
 
-DOCUMENTS: dict[int, type[RunDocument] | type[SourceDocument]] = {1: RunDocument, 2: SourceDocument}
+DOCUMENTS: dict[int, type[RunDocument] | type[SourceDocument]] = {
+    1: RunDocument,
+    2: SourceDocument,
+    1 + STAINED: RunDocument,
+    2 + STAINED: SourceDocument,
+}
 """By major version."""
 
 

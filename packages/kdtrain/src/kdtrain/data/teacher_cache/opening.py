@@ -49,6 +49,8 @@ def open_cache(directory: Path) -> TeacherCache:
         document = DOCUMENTS[major].model_validate_json(data)
     except ValidationError as error:
         raise ShardError("T02 cache-schema", path, one_line(error), remedy=REMEDY) from error
+    if major != document.expected_version[0]:
+        raise _unreadable(path, list(document.version))
     fault = next(_faults(document), None)
     if fault is not None:
         raise ShardError("T05 cache-shards", path, fault, remedy=REMEDY)
@@ -69,12 +71,17 @@ def _checked_major(data: bytes, path: Path) -> int:
     version = raw.get("version")
     major = version[0] if isinstance(version, list) and version else None
     if not isinstance(major, int) or isinstance(major, bool) or major not in DOCUMENTS:
-        known = " and ".join(f"{known}.x" for known in DOCUMENTS)
-        raise UsageError(
-            f"{path}: version {version} of the teacher cache cannot be read (rule T04 format-version); this reader "
-            f"knows {known}: use the kdtrain that wrote it, or make it again with another --out"
-        )
+        raise _unreadable(path, version)
     return major
+
+
+def _unreadable(path: Path, version: Any) -> UsageError:
+    """Of a version that is not known, or not for what the cache holds."""
+    return UsageError(
+        f"{path}: version {version} of the teacher cache cannot be read (rule T04 format-version); this reader knows "
+        "1.x and 2.x, and with draws that change stains 3.x and 4.x: use the kdtrain that wrote it, or make it again "
+        "with another --out"
+    )
 
 
 def _no_number(name: str) -> None:

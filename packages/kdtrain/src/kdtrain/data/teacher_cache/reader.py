@@ -87,14 +87,14 @@ class CacheReader:
             reason = f"{place.key!r} lies where the shard has {key!r}"
             raise ShardError("T13 pairing", path, reason, member=key, remedy=REMEDY)
         record = read_record(
-            _content(tar, path, place.record), path, key, major=self._cache.document.VERSION[0]
+            _content(tar, path, place.record), path, key, major=self._cache.document.version[0]
         )
         turned = entry.turned[view][position] == "1"
         if len(record.views) != len(place.views) or record.views[view].draw.quarter_turns % 2 != turned:
             reason = "the record has other views, or turns them otherwise, than cache.json says"
             raise ShardError("T14 record", path, reason, member=key, remedy=REMEDY)
         described = record.views[view]
-        size = self._index.sizes_of(shard, self._cache.document.student.magnification)[position]
+        size = self._index.size_of(shard, position, self._cache.document.student.magnification)
         decoded = self._decoded(tar, path, place.views[view], described, size, turned=turned)
         return Taught(draw=draw_of(described.draw), view=decoded)
 

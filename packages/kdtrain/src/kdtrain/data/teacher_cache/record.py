@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from kdtrain.augment import OPERATIONS, Draw
-from kdtrain.data.teacher_cache.document import REMEDY, Document
+from kdtrain.data.teacher_cache.document import REMEDY, STAINED, Document, without_stain
 from kdtrain.shards.error import ShardError
 from kdtrain.shards.index import one_line
 
 
 class DrawEntry(Document):
-    """One augmentation draw; see kdtrain.augment.Draw."""
+    """One augmentation draw; see kdtrain.augment.Draw. ``stain`` is written only where there is one."""
 
     order: tuple[str, str, str, str]
     brightness: float
@@ -25,6 +25,11 @@ class DrawEntry(Document):
     horizontal_flip: bool
     vertical_flip: bool
     quarter_turns: Annotated[int, Field(ge=0, le=3)]
+    stain: tuple[float, float, float, float, float, float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_stain(handler(self), None)
 
 
 class ViewEntry(Document):
@@ -84,6 +89,8 @@ def read_record(data: bytes, path: Path, key: str, *, major: int) -> SampleEntry
         raise _bad_record(path, key, f"the record is that of {record.key!r}")
     if any(sorted(view.draw.order) != sorted(OPERATIONS) for view in record.views):
         raise _bad_record(path, key, "a draw's order does not name every colour operation once")
+    if major <= STAINED and any(view.draw.stain is not None for view in record.views):
+        raise _bad_record(path, key, f"a draw changes stains, in a cache of version {major}")
     return record
 
 

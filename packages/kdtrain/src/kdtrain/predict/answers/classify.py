@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from kdtrain.bundle.load import Normalised
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.bundle.stain import StainNumber, stain_numbers
 from kdtrain.evaluation import temperature as scaling
@@ -25,12 +26,22 @@ OutsideImage = Callable[[Pixels, Mapping[StainNumber, float]], tuple[str, ...]]
 """In what an image lies outside the training data, of its pixels and the numbers of its stain."""
 
 
+Restain = Callable[[Pixels], Normalised]
+"""Brings an image into the stain of training: :meth:`kdtrain.bundle.load.OpenBundle.restained`."""
+_LEFT = "the image has too little tissue, or too little colour, to normalise its stain; the network saw it as it is"
+
+
 def classify_region(
-    region: ReadRegion, runtime: Runtime, outside: OutsideImage, temperature: float = scaling.UNCHANGED
+    region: ReadRegion,
+    runtime: Runtime,
+    outside: OutsideImage,
+    restain: Restain,
+    temperature: float = scaling.UNCHANGED,
 ) -> RegionPrediction:
     """Ask the network about one region. Each is a batch of its own: they differ in size."""
     pixels = decoded(region)
     stain = stain_numbers(pixels)
+    seen = restain(pixels)
     return RegionPrediction(
         index=region.index,
         key=region.key,
@@ -40,8 +51,8 @@ def classify_region(
         height=region.height,
         image_width=region.image_width,
         image_height=region.image_height,
-        probabilities=softmax(runtime.infer(pixels[None]).logits_BK[0], temperature),
-        outside=outside(pixels, stain),
+        probabilities=softmax(runtime.infer(seen.image_HWC[None]).logits_BK[0], temperature),
+        outside=(*outside(pixels, stain), *((_LEFT,) if seen.left else ())),
         stain=stain,
         quality=region.quality,
     )
@@ -60,11 +71,13 @@ def softmax(logits_K: NDArray[np.float32], temperature: float = scaling.UNCHANGE
     return tuple(float(value) for value in shares_K)
 
 
-def fast_price(field: FastField, runtime: Runtime, temperature: float = scaling.UNCHANGED) -> FastPrice:
+def fast_price(
+    field: FastField, runtime: Runtime, restain: Restain, temperature: float = scaling.UNCHANGED
+) -> FastPrice:
     """Ask the network about a field that was read both ways."""
     found = field.difference
     answers = [
-        softmax(runtime.infer(pixels[None]).logits_BK[0], temperature)
+        softmax(runtime.infer(restain(pixels).image_HWC[None]).logits_BK[0], temperature)
         for pixels in (found.fine, found.coarse)
     ]
     return FastPrice(

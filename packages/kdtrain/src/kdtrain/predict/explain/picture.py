@@ -149,6 +149,6 @@ class SlidePicture:
 
     @property
     def verdict(self) -> str:
-        """What the network said of the slide, in words."""
+        """What the network said of the slide, in the words of the page."""
         p = self.prediction
-        return f"Predicted: {p.label}, probability {p.probabilities[p.predicted]:.2f}"
+        return f"Predicted: {p.label}, confidence {p.probabilities[p.predicted]:.2f}"

@@ -10,8 +10,8 @@ TERMS: tuple[tuple[str, str], ...] = (
     ("Field size", "Width and height of a region on the glass."),
     (
         "Confidence",
-        "The share, 0 to 100 %, that the network gives a class; all classes together have 100 %. It is no probability "
-        "of disease.",
+        "The share, 0 to 100 %, that the network gives a class; all classes together have 100 %. Tables and files "
+        "call it probability; it is none of disease.",
     ),
     (
         "Calibrated",

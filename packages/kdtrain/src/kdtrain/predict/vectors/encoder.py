@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.bundle.document import BUNDLE_FILE
-from kdtrain.bundle.load import Backend, Device, open_bundle
+from kdtrain.bundle.load import Backend, Device, OpenBundle, open_bundle
 from kdtrain.bundle.runtime import Runtime
 from kdtrain.bundle.training_data import TrainingData
 from kdtrain.errors import NotFiniteError, UsageError
@@ -130,14 +130,14 @@ def _of_bundle(folder: Path, backend: Backend, device: Device) -> Encoder:
         magnification=bundle.magnification,
         stride_px=architecture.output_stride,
         folder=folder,
-        maps=_runtime_maps(bundle.runtime(backend=backend, device=device)),
+        maps=_runtime_maps(bundle, bundle.runtime(backend=backend, device=device)),
         config=bundle.document.slides,
         data=bundle.document.training_data,
     )
 
 
-def _runtime_maps(runtime: Runtime) -> Maps:
-    return lambda image_HWC: runtime.infer(image_HWC[None]).feature_map_BCHW[0]
+def _runtime_maps(bundle: OpenBundle, runtime: Runtime) -> Maps:
+    return lambda image_HWC: runtime.infer(bundle.restained(image_HWC).image_HWC[None]).feature_map_BCHW[0]
 
 
 def _of_run(folder: Path, device: Device) -> Encoder:
@@ -145,7 +145,7 @@ def _of_run(folder: Path, device: Device) -> Encoder:
     import torch
 
     from kdtrain.augment import IDENTITY
-    from kdtrain.data.inputs import drawn_batch
+    from kdtrain.data.inputs import drawn_batch, in_stain_of
     from kdtrain.training.engine.launch import Launch, pick_device
     from kdtrain.training.trained import load_trained
 
@@ -156,7 +156,8 @@ def _of_run(folder: Path, device: Device) -> Encoder:
     def maps(image_HWC: Pixels) -> Floats:
         image_CHW = torch.from_numpy(image_HWC).permute(2, 0, 1)
         with torch.inference_mode():
-            batch = drawn_batch([image_CHW], [IDENTITY], trained.network, place)
+            restained = in_stain_of(trained.network, image_CHW)
+            batch = drawn_batch([restained], [IDENTITY], trained.network, place)
             found: Floats = model(batch)[0][0].float().cpu().contiguous().numpy()
         return found
 

@@ -77,7 +77,8 @@ def collect(arguments: Sequence[str], *, split: str | None, shards: Location | N
     """Read the runs that a report is asked for.
 
     Args:
-        arguments: Folders of a run, of runs, or of a sweep; ``LABEL=RUN`` says what a run's method is called.
+        arguments: Folders of a run, of a sweep, or of several of both; ``LABEL=RUN`` says what a run's method is
+            called.
         split: ``--split``; None takes a sweep's first, or else test.
         shards: ``--shards``, for messages.
 
@@ -89,14 +90,16 @@ def collect(arguments: Sequence[str], *, split: str | None, shards: Location | N
     named: dict[Path, _Named] = {}
     for argument in arguments:
         label, folder = _parse(argument)
-        if is_sweep(folder):
-            if label is not None:
-                raise UsageError(
-                    f"'{argument}' gives one label to a sweep, whose runs have labels of their own; give the sweep "
-                    "without a label, or its runs with one each"
-                )
-            sweeps[folder] = read_sweep(folder)
-        found = list(_of_sweep(folder, sweeps[folder])) if folder in sweeps else _named_by(folder, label)
+        of_it = {path: read_sweep(path) for path in _sweeps(folder)}
+        if of_it and label is not None:
+            raise UsageError(
+                f"'{argument}' gives one label to a sweep, whose runs have labels of their own; give the sweep "
+                "without a label, or its runs with one each"
+            )
+        sweeps |= of_it
+        found = [one for path, sweep in of_it.items() for one in _of_sweep(path, sweep)]
+        if folder not in of_it:
+            found += _named_by(folder, label, required=not found)
         for one in found:
             named.setdefault(one.folder.resolve(), one)
     first = next(iter(sweeps.values()), None)
@@ -151,14 +154,23 @@ def _parse(argument: str) -> tuple[str | None, Path]:
     return None, Path(argument)
 
 
-def _named_by(folder: Path, label: str | None) -> list[_Named]:
-    """The run, or those right inside a folder of runs, as if each were named."""
+def _sweeps(folder: Path) -> list[Path]:
+    """The folder, if it is a sweep's; else those right inside it, unless it is a run's."""
+    if is_sweep(folder) or (folder / RUN_FILE).exists() or not folder.is_dir():
+        return [folder] if is_sweep(folder) else []
+    return sorted(path for path in folder.iterdir() if is_sweep(path))
+
+
+def _named_by(folder: Path, label: str | None, *, required: bool) -> list[_Named]:
+    """The run, or those right inside a folder of runs, as if each were named; some where they are required."""
     inside = [] if (folder / RUN_FILE).exists() else runs_in(folder)
     if inside and label is not None:
         raise UsageError(
             f"'{label}={folder}' gives one label to a folder of {len(inside)} runs; give its runs, with a label each"
         )
-    return [_single(path, label) for path in inside or [folder]]
+    if inside or not required:
+        return [_single(path, _label_in_sweep(path)) for path in inside]
+    return [_single(folder, label)]
 
 
 def _single(folder: Path, label: str | None) -> _Named:
@@ -166,6 +178,22 @@ def _single(folder: Path, label: str | None) -> _Named:
         raise UsageError(f"RUN {folder} is no folder; give folders of runs or of sweeps")
     read_run(folder, what="RUN")
     return _Named(folder=folder, name=folder.as_posix(), label=label)
+
+
+def _label_in_sweep(folder: Path) -> str | None:
+    """What the sweep that a run lies in calls its method; None where it lies in none, or in one that cannot be read.
+
+    In a sweep's folder of runs, two shapes of one method would else have one name.
+    """
+    for place in folder.resolve().parents[:2]:
+        try:
+            runs = read_sweep(place).runs if is_sweep(place) else ()
+        except UsageError:
+            continue
+        for run in runs:
+            if (place / run.folder).resolve() == folder.resolve():
+                return run.method
+    return None
 
 
 def _of_sweep(folder: Path, sweep: Sweep) -> Iterator[_Named]:

@@ -112,7 +112,9 @@ def settings_of(run: Run) -> Mapping[str, Any]:
     network = run.record["network"]
     usual = {"width": 1.0, "stem": "standard"}
     shape = {name: network[name] for name in ("model", "output_stride") if name in network}
-    return {**run.settings, **shape, **{name: network.get(name, usual[name]) for name in usual}}
+    # Small images together or one by one, 0 or 1: last digits.
+    together = {"micro_batch": 1} if run.settings.get("micro_batch") == 0 else {}
+    return {**run.settings, **together, **shape, **{name: network.get(name, usual[name]) for name in usual}}
 
 
 def decisive(run: Run) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdtrain.config.phases import DistillConfig, FinetuneConfig, PhaseConfig
-from kdtrain.data.plan import SampleRef, epoch_order, micro_batches, n_groups
+from kdtrain.data.plan import SampleRef, epoch_order, micro_batches, n_groups, small_together
 from kdtrain.data.sets import validation_split
 from kdtrain.data.teacher_cache.document import SourceDocument
 from kdtrain.errors import UsageError
@@ -25,6 +25,7 @@ from kdtrain.model.network import Network
 from kdtrain.model.projector import Projection
 from kdtrain.phases.networks import projection_of
 from kdtrain.shards.index import Index, union_of
+from kdtrain.shards.models import magnification_name
 from kdtrain.sweep.estimate.memory import Images, StepShape, step_bytes
 from kdtrain.sweep.estimate.speed import Speed, measure_speed, seconds_of
 
@@ -155,7 +156,8 @@ class _Pass:
         self.teacher_gflops = (
             None if teacher is None or self._teacher_sizes is None else _gflops(teacher, self._teacher_sizes)
         )
-        self._batch_of = _batches(config, index, split) if learns and config.micro_batch > 1 else None
+        read = [network.magnification for network in (teacher, student) if network is not None]
+        self._batch_of = _batches(config, index, split, read) if learns and config.micro_batch != 1 else None
 
     @property
     def _trains_all(self) -> bool:
@@ -256,8 +258,13 @@ def _images(network: Network, size: Size) -> Images:
     return Images(spec=network.spec, height=size[0], width=size[1])
 
 
-def _batches(config: PhaseConfig, index: Index, split: str) -> NDArray[np.intp]:
+def _batches(
+    config: PhaseConfig, index: Index, split: str, magnifications: Sequence[float]
+) -> NDArray[np.intp]:
     """Number of the micro-batch of every sample, in stored order, as the first epoch groups them."""
+    cell_px = max(index.document.grid[magnification_name(m)] for m in magnifications)
+    # What a cache holds is turned already.
+    may_turn = config.augment and getattr(config, "teacher_cache", None) is None
     shards = index.shards_of(split)
     order = epoch_order([shard.samples for shard in shards], seed=config.seed, epoch=0)
     starts = np.cumsum([0, *(shard.samples for shard in shards)])
@@ -265,7 +272,12 @@ def _batches(config: PhaseConfig, index: Index, split: str) -> NDArray[np.intp]:
     number = 0
     for group in _cut(order, config.accumulate):
         for batch in micro_batches(
-            group, config.micro_batch, lambda ref: shards[ref.shard].cells[ref.position]
+            group,
+            config.micro_batch,
+            lambda ref: shards[ref.shard].cells[ref.position],
+            lambda ref: small_together(
+                shards[ref.shard].cells[ref.position], cell_px=cell_px, may_turn=may_turn
+            ),
         ):
             batch_of[[starts[ref.shard] + ref.position for ref in batch]] = number
             number += 1

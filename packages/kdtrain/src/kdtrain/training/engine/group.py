@@ -59,20 +59,20 @@ class Tally:
         self._parts = parts
         self._samples = 0
         self._teachers: list[Tensor | None] = []
-        # The row of zeros stands for a rank without a sample.
-        self._rows = [torch.zeros(1 + len(parts), dtype=torch.float64, device=device)]
+        # Zeros stand for a rank without a sample.
+        self._values = [torch.zeros((), device=device)] * (1 + len(parts))
 
     def add(self, names: str, loss: BatchLoss) -> None:
         """Add a micro-batch, whose samples are called ``names``."""
         self.names.append(names)
         self._samples += loss.samples
         self._teachers.append(loss.teacher_finite)
-        values = [loss.total, *(loss.parts[part] for part in self._parts)]
-        self._rows.append(torch.stack([value.detach().to(self._rows[0]) for value in values]))
+        # Put together at the group's end: of small images, each operation here would be felt.
+        self._values += [loss.total.detach(), *(loss.parts[part].detach() for part in self._parts)]
 
     def sums(self, overflow: Tensor | bool) -> Tensor:
         """[bad losses, samples, loss, *parts, overflows], float64."""
-        rows = torch.stack(self._rows)
+        rows = self._rows()
         bad = (~torch.isfinite(rows)).any(dim=1).sum()
         first = torch.stack([bad.to(rows), torch.tensor(self._samples).to(rows)])
         return torch.cat([first, rows.sum(dim=0), torch.as_tensor(overflow).to(rows)[None]])
@@ -81,9 +81,13 @@ class Tally:
         """Of each micro-batch whose loss is not finite, what is not finite after ``step`` updates, and its names."""
         return [
             f"{culprit(finite)} not finite at step {step}, for {names}"
-            for names, row, finite in zip(self.names, self._rows[1:], self._teachers, strict=True)
+            for names, row, finite in zip(self.names, self._rows()[1:], self._teachers, strict=True)
             if not torch.isfinite(row).all()
         ]
+
+    def _rows(self) -> Tensor:
+        """(1 + micro-batches, 1 + parts) float64, the first row zeros."""
+        return torch.stack(self._values).double().view(-1, 1 + len(self._parts))
 
 
 def culprit(teacher_finite: Tensor | None) -> str:

@@ -240,7 +240,8 @@ def engine_settings(config: PhaseConfig, *, steps_per_epoch: int) -> EngineSetti
         raise UsageError(f"--schedule {config.schedule}: {error}") from None
     return EngineSettings(
         accumulate=config.accumulate,
-        micro_batch=config.micro_batch,
+        # What DeepSpeed is told; it counts by it, and no more.
+        micro_batch=max(1, config.micro_batch),
         precision=config.precision,
         zero_stage=config.zero_stage,
         gradient_clipping=config.gradient_clipping,

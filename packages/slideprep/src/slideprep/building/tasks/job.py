@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from slideprep.building.limits import QualityLimits
 from slideprep.building.plan import Shard
-from slideprep.shards.format import FORMAT_VERSION
-from slideprep.shards.models import ImageFormat
+from slideprep.shards.format import RECORD_VERSION
+from slideprep.shards.models import ImageFormat, StatisticsOf
 from slideprep.slides.files import SlideFile
 from slideprep.storage.access import Access
 from slideprep.storage.places import Place
@@ -48,6 +48,7 @@ class ShardJob:
         quality: Quality of the encoding; None where it is lossless.
         classes: Class names in the order of their indices.
         with_sums: Whether the images count for the set's colour statistics.
+        statistics_of: The pixels that those are of.
         crashed: Slides that brought their worker down, by name, with what is known; they are left out.
         limits: The quality that a region must have.
         access: How the worker reaches what is not on its machine.
@@ -62,6 +63,7 @@ class ShardJob:
     classes: tuple[str, ...]
     with_sums: bool
     crashed: Mapping[str, str]
+    statistics_of: StatisticsOf = "unencoded"
     limits: QualityLimits = field(default_factory=QualityLimits)
     access: Access = field(default_factory=Access)
 
@@ -70,7 +72,7 @@ class ShardJob:
         """SHA-256 of everything that decides the shard's bytes, so that a finished shard can be recognised."""
         slides = [(name, s.patient, s.scale, s.fingerprint) for name, s in sorted(self.slides.items())]
         parts = (
-            FORMAT_VERSION,
+            RECORD_VERSION,
             self.shard,
             slides,
             self.magnifications,
@@ -78,6 +80,9 @@ class ShardJob:
             self.quality,
             self.classes,
             self.with_sums,
-            *([self.limits] if self.limits else []),  # shards of builds without keep their digest
+            *([self.statistics_of] if self.with_sums and self.statistics_of != "decoded" else []),
+            *(
+                [self.limits] if self.limits else []
+            ),  # shards without, and those of earlier versions, keep their digest
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()

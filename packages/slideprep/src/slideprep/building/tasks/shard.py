@@ -22,13 +22,12 @@ from slideprep.building.tasks.job import ShardJob, SourceSlide
 from slideprep.building.workspace import Workspace
 from slideprep.errors import InputError
 from slideprep.images.codec import Encoder, encoder
-from slideprep.images.sums import PixelSums
 from slideprep.regions.layout import Grid, ImageGeometry
 from slideprep.regions.pixels import read_region
 from slideprep.regions.quality import QualityMeter
 from slideprep.shards.format import (
-    FORMAT_VERSION,
     IMAGE_EXTENSIONS,
+    RECORD_VERSION,
     ImageRecord,
     Level0,
     Region,
@@ -38,7 +37,7 @@ from slideprep.shards.format import (
     magnification_name,
     shard_path,
 )
-from slideprep.shards.records import Failure, Quality, ShardRecord, Sums
+from slideprep.shards.records import Failure, Quality, ShardRecord, Sums, total_sums, written_sums
 from slideprep.shards.tar import ShardTar
 from slideprep.slides.fetch import fetched, forget
 from slideprep.slides.files import shown_reason
@@ -81,7 +80,7 @@ class _ShardTask:
         self._left_out: list[Failure] = []
         self._quality: dict[str, Quality] = {}
         self._written: list[Sample] = []
-        self._sums = {magnification_name(m): PixelSums() for m in job.magnifications}
+        self._sums: dict[str, list[Sums]] = {magnification_name(m): [] for m in job.magnifications}
         self._broken = dict(job.crashed)
         self._slides: OpenSlides | None = None
 
@@ -106,12 +105,10 @@ class _ShardTask:
             cells=tuple((sample.layout.columns, sample.layout.rows) for sample in self._written),
             files={name: file for name, (file, _) in published.items()},
             failures=tuple(self._failures),
-            sums={
-                name: Sums(pixels=sums.pixels, sums=sums.sums, squares=sums.squares)
-                for name, sums in self._sums.items()
-            }
+            sums={name: total_sums(parts) for name, parts in self._sums.items()} if job.with_sums else None,
+            sample_sums={name: written_sums(parts) for name, parts in self._sums.items()}
             if job.with_sums
-            else None,
+            else {},
             tags={name: tag for name, (_, tag) in published.items() if tag is not None},
             quality=self._quality,
             left_out=tuple(self._left_out),
@@ -157,7 +154,8 @@ class _ShardTask:
             for image, made in zip(images, encoders, strict=True):
                 made.finish()
                 tars[image.magnification].finish()
-                self._sums[magnification_name(image.magnification)].merge(made.sums)
+                sums = Sums(pixels=made.sums.pixels, sums=made.sums.sums, squares=made.sums.squares)
+                self._sums[magnification_name(image.magnification)].append(sums)
         self._written.append(sample)
         return box.area_px
 
@@ -179,6 +177,7 @@ class _ShardTask:
             height=image.height,
             quality=self._job.quality,
             with_sums=self._job.with_sums,
+            statistics_of=self._job.statistics_of,
             folder=self._partial,
         )
         stack.callback(made.close)
@@ -195,7 +194,7 @@ class _ShardTask:
     ) -> SampleRecord:
         scale, level0 = source.scale, slide.levels[0]
         return SampleRecord(
-            version=FORMAT_VERSION,
+            version=RECORD_VERSION,
             key=sample.key,
             slide=source.name,
             patient=source.patient,

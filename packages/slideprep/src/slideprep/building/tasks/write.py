@@ -16,15 +16,30 @@ from slideprep.building.tasks.progress import BuildProgress
 from slideprep.building.tasks.shard import write_shard
 from slideprep.building.workspace import Workspace
 from slideprep.shards.format import magnification_name
+from slideprep.shards.models import StatisticsOf
 from slideprep.shards.records import ShardRecord
 from slideprep.storage.access import Access
 from slideprep.workers.executor import Executor
 
 
 def write_shards(
-    config: BuildConfig, planned: Planned, pool: Executor, console: Console, workspace: Workspace
+    config: BuildConfig,
+    planned: Planned,
+    pool: Executor,
+    console: Console,
+    workspace: Workspace,
+    *,
+    statistics_of: StatisticsOf = "unencoded",
 ) -> list[ShardRecord]:
     """Write every planned shard that is not there yet.
+
+    Args:
+        config: The settings.
+        planned: The shards.
+        pool: Who writes them.
+        console: Told how far it is.
+        workspace: That of the folder.
+        statistics_of: The pixels that the set's colour statistics are of.
 
     Returns:
         One record per shard, in the order of the plan.
@@ -49,7 +64,7 @@ def write_shards(
     with BuildProgress(console, faults, planned.shards, pixels) as progress:
         results = pool.map(
             write_shard,
-            (_shard_job(config, planned, shard, access) for shard in largest_first),
+            (_shard_job(config, planned, shard, access, statistics_of) for shard in largest_first),
             on_crash=faults.crashed,
             on_wait=progress.refresh,
             memory=faults.memory,
@@ -62,7 +77,9 @@ def write_shards(
     return [records[shard.name] for shard in planned.shards]
 
 
-def _shard_job(config: BuildConfig, planned: Planned, shard: Shard, access: Access) -> ShardJob:
+def _shard_job(
+    config: BuildConfig, planned: Planned, shard: Shard, access: Access, statistics_of: StatisticsOf
+) -> ShardJob:
     prepared, scans = planned.prepared, planned.scanned.scans
     return ShardJob(
         out=config.out.resolve(),
@@ -82,6 +99,7 @@ def _shard_job(config: BuildConfig, planned: Planned, shard: Shard, access: Acce
         quality=config.encoded_quality,
         classes=prepared.plan.classes,
         with_sums=shard.split == "train" and any(sample.label is not None for sample in shard.samples),
+        statistics_of=statistics_of,
         crashed={},
         limits=config.limits,
         access=access,

@@ -67,6 +67,8 @@ class ImageFilter:
         self._source = source
         self._code = lanczos_code()
         self._done_rows = 0
+        self.needs_from = self._first_needed()
+        """First level-0 row that rows not yet made draw on."""
         self._planned: Taps
         self._rows: PairedTaps
         self._row_arguments: tuple[int, int, int, int, int]
@@ -94,9 +96,7 @@ class ImageFilter:
         """Whether all rows are made."""
         return self._done_rows == self._target.height
 
-    @property
-    def needs_from(self) -> int:
-        """First level-0 row that rows not yet made draw on."""
+    def _first_needed(self) -> int:
         if self.done:
             return self._source.bottom
         start, _ = reach(
@@ -215,4 +215,5 @@ class ImageFilter:
         """The batch's rows (n, width, 3) uint8, once all columns are filtered."""
         assert self._done_columns == self._target.width, "the chunks ended before the region did"
         self._done_rows += len(self._image)
+        self.needs_from = self._first_needed()
         return self._image

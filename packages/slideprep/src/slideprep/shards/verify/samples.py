@@ -1,4 +1,4 @@
-"""What ties samples to each other and to the index: rules F23 to F29 of shards/SHARD_FORMAT.md."""
+"""What ties samples to each other and to the index: rules F23 to F28 of shards/SHARD_FORMAT.md, and F29."""
 
 from __future__ import annotations
 
@@ -17,16 +17,13 @@ from slideprep.shards.format import (
     ShardEntry,
     magnification_name,
     slide_hash,
-    statistics_from_sums,
     valid_box,
 )
-from slideprep.shards.verify.image import PixelSums
 from slideprep.shards.verify.report import Fault
-from slideprep.shards.verify.tar import STATISTICS_SPLIT, TarFacts
+from slideprep.shards.verify.statistics import statistics_faults
+from slideprep.shards.verify.tar import TarFacts
 from slideprep.units import MPP_AT_1X
 
-STATISTICS_TOLERANCE = 0.01
-"""Grey levels. Sums are exact, but another version of a decoder may round a pixel otherwise."""
 TOLERANCE = 1e-6
 """Relative; numbers are stored as 64-bit floats."""
 
@@ -63,7 +60,7 @@ def check_set(index: Index, shards: list[ShardEntry], facts: list[TarFacts]) -> 
         faults += _count_faults(index, samples)
     else:
         unchecked.append("counts of slides, patients and classes: some samples cannot be read")
-    statistics, skipped = _statistics_faults(index, facts)
+    statistics, skipped = statistics_faults(index, facts)
     return faults + statistics, unchecked + skipped
 
 
@@ -178,57 +175,3 @@ def _count_faults(index: Index, samples: list[_Sample]) -> Iterator[Fault]:
         if given != found:
             message = f"{name} is {given}, but the samples add up to {found}"
             yield Fault(rule="F28 counts", path=INDEX_NAME, message=message)
-
-
-def _statistics_faults(index: Index, facts: list[TarFacts]) -> tuple[list[Fault], list[str]]:
-    train = index.splits.get(STATISTICS_SPLIT)
-    wanted = train is not None and train.labelled and train.samples > 0
-    if not wanted or index.statistics is None:
-        if wanted == (index.statistics is not None):
-            return [], []
-        message = "statistics must be there if, and only if, there is a labelled training split with samples"
-        return [Fault(rule="F29 statistics", path=INDEX_NAME, message=message)], []
-    counted = {shard.number: shard.samples for shard in _counted(index)}
-    named = index.statistics_shards
-    if not sum(counted.values()) or (named is not None and list(counted) != list(named)):
-        message = (
-            f"statistics_shards is {named and list(named)}; it names shards of {STATISTICS_SPLIT} in order, each "
-            "once, with samples in one of them at least"
-        )
-        return [Fault(rule="F29 statistics", path=INDEX_NAME, message=message)], []
-    faults: list[Fault] = []
-    unchecked: list[str] = []
-    for m in index.magnifications:
-        own = [
-            fact
-            for fact in facts
-            if fact.place.shard.split == STATISTICS_SPLIT
-            and fact.place.shard.number in counted
-            and fact.place.magnification == m
-        ]
-        name = magnification_name(m)
-        if sum(fact.decoded for fact in own) != sum(counted.values()) or name not in index.statistics:
-            unchecked.append(f"statistics at {name}: not every image that they count decodes")
-            continue
-        faults += _compare(index, name, sum((fact.sums for fact in own), PixelSums()))
-    return faults, unchecked
-
-
-def _counted(index: Index) -> list[ShardEntry]:
-    """The shards whose images the statistics count."""
-    numbers = index.statistics_shards
-    return [
-        shard
-        for shard in index.shards
-        if shard.split == STATISTICS_SPLIT and (numbers is None or shard.number in numbers)
-    ]
-
-
-def _compare(index: Index, name: str, sums: PixelSums) -> Iterator[Fault]:
-    assert index.statistics is not None, "the caller looked"
-    given = index.statistics[name]
-    found = statistics_from_sums(pixels=sums.pixels, sums=sums.sums, squares=sums.squares)
-    differences = [abs(a - b) for a, b in zip(given.mean + given.std, found.mean + found.std, strict=True)]
-    if given.pixels != found.pixels or max(differences) > STATISTICS_TOLERANCE:
-        message = f"statistics at {name} are ({given}), but the decoded images give ({found})"
-        yield Fault(rule="F29 statistics", path=INDEX_NAME, message=message)
