@@ -114,7 +114,9 @@ def engine(sizes: Sizes, work: Path, report: Report) -> None:
 
     rows: list[Found] = []
     for precision in ("fp32", "bf16"):
-        setting = _setting(sizes, work / f"engine-{precision}", "engine", {"precision": precision})
+        setting = _setting(
+            sizes, work / f"engine-{precision}", "engine", {"precision": precision, "micro_batch": 1}
+        )
         for number in range(sizes.engine_rounds):
             ours = measure_kdtrain(
                 setting, run_phase, lambda more: TeacherConfig(magnification=HIGH, **more), "run", number
