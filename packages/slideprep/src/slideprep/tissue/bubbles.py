@@ -25,8 +25,9 @@ from slideprep.tissue.left_out import DUST_MM2
 RIM_OD, RIM_COLOUR = 0.2, 0.35
 """A bubble's rim absorbs at least this much in every channel, and differs by less than this part between them."""
 
-RIM_CORE = 75
-"""Per cent of a rim's pixels that absorb less than its core. What is as dark beside it has no colour either."""
+CORE_COLOURLESS = 0.33
+"""Of what is as dark beside a part as the darker half of its rim, at least this part has no colour. A planted bubble in
+strong stain had 0.42, brown walls of 48 µm 0.25 and less. Thinner walls mix with glass altogether and are not told."""
 
 RIM_GAP_UM = 64.0
 """Gaps up to this wide in a rim do not open it."""
@@ -179,8 +180,8 @@ def _is_colourless(dark: BoolArray, least: npt.NDArray[np.float32], beside: Bool
     rim = beside & dark
     if not rim.any():
         return False
-    core = beside & (least >= np.percentile(least[rim], RIM_CORE))
-    return bool(2 * np.count_nonzero(core & dark) >= np.count_nonzero(core))
+    core = beside & (least >= np.median(least[rim]))
+    return bool(np.count_nonzero(core & dark) >= CORE_COLOURLESS * np.count_nonzero(core))
 
 
 def _is_bent(around: BoolArray, part: BoolArray) -> bool:
