@@ -298,7 +298,7 @@ def test_a_cache_of_both_is_the_online_run(shards, stained, tmp_path, monkeypatc
     content = json.loads((cache / "cache.json").read_text())
     assert content["version"] == [3, 0]
     assert content["augmentation"]["stain"] == 0.1
-    common = ("--output-stride", 32, *draws)
+    common = ("--output-stride", 32, "--micro-batch", 1, *draws)
     runs = [tmp_path / "online", tmp_path / "cached"]
     for run, options in zip(
         runs, (("--teacher", stained, "--views", VIEWS), ("--teacher-cache", cache)), strict=True

@@ -24,6 +24,7 @@ from PIL import Image
 from fixtures.dicom_slides import ORIENTATIONS, PATIENT, broken_rules, hospital_slide
 from kdtrain.bundle.runtime import Inference, Pixels
 from kdtrain.evaluation.temperature import softmax
+from kdtrain.model.stain.normalise import Normalised
 from kdtrain.predict.answers.classify import classify_region, slide_prediction
 from kdtrain.predict.answers.prediction import SlideError
 from kdtrain.predict.answers.slide_images import ReadRegion, SlideImages
@@ -64,7 +65,17 @@ def network(images_BHWC: Pixels) -> Inference:
 WEIGHTS = np.array([[2.0, 0.0], [0.0, 5.0]], np.float32)
 
 
-def bundle(sha256: str = "ab" * 32) -> Any:
+def as_it_is(image_HWC: Any) -> Normalised:
+    """What a network of no normalised stain sees."""
+    return Normalised(image_HWC, left=False)
+
+
+def paler(image_HWC: Any) -> Normalised:
+    """In the stain of training nothing is as red as :func:`network` looks for."""
+    return Normalised(np.maximum(image_HWC, 100), left=False)
+
+
+def bundle(sha256: str = "ab" * 32, restained: Any = as_it_is) -> Any:
     """What class maps want of a bundle."""
     return SimpleNamespace(
         document=SimpleNamespace(architecture=SimpleNamespace(output_stride=STRIDE)),
@@ -73,6 +84,7 @@ def bundle(sha256: str = "ab" * 32) -> Any:
         temperature=1.0,
         title="a network (trained on synthetic slides)",
         sha256=sha256,
+        restained=restained,
         probability_words="calibrated on val, T = 1",
     )
 
@@ -103,9 +115,10 @@ def read(slide: Path) -> SlideImages:
 def write(images: SlideImages, folder: Path, by: Any = None) -> tuple[str, ...]:
     """The class maps, and what was derived."""
     runtime = SimpleNamespace(name="made up", infer=network)
-    said = tuple(classify_region(region, runtime, lambda *_: ()) for region in images.regions)
+    by = by or bundle()
+    said = tuple(classify_region(region, runtime, lambda *_: (), by.restained) for region in images.regions)
     prediction = slide_prediction(images, said, None, CLASSES, 2.5, ())
-    return write_class_maps(images, prediction, by or bundle(), runtime, folder, lambda _: None)
+    return write_class_maps(images, prediction, by, runtime, folder, lambda _: None)
 
 
 def of_image(file: Any) -> PixelToReferenceTransformer:
@@ -157,6 +170,17 @@ def test_outside_the_regions_nothing_is_said(tmp_path: Path) -> None:
     # which is level-0 pixel 224.
     glass = (centres_x > 224) & (centres_x < 520)
     np.testing.assert_array_equal(labels > 0, asked & ~glass)
+
+
+def test_the_network_is_asked_about_the_stain_of_training(tmp_path: Path) -> None:
+    """Of a network with a normalised stain the maps are of the images that it sees, in which no lesion is left."""
+    slide = hospital_slide(tmp_path / "a.dcm", slide_image())
+    surest = []
+    for restained in (as_it_is, paler):
+        write(read(slide), tmp_path, by=bundle(restained=restained))
+        surest.append(highdicom.imread(tmp_path / FILES[1]).get_total_pixel_matrix().max())
+    assert surest[0] > 0.9
+    assert surest[1] < 0.5
 
 
 def test_the_files_obey_the_standard(tmp_path: Path) -> None:

@@ -114,7 +114,11 @@ def _model(document: BundleDocument, python: str) -> dict[str, Any]:
             "min_side_px": document.architecture.min_side_px,
             "weights_sha256": document.files["model.safetensors"].sha256,
         },
-        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
+        "signature": {
+            "inputs": json.dumps(inputs, allow_nan=False),
+            "outputs": json.dumps(outputs, allow_nan=False),
+            "params": None,
+        },
     }
 
 

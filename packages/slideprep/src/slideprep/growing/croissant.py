@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,6 @@ def _url(option: str, text: str) -> str:
 
 def _date(text: str) -> str:
     try:
-        return date.fromisoformat(text).isoformat()
+        return datetime.date.fromisoformat(text).isoformat()
     except ValueError:
         raise UsageError(f"--published {text!r} is no date, such as 2026-11-30") from None

@@ -115,7 +115,8 @@ def _slide_map(
 def _region_cells(
     pixels: Pixels, said: RegionPrediction, stride_px: int, bundle: OpenBundle, runtime: Runtime
 ) -> RegionCells:
-    found_hwK = cell_probabilities(runtime.infer(pixels[None]), bundle.fc_weight_KC, bundle.temperature)
+    inference = runtime.infer(bundle.restained(pixels).image_HWC[None])
+    found_hwK = cell_probabilities(inference, bundle.fc_weight_KC, bundle.temperature)
     rows, columns = found_hwK.shape[:2]
     tissue_hw = tissue_cells(tissue_blocks(pixels), stride_px=stride_px, rows=rows, columns=columns)
     return RegionCells(region=said, probabilities_hwK=found_hwK, tissue_hw=tissue_hw, stride_px=stride_px)
