@@ -83,10 +83,12 @@ def jobs_on_a_set(name: str, folder: Path) -> list[Job]:
 
 
 EVERY = {
-    "micro_batch": 0,
+    "micro_batch": 1,
     "precision": "fp32",
     "augment": True,
     "jitter": [0.5, 0.5, 0.5, 0.2],
+    "stain_normalization": None,
+    "stain_augmentation": 0.0,
     "seed": 0,
     "epochs": 100,
     "optimizer": "adam",
