@@ -6,54 +6,19 @@ computes in the same precision and takes the same fused Adam. It reads the loss 
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 import time
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
+from _bare_tars import Tars
 from _kdtrain_loop import Setting
 from _paper_loop import EPOCHS, Measured
-from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from kdtrain.augment import AugmentSettings, apply, draw, standardise
 from kdtrain.model.placing import lay_out, lay_out_model
 from kdtrain.model.resnet import build_model
-
-
-class Tars(Dataset[tuple[str, Tensor, int]]):
-    """Samples of a set's tars: key, image (3, H, W) uint8, label."""
-
-    def __init__(self, shards: Path, magnification: float) -> None:
-        self._places: dict[str, tuple[Path, int, int]] = {}
-        self._labels: dict[str, int] = {}
-        for path in sorted((shards / f"{magnification:g}x").glob("train-*.tar")):
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    key, _, field = member.name.partition(".")
-                    if field == "jpg":
-                        self._places[key] = (path, member.offset_data, member.size)
-                    elif field == "cls":
-                        self._labels[key] = int(tar.extractfile(member).read())  # type: ignore[union-attr]
-        self._keys = sorted(self._places)
-
-    def __len__(self) -> int:
-        """Of an epoch."""
-        return len(self._keys)
-
-    def __getitem__(self, number: int) -> tuple[str, Tensor, int]:
-        """Read and decode one."""
-        key = self._keys[number]
-        path, offset, size = self._places[key]
-        with path.open("rb") as file:
-            file.seek(offset)
-            image = np.array(Image.open(io.BytesIO(file.read(size))))
-        return key, torch.from_numpy(image).permute(2, 0, 1), self._labels[key]
 
 
 def run_bare(setting: Setting, magnification: float) -> Measured:

@@ -21,7 +21,6 @@ import io
 import json
 import os
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -35,16 +34,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import click
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own abbreviation
+from _bare_tars import Tars
 from _common import markdown_table
 from _training import write_benchmark_set
-from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from kdtrain.augment import AugmentSettings, apply, draw, standardise
 from kdtrain.config.phases import TeacherConfig
@@ -138,36 +136,6 @@ def run_kdtrain(task: Task, out: Path) -> tuple[list[Clock], dict[str, Tensor]]:
     return monitor.steps, load_file(out / "model.safetensors")
 
 
-class Tars(Dataset[tuple[str, Tensor, int]]):
-    """Samples of a set's tars in a given order: key, image (3, H, W) uint8, label."""
-
-    def __init__(self, task: Task, order: list[str]) -> None:
-        self._order = order
-        self._places: dict[str, tuple[Path, int, int]] = {}
-        self._labels: dict[str, int] = {}
-        for path in sorted((task.shards / f"{task.magnification:g}x").glob("train-*.tar")):
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    key, _, field = member.name.partition(".")
-                    if field == "jpg":
-                        self._places[key] = (path, member.offset_data, member.size)
-                    elif field == "cls":
-                        self._labels[key] = int(tar.extractfile(member).read())  # type: ignore[union-attr]
-
-    def __len__(self) -> int:
-        """Of an epoch."""
-        return len(self._order)
-
-    def __getitem__(self, number: int) -> tuple[str, Tensor, int]:
-        """Read and decode one."""
-        key = self._order[number]
-        path, offset, size = self._places[key]
-        with path.open("rb") as file:
-            file.seek(offset)
-            image = np.array(Image.open(io.BytesIO(file.read(size))))
-        return key, torch.from_numpy(image).permute(2, 0, 1), self._labels[key]
-
-
 def run_bare(task: Task, order: list[str]) -> tuple[list[Clock], dict[str, Tensor]]:
     """One epoch of a loop without kdtrain's engine, loader, log or bar."""
     document = json.loads((task.shards / "index.json").read_text())
@@ -178,7 +146,9 @@ def run_bare(task: Task, order: list[str]) -> tuple[list[Clock], dict[str, Tenso
     settings = AugmentSettings()
     steps = []
     last = Clock.now()
-    loader = DataLoader(Tars(task, order), batch_size=None, num_workers=task.workers)
+    loader = DataLoader(
+        Tars(task.shards, task.magnification, order), batch_size=None, num_workers=task.workers
+    )
     for done, (key, image, label) in enumerate(loader, start=1):
         drawn = draw(settings, seed=SEED, epoch=0, key=key)
         x = standardise(apply(image, drawn)[None], statistics["mean"], statistics["std"])

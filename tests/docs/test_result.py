@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 
+from fixtures.programs import program
 from fixtures.repository import ROOT
 
 
 @pytest.fixture(scope="module")
 def drawing() -> ModuleType:
     """docs/draw_result.py, which is a program and no part of a package."""
-    spec = importlib.util.spec_from_file_location("draw_result", ROOT / "docs" / "draw_result.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program(ROOT / "docs" / "draw_result.py")
 
 
 def test_the_picture_is_that_of_the_table(drawing: ModuleType) -> None:

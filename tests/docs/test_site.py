@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
@@ -11,17 +10,13 @@ from types import ModuleType
 import pytest
 
 from docs.pages import DOCS, ROOT, links, pages
+from fixtures.programs import program
 
 
 @pytest.fixture(scope="module")
 def site() -> ModuleType:
     """docs/site_hooks.py, which MkDocs loads by its path too."""
-    spec = importlib.util.spec_from_file_location("site_hooks", DOCS / "site_hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program(DOCS / "site_hooks.py")
 
 
 @pytest.mark.parametrize(
