@@ -106,6 +106,27 @@ def test_what_is_fetched_ahead_counts_as_read(tmp_path):
     assert kept(tmp_path) == {"a", "c"}
 
 
+def test_what_is_kept_counts_as_read_and_is_not_fetched(tmp_path):
+    """Keeping a makes b the one that goes; keeping b then does not bring it back."""
+    cache = cache_of(tmp_path, 2)
+    for name in "ab":
+        read(cache, name)
+    cache.keep(shard("a"))
+    read(cache, "c")
+    cache.keep(shard("b"))
+    assert kept(tmp_path) == {"a", "c"}
+
+
+def test_what_is_not_wanted_any_more_is_not_fetched(tmp_path):
+    """It is asked once it is certain that nobody else fetches; what is there stays."""
+    cache = cache_of(tmp_path, 2)
+    read(cache, "a")
+    for name in "ab":
+        cache.ensure(shard(name), bringing(name), wanted=lambda: False)
+    assert kept(tmp_path) == {"a"}
+    assert not list(tmp_path.glob("*.lock")) or [p.name for p in tmp_path.glob("*.lock")] == ["cache.lock"]
+
+
 def test_what_is_being_read_is_not_evicted(tmp_path):
     """A fetch without room waits for the reader of the only other file to be done."""
     done: list[str] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fixtures.faulty_s3 import FaultyS3, faulty_s3
 from fixtures.shard_sets import write_set
 from fixtures.training_runs import kdtrain, record_of, trained, weights_sha256, write_training_set
 from fixtures.waiting import wait_until
-from kdtrain.data.loader import first_uses
+from kdtrain.data.loader import FetchAhead, first_uses
 from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.data.stream import EvaluationStream, SampleStream
@@ -131,11 +132,17 @@ def test_two_ranks_share_one_cache(local: Index, there: Index, server: FaultyS3)
     assert server.count(r"2\.5x/train-\d+\.tar") == 8
 
 
+@pytest.mark.parametrize("late_s", [0.0, 0.05], ids=["in time", "late"])
 @pytest.mark.parametrize("at_once", [2, 3])
 def test_a_shard_is_fetched_once_an_epoch_where_the_set_does_not_fit(
-    there: Index, server: FaultyS3, at_once: int
+    there: Index, server: FaultyS3, monkeypatch: pytest.MonkeyPatch, at_once: int, late_s: float
 ) -> None:
-    """Room for the shards that are mixed and one more: in each of two epochs no shard is fetched twice."""
+    """Room for the shards that are mixed and one more: in each of two epochs no shard is fetched twice.
+
+    Nor is one where the thread that fetches ahead gets no turn for as long as several samples take.
+    """
+    ensure = SampleReader.ensure
+    monkeypatch.setattr(SampleReader, "ensure", lambda *given: (time.sleep(late_s), ensure(*given)))
     largest = max(shard.files["2.5x"].bytes for shard in there.shards_of("train"))
     index = replace(there, cache=replace(there.cache, limit_bytes=(at_once + 1) * largest))
     stream = SampleStream(index, "train", [2.5], seed=1, accumulate=4, window_shards=at_once)
@@ -148,6 +155,57 @@ def test_a_shard_is_fetched_once_an_epoch_where_the_set_does_not_fit(
         assert len(fetched) >= 8 - at_once - 1
         cached = index.cache.directory.glob("*.tar")
         assert sum(path.stat().st_size for path in cached) <= index.cache.limit_bytes
+
+
+class LateShards:
+    """Shards 0 and 1 are there; asked for another, it lets the reader go on to ``delivered`` before it looks itself."""
+
+    def __init__(self, delivered: int) -> None:
+        self._delivered = delivered
+        self.ahead: FetchAhead | None = None
+        self.kept: list[int] = []
+        self.answers: dict[int, bool] = {}
+
+    def ensure(self, shard: int, wanted: Callable[[], bool]) -> None:
+        """A slow one."""
+        if shard > 1:
+            wait_until(lambda: self.ahead is not None, "the reader is there")
+            while self._delivered:
+                self._delivered -= 1
+                self.ahead.delivered()
+        self.answers[shard] = wanted()
+
+    def keep(self, shard: int) -> None:
+        """Counts as read."""
+        self.kept.append(shard)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "fetched", "kept"),
+    [(0, {0, 1, 2}, [0, 0, 1]), (4, {0, 1, 2}, [0, 0, 1]), (5, {0, 1}, [0, 0, 1])],
+    ids=["in time", "at its first sample", "the reader was faster"],
+)
+def test_a_shard_that_the_reader_has_begun_with_is_not_fetched_ahead(
+    delivered: int, fetched: set[int], kept: list[int]
+) -> None:
+    """Shard 2 begins at place 4: once five samples have come, it is the reader's own affair, and so is shard 1."""
+    late = LateShards(delivered)
+    order = [SampleRef(shard, i) for shard in range(4) for i in range(2)]
+    ahead = late.ahead = FetchAhead(lambda: order, late, ahead=2, read_ahead=0)
+    wait_until(lambda: 2 in late.answers, "shard 2 was asked for")
+    ahead.stop()
+    assert {shard for shard in (0, 1, 2) if late.answers[shard]} == fetched
+    assert late.kept[: len(kept)] == kept
+
+
+def test_nothing_is_fetched_for_a_pass_that_has_ended() -> None:
+    """A thread that comes late into the next epoch fetches nothing more."""
+    late = LateShards(0)
+    ahead = FetchAhead(lambda: [SampleRef(2, 0)], late, ahead=1, read_ahead=0)
+    ahead.stop()
+    late.ahead = ahead
+    time.sleep(0.1)
+    assert not any(late.answers.values())
 
 
 def test_the_next_shard_is_fetched_while_this_one_is_read(there: Index, server: FaultyS3) -> None:

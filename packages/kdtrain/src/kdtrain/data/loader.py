@@ -21,7 +21,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import webdataset as wds
 
@@ -29,7 +30,10 @@ from kdtrain.data.plan import SampleRef
 from kdtrain.data.samples import LoadedSample, SampleReader
 from kdtrain.errors import TrainingError, UsageError
 from kdtrain.shards.error import ShardError
+from kdtrain.shards.open_tars import Ahead
 
+NOTHING_AHEAD = Ahead()
+"""Shards lie in a local folder."""
 PREFETCH = 2
 """Samples that each worker reads ahead. Whole-tissue images at 10x take 100 MB and more, so not many."""
 
@@ -94,7 +98,7 @@ class Loader:
         workers: Processes, kept from pass to pass; 0 reads in this one.
         prefetch: Samples that each worker reads ahead.
         pin_memory: Deliver images in page-locked memory, for a GPU.
-        ahead: Shards fetched before their first sample is wanted, at most; 0 where they lie in a local folder.
+        ahead: Shards that are fetched before their first sample is wanted.
     """
 
     def __init__(
@@ -105,11 +109,13 @@ class Loader:
         workers: int,
         prefetch: int = PREFETCH,
         pin_memory: bool = False,
-        ahead: int = 0,
+        ahead: Ahead = NOTHING_AHEAD,
     ) -> None:
         assert workers >= 0 and prefetch > 0
         self._plan = plan
-        self._ahead, self._read_ahead = ahead, workers * prefetch
+        self._ahead = ahead
+        # What is begun with by the workers alone pushes nothing out: the shard before it may still be read from.
+        self._read_ahead = 0 if ahead.evicts else workers * prefetch
         self.stats = LoadStats()
         self._reader = reader
         self._pipeline = wds.DataPipeline(plan, wds.split_by_worker, wds.map(_Read(reader=reader)))
@@ -159,10 +165,10 @@ class Loader:
     @contextmanager
     def _fetching_ahead(self) -> Iterator[Callable[[], None]]:
         """What to call for every sample that was delivered."""
-        if not self._ahead:
+        if not self._ahead.shards:
             yield lambda: None
             return
-        ahead = FetchAhead(self._plan, self._reader.ensure, ahead=self._ahead, read_ahead=self._read_ahead)
+        ahead = FetchAhead(self._plan, self._reader, ahead=self._ahead.shards, read_ahead=self._read_ahead)
         try:
             yield ahead.delivered
         finally:
@@ -205,12 +211,32 @@ def first_uses(refs: Iterable[SampleRef]) -> list[tuple[int, int]]:
     return [(place, shard) for shard, place in seen.items()]
 
 
+class Fetching(Protocol):
+    """Shards by their positions in a split or set, of which some have to be fetched."""
+
+    def ensure(self, shard: int, wanted: Callable[[], bool]) -> None:
+        """Fetch a shard that is not there, if it is still wanted when nobody else can be fetching it.
+
+        Raises:
+            ShardError: It cannot be fetched.
+            UsageError: The storage does not let this user in.
+        """
+        ...
+
+    def keep(self, shard: int) -> None:
+        """Have a shard count as just read."""
+        ...
+
+
 class FetchAhead:
     """Fetches shards of a pass ahead of its reader, from its making until :meth:`stop`.
 
+    However late its thread comes, it fetches no shard that the reader has begun with: that one would come a second time
+    where it is used up and evicted already, and would push out one that is needed.
+
     Args:
         refs: Gives the places of the pass, in order; called in the thread.
-        ensure: Fetches a shard by its position; one that is there counts as just read.
+        shards: Where they are fetched to.
         ahead: Shards beyond those that the reader has begun with, at most.
         read_ahead: Samples that the reader's workers are ahead of what was delivered.
     """
@@ -218,13 +244,13 @@ class FetchAhead:
     def __init__(
         self,
         refs: Callable[[], Iterable[SampleRef]],
-        ensure: Callable[[int], None],
+        shards: Fetching,
         *,
         ahead: int,
         read_ahead: int,
     ) -> None:
         assert ahead > 0
-        self._refs, self._ensure = refs, ensure
+        self._refs, self._shards = refs, shards
         self._ahead, self._read_ahead = ahead, read_ahead
         self._delivered = 0
         self._stopped = False
@@ -247,19 +273,23 @@ class FetchAhead:
     def _work(self) -> None:
         uses = first_uses(self._refs())
         places = [place for place, _ in uses]
-        for number in range(len(uses)):
+        for number, (place, shard) in enumerate(uses):
             with self._moved:
                 while not self._stopped and number >= self._begun(places) + self._ahead:
                     self._moved.wait()
                 if self._stopped:
                     return
-                # A shard of which a sample was delivered is the reader's own affair.
-                unread = [shard for _, shard in uses[bisect_left(places, self._delivered) : number + 1]]
-            # What was fetched before and not read yet must not look longer unread than what is used up.
-            for shard in unread:
-                # The reader will meet the same fault, and say so at its place.
-                with suppress(ShardError, UsageError):
-                    self._ensure(shard)
+                # What was fetched before and not read yet must not look longer unread than what is used up. With the
+                # lock held, so that none of it can be used up meanwhile.
+                for _, unread in uses[bisect_left(places, self._delivered) : number]:
+                    self._shards.keep(unread)
+            # The reader will meet the same fault, and say so at its place.
+            with suppress(ShardError, UsageError):
+                self._shards.ensure(shard, partial(self._unread, place))
+
+    def _unread(self, place: int) -> bool:
+        with self._moved:
+            return not self._stopped and place >= self._delivered
 
     def _begun(self, places: list[int]) -> int:
         return bisect_right(places, self._delivered + self._read_ahead)

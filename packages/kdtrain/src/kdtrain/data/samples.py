@@ -10,7 +10,7 @@ for, so a damaged one stops the run at the sample that needs it and not before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -232,13 +232,21 @@ class SampleReader:
             found.append(class_number(raw, index.document.classes))
         return tuple(found)
 
-    def ensure(self, shard: int) -> None:
+    def ensure(self, shard: int, wanted: Callable[[], bool]) -> None:
         """Have a shard at hand, by its position in the split or set: it is fetched if it lies elsewhere.
+
+        Args:
+            shard: Its position.
+            wanted: Asked before it is fetched, when nobody else can be fetching it any more.
 
         Raises:
             ShardError: It cannot be fetched.
         """
-        self._tars.ensure(self.shards[shard], self.magnifications)
+        self._tars.ensure(self.shards[shard], self.magnifications, wanted)
+
+    def keep(self, shard: int) -> None:
+        """Have a shard that was fetched count as just read, by its position in the split or set."""
+        self._tars.keep(self.shards[shard], self.magnifications)
 
     def close(self) -> None:
         """Close all tars; the next sample opens its own again."""

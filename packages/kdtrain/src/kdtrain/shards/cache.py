@@ -103,19 +103,33 @@ class ShardCache:
         Raises:
             ShardError: It cannot be fetched, or the cache's disk is full.
         """
-        tar = self._opened(file, fetch)
+        tar = self._opened(file, fetch, lambda: True)
+        assert tar is not None, "what is wanted is opened"
         try:
             yield tar
         finally:
             _release(tar)
 
-    def ensure(self, file: ShardFile, fetch: Fetch) -> None:
+    def ensure(self, file: ShardFile, fetch: Fetch, *, wanted: Callable[[], bool] = lambda: True) -> None:
         """Fetch a shard that is not there: ahead of its reader.
+
+        Args:
+            file: As the index states it.
+            fetch: Brings it.
+            wanted: Asked when nobody else can be fetching it any more: its reader may have been faster, and be done
+                with it.
 
         Raises:
             ShardError: As :meth:`reading`.
         """
-        _release(self._opened(file, fetch))
+        tar = self._opened(file, fetch, wanted)
+        if tar is not None:
+            _release(tar)
+
+    def keep(self, file: ShardFile) -> None:
+        """Have a shard that is there count as just read; one that is not is not fetched."""
+        with suppress(OSError):
+            _touch(self._path(file))
 
     def _path(self, file: ShardFile) -> Path:
         return self._directory / f"{file.sha256}.tar"
@@ -128,23 +142,24 @@ class ShardCache:
         fcntl.flock(tar, fcntl.LOCK_SH)
         state = os.fstat(tar.fileno())
         if state.st_nlink and state.st_size == file.bytes:
-            _touch(tar)
+            _touch(tar.fileno())
             return tar
         _release(tar)  # evicted between the opening and the lock, or damaged since
         return None
 
-    def _opened(self, file: ShardFile, fetch: Fetch) -> BinaryIO:
+    def _opened(self, file: ShardFile, fetch: Fetch, wanted: Callable[[], bool]) -> BinaryIO | None:
         try:
-            return self._held(file) or self._fetched(file, fetch)
+            return self._held(file) or self._fetched(file, fetch, wanted)
         except OSError as error:
             reason = f"the shard cache cannot be used: {error.strerror or error}"
             remedy = f"make room on its disk or allow writing, or give another folder by --shard-cache or {VARIABLE}"
             raise ShardError(STORAGE, self._directory, reason, remedy=remedy) from error
 
-    def _fetched(self, file: ShardFile, fetch: Fetch) -> BinaryIO:
+    def _fetched(self, file: ShardFile, fetch: Fetch, wanted: Callable[[], bool]) -> BinaryIO | None:
         with self._locked(self._directory / f"{file.sha256}.lock", drop=True):
             # Another process may have been faster.
-            return self._held(file) or self._fetch(file, fetch)
+            held = self._held(file)
+            return self._fetch(file, fetch) if held is None and wanted() else held
 
     def _fetch(self, file: ShardFile, fetch: Fetch) -> BinaryIO:
         partial = self._directory / f"{file.sha256}.{file.bytes}.partial"
@@ -154,7 +169,7 @@ class ShardCache:
             tar = partial.open("rb")
             fcntl.flock(tar, fcntl.LOCK_SH)
             os.fsync(tar.fileno())
-            _touch(tar)
+            _touch(tar.fileno())
             partial.replace(self._path(file))
             return tar
         finally:
@@ -222,10 +237,10 @@ def _release(file: BinaryIO) -> None:
     file.close()
 
 
-def _touch(tar: BinaryIO) -> None:
+def _touch(tar: Path | int) -> None:
     # The clock only decides what is evicted first. The kernel's own is 4 ms coarse: many small samples.
     now = time.time_ns()
-    os.utime(tar.fileno(), ns=(now, now))
+    os.utime(tar, ns=(now, now))
 
 
 def _try_lock(file: BinaryIO) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from kdtrain.errors import UsageError
 from kdtrain.shards.cache import GB, Fetch, ShardCache
@@ -31,12 +31,16 @@ class Tars(Protocol):
         """
         ...
 
-    def ensure(self, shard: Shard, magnifications: Sequence[float]) -> None:
-        """Fetch what is not there, ahead of its reader.
+    def ensure(self, shard: Shard, magnifications: Sequence[float], wanted: Callable[[], bool]) -> None:
+        """Fetch what is not there, ahead of its reader, if it is still wanted when its turn has come.
 
         Raises:
             ShardError: It cannot be fetched.
         """
+        ...
+
+    def keep(self, shard: Shard, magnifications: Sequence[float]) -> None:
+        """Have what is there count as just read."""
         ...
 
     def close(self) -> None:
@@ -113,8 +117,11 @@ class LocalTars:
         assert isinstance(path, Path)
         yield self._files.get(path)
 
-    def ensure(self, shard: Shard, magnifications: Sequence[float]) -> None:
+    def ensure(self, shard: Shard, magnifications: Sequence[float], wanted: Callable[[], bool]) -> None:
         """See :class:`Tars`; they are there."""
+
+    def keep(self, shard: Shard, magnifications: Sequence[float]) -> None:
+        """See :class:`Tars`; they stay."""
 
     def close(self) -> None:
         """See :class:`Tars`."""
@@ -139,10 +146,15 @@ class CachedTars:
         """See :class:`Tars`."""
         return self._cache.reading(*self._file(shard, magnification))
 
-    def ensure(self, shard: Shard, magnifications: Sequence[float]) -> None:
+    def ensure(self, shard: Shard, magnifications: Sequence[float], wanted: Callable[[], bool]) -> None:
         """See :class:`Tars`."""
         for magnification in magnifications:
-            self._cache.ensure(*self._file(shard, magnification))
+            self._cache.ensure(*self._file(shard, magnification), wanted=wanted)
+
+    def keep(self, shard: Shard, magnifications: Sequence[float]) -> None:
+        """See :class:`Tars`."""
+        for magnification in magnifications:
+            self._cache.keep(shard.files[magnification_name(magnification)])
 
     def close(self) -> None:
         """See :class:`Tars`; nothing stays open."""
@@ -156,7 +168,19 @@ class CachedTars:
         return file, partial(fetch, url, size=file.bytes, sha256=file.sha256)
 
 
-def shards_ahead(index: Index, split: str, magnifications: Sequence[float], *, at_once: int) -> int:
+class Ahead(NamedTuple):
+    """What may be fetched before it is wanted.
+
+    Attributes:
+        shards: Beyond those that the reader has begun with, at most; 0 where nothing is fetched.
+        evicts: The cache does not hold all shards: one that is fetched pushes out another.
+    """
+
+    shards: int = 0
+    evicts: bool = False
+
+
+def shards_ahead(index: Index, split: str, magnifications: Sequence[float], *, at_once: int) -> Ahead:
     """How many shards may be fetched ahead of the reader without pushing out what it still reads.
 
     Samples of ``at_once`` shards are read in turns: were they not all in the cache together, nearly every sample
@@ -168,14 +192,11 @@ def shards_ahead(index: Index, split: str, magnifications: Sequence[float], *, a
         magnifications: That are read.
         at_once: Shards whose samples are mixed.
 
-    Returns:
-        0 for a local folder, where nothing is fetched.
-
     Raises:
         UsageError: The cache does not hold so many shards and one more.
     """
     if not isinstance(index.directory, Url):
-        return 0
+        return Ahead()
     names = [magnification_name(m) for m in dict.fromkeys(magnifications)]
     sizes = [sum(shard.files[name].bytes for name in names) for shard in index.shards_of(split)]
     sizes.sort(reverse=True)
@@ -188,7 +209,9 @@ def shards_ahead(index: Index, split: str, magnifications: Sequence[float], *, a
             "nearly every sample would fetch a whole shard anew. Give at least "
             f"{_rounded_up(needed):g}, copy the set to a local folder, or build it with a smaller --shard-mb"
         )
-    return int(min((limit - mixed) // sizes[0], at_once)) if sum(sizes) > limit else at_once
+    if sum(sizes) <= limit:
+        return Ahead(at_once)
+    return Ahead(int(min((limit - mixed) // sizes[0], at_once)), evicts=True)
 
 
 def _rounded_up(size: int) -> float:
