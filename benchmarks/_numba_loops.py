@@ -20,7 +20,7 @@ from slideprep.images.resample.loops import OUTPUT_PX, TILE
 from slideprep.images.vector_values import LANES
 
 PIXEL = 3 * LANES
-u8, i32, f32 = np.uint8, np.int32, np.float32
+u8, u16, i32, f32 = np.uint8, np.uint16, np.int32, np.float32
 jit = njit(nogil=True, error_model="numpy")
 
 
@@ -37,16 +37,16 @@ def pointer_to(kind: Any) -> Any:
     return at
 
 
-bytes_at, shorts_at, ints_at, longs_at, floats_at = (
-    pointer_to(kind) for kind in (types.uint8, types.int16, types.int32, types.int64, types.float32)
+bytes_at, pairs_at, shorts_at, longs_at, floats_at = (
+    pointer_to(kind) for kind in (types.uint8, types.uint16, types.int16, types.int64, types.float32)
 )
 
 
 @jit
 def pair_rows(rows, pairs, offset, tiles, out):
-    """``out[tile, pair, :] = first row | second row << 16``."""
+    """``out[tile, pair, sample] = first row, second row``."""
     addresses = carray(longs_at(rows), 2 * pairs)
-    target = carray(ints_at(out), (tiles, pairs, TILE))
+    target = carray(bytes_at(out), (tiles, pairs, 2 * TILE))
     for pair in range(pairs):
         upper = carray(bytes_at(addresses[2 * pair] + offset), tiles * TILE)
         lower = carray(bytes_at(addresses[2 * pair + 1] + offset), tiles * TILE)
@@ -54,13 +54,14 @@ def pair_rows(rows, pairs, offset, tiles, out):
             above, below = upper[tile * TILE : (tile + 1) * TILE], lower[tile * TILE : (tile + 1) * TILE]
             both = target[tile, pair]
             for s in range(TILE):
-                both[s] = i32(above[s]) | (i32(below[s]) << i32(16))
+                both[2 * s] = above[s]
+                both[2 * s + 1] = below[s]
 
 
 @jit
 def filter_rows(pixels, pairs, tiles, starts, weights, taps, scales, rows, out, stride):
     """``out[block, sample, lane]``: sample ``sample`` of output row ``16 * block + lane``."""
-    pixel = carray(ints_at(pixels), (tiles, pairs, TILE))
+    pixel = carray(pairs_at(pixels), (tiles, pairs, TILE))
     first = carray(longs_at(starts), rows)
     weight = carray(shorts_at(weights), (rows, 2 * taps))
     scale = carray(floats_at(scales), rows)
@@ -92,15 +93,15 @@ def weigh(pixel, weight, sums):
         w0, w1, w2, w3 = i32(w[0]), i32(w[1]), i32(w[2]), i32(w[3])
         w4, w5, w6, w7 = i32(w[4]), i32(w[5]), i32(w[6]), i32(w[7])
         for s in range(TILE):
-            a = (p0[s] & i32(255)) * w0 + (p0[s] >> i32(16)) * w1
-            b = (p1[s] & i32(255)) * w2 + (p1[s] >> i32(16)) * w3
-            c = (p2[s] & i32(255)) * w4 + (p2[s] >> i32(16)) * w5
-            d = (p3[s] & i32(255)) * w6 + (p3[s] >> i32(16)) * w7
+            a = i32(p0[s] & u16(255)) * w0 + i32(p0[s] >> u16(8)) * w1
+            b = i32(p1[s] & u16(255)) * w2 + i32(p1[s] >> u16(8)) * w3
+            c = i32(p2[s] & u16(255)) * w4 + i32(p2[s] >> u16(8)) * w5
+            d = i32(p3[s] & u16(255)) * w6 + i32(p3[s] >> u16(8)) * w7
             sums[s] += a + b + c + d
     for tap in range(taps - taps % 4, taps):
         p0, w0, w1 = pixel[tap], i32(weight[2 * tap]), i32(weight[2 * tap + 1])
         for s in range(TILE):
-            sums[s] += (p0[s] & i32(255)) * w0 + (p0[s] >> i32(16)) * w1
+            sums[s] += i32(p0[s] & u16(255)) * w0 + i32(p0[s] >> u16(8)) * w1
 
 
 @jit

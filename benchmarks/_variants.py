@@ -321,8 +321,10 @@ _OURS = (
     "slideprep.slides.readers.openslide",
     "slideprep.slides.readers.plain",
     "slideprep.slides.readers.tile_codecs",
+    "slideprep.slides.readers.tiff",
+    "slideprep.storage.local",
+    "PIL.Image",
     "scipy.ndimage",
-    "webdataset",
 )
 VARIANTS: Mapping[str, tuple[Work, tuple[str, ...]]] = {
     "labelled": (labelled, _OURS),

@@ -96,7 +96,7 @@ def test_factor_one_copies_pixels() -> None:
     assert np.array_equal(got, image[30:130, 20:220])
 
 
-@pytest.mark.parametrize("width", [1, 2, 21, 22, 85, 86, 255, 256, 257, 300])
+@pytest.mark.parametrize("width", [1, 2, 21, 22, 85, 86, 255, 256, 257, 300, 511, 512, 513, 600])
 @pytest.mark.parametrize("x", [0, 40])
 def test_regions_of_any_width(width: int, x: int) -> None:
     """Widths around those of the loops' vectors, tiles and chunks, inside a slide and at its borders."""

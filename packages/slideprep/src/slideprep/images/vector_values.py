@@ -71,7 +71,7 @@ class Value:
         """One of two values or arrays, by whether this condition holds; no jump."""
         return type(if_true)(self.builder, self.builder.select(self.raw, if_true.raw, if_false.raw))
 
-    def at_most(self, most: int) -> Value:
+    def at_most(self, most: Value | int) -> Value:
         """This whole number, or ``most`` where it is larger."""
         limit = self._of(self._raw(most))
         return self._of(self.builder.icmp_unsigned("<", self.raw, limit.raw)).choose(self, limit)

@@ -16,13 +16,13 @@ from slideprep.images.resample.loops import TILE, lanczos_code
 from slideprep.images.vector_code import aligned_zeros
 from slideprep.units import Box, Pixels
 
-CHUNK_COLUMNS = 256
+CHUNK_COLUMNS = 512
 """Level-0 columns filtered at a time: few enough for the cache, enough that Python is called seldom; whole tiles."""
 
 
 def chunk_bytes(rows: int) -> int:
     """Bytes that a chunk of so many rows takes at most, with the copy that is made at the region's right border."""
-    return 3 * CHUNK_COLUMNS * (rows + 2) * (2 + 1)
+    return 3 * CHUNK_COLUMNS * (rows + 2) * (1 + 1)
 
 
 class Level0Band:
@@ -35,7 +35,7 @@ class Level0Band:
         self._blank = np.zeros(3 * source.width, dtype=np.uint8)
         self._top = 0
         self._addresses = np.zeros(0, dtype=np.int64)  # of the batch's rows
-        self._chunk = aligned_zeros(0, np.int32)
+        self._chunk = aligned_zeros(0, np.uint8)
         self._chunk_at = 0
 
     def append(self, strip: Pixels, *, keep_from: int) -> None:
@@ -51,8 +51,9 @@ class Level0Band:
         self._addresses = np.full(2 * pairs, self._blank.ctypes.data, dtype=np.int64)
         for rows, part in self._parts():
             self._addresses[rows] = part.ctypes.data + part.strides[0] * np.arange(len(part))
-        if self._chunk.size < 3 * CHUNK_COLUMNS * pairs:
-            self._chunk = aligned_zeros(3 * CHUNK_COLUMNS * pairs, np.int32)
+        wanted = 3 * CHUNK_COLUMNS * 2 * pairs
+        if self._chunk.size < wanted:
+            self._chunk = aligned_zeros(wanted, np.uint8)
             self._chunk_at = self._chunk.ctypes.data
 
     def chunk(self, left: int) -> Chunk:
@@ -87,7 +88,7 @@ class Chunk:
     """Some columns of a batch of level-0 rows, as :mod:`slideprep.images.resample.loops` pairs them.
 
     Attributes:
-        data: (tiles, pairs, TILE) int32 and, behind them, room to spare.
+        data: (tiles, pairs, TILE, 2) uint8 and, behind them, room to spare.
         address: Where in memory that is.
         pairs: Pairs of rows.
         tiles: TILE samples each; those of the last may go on behind the source, as 0.
@@ -95,7 +96,7 @@ class Chunk:
         right: One past the slide column of the last sample that is the source's.
     """
 
-    data: NDArray[np.int32]
+    data: NDArray[np.uint8]
     address: int
     pairs: int
     tiles: int

@@ -11,8 +11,10 @@ same one differs in the last bit between a processor that fuses multiplication a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, factorial, floor, pi
 
 import numpy as np
@@ -124,10 +126,21 @@ def _table(
     half = Fraction(1, 2)
     exact = [origin + factor * (i + half) for i in outputs]
     starts = [floor(centre - LOBES * factor) for centre in exact]
+    centres = tuple(centre - start for centre, start in zip(exact, starts, strict=True))
+    # Batches of rows differ by whole pixels at whole factors: their weights are made once.
+    made = _kept_weights(centres, factor) if len(centres) == 1 else _weights(centres, factor)
+    return np.array(starts, dtype=np.int64), made.copy()
+
+
+def _weights(centres: Sequence[Fraction], factor: Fraction) -> NDArray[np.float64]:
+    """Weights (outputs, taps) of outputs at ``centres``, counted from their first taps."""
     # exact until the difference is small: positions on a slide have five digits before the point
-    centres = np.array([float(centre - start) for centre, start in zip(exact, starts, strict=True)])
-    table = lanczos((np.arange(tap_count(factor)) + 0.5 - centres[:, None]) / float(factor))
-    return np.array(starts, dtype=np.int64), table / table.sum(axis=1, keepdims=True)
+    places = np.array([float(centre) for centre in centres])
+    table = lanczos((np.arange(tap_count(factor)) + 0.5 - places[:, None]) / float(factor))
+    return table / table.sum(axis=1, keepdims=True)
+
+
+_kept_weights = lru_cache(maxsize=64)(_weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """Loops that filter level-0 pixels to one magnification, in the processor's own code.
 
-1. ``pair_rows``: rows of bytes, two at a time, as pairs of 16-bit numbers, in columns of tiles that stay in the cache.
+1. ``pair_rows``: rows of bytes, two at a time, as pairs of bytes, in columns of tiles that stay in the cache.
 2. ``filter_rows``: along y. A pair of pixels times a pair of whole-number weights, added to a 32-bit sum, is one
-   operation of the processor (x86: vpmaddwd, vpdpwssd); whole numbers make it exact. 16 rows of sums at a time are
-   turned by a quarter, so that the next filter finds its taps one below the other again.
+   operation of the processor (x86: vpmaddwd, vpdpwssd); whole numbers make it exact. Two neighbouring rows are summed
+   up together, since they draw on much the same pixels. 16 rows of sums at a time are turned by a quarter, so that the
+   next filter finds its taps one below the other again.
 3. ``filter_columns``: along x, in float32; rounded once, clipped, turned back, written into the image.
 
 ``docs/resampling-loops.md`` shows how such a loop is written and changed.
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,10 +20,10 @@ from typing import Any
 from llvmlite import ir
 
 from slideprep.images.vector_code import Code, Compiled, transposed
-from slideprep.images.vector_values import F32, I8, I32, I64, LANES, Array, Value
+from slideprep.images.vector_values import F32, I8, I16, I32, I64, LANES, Array, Value
 
 TILE = 64
-"""Samples (a pixel's channels are three) filtered along y at a time: four sums side by side stay in registers."""
+"""Samples (a pixel's channels are three) of a row that lie side by side in a tile: their pairs fill two cache lines."""
 
 OUTPUT_PX = 16
 """Output pixels filtered along x before they are turned and written: 3 * 16 samples."""
@@ -32,15 +34,21 @@ _PIXEL = 3 * LANES
 _VECTORS = range(0, TILE, LANES)
 """Where in a tile its vectors begin."""
 
+_HALVES = (_VECTORS[:2], _VECTORS[2:])
+"""What of a tile two output rows are summed up of at a time: the four sums stay in registers of any width."""
+
+_ZIPPED = [lane + line for lane in range(LANES) for line in (0, LANES)]
+"""A lane of one vector, the same lane of another, and so on."""
+
 _ROUND = 12_582_912.0
 """1.5 * 2**23: added to a float32 of 0 to 255 it leaves the nearest whole number in the lowest byte, ties to even."""
 
-_BYTES, _PAIRS, _INTS, _FLOATS = (kind.as_pointer() for kind in (I8, I32, I64, F32))
+_BYTES, _WEIGHTS, _INTS, _FLOATS = (kind.as_pointer() for kind in (I8, I32, I64, F32))
 
 
 def _pair_rows(module: ir.Module) -> None:
-    """``out[tile, pair, :] = first row | second row << 16`` for pairs of row addresses."""
-    kinds = {"rows": _INTS, "pairs": I64, "offset": I64, "tiles": I64, "out": _PAIRS}
+    """``out[tile, pair, sample] = first row, second row`` for pairs of row addresses."""
+    kinds = {"rows": _INTS, "pairs": I64, "offset": I64, "tiles": I64, "out": _BYTES}
     code = Code(module, "pair_rows", kinds)
     rows, pairs, offset, tiles, out = code.arguments
     with code.loop(pairs) as pair:
@@ -48,22 +56,28 @@ def _pair_rows(module: ir.Module) -> None:
         with code.loop(tiles) as tile:
             for line in (upper, lower):
                 code.prefetch(line.at((tile.index + tiles) * TILE))
-            target = out.at((tile.index * pairs + pair.index) * TILE)
+            target = out.at((tile.index * pairs + pair.index) * (2 * TILE))
             for v in _VECTORS:
-                first, second = (line.vector(tile.index * TILE + v).unsigned(I32) for line in (upper, lower))
-                target.store(first | second << 16, v)
+                first, second = (line.vector(tile.index * TILE + v) for line in (upper, lower))
+                target.store(first.lanes(_ZIPPED, second), 2 * v)
     code.end()
+
+
+def _paired_samples(line: Array, first: int) -> Value:
+    """16 pairs of bytes of a tile's row, as pairs of 16-bit numbers."""
+    low, high = (line.vector(2 * first + half) for half in (0, LANES))
+    return low.lanes(range(2 * LANES), high).unsigned(I16)
 
 
 def _pair_product(pixels: Value, weights: Value) -> Value:
     """Per lane, first pixel times first weight plus second times second, in 32 bits."""
-    products = pixels.halves().signed(I32) * weights.halves().signed(I32)
+    products = pixels.signed(I32) * weights.halves().signed(I32)
     return products.lanes(range(0, 2 * LANES, 2)) + products.lanes(range(1, 2 * LANES, 2))
 
 
 def _filter_rows(module: ir.Module) -> None:
     """``out[block, sample, lane]``: sample ``sample`` of output row ``16 * block + lane``, as float32."""
-    kinds = {"pixels": _PAIRS, "pairs": I64, "tiles": I64, "starts": _INTS, "weights": _PAIRS, "taps": I64}
+    kinds = {"pixels": _BYTES, "pairs": I64, "tiles": I64, "starts": _INTS, "weights": _WEIGHTS, "taps": I64}
     code = Code(
         module, "filter_rows", {**kinds, "scales": _FLOATS, "rows": I64, "out": _FLOATS, "stride": I64}
     )
@@ -71,14 +85,19 @@ def _filter_rows(module: ir.Module) -> None:
     sums = code.zero_scratch(F32, LANES * TILE)  # rows that a last block lacks are turned with the others
     blocks = (rows + (LANES - 1)) // LANES
     with code.loop(tiles) as tile, code.loop(blocks) as block:
-        tile_pixels = pixels.at(tile.index * (pairs * TILE))
+        tile_pixels = pixels.at(tile.index * (pairs * (2 * TILE)))
         top = block.index * LANES
-        with code.loop((rows - top).at_most(LANES)) as row:
-            number = top + row.index
-            total = _weighted(code, tile_pixels.at(starts[number] * TILE), weights.at(number * taps), taps)
-            scale = scales[number].splat()
-            for v, vector in zip(_VECTORS, total, strict=True):
-                sums.store(vector.floats() * scale, row.index * TILE + v)
+        with code.loop(((rows - top).at_most(LANES) + 1) // 2) as two:
+            first = top + two.index * 2
+            numbers = (first, (first + 1).at_most(rows - 1))  # the last row is its own neighbour
+            taken = [(starts[number], weights.at(number * taps)) for number in numbers]
+            for part in _HALVES:
+                for row, (number, totals) in enumerate(
+                    zip(numbers, _two_sums(code, tile_pixels, part, taken, taps), strict=True)
+                ):
+                    scale = scales[number].splat()
+                    for v, total in zip(part, totals, strict=True):
+                        sums.store(total.floats() * scale, (two.index * 2 + row) * TILE + v)
         target = out.at(block.index * stride).at(tile.index * (TILE * LANES))
         with code.loop(len(_VECTORS)) as part:
             square = [sums.vector(part.index * LANES + row_at) for row_at in range(0, LANES * TILE, TILE)]
@@ -87,14 +106,41 @@ def _filter_rows(module: ir.Module) -> None:
     code.end()
 
 
-def _weighted(code: Code, pixels: Array, weights: Array, taps: Value) -> list[Value]:
-    """The sum of a tile's pairs of rows, each times its pair of weights."""
-    with code.loop(taps, [code.zeros(I32)] * len(_VECTORS)) as tap:
-        weight = weights[tap.index].splat()
-        line = pixels.at(tap.index * TILE)
-        products = [_pair_product(line.vector(v), weight) for v in _VECTORS]
-        tap.carry([total + product for total, product in zip(tap.values, products, strict=True)])
-    return tap.results
+def _two_sums(
+    code: Code, pixels: Array, part: range, taken: Sequence[tuple[Value, Array]], taps: Value
+) -> list[list[Value]]:
+    """Two output rows of part of a tile: its pairs of rows, each times their pairs of weights.
+
+    The rows draw on much the same pairs, which are read once for both: first come those that the upper row has alone,
+    then the common ones, then those of the lower row.
+
+    Args:
+        code: Where it is written.
+        pixels: The tile.
+        part: Where its vectors begin.
+        taken: Of both rows, the upper first, their first pair and their weights.
+        taps: Pairs that each draws on.
+    """
+    (upper, _), (lower, _) = taken
+    totals = [[code.zeros(I32)] * len(part) for _ in taken]
+    for first, stop, rows in (
+        (upper, lower, (0,)),
+        (lower, upper + taps, (0, 1)),
+        (upper + taps, lower + taps, (1,)),
+    ):
+        weights = [taken[row][1].at(first - taken[row][0]) for row in rows]
+        with code.loop(stop - first, [total for row in rows for total in totals[row]]) as tap:
+            line = pixels.at((first + tap.index) * (2 * TILE))
+            samples = [_paired_samples(line, v) for v in part]
+            sums, added = iter(tap.values), []
+            for weight in weights:
+                pair = weight[tap.index].splat()
+                added += [next(sums) + _pair_product(sample, pair) for sample in samples]
+            tap.carry(added)
+        results = iter(tap.results)
+        for row in rows:
+            totals[row] = [next(results) for _ in part]
+    return totals
 
 
 def _filter_columns(module: ir.Module) -> None:
