@@ -163,9 +163,8 @@ def test_slide_that_hangs_its_reader(
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
 def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals, workers: int) -> None:
     """Ctrl-C and a termination signal end the build with a message and no trace; the same command goes on."""
-    good_slides(
-        tmp_path / "slides", 120
-    )  # so many that it is not done before the signal comes, on a busy machine
+    # so many that it is not done before the signal comes, on a busy machine
+    good_slides(tmp_path / "slides", 80)
     process = start(
         "build-shards", *SMALL, tmp_path / "slides", "--out", tmp_path / "out", "--workers", workers
     )

@@ -64,8 +64,8 @@ def test_every_draw_is_that_of_a_slow_loop(size: int, units: int | None) -> None
 def test_interval_is_that_of_a_slow_loop() -> None:
     """The 95 % interval of the macro F1 is the 2.5th and 97.5th percentiles of the slow draws."""
     outcomes = _outcomes(40, 3, seed=2)
-    slow = [draw["f1"] for draw in _resample_slowly(outcomes, 300, seed=0)]
-    found = interval(bootstrap([outcomes], iterations=300, seed=0)[0].macro["f1"])
+    slow = [draw["f1"] for draw in _resample_slowly(outcomes, 100, seed=0)]
+    found = interval(bootstrap([outcomes], iterations=100, seed=0)[0].macro["f1"])
     assert [found.low, found.high] == pytest.approx(np.percentile(slow, [2.5, 97.5]).tolist(), abs=1e-12)
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("deepspeed", reason="needs DeepSpeed")
 from fixtures.waiting import PATIENCE_S
 from kdtrain.errors import NotFiniteError, UsageError
 from kdtrain.training.checkpoints import CheckpointStore
-from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError
+from kdtrain.training.engine.engine import BatchLoss, Engine, TrainingError, _hidden
 from kdtrain.training.engine.learning_rate import LearningRateSchedule
 from kdtrain.training.engine.settings import EngineConfigError, EngineSettings
 
@@ -461,3 +461,15 @@ def test_absent_gpu_is_told():
         pytest.skip("this machine has a GPU")
     with pytest.raises(UsageError, match="there are 0; start fewer processes, or use --device cpu"):
         worker.make_engine(EngineSettings(device="cuda"))
+
+
+def test_a_hidden_package_is_not_found_and_then_is(tmp_path, monkeypatch):
+    """What DeepSpeed would bring in and nobody needs; what is imported already stays."""
+    (tmp_path / "an_extra.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with _hidden("an_extra"), pytest.raises(ImportError):
+        importlib.import_module("an_extra")
+    found = importlib.import_module("an_extra")
+    with _hidden("an_extra"):
+        assert importlib.import_module("an_extra") is found
+    monkeypatch.delitem(sys.modules, "an_extra")

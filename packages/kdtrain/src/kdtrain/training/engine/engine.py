@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
@@ -322,13 +323,30 @@ def _optimizer(parameters: list[nn.Parameter], settings: EngineSettings) -> torc
     return torch.optim.Adam(parameters, fused=True, **common)
 
 
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Have an optional package not be found by what is imported meanwhile, unless it is imported already.
+
+    DeepSpeed brings MLflow in for its autotuner, which kdtrain does not use: a second at the start of every run.
+    """
+    missing = package not in sys.modules
+    if missing:
+        sys.modules[package] = None  # type: ignore[assignment] # Python's word for "not to be found"
+    try:
+        yield
+    finally:
+        if missing:
+            del sys.modules[package]
+
+
 def _initialize(
     model: nn.Module, optimizer: torch.optim.Optimizer, config: dict[str, Any], device: torch.device
 ) -> Any:
     # Said before the import, since DeepSpeed otherwise tries every kind of device and reports it on the screen.
     os.environ.setdefault("DS_ACCELERATOR", device.type)
-    import deepspeed
-    import deepspeed.ops
+    with _hidden("mlflow"):
+        import deepspeed
+        import deepspeed.ops
 
     # Errors only at first: it warns of every optimizer but its own.
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
