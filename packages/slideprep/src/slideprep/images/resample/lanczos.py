@@ -137,7 +137,8 @@ def _weights(centres: Sequence[Fraction], factor: Fraction) -> NDArray[np.float6
     # exact until the difference is small: positions on a slide have five digits before the point
     places = np.array([float(centre) for centre in centres])
     table = lanczos((np.arange(tap_count(factor)) + 0.5 - places[:, None]) / float(factor))
-    return table / table.sum(axis=1, keepdims=True)
+    made: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True)
+    return made
 
 
 _kept_weights = lru_cache(maxsize=64)(_weights)

@@ -91,12 +91,12 @@ def _filter_rows(module: ir.Module) -> None:
             first = top + two.index * 2
             numbers = (first, (first + 1).at_most(rows - 1))  # the last row is its own neighbour
             taken = [(starts[number], weights.at(number * taps)) for number in numbers]
-            for part in _HALVES:
+            for half in _HALVES:
                 for row, (number, totals) in enumerate(
-                    zip(numbers, _two_sums(code, tile_pixels, part, taken, taps), strict=True)
+                    zip(numbers, _two_sums(code, tile_pixels, half, taken, taps), strict=True)
                 ):
                     scale = scales[number].splat()
-                    for v, total in zip(part, totals, strict=True):
+                    for v, total in zip(half, totals, strict=True):
                         sums.store(total.floats() * scale, (two.index * 2 + row) * TILE + v)
         target = out.at(block.index * stride).at(tile.index * (TILE * LANES))
         with code.loop(len(_VECTORS)) as part:
