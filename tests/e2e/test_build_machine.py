@@ -164,7 +164,7 @@ def test_slide_that_hangs_its_reader(
 def test_interrupted_and_resumed(tmp_path: Path, number: signal.Signals, workers: int) -> None:
     """Ctrl-C and a termination signal end the build with a message and no trace; the same command goes on."""
     # so many that it is not done before the signal comes, on a busy machine
-    good_slides(tmp_path / "slides", 80)
+    good_slides(tmp_path / "slides", 120)
     process = start(
         "build-shards", *SMALL, tmp_path / "slides", "--out", tmp_path / "out", "--workers", workers
     )
