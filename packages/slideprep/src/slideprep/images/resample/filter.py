@@ -152,7 +152,8 @@ class ImageFilter:
         self._needs_pairs = int(rows.starts[-1]) + rows.pairs
         assert rows.starts[0] >= 0, "rows are missing"
         apart = np.diff(rows.starts)
-        assert ((apart >= 0) & (apart <= rows.pairs)).all(), "neighbouring rows share no pixels"
+        share = bool(((apart >= 0) & (apart <= rows.pairs)).all())
+        assert share, "neighbouring rows share no pixels"
         return self._needs_pairs
 
     def _at(self, column: int) -> int:
