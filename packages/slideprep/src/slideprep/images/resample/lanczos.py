@@ -128,8 +128,8 @@ def _table(
     starts = [floor(centre - LOBES * factor) for centre in exact]
     centres = tuple(centre - start for centre, start in zip(exact, starts, strict=True))
     # Batches of rows differ by whole pixels at whole factors: their weights are made once.
-    made = _kept_weights(centres, factor) if len(centres) == 1 else _weights(centres, factor)
-    return np.array(starts, dtype=np.int64), made.copy()
+    made = _kept_weights(centres, factor).copy() if len(centres) == 1 else _weights(centres, factor)
+    return np.array(starts, dtype=np.int64), made
 
 
 def _weights(centres: Sequence[Fraction], factor: Fraction) -> NDArray[np.float64]:
